@@ -1,0 +1,88 @@
+/* The configuration: appsettings.json, then --set Key=value, over built-in defaults.
+ *
+ * Every key, its type, its default and its sentence stand once, in CONFIG_KEYS of config.c's
+ * table; `landfall config` and docs print from there. An unknown key, a wrong type or a value out
+ * of range is an error that names the key and the file; the file is never written. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* X(field, "Key", type, default, least, most, "what it is")
+ * TEXT: char *, "" when empty. NUMBER: int64_t. FLAG: bool. LIST: char ** ending in NULL. */
+#define CONFIG_KEYS(X) \
+    X(host_url, "HostUrl", TEXT, "http://localhost:29123", 0, 0, \
+      "address and port of the API; only loopback is accepted") \
+    X(cors_origins, "CorsOrigins", LIST, "", 0, 0, \
+      "browser origins that may call the API, beside its own") \
+    X(user, "User", TEXT, "", 0, 0, "the desktop user served; empty: whoever runs the process") \
+    X(frontd_user, "FrontdUser", TEXT, "", 0, 0, "account frontd runs as; empty: the served user") \
+    X(mountd_user, "MountdUser", TEXT, "", 0, 0, "account mountd runs as; empty: the served user") \
+    X(cryptd_user, "CryptdUser", TEXT, "", 0, 0, "account cryptd runs as; empty: the served user") \
+    X(worker_user, "WorkerUser", TEXT, "", 0, 0, "account drive workers run as; empty: as mountd") \
+    X(state_dir, "StateDir", TEXT, "", 0, 0, "databases and caches of syncd") \
+    X(key_dir, "KeyDir", TEXT, "", 0, 0, "sealed key store of cryptd") \
+    X(key_file, "KeyFile", TEXT, "", 0, 0, \
+      "file with the 32-byte root key; empty: the systemd credential landfall.key") \
+    X(runtime_dir, "RuntimeDir", TEXT, "", 0, 0, "sockets between the processes") \
+    X(mount_root, "MountRoot", TEXT, "", 0, 0, "drives are mounted below; empty: Landfall in the user's home") \
+    X(log_level, "LogLevel", NUMBER, 6, 0, 7, "least important syslog priority logged") \
+    X(proxy, "Proxy", TEXT, "", 0, 0, "HTTP proxy for cloud traffic") \
+    X(no_proxy, "NoProxy", TEXT, "", 0, 0, "hosts reached without it, comma separated") \
+    X(ca_bundle, "CaBundle", TEXT, "", 0, 0, "certificate authorities; empty: the system's") \
+    X(allow_plain_http, "AllowPlainHttp", FLAG, false, 0, 1, \
+      "accept http:// endpoints that are not on this machine") \
+    X(max_header_bytes, "MaxHeaderBytes", NUMBER, 16384, 1024, 1048576, "request line and headers") \
+    X(max_body_bytes, "MaxBodyBytes", NUMBER, 1048576, 1024, 67108864, "request body") \
+    X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \
+    X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once") \
+    X(http_timeout_seconds, "HttpTimeoutSeconds", NUMBER, 30, 1, 3600, "idle or slow HTTP peer") \
+    X(ipc_timeout_seconds, "IpcTimeoutSeconds", NUMBER, 120, 1, 3600, \
+      "how long the API waits for another process") \
+    X(ipc_queue_length, "IpcQueueLength", NUMBER, 1024, 16, 65536, "unanswered requests per connection") \
+    X(ipc_connections, "IpcConnections", NUMBER, 64, 4, 4096, "connections per internal socket") \
+    X(cloud_connections, "CloudConnections", NUMBER, 64, 1, 1024, "connections to all clouds") \
+    X(cloud_connections_per_host, "CloudConnectionsPerHost", NUMBER, 16, 1, 256, "connections to one host") \
+    X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, "time to reach a cloud host") \
+    X(cloud_stall_seconds, "CloudStallSeconds", NUMBER, 30, 1, 3600, "transfer without a byte is cut") \
+    X(cloud_retries, "CloudRetries", NUMBER, 5, 0, 100, "tries after a failure that may pass") \
+    X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \
+      "a read of absent data fails after") \
+    X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
+      "pause between close and upload") \
+    X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
+    X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, "descriptor limit of syncd and the workers") \
+    X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, per process")
+
+#define CONFIG_C_TEXT char *
+#define CONFIG_C_NUMBER int64_t
+#define CONFIG_C_FLAG bool
+#define CONFIG_C_LIST char **
+
+struct config {
+#define X(field, key, type, def, least, most, doc) CONFIG_C_##type field;
+    CONFIG_KEYS(X)
+#undef X
+};
+
+/* Reads `path` (NULL: no file; a missing file at an explicit path is an error) and then the
+ * `sets` ("Key=value"; lists are comma separated; key case does not matter), n of them.
+ * Returns 0 and a configuration to be freed with config_free(), or -ENOENT, -EINVAL, -EUCLEAN
+ * (not JSON), -ENOMEM with a sentence in *e. */
+int config_load(const char *path, const char *const *sets, size_t n, struct config **ret, struct error *e);
+
+/* NULL is fine. Use as CLEANUP(config_freep). */
+void config_free(struct config *c);
+void config_freep(struct config **c);
+
+/* The port of HostUrl and whether its host is loopback. 0 or -EINVAL. */
+int config_host_port(const struct config *c, uint16_t *ret_port, struct error *e);
+
+/* All keys as rows for printing. */
+struct config_key {
+    const char *key, *type, *default_text, *doc;
+};
+const struct config_key *config_keys(size_t *ret_n);

@@ -1,0 +1,3 @@
+noinst_LIBRARIES += libcommon.a
+libcommon_a_SOURCES = \
+	common/cleanup.h

@@ -1,0 +1,124 @@
+/* The index of one drive: every name, its inode, what the cloud has of it, and what the cloud does
+ * not have yet. SQLite, one file per drive; only store*.c knows that.
+ *
+ * Desired state, not a log of operations: an inode says where it is and whether the cloud's
+ * version differs (`pending`), a grave says that a key must go. Uploading brings the cloud to the
+ * desired state in any order that loses nothing, after any crash, as often as needed.
+ *
+ * Durability: WAL; a commit survives the death of the process, and survives a power cut once
+ * index_sync() has returned. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+struct index;
+
+enum { INDEX_ROOT = 1 };
+
+/* What the cloud lacks of an inode. */
+enum index_pending {
+    INDEX_CONTENT = 1,   /* bytes (a directory: its marker; a symlink: its object) must be put at the inode's key */
+    INDEX_META = 2,      /* metadata must be rewritten */
+    INDEX_MOVE = 4,      /* the cloud's version lives at cloud_key, which is not the inode's key any more */
+};
+
+struct index_inode {
+    uint64_t ino, parent;          /* parent 0: root or orphan */
+    char *name;                    /* owned, name_len bytes, NUL-terminated */
+    size_t name_len;
+    uint32_t mode, uid, gid, nlink;/* nlink 0: unlinked, kept while open */
+    uint64_t size;
+    int64_t mtime_ns, ctime_ns, atime_ns;
+    char *target;                  /* symlink; owned; else NULL */
+    /* the cloud's version this inode is based on */
+    char *cloud_key;               /* NULL: the cloud never had it */
+    char *etag;
+    uint64_t cloud_size;
+    bool settled;                  /* metadata is known, not just a listing's */
+    /* what is to be done */
+    unsigned pending;              /* enum index_pending bits */
+    uint64_t generation;           /* raised by every change of content or metadata; an upload clears
+                                      pending only if it is still what it was when the upload began */
+    int64_t listed_ns;             /* directories: when the listing was last complete; 0 never */
+};
+/* Frees what the inode owns, not the struct; NULL is fine. */
+void index_inode_done(struct index_inode *i);
+
+/* 0; -EUCLEAN when the file is no sound index (it is renamed aside, its new name in *e). A new one
+ * gets its root owned by uid/gid with mode 0700 | S_IFDIR. */
+int index_open(const char *path, uint32_t uid, uint32_t gid, struct index **ret, struct error *e);
+void index_close(struct index *x);
+
+/* Everything between begin and commit happens or does not. No nesting. */
+int index_begin(struct index *x);
+int index_commit(struct index *x);
+void index_rollback(struct index *x);   /* nothing to do: fine */
+/* Descriptor of the write-ahead log, borrowed: fdatasync it in the pool and all earlier commits survive a power cut. */
+int index_sync_fd(struct index *x);
+
+/* Lookups. 0 and *ret (index_inode_done it), -ENOENT, or another negative errno. */
+int index_get(struct index *x, uint64_t ino, struct index_inode *ret);
+int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret);
+/* The entries of a directory in name order, after `after` (len 0: from the start), until each() returns false. */
+int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len,
+               bool (*each)(const struct index_inode *i, void *arg), void *arg);
+/* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
+int index_scan(struct index *x, uint64_t parent, uint64_t cookie, bool (*each)(const struct index_inode *i, void *arg), void *arg);
+bool index_empty(struct index *x, uint64_t parent);
+/* Key of the inode below the drive's prefix: its path, with a trailing '/' for a directory; "" is the
+ * root. Owned by the caller; NULL for an orphan or without memory. */
+char *index_key(struct index *x, uint64_t ino);
+
+/* Changes, inside a transaction. */
+int index_insert(struct index *x, struct index_inode *i);             /* fills i->ino when it is 0 */
+int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
+int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
+int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
+int index_remove(struct index *x, uint64_t ino);
+/* Marks the inode and, for a directory, all below it that the cloud has: their keys changed. */
+int index_mark_moved(struct index *x, uint64_t ino);
+
+/* Extended attributes. */
+int index_xattr_get(struct index *x, uint64_t ino, const char *name, void **ret, size_t *ret_size);
+int index_xattr_set(struct index *x, uint64_t ino, const char *name, const void *value, size_t size, int flags);
+int index_xattr_remove(struct index *x, uint64_t ino, const char *name);
+int index_xattr_list(struct index *x, uint64_t ino, void (*each)(const char *name, const void *value, size_t size, void *arg), void *arg);
+
+/* --- what is to be done in the cloud --------------------------------------------------------- */
+
+/* A key (whole, below the drive's prefix) that must go from the cloud. */
+int index_bury(struct index *x, const char *key);
+int index_exhume(struct index *x, const char *key);                   /* drops the grave, if any */
+bool index_buried(struct index *x, const char *key);
+int index_graves(struct index *x, const char *after, size_t n, bool (*each)(const char *key, void *arg), void *arg);
+
+/* Inodes with pending bits whose next try is due, oldest first, at most n. Orphans never. */
+int index_due(struct index *x, int64_t now_ns, size_t n, bool (*each)(const struct index_inode *i, void *arg), void *arg);
+/* When the next one that is not yet due will be; INT64_MAX: none. */
+int64_t index_next_due(struct index *x);
+/* Remembers a failed try. `reason` is shown to people. */
+int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
+/* Live inode whose cloud version lives at `key`, or -ENOENT. */
+int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret);
+/* Inodes with pending bits plus graves; below a directory only its subtree counts (and no graves). */
+uint64_t index_pending_count(struct index *x);
+bool index_pending_below(struct index *x, uint64_t ino);
+
+/* Multipart uploads under way, to be resumed or aborted after a restart. */
+struct index_upload { uint64_t ino, generation, part_size; char *key, *upload_id; };
+int index_upload_put(struct index *x, const struct index_upload *u);
+int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
+int index_upload_remove(struct index *x, uint64_t ino);
+void index_upload_done(struct index_upload *u);
+
+/* --- repeated requests ------------------------------------------------------------------------ */
+
+/* The packed reply that was given to this request, stored in the same transaction as its effect.
+ * 0 and *ret (owned), or -ENOENT. */
+int index_replay_get(struct index *x, uint64_t instance, uint64_t id, void **ret, size_t *ret_size);
+int index_replay_put(struct index *x, uint64_t instance, uint64_t id, uint64_t done_below, const void *reply, size_t size);

@@ -1,0 +1,87 @@
+/* A drive at work: its index, its cache, its changes on their way to the cloud, its workers.
+ *
+ * The configured drive (name, account, mount point) is store_drive's and drive.c's; a volume is
+ * what runs for it while it is active. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/error.h"
+#include "common/ipc.h"
+#include "common/loop.h"
+#include "proto/ipc.pb-c.h"
+#include "syncd/cloud.h"
+
+struct volume;
+
+struct volume_spec {
+    struct loop *loop;
+    const struct config *config;      /* borrowed */
+    const Lf__CloudDrive *drive;      /* copied: id, prefix, storage_name, permanent_local_path, intervals, limits, permission */
+    const char *state_dir;            /* of this drive: <StateDir>/drives/<id>; created by the caller, 0700 */
+    struct cloud *cloud;              /* borrowed; outlives the volume */
+    uint32_t uid, gid;                /* owner of what carries no owner */
+    /* events for whoever shows them; may be NULL */
+    void (*changed)(struct volume *v, const char *path, int state_b, void *arg);
+    void *arg;
+};
+
+/* Opens or creates index and cache folder. 0, or -EUCLEAN with a sentence when the index is corrupt
+ * (the damaged file is kept aside under a name that the sentence gives, never overwritten), or
+ * another negative errno. Starts pending uploads. */
+int volume_open(const struct volume_spec *spec, struct volume **ret, struct error *e);
+
+/* Stops transfers (they go on at the next open), frees everything. Workers' channels must be closed. NULL is fine. */
+void volume_close(struct volume *v);
+
+/* New settings of the same drive (intervals, limits, permission). The bucket and prefix may not change. */
+void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
+
+/* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
+void volume_pause(struct volume *v, bool paused);
+
+/* Changes not yet in the cloud. */
+uint64_t volume_pending(struct volume *v);
+
+/* The file system messages of a worker whose peer data is a struct volume *. */
+extern const struct ipc_handler volume_fs_handlers[];
+extern const size_t volume_fs_handlers_n;
+/* A worker's channel was made / lost: opens it held are dropped, files it wrote are queued. */
+void volume_worker_attached(struct volume *v, struct ipc_peer *p);
+void volume_worker_lost(struct volume *v, struct ipc_peer *p);
+
+/* --- the object API ---------------------------------------------------------------------------
+ * `path` is relative to the drive's root, without a leading slash; "" is the root. */
+
+struct volume_node {
+    uint64_t ino, size;
+    int64_t mtime_ns;
+    bool is_directory;
+    int state_a;                  /* FileState numbering A; for a directory 1 while anything below it is pending */
+    const char *name;             /* borrowed, in volume_list only */
+    const char *id;               /* provider's object id or "" */
+};
+
+/* Resolves a path, fetching listings of its parents on first visit. `done` runs from the loop with
+ * a node or an error (-ENOENT). */
+void volume_stat(struct volume *v, const char *path,
+                 void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg);
+
+/* The entries of a directory after `after_name` ("" from the start), in name order, until `each`
+ * returns false; then done, with `more` when entries are left. */
+void volume_list(struct volume *v, const char *path, const char *after_name,
+                 bool (*each)(const struct volume_node *n, void *arg),
+                 void (*done)(const struct error *e, bool more, void *arg), void *arg);
+
+/* Opens a stream of bytes [first, last] of the file (last UINT64_MAX: to the end), from the cache where it
+ * is present and newer, else straight from the provider. `done` gets the read end of a pipe (its to close),
+ * the object's size, the range really sent, and the ETag ("" unknown). A range past the end is -ERANGE. */
+struct volume_stream { int fd; uint64_t size, first, last; const char *etag; int64_t mtime_ns; };
+void volume_stream_open(struct volume *v, const char *path, bool has_range, uint64_t first, uint64_t last,
+                        void (*done)(const struct error *e, const struct volume_stream *s, void *arg), void *arg);
+
+/* The object key of a drive-relative path: prefix + escaped path. Into out (>= 2048 bytes); 0 or
+ * -EPERM for a path that would leave the drive. */
+int volume_key(struct volume *v, const char *path, char *out, size_t size);
