@@ -6,9 +6,12 @@
  *  - Only syncd writes into an absent chunk (a fetch), and sets its bit afterwards. A worker that
  *    wants to write into an absent chunk asks FsFetch first, even to overwrite all of it.
  *  - A worker writes only while state is CHUNK_MAP_DIRTY; otherwise it asks FsDirty first. It adds
- *    to write_seq after every pwrite, so that syncd knows whether an upload read one single state.
+ *    to write_seq after every pwrite, so that syncd knows whether an upload read one single state,
+ *    and then looks at state again: when it is CHUNK_MAP_CLEAN by now (an upload ended meanwhile),
+ *    it asks FsDirty again before the write is acknowledged.
  *  - Only syncd truncates: it ends fetches beyond the new size, then lowers fetchable, then truncates.
- *    The logical size of the file is the cache file's st_size.
+ *    The logical size of the file is the cache file's st_size; while fetchable is above it the cloud
+ *    has another version whose size is not known here yet, and an FsFetch brings it.
  */
 #pragma once
 
@@ -37,7 +40,10 @@ struct chunk_map {
     _Atomic uint64_t write_seq;   /* writes done, by the worker */
     _Atomic uint64_t fetchable;   /* bytes at and above which there is nothing to fetch */
     uint64_t ino;
-    uint8_t reserved[CHUNK_MAP_HEADER - 40];
+    uint64_t mtime_seq;           /* syncd's: write_seq up to which the mtime of the index is right */
+    uint64_t size_seq;            /* syncd's: the same for its size */
+    char base[256];               /* syncd's: ETag of the cloud's version that the chunks are of, NUL-terminated */
+    uint8_t reserved[CHUNK_MAP_HEADER - 312];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
 

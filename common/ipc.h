@@ -39,7 +39,8 @@ struct ipc_peer;     /* one connection to a server */
 struct ipc_request;  /* a request being served: exactly one ipc_reply()/ipc_fail() is owed */
 
 /* Runs for one checked request. `env` and `fds` are borrowed for the call; take a descriptor by
- * setting its place to -1, what is left is closed after. `daemon` is the server's arg. */
+ * setting its place to -1, what is left is closed after. `daemon` is the server's arg. For an event
+ * `req` is borrowed too and nothing is owed: what is answered to it is dropped. */
 typedef void ipc_handler_fn(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon);
 
 struct ipc_handler {
@@ -59,10 +60,14 @@ struct ipc_server_spec {
     const struct ipc_peer_uid *peers;     /* who may claim which role; borrowed; several rows per role are fine */
     size_t n_peers;
     size_t max_connections, max_queue;    /* queue: unanswered requests of one peer; above it reading pauses */
-    void (*peer_lost)(struct ipc_peer *p, void *arg); /* may be NULL; requests of p may still be answered, into the void */
+    /* A peer whose Hello was accepted, or a channel, ended by itself; p is gone after this call. Runs from
+     * the loop, never from inside another call. May be NULL. Requests of p may still be answered, into the void. */
+    void (*peer_lost)(struct ipc_peer *p, void *arg);
     void *arg;
 };
 
+/* NULL without memory. Freeing (NULL is fine) ends all connections without peer_lost; requests that are
+ * still owed an answer stay valid and are answered into the void. */
 struct ipc_server *ipc_server_new(struct loop *l, const struct ipc_server_spec *spec);
 void ipc_server_free(struct ipc_server *s);
 
@@ -70,8 +75,9 @@ void ipc_server_free(struct ipc_server *s);
 int ipc_server_listen(struct ipc_server *s, int fd);
 
 /* Makes a channel whose far end is given away: the peer there has `role` whatever its uid, and
- * `data` for ipc_peer_data(). 0 and *ret_far_fd (CLOEXEC, the caller's to send and close), or negative errno. */
-int ipc_server_channel(struct ipc_server *s, enum role role, void *data, int *ret_far_fd);
+ * `data` for ipc_peer_data(). 0, *ret_far_fd (CLOEXEC, the caller's to send and close) and *ret_peer (NULL is
+ * fine; borrowed until peer_lost or ipc_peer_close(), there from now on, before its Hello), or negative errno. */
+int ipc_server_channel(struct ipc_server *s, enum role role, void *data, struct ipc_peer **ret_peer, int *ret_far_fd);
 
 /* Answers and frees the request. `fds` are n descriptors that are sent and stay the caller's.
  * Fills id and trace. A reply that is too large or not the row's fails the request with -EMSGSIZE or -EPROTO. */
@@ -84,7 +90,8 @@ struct ipc_peer *ipc_request_peer(const struct ipc_request *req);   /* NULL once
 uint64_t ipc_request_trace(const struct ipc_request *req);
 /* Identity for recognising a repeated request: the caller's instance and the request's id, and the
  * id below which the caller has its answers. */
-void ipc_request_identity(const struct ipc_request *req, uint64_t *ret_instance, uint64_t *ret_id, uint64_t *ret_done_below);
+void ipc_request_identity(const struct ipc_request *req, uint64_t *ret_instance, uint64_t *ret_id,
+                          uint64_t *ret_done_below);
 
 enum role ipc_peer_role(const struct ipc_peer *p);
 void *ipc_peer_data(const struct ipc_peer *p);
@@ -92,6 +99,7 @@ void ipc_peer_set_data(struct ipc_peer *p, void *data);
 /* Sends an event with n descriptors (they stay the caller's). A peer that does not read is dropped
  * once max_queue packets wait. 0 or negative errno. */
 int ipc_peer_event(struct ipc_peer *p, Lf__Envelope *event, const int *fds, size_t n);
+/* Ends the connection from our side: p is the server's alone from here on, and peer_lost does not run. */
 void ipc_peer_close(struct ipc_peer *p);
 
 /* --- asking -------------------------------------------------------------------------------- */
@@ -116,15 +124,15 @@ struct ipc_client_spec {
 
 /* Connects in the background and keeps trying (10 ms, doubling to 1 s). NULL without memory. */
 struct ipc_client *ipc_client_new(struct loop *l, const struct ipc_client_spec *spec);
-void ipc_client_free(struct ipc_client *c);   /* pending calls fail with -ECANCELED */
+void ipc_client_free(struct ipc_client *c);   /* pending calls fail with -ECANCELED, before it returns; NULL is fine */
 
 /* Goes on over this connected socket (owned from here on), repeating what is unanswered. */
 void ipc_client_adopt(struct ipc_client *c, int fd);
 
 /* Sends `request` (id filled here; set trace yourself, or 0 draws one) with n descriptors, which
  * are duplicated for repeats and stay the caller's. `deadline_ms` 0: none; when it passes the call
- * fails with -ETIMEDOUT and a late answer is dropped. Returns a handle for ipc_cancel(), 0 when the
- * call failed at once (done still runs, from the loop). */
+ * fails with -ETIMEDOUT and a late answer is dropped. Returns a handle for ipc_cancel(), never 0: a
+ * call that fails at once hears so from the loop too. */
 uint64_t ipc_call(struct ipc_client *c, Lf__Envelope *request, const int *fds, size_t n,
                   uint64_t deadline_ms, ipc_answer_fn *done, void *arg);
 

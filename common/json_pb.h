@@ -30,6 +30,9 @@ int json_to_message(struct json_object *o, const ProtobufCMessageDescriptor *d,
  * strings as they are, integers in decimal, booleans true/false/1/0. 0, -ENOENT (no such field), -EINVAL. */
 int json_set_field(ProtobufCMessage *m, const char *name, const char *text, struct error *e);
 
+/* Text of whatever origin as a JSON string: bytes that are no UTF-8 become U+FFFD. NULL without memory. */
+struct json_object *json_string(const char *s);
+
 /* The message as a new JSON object; NULL without memory. */
 struct json_object *json_from_message(const ProtobufCMessage *m, enum json_case c);
 

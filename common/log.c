@@ -87,7 +87,10 @@ static void format_pair(const char *fmt, va_list *args, char *out, size_t size)
     const char *p = strchr(fmt, '%');
 
     va_copy(copy, *args);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"   /* the caller's, who is told the form in log.h */
     (void)vsnprintf(out, size, fmt, copy);
+#pragma GCC diagnostic pop
     va_end(copy);
     if (!p)
         return;

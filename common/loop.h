@@ -12,6 +12,9 @@ struct loop;
 /* A loop with SIGTERM and SIGINT (both: loop_stop) handled and SIGPIPE ignored, and `threads`
  * pool threads (0: none; they are started here, before any sandbox). NULL on failure. */
 struct loop *loop_new(unsigned threads);
+
+/* NULL is fine. Waits for the jobs under way; calls and jobs that wait their turn are dropped. Free
+ * everything that has events or timers on the loop before it. */
 void loop_free(struct loop *l);
 
 /* The libevent base, for events of one's own. Borrowed. */
@@ -38,7 +41,8 @@ struct loop_timer *loop_timer(struct loop *l, uint64_t ms, void (*fn)(void *arg)
 void loop_timer_free(struct loop_timer *t);
 
 /* Runs work(arg) in a pool thread and then done(arg) in the loop. `arg` belongs to the work until
- * done is called; work touches nothing else. Jobs start in the order given. Always calls done. */
+ * done is called; work touches nothing else. Jobs start in the order given. Always calls done. Without pool
+ * threads the work runs in a later turn of the loop. */
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 
 /* Monotonic and wall clock in nanoseconds. */
