@@ -1,0 +1,119 @@
+/* Owns the sealed form of small secrets. Must not know where keys or requests come from. */
+#include "cryptd/seal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "cryptd/aead.h"
+
+enum { VERSION = 1, CLASS_MAX = 32, NAME_MAX_BYTES = 255, AAD_MAX = 1 + CLASS_MAX + 1 + NAME_MAX_BYTES };
+
+static_assert(SEAL_OVERHEAD == 1 + AEAD_NONCE_SIZE + AEAD_TAG_SIZE, "version, nonce, tag");
+
+static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz";
+
+/* Everything one operation is bound to. */
+struct binding {
+    uint8_t aad[AAD_MAX];
+    size_t aad_len;
+    char info[sizeof("landfall seal 1 ") + CLASS_MAX];
+};
+
+static int bind_purpose(struct binding *b, const char *purpose, struct error *e)
+{
+    size_t class_len = strspn(purpose, alphabet), len = strnlen(purpose, AAD_MAX);
+
+    if (class_len < 1 || class_len > CLASS_MAX || purpose[class_len] != ':' || len == class_len + 1 ||
+        len - class_len - 1 > NAME_MAX_BYTES)
+        return error_set(e, -EINVAL, "The purpose of a secret must read class:name.");
+    b->aad[0] = VERSION;
+    memcpy(b->aad + 1, purpose, len);
+    b->aad_len = 1 + len;
+    (void)snprintf(b->info, sizeof(b->info), "landfall seal 1 %.*s", (int)class_len, purpose);
+    return 0;
+}
+
+static int too_large(struct error *e)
+{
+    return error_set(e, -EMSGSIZE, "A secret can have %d bytes at most.", SEAL_PLAIN_MAX);
+}
+
+static int broken(int r, struct error *e)
+{
+    if (r == -EBADMSG)
+        return error_set(e, -EUCLEAN, "The sealed secret does not open: it was changed, or sealed for something else "
+                         "or with another key. Enter it anew.");
+    return error_set(e, r, "The secret could not be sealed or opened: libcrypto failed.");
+}
+
+static int seal_into(struct secret *s, const struct binding *b, const void *plain, size_t n, uint8_t *out)
+{
+    int r = aead_derive(s->data_key, "", 0, b->info, s->work_key, KEY_SIZE);
+
+    out[0] = VERSION;
+    secret_random(out + 1, AEAD_NONCE_SIZE);
+    if (r == 0)
+        r = aead_seal(s->work_key, out + 1, b->aad, b->aad_len, plain, n, out + 1 + AEAD_NONCE_SIZE);
+    secret_wipe(s->work_key, KEY_SIZE);
+    return r;
+}
+
+int seal_make(struct secret *s, const char *purpose, const void *plain, size_t n,
+              uint8_t **ret, size_t *ret_n, struct error *e)
+{
+    struct binding b;
+    uint8_t *out;
+    int r = bind_purpose(&b, purpose, e);
+
+    if (r < 0)
+        return r;
+    if (n > SEAL_PLAIN_MAX)
+        return too_large(e);
+    out = xcalloc(1, n + SEAL_OVERHEAD);
+    r = seal_into(s, &b, plain, n, out);
+    if (r < 0) {
+        free(out);
+        return broken(r, e);
+    }
+    *ret = out;
+    *ret_n = n + SEAL_OVERHEAD;
+    return 0;
+}
+
+static int open_into(struct secret *s, const struct binding *b, const uint8_t *sealed, size_t n, uint8_t *out)
+{
+    int r = aead_derive(s->data_key, "", 0, b->info, s->work_key, KEY_SIZE);
+
+    if (r == 0)
+        r = aead_open(s->work_key, sealed + 1, b->aad, b->aad_len, sealed + 1 + AEAD_NONCE_SIZE,
+                      n - 1 - AEAD_NONCE_SIZE, out);
+    secret_wipe(s->work_key, KEY_SIZE);
+    return r;
+}
+
+int seal_open(struct secret *s, const char *purpose, const void *sealed, size_t n,
+              uint8_t **ret, size_t *ret_n, struct error *e)
+{
+    struct binding b;
+    uint8_t *out;
+    int r = bind_purpose(&b, purpose, e);
+
+    if (r < 0)
+        return r;
+    if (n > SEAL_PLAIN_MAX + SEAL_OVERHEAD)
+        return too_large(e);
+    if (n < SEAL_OVERHEAD || ((const uint8_t *)sealed)[0] != VERSION)
+        return broken(-EBADMSG, e);
+    out = xcalloc(1, n - SEAL_OVERHEAD + 1);
+    r = open_into(s, &b, sealed, n, out);
+    if (r < 0) {
+        free(out);
+        return broken(r, e);
+    }
+    *ret = out;
+    *ret_n = n - SEAL_OVERHEAD;
+    return 0;
+}
