@@ -1,1 +1,43 @@
-# frontd
+noinst_LIBRARIES += libfrontd.a
+libfrontd_a_SOURCES = \
+	frontd/agent.c \
+	frontd/agent.h \
+	frontd/call.c \
+	frontd/call.h \
+	frontd/exchange.c \
+	frontd/exchange.h \
+	frontd/filter.c \
+	frontd/filter.h \
+	frontd/frontd.c \
+	frontd/frontd.h \
+	frontd/guard.c \
+	frontd/guard.h \
+	frontd/http.c \
+	frontd/http.h \
+	frontd/http_body.c \
+	frontd/http_body.h \
+	frontd/http_conn.c \
+	frontd/http_conn.h \
+	frontd/http_head.c \
+	frontd/http_head.h \
+	frontd/http_reply.c \
+	frontd/list.c \
+	frontd/openapi.c \
+	frontd/openapi.h \
+	frontd/peer.c \
+	frontd/peer.h \
+	frontd/query.c \
+	frontd/query.h \
+	frontd/range.c \
+	frontd/range.h \
+	frontd/route.c \
+	frontd/route.h \
+	frontd/router.c \
+	frontd/router.h \
+	frontd/routes.c \
+	frontd/stream.c \
+	frontd/stream.h
+
+pkglibexec_PROGRAMS += landfall-frontd
+landfall_frontd_SOURCES = frontd/main.c
+landfall_frontd_LDADD = libfrontd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthread

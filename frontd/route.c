@@ -1,0 +1,116 @@
+/* Finds rows. */
+#include "frontd/route.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/text.h"
+
+/* A path cut at its slashes, each segment decoded by itself so that an encoded slash stays inside one. */
+struct segments {
+    char *at[ROUTE_SEGMENTS_MAX];
+    size_t n;
+};
+
+static int cut(char *path, struct segments *s)
+{
+    size_t len = strlen(path);
+
+    s->n = 0;
+    if (len > 1 && path[len - 1] == '/')
+        path[len - 1] = '\0';
+    for (path += *path == '/'; path && s->n < ROUTE_SEGMENTS_MAX; s->n++) {
+        s->at[s->n] = strsep(&path, "/");
+        if (text_percent_decode(s->at[s->n]) < 0)
+            return -EINVAL;
+    }
+    if (path)
+        s->n = 0; /* longer than any row */
+    return 0;
+}
+
+static void add_param(struct route_match *m, const char *name, size_t len, const char *value)
+{
+    if (m->n_params == ROUTE_PARAMS_MAX)
+        return;
+    (void)snprintf(m->params[m->n_params].name, ROUTE_NAME_SIZE, "%.*s", (int)len, name);
+    m->params[m->n_params++].value = value;
+}
+
+/* Compares with the path of a row and collects the parameters on the way. */
+static bool matches(const char *template, const struct segments *s, struct route_match *m)
+{
+    m->n_params = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        size_t len;
+
+        if (*template++ != '/')
+            return false;
+        len = strcspn(template, "/");
+        if (*template == '{' && *s->at[i])
+            add_param(m, template + 1, len - 2, s->at[i]);
+        else if (strlen(s->at[i]) != len || strncasecmp(template, s->at[i], len) != 0)
+            return false;
+        template += len;
+    }
+    return !*template && s->n;
+}
+
+static unsigned bits_of(enum http_method m)
+{
+    return 1u << m | (m == HTTP_GET ? 1u << HTTP_HEAD : 0) | 1u << HTTP_OPTIONS;
+}
+
+int route_find(const char *path, enum http_method method, struct route_match *ret)
+{
+    size_t n;
+    const struct route *all = routes(&n);
+    struct route_match found = { 0 };
+    struct segments s;
+    int r;
+
+    *ret = (struct route_match){ .text = strdup(path) };
+    if (!ret->text)
+        return -ENOMEM;
+    if ((r = cut(ret->text, &s)) < 0)
+        return r;
+    for (size_t i = 0; i < n; i++) {
+        if (!matches(all[i].path, &s, &found))
+            continue;
+        ret->methods |= bits_of(all[i].method);
+        if (ret->route || all[i].method != (method == HTTP_HEAD ? HTTP_GET : method))
+            continue;
+        ret->route = &all[i];
+        ret->n_params = found.n_params;
+        memcpy(ret->params, found.params, sizeof(found.params));
+    }
+    return 0;
+}
+
+void route_match_free(struct route_match *m)
+{
+    free(m->text);
+    m->text = NULL;
+}
+
+void route_allow(unsigned methods, char out[ALLOW_SIZE])
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (enum http_method m = HTTP_GET; m < HTTP_OTHER; m++)
+        if (methods & 1u << m)
+            len += (size_t)snprintf(out + len, ALLOW_SIZE - len, "%s%s", len ? ", " : "", http_method_name(m));
+}
+
+const ProtobufCMessageDescriptor *route_message(Lf__Envelope__BodyCase body)
+{
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field(&lf__envelope__descriptor, (unsigned)body);
+
+    return f && f->type == PROTOBUF_C_TYPE_MESSAGE ? f->descriptor : NULL;
+}

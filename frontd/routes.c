@@ -1,0 +1,162 @@
+/* The route table. A new endpoint is a message in proto/, a row here and a handler at the receiver.
+ *
+ * Rows of the contract that are not built yet stand at the end and answer 499 with a sentence. Of two
+ * rows that fit a path the first counts, so literal paths stand before those with parameters. */
+#include "frontd/agent.h"
+#include "frontd/call.h"
+#include "frontd/openapi.h"
+#include "frontd/route.h"
+#include "frontd/stream.h"
+
+#include "common/cleanup.h"
+
+#define READS ROUTE_READS
+#define CHANGES ROUTE_CHANGES
+#define TOKEN ROUTE_TOKEN
+
+/* One field of syncd's reply, or nothing, is the answer. */
+#define ROW(method, path, policy, serve, request, query, body, view, summary) \
+    { HTTP_##method, path, policy, summary, serve, ROLE_SYNCD, LF__ENVELOPE__BODY_##request, query, body, view, NULL }
+
+#define MISSING(method, path, policy, what) \
+    { HTTP_##method, path, policy, NULL, missing_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, \
+      what " not available in this version of Landfall." }
+
+#define BACKUPS "Folder backups are"
+#define SMB "SMB mounts are"
+#define NFS "NFS mounts are"
+#define FILES "Listings of this machine's own files and volumes are"
+#define PINNING "Fetching, pinning and evicting single objects is"
+#define URLS "Operations on single cloud objects are"
+#define TRANSFERS "Transfers outside of drives are"
+#define STORAGE "Storage hosted by the service is"
+#define OAUTH "Sign-in to clouds with OAuth is"
+#define UPDATES "Updating from inside is"
+
+static const struct route table[] = {
+    { HTTP_GET, "/openapi.json", READS, "This document", openapi_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
+      NULL, NULL, NULL },
+
+    ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
+        "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),
+    ROW(POST, "/management/command/{cmd}", CHANGES | TOKEN, command_serve, AGENT_COMMAND, NULL, NULL, NULL,
+        "Tells the agent to Start (0), Dispose (1), Pause (2), Resume (4) or Exit (8)"),
+
+    ROW(GET, "/management/clouddrive", READS, list_serve, DRIVE_LIST, "path", NULL, "drives",
+        "All drives, or the one that owns a path"),
+    ROW(POST, "/management/clouddrive", CHANGES, call_serve, DRIVE_INSERT, NULL, "drive", "drive", "Creates a drive"),
+    ROW(PUT, "/management/clouddrive/{id}", CHANGES, call_serve, DRIVE_UPDATE, NULL, "drive", "drive",
+        "Replaces the configuration of a drive"),
+    ROW(DELETE, "/management/clouddrive/{id}", CHANGES, call_serve, DRIVE_DELETE, "force", NULL, NULL,
+        "Removes a drive and its cache, not what is in the cloud"),
+    ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
+        "\"1\" if a drive owns the path, else \"0\""),
+
+    ROW(GET, "/management/object_status", READS, call_serve, OBJECT_STATUS_GET, "path", NULL, "state",
+        "State of an object"),
+    ROW(GET, "/management/object_info", READS, call_serve, OBJECT_INFO_GET, "path", NULL, "info", "One object"),
+    ROW(GET, "/management/objects_info", READS, list_serve, OBJECT_INFO_LIST, "path", NULL, "objects",
+        "The objects of a directory"),
+    ROW(GET, "/management/get_object_stream", READS, stream_serve, STREAM_OPEN, "path start end", NULL, NULL,
+        "The bytes of an object, or a span of them"),
+    ROW(POST, "/management/generate_presigned_urls", CHANGES, call_serve, PRESIGN, NULL, "*", "urls",
+        "URLs to download and upload an object without further credentials"),
+
+    ROW(GET, "/cloud/accounts", READS | TOKEN, list_serve, ACCOUNT_LIST, NULL, NULL, "accounts", "All cloud accounts"),
+    ROW(GET, "/cloud/account", READS | TOKEN, call_serve, ACCOUNT_GET, "id", NULL, "account", "One cloud account"),
+    ROW(POST, "/cloud/insert_account", CHANGES | TOKEN, call_serve, ACCOUNT_INSERT, NULL, "account", "account",
+        "Stores a cloud account after trying its credentials"),
+    ROW(DELETE, "/cloud/delete", CHANGES | TOKEN, call_serve, ACCOUNT_DELETE, "id", NULL, "deleted",
+        "Removes a cloud account"),
+    ROW(POST, "/cloud/list_buckets", READS | TOKEN, list_serve, BUCKET_LIST, "includeRegion", "account", "collection",
+        "The buckets of a cloud account"),
+    ROW(POST, "/cloud/list_objects", READS | TOKEN, call_serve, CLOUD_OBJECT_LIST, NULL, "*", "collection",
+        "The objects in a folder of a bucket"),
+
+    /* --- not built yet --- */
+
+    MISSING(GET, "/management/cloudbackup", READS, BACKUPS),
+    MISSING(POST, "/management/cloudbackup", CHANGES, BACKUPS),
+    MISSING(PUT, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
+    MISSING(DELETE, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
+    MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
+    MISSING(PUT, "/management/clouddrive_change_cache/{id}", CHANGES, "Moving the cache of a drive is"),
+    MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
+    MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
+    MISSING(GET, "/management/clouddrive/sync/{id}", CHANGES, "Immediate synchronisation of a drive is"),
+    MISSING(GET, "/management/smbclient", READS, SMB),
+    MISSING(POST, "/management/smbclient", CHANGES, SMB),
+    MISSING(PUT, "/management/smbclient/{id}", CHANGES, SMB),
+    MISSING(DELETE, "/management/smbclient/{id}", CHANGES, SMB),
+    MISSING(GET, "/management/nfsclient", READS, NFS),
+    MISSING(POST, "/management/nfsclient", CHANGES, NFS),
+    MISSING(PUT, "/management/nfsclient/{id}", CHANGES, NFS),
+    MISSING(DELETE, "/management/nfsclient/{id}", CHANGES, NFS),
+    MISSING(GET, "/management/list_drives", READS, FILES),
+    MISSING(GET, "/management/list_available_drives", READS, FILES),
+    MISSING(GET, "/management/list_directories", READS, FILES),
+    MISSING(GET, "/management/list_files_directories", READS, FILES),
+    MISSING(POST, "/management/make_directory", CHANGES, "Making directories outside of drives is"),
+    MISSING(GET, "/management/object_download", CHANGES, PINNING),
+    MISSING(GET, "/management/object_make_offline", CHANGES, PINNING),
+    MISSING(POST, "/management/object_remove_from_cache", CHANGES, PINNING),
+    MISSING(POST, "/management/object_remove_offline", CHANGES, PINNING),
+    MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),
+    MISSING(POST, "/management/read_object", CHANGES, PINNING),
+    MISSING(GET, "/management/get_directory_rename_status", READS, "The progress of directory renames is"),
+    MISSING(GET, "/management/check_update", READS, UPDATES),
+    MISSING(POST, "/management/update", CHANGES, UPDATES),
+    MISSING(POST, "/management/notify", CHANGES, "The notification channel is"),
+
+    MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
+    MISSING(POST, "/cloud/generate_download_url", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/generate_upload_url", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/delete_object", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/create_folder", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),
+    MISSING(POST, "/cloud/add_storage", CHANGES | TOKEN, STORAGE),
+    MISSING(DELETE, "/cloud/delete_storage", CHANGES | TOKEN, STORAGE),
+    MISSING(POST, "/cloud/create_bucket", CHANGES | TOKEN, STORAGE),
+    MISSING(DELETE, "/cloud/delete_bucket", CHANGES | TOKEN, STORAGE),
+    MISSING(GET, "/cloud/get_bucket_info", READS | TOKEN, STORAGE),
+    MISSING(GET, "/cloud/get_cloud_info", READS | TOKEN, STORAGE),
+    MISSING(POST, "/cloud/idrive_add_storage", CHANGES | TOKEN, STORAGE),
+    MISSING(DELETE, "/cloud/idrive_delete_storage", CHANGES | TOKEN, STORAGE),
+    MISSING(POST, "/cloud/idrive_create_bucket", CHANGES | TOKEN, STORAGE),
+    MISSING(DELETE, "/cloud/idrive_delete_bucket", CHANGES | TOKEN, STORAGE),
+    MISSING(GET, "/cloud/idrive_regions", READS | TOKEN, STORAGE),
+    MISSING(GET, "/cloud/idrive_get_daily_usage", READS | TOKEN, STORAGE),
+    MISSING(GET, "/cloud/idrive_get_usage", READS | TOKEN, STORAGE),
+    MISSING(POST, "/cloud/generate_dropbox_authorization_url", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/dropbox_authorization_callback", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/generate_box_authorization_url", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/box_authorization_callback", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/generate_onedrive_authorization_url", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/onedrive_authorization_callback", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/generate_googledrive_authorization_url", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/googledrive_authorization_callback", CHANGES | TOKEN, OAUTH),
+    MISSING(POST, "/cloud/server_transfer/initiate", CHANGES | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/server_transfer/all", READS | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/server_transfer/{transferId}/status", READS | TOKEN, TRANSFERS),
+    MISSING(DELETE, "/cloud/server_transfer/{transferId}", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/p2p_transfer/initiate", CHANGES | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/p2p_transfer/all", READS | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/p2p_transfer/{transferId}/status", READS | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/p2p_transfer/{transferId}/cancel", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/p2p_transfer/{transferId}/pause", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/p2p_transfer/{transferId}/resume", CHANGES | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/client_transfer/all", READS | TOKEN, TRANSFERS),
+    MISSING(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, TRANSFERS),
+    MISSING(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, TRANSFERS),
+};
+
+const struct route *routes(size_t *ret_n)
+{
+    *ret_n = ARRAY_SIZE(table);
+    return table;
+}
