@@ -126,11 +126,12 @@ struct cloud_request {
     char **keys;                        /* DELETE_BATCH, owned */
     size_t n_keys;
     /* The sink of GET: bytes are written to sink.fd at sink.offset onward, at most sink.length;
-     * `progress` (may be NULL) says after each write how many bytes from range_offset on are there. */
+     * `progress` (may be NULL) says after each write how many bytes from range_offset on are there.
+     * What it has reported is never written again: a retry goes on behind it, or the request fails. */
     struct cloud_extent sink;
     void (*progress)(struct cloud_request *r, uint64_t bytes, void *arg);
-    /* Instead of a file (sink.fd -1): each run of bytes is handed over; returning false pauses the
-     * transfer until cloud_continue(). */
+    /* Instead of a file (sink.fd -1): each run of bytes is handed over, once; returning false (the run is
+     * taken nevertheless) pauses the transfer until cloud_continue(). */
     bool (*data)(struct cloud_request *r, const void *bytes, size_t n, void *arg);
     uint64_t deadline_ms;               /* 0: as configured; includes retries */
     uint64_t trace;
@@ -150,11 +151,15 @@ struct cloud_request {
     size_t n_failed_keys;
     uint64_t content_length;            /* GET: bytes that were written to the sink */
     void *driver;                       /* the driver's own */
+    /* cloud.c's own, while the request is under way */
+    struct cloud *cloud;
+    struct cloud_request *next, **prev;
+    bool finished;
 };
 
 /* A new zeroed request (fds -1). */
 struct cloud_request *cloud_request_new(enum cloud_op op, cloud_done_fn *done, void *arg);
-/* Frees the request and all it owns. Call it in or after done; never while it is under way. */
+/* Frees the request and all it owns. Call it in or after done; never while it is under way. NULL is fine. */
 void cloud_request_free(struct cloud_request *r);
 /* Copies `value` (may be NULL) into a string field of the request, freeing what was there. */
 void cloud_request_set(char **field, const char *value);
@@ -182,7 +187,9 @@ struct cloud_spec {
  * plain http to a foreign host without AllowPlainHttp, our own API's port). Talks to nobody. */
 int cloud_new(struct loop *l, const struct config *config, const struct cloud_spec *spec,
               struct cloud **ret, struct error *e);
-void cloud_free(struct cloud *c);            /* requests under way end with -ECANCELED first */
+/* Requests under way end with -ECANCELED, from the loop; the memory goes after the last of them.
+ * NULL is fine. */
+void cloud_free(struct cloud *c);
 
 unsigned cloud_capabilities(const struct cloud *c);
 /* Bytes below and above which a part or a single PUT may not be; the greatest number of parts. */
@@ -190,7 +197,8 @@ struct cloud_limits { uint64_t part_min, part_max, put_max; uint32_t parts_max; 
 struct cloud_limits cloud_limits(const struct cloud *c);
 
 void cloud_submit(struct cloud *c, struct cloud_request *r);
-/* Ends a request under way with -ECANCELED; its done still runs. */
+/* Ends a request under way with -ECANCELED; its done still runs, from the loop. Nothing is written to its sink
+ * and nothing handed to data() or progress() any more once this has returned. */
 void cloud_cancel(struct cloud *c, struct cloud_request *r);
 /* Goes on with a GET whose data() returned false. */
 void cloud_continue(struct cloud *c, struct cloud_request *r);
@@ -232,10 +240,22 @@ struct cloud {
     char *account_id;
     struct cloud_keyring keyring;
     void *state;                  /* the provider's */
+    unsigned capabilities;        /* those of ops, or fewer; set by cloud_new(), lowered by ops->open */
+    /* cloud.c's own */
+    struct cloud_request *under_way;
+    bool closing;
+    unsigned busy;                /* calls of done on the stack, signatures under way */
 };
 
-/* Finishes a request from the loop: sets error, calls done. For providers. */
+/* Finishes a request: sets its error (NULL: success) and calls its done, later from the loop. A
+ * provider has forgotten the request when it calls this. */
 void cloud_finish(struct cloud_request *r, const struct error *e);
+/* Hands over the next n bytes of a GET, to the sink or data(), and counts them in content_length. 0; 1 when
+ * data() wants a pause; -EFBIG when the sink has no room for them, or what pwrite(2) said. The request's owner may
+ * cancel it from inside; its memory stays until done. */
+int cloud_deliver(struct cloud_request *r, const void *bytes, size_t n);
+/* Drops what a failed try has put into the results. */
+void cloud_request_reset(struct cloud_request *r);
 
 extern const struct cloud_ops cloud_s3_ops, cloud_local_ops, cloud_memory_ops;
 

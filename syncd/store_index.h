@@ -45,7 +45,9 @@ struct index_inode {
     uint64_t generation;           /* raised by every change of content or metadata; an upload clears
                                       pending only if it is still what it was when the upload began */
     int64_t listed_ns;             /* directories: when the listing was last complete; 0 never */
+    int64_t turned_ns;             /* out: when pending last became zero or other than zero; 0 never */
 };
+typedef bool index_each_fn(const struct index_inode *i, void *arg);
 /* Frees what the inode owns, not the struct; NULL is fine. */
 void index_inode_done(struct index_inode *i);
 
@@ -58,67 +60,97 @@ void index_close(struct index *x);
 int index_begin(struct index *x);
 int index_commit(struct index *x);
 void index_rollback(struct index *x);   /* nothing to do: fine */
-/* Descriptor of the write-ahead log, borrowed: fdatasync it in the pool and all earlier commits survive a power cut. */
+/* Commits when r is 0, else rolls back. r, or why the commit failed. */
+int index_end(struct index *x, int r);
+/* Descriptor of the write-ahead log, borrowed, or negative errno: fdatasync it in the pool and all earlier
+ * commits survive a power cut. */
 int index_sync_fd(struct index *x);
 
-/* Lookups. 0 and *ret (index_inode_done it), -ENOENT, or another negative errno. */
+/* Lookups. 0 and *ret (index_inode_done it), -ENOENT, or another negative errno. What each() is given is
+ * borrowed for the call, and each() changes nothing. */
 int index_get(struct index *x, uint64_t ino, struct index_inode *ret);
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret);
 /* The entries of a directory in name order, after `after` (len 0: from the start), until each() returns false. */
-int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len,
-               bool (*each)(const struct index_inode *i, void *arg), void *arg);
+int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg);
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
-int index_scan(struct index *x, uint64_t parent, uint64_t cookie, bool (*each)(const struct index_inode *i, void *arg), void *arg);
+int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
 /* Key of the inode below the drive's prefix: its path, with a trailing '/' for a directory; "" is the
  * root. Owned by the caller; NULL for an orphan or without memory. */
 char *index_key(struct index *x, uint64_t ino);
+/* Bytes of the longest key below the directory, counted from the end of the directory's own key. */
+int index_longest_below(struct index *x, uint64_t ino, size_t *ret);
+/* The greatest inode number given out. They are never given out twice. */
+uint64_t index_last_ino(struct index *x);
 
 /* Changes, inside a transaction. */
 int index_insert(struct index *x, struct index_inode *i);             /* fills i->ino when it is 0 */
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
 int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
-int index_remove(struct index *x, uint64_t ino);
-/* Marks the inode and, for a directory, all below it that the cloud has: their keys changed. */
+int index_remove(struct index *x, uint64_t ino);                      /* of a directory what is below must have gone */
+int index_touch(struct index *x, uint64_t ino, int64_t now_ns);       /* its mtime and ctime; nothing is pending */
+/* After index_move(): for the inode and, of a directory, all below it, INDEX_MOVE is set where the cloud has it
+ * under another key and cleared where the key is cloud_key again; a directory without a marker gets INDEX_CONTENT
+ * where its key is buried. Raises the generation of all it concerns. */
 int index_mark_moved(struct index *x, uint64_t ino);
+/* Orphans by number after `after`. */
+int index_orphans(struct index *x, uint64_t after, index_each_fn *each, void *arg);
 
 /* Extended attributes. */
 int index_xattr_get(struct index *x, uint64_t ino, const char *name, void **ret, size_t *ret_size);
 int index_xattr_set(struct index *x, uint64_t ino, const char *name, const void *value, size_t size, int flags);
 int index_xattr_remove(struct index *x, uint64_t ino, const char *name);
-int index_xattr_list(struct index *x, uint64_t ino, void (*each)(const char *name, const void *value, size_t size, void *arg), void *arg);
+int index_xattr_clear(struct index *x, uint64_t ino);
+int index_xattr_list(struct index *x, uint64_t ino,
+                     void (*each)(const char *name, const void *value, size_t size, void *arg), void *arg);
 
 /* --- what is to be done in the cloud --------------------------------------------------------- */
 
 /* A key (whole, below the drive's prefix) that must go from the cloud. */
 int index_bury(struct index *x, const char *key);
-int index_exhume(struct index *x, const char *key);                   /* drops the grave, if any */
+int index_exhume(struct index *x, const char *key);                   /* closes the grave, if any */
 bool index_buried(struct index *x, const char *key);
+/* Whether the key (with '/' at its end: any key that begins with it) is buried or was so after `since_ns`: a listing
+ * begun before may still show it. Memory of closed graves ends with index_forget_graves(). */
+bool index_buried_since(struct index *x, const char *key, int64_t since_ns);
+int index_forget_graves(struct index *x, int64_t before_ns);
 int index_graves(struct index *x, const char *after, size_t n, bool (*each)(const char *key, void *arg), void *arg);
 
-/* Inodes with pending bits whose next try is due, oldest first, at most n. Orphans never. */
-int index_due(struct index *x, int64_t now_ns, size_t n, bool (*each)(const struct index_inode *i, void *arg), void *arg);
+/* Inodes with pending bits whose next try is due, at most n: untried ones first, then oldest first. Orphans never. */
+int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, void *arg);
 /* When the next one that is not yet due will be; INT64_MAX: none. */
 int64_t index_next_due(struct index *x);
-/* Remembers a failed try. `reason` is shown to people. */
+/* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
+/* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */
+char *index_reason(struct index *x, uint64_t ino);
 /* Live inode whose cloud version lives at `key`, or -ENOENT. */
 int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret);
 /* Inodes with pending bits plus graves; below a directory only its subtree counts (and no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
+/* Whether the inode or anything below it is pending or was so after `since_ns`. Looks at the whole subtree. */
+bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns);
+/* Whether a live inode's cloud version lies at the key (with '/' at its end: at a key that begins with it) and is
+ * to be moved away from there. */
+bool index_leaving(struct index *x, const char *key);
 
-/* Multipart uploads under way, to be resumed or aborted after a restart. */
-struct index_upload { uint64_t ino, generation, part_size; char *key, *upload_id; };
+/* What was sent or is being sent for an inode, one row each: a multipart upload to be resumed or aborted after a
+ * restart, or (upload_id "" and part_size 0) a conditional PUT whose answer may be lost. size and mtime_ns are
+ * what the object then carries, so that it can be recognised as ours. Rows outlive their inode. */
+struct index_upload { uint64_t ino, generation, part_size, size; int64_t mtime_ns; char *key, *upload_id; };
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
 int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);
+/* All of them by inode number after `after`, also those whose inode is gone. */
+int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct index_upload *u, void *arg), void *arg);
 
 /* --- repeated requests ------------------------------------------------------------------------ */
 
 /* The packed reply that was given to this request, stored in the same transaction as its effect.
- * 0 and *ret (owned), or -ENOENT. */
+ * 0 and *ret (owned), or -ENOENT. Storing one forgets those of the instance below `done_below`. */
 int index_replay_get(struct index *x, uint64_t instance, uint64_t id, void **ret, size_t *ret_size);
-int index_replay_put(struct index *x, uint64_t instance, uint64_t id, uint64_t done_below, const void *reply, size_t size);
+int index_replay_put(struct index *x, uint64_t instance, uint64_t id, uint64_t done_below, const void *reply,
+                     size_t size);

@@ -64,13 +64,13 @@ struct volume_node {
     const char *id;               /* provider's object id or "" */
 };
 
-/* Resolves a path, fetching listings of its parents on first visit. `done` runs from the loop with
- * a node or an error (-ENOENT). */
+/* Resolves a path, fetching listings of its parents on first visit. `done` runs once, maybe before this returns,
+ * with a node and e NULL, or with an error (-ENOENT). */
 void volume_stat(struct volume *v, const char *path,
                  void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg);
 
 /* The entries of a directory after `after_name` ("" from the start), in name order, until `each`
- * returns false; then done, with `more` when entries are left. */
+ * returns false; then done as above, with `more` when entries are left. */
 void volume_list(struct volume *v, const char *path, const char *after_name,
                  bool (*each)(const struct volume_node *n, void *arg),
                  void (*done)(const struct error *e, bool more, void *arg), void *arg);
@@ -82,6 +82,7 @@ struct volume_stream { int fd; uint64_t size, first, last; const char *etag; int
 void volume_stream_open(struct volume *v, const char *path, bool has_range, uint64_t first, uint64_t last,
                         void (*done)(const struct error *e, const struct volume_stream *s, void *arg), void *arg);
 
-/* The object key of a drive-relative path: prefix + escaped path. Into out (>= 2048 bytes); 0 or
- * -EPERM for a path that would leave the drive. */
+/* The object key of a drive-relative path: the prefix and the path as they are, not percent-encoded. Into out
+ * (>= 2048 bytes); 0, -EPERM for a path that would leave the drive, -EINVAL for one with empty components, or
+ * -ENAMETOOLONG. */
 int volume_key(struct volume *v, const char *path, char *out, size_t size);

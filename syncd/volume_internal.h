@@ -1,16 +1,25 @@
 /* The parts of a volume, as they see each other. Only files of the volume include this:
  *
  *   volume.c      opens, closes, pauses; struct volume; the table of file system handlers
- *   fs_names.c    names and attributes: lookup, getattr, setattr, readdir, mkdir, unlink, rename, xattrs ...
+ *   fs.c          what all handlers share: waiting for listings, transactions, repeated requests
+ *   fs_link.c     making and taking away names
+ *   fs_names.c    lookup, opendir, readdir, mkdir, symlink, unlink, rmdir, forget
+ *   fs_attr.c     getattr, setattr, readlink, statfs
+ *   fs_rename.c, fs_xattr.c
  *   fs_data.c     contents: open, create, fetch, dirty, flush, release
- *   listing.c     brings directories from the cloud into the index
+ *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
+ *                 listing_settle.c: metadata that listings lack
+ *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
+ *                 volume_purge.c: orphans and directories that are gone
  *   cache.c       cache files and their maps
  *   fetch.c       absent chunks from the cloud; many waiters, one download
- *   upload.c      brings the cloud to what the index says
+ *   upload*.c     brings the cloud to what the index says
  *   stream.c      an object as a pipe, for the API
  *   store_index.c the index
  */
 #pragma once
+
+#include <sys/queue.h>
 
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
@@ -18,6 +27,7 @@
 struct cache;
 struct uploader;
 struct lister;
+struct stream;
 
 struct volume {
     struct loop *loop;
@@ -32,27 +42,110 @@ struct volume {
     struct cache *cache;
     struct uploader *uploader;
     struct lister *lister;
+    struct stream *streams;          /* stream.c's */
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
         struct ipc_peer *peer;
     } *peers;
+    struct loop_timer *purge;        /* of orphans: to come or under way */
+    uint64_t purged_up_to;           /* where it goes on */
+    uint64_t *dismantle;             /* directories to be taken apart, a stack */
+    size_t n_dismantle;
+    struct loop_timer *dismantling;
+    STAILQ_HEAD(, volume_event) events;  /* not sent yet */
+    size_t n_events;
+    bool mounted;                    /* a worker was attached: a kernel may believe what it was told */
+    struct loop_timer *events_timer;
+    unsigned events_sent;            /* since it was set */
 };
 
 /* Attributes for the worker: the inode's, with size and mtime of its cache file while it is dirty. */
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret);
-/* Tells all workers. name NULL: the inode itself. */
+/* Tells all workers, soon. name NULL: the inode itself. */
 void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, bool data);
+/* Sends what was kept while no worker was there. */
+void volume_events_flush(struct volume *v);
+void volume_events_free(struct volume *v);
 /* Prefix + key, owned by the caller. */
 char *volume_full_key(struct volume *v, const char *key);
+
+/* --- volume_purge.c ------------------------------------------------------------------------------ */
+
+/* The orphans that nobody has open are removed: now, or when a new worker has had the time to open again what
+ * the kernel still holds. */
+void volume_purge(struct volume *v);
+void volume_purge_later(struct volume *v);
+/* The directory, an orphan, and all below it are removed, bit by bit; what is open below becomes an orphan. */
+void volume_dismantle(struct volume *v, uint64_t dir);
+void volume_purge_free(struct volume *v);
+
 /* EROFS when the drive is read-only or paused, else 0. */
 int volume_writable(struct volume *v);
 
-/* A mutating handler's frame: answers a repeated request from the store and returns false; else begins a
- * transaction and returns true. fs_commit() stores the reply, commits and answers; fs_abort() rolls back
- * and fails the request. */
+/* --- fs.c ---------------------------------------------------------------------------------------- */
+
+/* The volume a request is for. For handlers, while they run. */
+struct volume *fs_volume(struct ipc_request *req);
+/* Fails the request with the sentence of the code. */
+void fs_fail(struct ipc_request *req, int code);
+
+/* Runs step(v, req, env) once the listing of `dir` has been in the index at least once: at once if so,
+ * else later with a copy of `env`, or fails the request. */
+typedef void fs_step_fn(struct volume *v, struct ipc_request *req, const Lf__Envelope *env);
+void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
+/* The same once the listing is as lister_ensure() has it; the metadata of `ino` as lister_settle() has it, or
+ * cannot be had; everything below `dir` as lister_ensure_tree() has it. */
+void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
+void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
+                     fs_step_fn *step);
+void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
+
+/* A mutating handler's frame: answers a repeated request from the store and returns false, fails it when the volume
+ * is not writable and returns false; else begins a transaction and returns true. fs_commit() stores the reply
+ * (the packed envelope), commits and answers; when the commit fails it fails the request and returns false.
+ * fs_abort() rolls back and fails the request. */
 bool fs_begin(struct volume *v, struct ipc_request *req);
-void fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n);
+bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n);
 void fs_abort(struct volume *v, struct ipc_request *req, int code);
+/* fs_commit() with FsEntry or Done when r is 0, else fs_abort(); then the uploader looks for work. */
+bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i);
+bool fs_end_done(struct volume *v, struct ipc_request *req, int r);
+/* The stored reply of a repeated request: 0 and *ret (owned), or -ENOENT: it is new. For replies that carry
+ * descriptors, which fs_begin() cannot give again. */
+int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret);
+/* Answers FsEntry, no transaction. */
+void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct index_inode *i);
+
+/* What a symlink's target or the extended attributes may weigh as metadata of an object, whose total is small (S3:
+ * 2 KiB): what could never be uploaded is refused. */
+enum { FS_META_MAX_BYTES = 1600 };
+
+/* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
+
+/* Whether a name may be made in `parent`, whose key must leave room for it. 0, -EINVAL, -EILSEQ, -ENAMETOOLONG, -ENOENT
+ * (no such parent), -ENOTDIR. */
+int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory);
+/* Puts a new inode under a name. `i` comes with mode, uid, gid and target (owned by i) and is filled with the rest:
+ * number, times, pending INDEX_CONTENT. 0, -EEXIST, as fs_check_name(), or another negative errno. */
+int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i);
+/* Takes the inode out of its directory for good: buries the cloud's version, removes the inode or, when it is open,
+ * makes it an orphan. *ret_gone: removed, and after the commit its cache file can go. */
+int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gone);
+/* A directory that something was taken from: its times, and a marker if it would vanish from the cloud. */
+int fs_left(struct volume *v, uint64_t parent);
+/* Metadata of i changed: sets what is pending, generation and ctime. */
+void fs_mark_meta(struct index_inode *i);
+/* Removes the inode if it is an orphan that nobody has open. No transaction of the caller. */
+void fs_purge(struct volume *v, uint64_t ino);
+
+/* --- rows of volume_fs_handlers -------------------------------------------------------------------- */
+
+ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
+    fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
+    fs_xattr_remove;
+ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c */
+/* The worker is gone: what it had open is closed, what it wrote is queued. fs_data.c */
+void fs_data_lost(struct volume *v, struct ipc_peer *p);
 
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
@@ -60,25 +153,43 @@ void lister_free(struct lister *l);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
  * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
+/* Whether the directory's listing was complete once; then it serves for making names in it. */
+bool lister_known(struct lister *l, uint64_t dir);
+/* Whether it is no older than the sync interval: lister_ensure() would not wait. */
+bool lister_fresh(struct lister *l, uint64_t dir);
 /* done(0) once everything below the directory is in the index. */
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
-/* done(0) once the metadata of the inode is settled (a HEAD when a listing left it open). */
+/* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
+/* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
+ * False: too many wait already. */
+bool lister_settle_later(struct lister *l, uint64_t ino);
+/* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
+ * is taken over unless the inode is dirty (then nothing changes and done gets 0 all the same). */
+void lister_refresh(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 
 /* --- cache.c ------------------------------------------------------------------------------------ */
 int cache_new(struct volume *v, struct cache **ret, struct error *e);
 void cache_free(struct cache *c);
-/* Size and mtime of the inode's cache file, when it has one that is dirty; -ENOENT else. */
+/* Size, mtime and blocks (of 512 bytes) of the inode's cache file, when it is in use and dirty; -ENOENT else: the index
+ * is right. *ret_mtime_ns comes in with the index's and changes only when a write came after. */
 int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_mtime_ns, uint64_t *ret_blocks);
-/* Sets the logical size, inside a transaction of the caller: marks i dirty (pending, generation) and
- * truncates the cache file. 0 or negative errno. */
+/* Sets the logical size, inside a transaction of the caller: marks i dirty (size, mtime, ctime, pending,
+ * generation; the caller does index_update) and truncates the cache file. 0 or negative errno. */
 int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size);
+/* The index has a new mtime by utimens(2): from now on it counts, not the time of earlier writes. */
+void cache_touched(struct cache *c, uint64_t ino);
 /* The inode is gone for good (removed from the index): its cache file goes. */
 void cache_drop(struct cache *c, uint64_t ino);
 /* The cloud has a newer version of a clean inode: cached bytes are stale. Inodes that are dirty or open for writing
- * are left alone and -EBUSY is returned. */
+ * are left alone and -EBUSY is returned: ask before the index takes the new version over. */
 int cache_outdated(struct cache *c, uint64_t ino);
+/* Whether a worker has it open. */
 bool cache_is_open(struct cache *c, uint64_t ino);
+
+/* --- stream.c ----------------------------------------------------------------------------------- */
+/* Ends all streams of the volume; their pipes end early. */
+void streams_close(struct volume *v);
 
 /* --- upload.c ----------------------------------------------------------------------------------- */
 int uploader_new(struct volume *v, struct uploader **ret);

@@ -1,0 +1,348 @@
+/* Owns the table of cache files in use: one pair per inode however many users it has, who of the
+ * workers has it open, and the way of a file between clean and dirty together with the index.
+ *
+ * Must not know how bytes come and go (fetch.c, upload*.c), nor where they lie (cache_file.c). */
+#include "syncd/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/fetch.h"
+
+static struct cache_bucket *bucket(struct cache *c, uint64_t ino)
+{
+    return &c->buckets[ino % CACHE_BUCKETS];
+}
+
+struct cache_file *cache_find(struct cache *c, uint64_t ino)
+{
+    struct cache_file *f;
+
+    LIST_FOREACH(f, bucket(c, ino), next)
+        if (f->ino == ino && !f->dropped)
+            return f;
+    return NULL;
+}
+
+/* --- users -------------------------------------------------------------------------------------- */
+
+struct cache_file *cache_hold(struct cache_file *f)
+{
+    f->refs++;
+    return f;
+}
+
+void cache_discard(struct cache_file *f)
+{
+    struct cache_open *o;
+
+    while ((o = SLIST_FIRST(&f->opens))) {
+        SLIST_REMOVE_HEAD(&f->opens, next);
+        free(o);
+    }
+    LIST_REMOVE(f, next);
+    cache_file_close(f);
+}
+
+void cache_release(struct cache_file *f)
+{
+    if (--f->refs == 0)
+        cache_discard(f);
+}
+
+static int renew(struct cache_file *f, const struct index_inode *i)
+{
+    int r;
+
+    if (cache_file_current(f, i))
+        return 0;
+    fetch_stop(f);
+    r = cache_file_renew(f, i);
+    fetch_go_on(f);
+    return r;
+}
+
+int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_file **ret)
+{
+    struct cache_file *f = cache_find(c, i->ino);
+    int r;
+
+    if (i->size > CHUNK_FILE_MAX)
+        return -EFBIG;
+    if (!f) {
+        r = cache_file_open(c->dir_fd, i, &f);
+        if (r < 0)
+            return r;
+        f->volume = c->volume;
+        SLIST_INIT(&f->opens);
+        fetch_init(f);
+        LIST_INSERT_HEAD(bucket(c, i->ino), f, next);
+    }
+    cache_hold(f);
+    r = renew(f, i);
+    if (r < 0)
+        cache_release(f);
+    else
+        *ret = f;
+    return r;
+}
+
+static struct cache_open *find_open(struct cache_file *f, struct ipc_peer *p)
+{
+    struct cache_open *o;
+
+    SLIST_FOREACH(o, &f->opens, next)
+        if (o->peer == p)
+            return o;
+    return NULL;
+}
+
+void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write)
+{
+    struct cache_open *o = find_open(f, p);
+
+    if (!o) {
+        o = xcalloc(1, sizeof(*o));
+        o->peer = p;
+        SLIST_INSERT_HEAD(&f->opens, o, next);
+    }
+    (*(write ? &o->writers : &o->readers))++;
+    cache_hold(f);
+}
+
+void cache_released(struct cache_file *f, struct ipc_peer *p, bool write)
+{
+    struct cache_open *o = find_open(f, p);
+    unsigned *count = o ? write ? &o->writers : &o->readers : NULL;
+
+    if (!count || *count == 0)
+        return;
+    (*count)--;
+    if (o->readers == 0 && o->writers == 0) {
+        SLIST_REMOVE(&f->opens, o, cache_open, next);
+        free(o);
+    }
+    cache_release(f);
+}
+
+bool cache_written_by_anyone(const struct cache_file *f)
+{
+    const struct cache_open *o;
+
+    SLIST_FOREACH(o, &f->opens, next)
+        if (o->writers)
+            return true;
+    return false;
+}
+
+bool cache_is_open(struct cache *c, uint64_t ino)
+{
+    const struct cache_file *f = cache_find(c, ino);
+
+    return f && !SLIST_EMPTY(&f->opens);
+}
+
+static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(struct cache_file *f))
+{
+    struct cache_open *o = find_open(f, p);
+    unsigned opens;
+
+    if (!o)
+        return;
+    if (o->writers)
+        written(f);
+    SLIST_REMOVE(&f->opens, o, cache_open, next);
+    for (opens = o->readers + o->writers; opens > 0; opens--)
+        cache_release(f);
+    free(o);
+}
+
+void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct cache_file *f))
+{
+    for (size_t b = 0; b < CACHE_BUCKETS; b++) {
+        struct cache_file *f = LIST_FIRST(&c->buckets[b]);
+
+        while (f) {
+            struct cache_file *next = LIST_NEXT(f, next);
+
+            close_for(f, p, written);
+            f = next;
+        }
+    }
+}
+
+/* --- clean and dirty ------------------------------------------------------------------------------ */
+
+static int mark_dirty(struct index *x, uint64_t ino)
+{
+    struct index_inode i = { 0 };
+    int r = index_get(x, ino, &i);
+
+    if (r == 0) {
+        i.pending |= INDEX_CONTENT;
+        i.generation++;
+        r = index_update(x, &i);
+    }
+    index_inode_done(&i);
+    return r;
+}
+
+int cache_dirty(struct cache_file *f)
+{
+    struct index *x = f->volume->index;
+    int r;
+
+    if (atomic_load(&f->map->state) == CHUNK_MAP_DIRTY)
+        return 0;
+    r = index_begin(x);
+    if (r < 0)
+        return r;
+    r = index_end(x, mark_dirty(x, f->ino));
+    if (r == 0)
+        atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+    return r;
+}
+
+static int64_t ns_of(struct timespec t)
+{
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* `mtime_ns` NULL: the index has it already. */
+static int record(struct volume *v, uint64_t ino, uint64_t size, const int64_t *mtime_ns)
+{
+    struct index_inode i = { 0 };
+    int r = index_get(v->index, ino, &i);
+
+    if (r == 0) {
+        i.size = size;
+        i.mtime_ns = mtime_ns ? *mtime_ns : i.mtime_ns;
+        i.ctime_ns = loop_wall_ns();
+        i.pending |= INDEX_CONTENT;
+        i.generation++;
+        r = index_update(v->index, &i);
+    }
+    if (r == 0)
+        r = index_retry(v->index, ino, loop_wall_ns() + v->config->settle_milliseconds * 1000000, NULL);
+    index_inode_done(&i);
+    return r;
+}
+
+int cache_take_over(struct cache_file *f, const int64_t *mtime_ns)
+{
+    uint64_t seq = atomic_load(&f->map->write_seq);
+    struct index *x = f->volume->index;
+    struct stat st;
+    int64_t written_ns;
+    int r;
+
+    if (atomic_load(&f->map->state) != CHUNK_MAP_DIRTY || (seq == f->map->size_seq && seq == f->map->mtime_seq))
+        return 0;
+    if (fstat(f->data_fd, &st) < 0)
+        return -errno;
+    written_ns = ns_of(st.st_mtim);
+    if (!mtime_ns && seq != f->map->mtime_seq)
+        mtime_ns = &written_ns;
+    r = index_begin(x);
+    if (r < 0)
+        return r;
+    r = index_end(x, record(f->volume, f->ino, (uint64_t)st.st_size, mtime_ns));
+    if (r == 0)
+        f->map->mtime_seq = f->map->size_seq = seq;
+    return r;
+}
+
+int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_mtime_ns, uint64_t *ret_blocks)
+{
+    const struct cache_file *f = cache_find(c, ino);
+    struct stat st;
+
+    if (!f || atomic_load(&f->map->state) != CHUNK_MAP_DIRTY || fstat(f->data_fd, &st) < 0)
+        return -ENOENT;
+    *ret_size = (uint64_t)st.st_size;
+    *ret_blocks = (uint64_t)st.st_blocks;
+    if (atomic_load(&f->map->write_seq) != f->map->mtime_seq)
+        *ret_mtime_ns = ns_of(st.st_mtim);
+    return 0;
+}
+
+void cache_touched(struct cache *c, uint64_t ino)
+{
+    struct cache_file *f = cache_find(c, ino);
+
+    if (f)
+        f->map->mtime_seq = atomic_load(&f->map->write_seq);
+}
+
+static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t size)
+{
+    int r;
+
+    fetch_stop_beyond(f, size);
+    r = cache_file_resize(f, size);
+    if (r < 0)
+        return r;
+    f->map->mtime_seq = f->map->size_seq = atomic_fetch_add(&f->map->write_seq, 1) + 1;   /* the caller takes it over */
+    atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+    i->size = size;
+    i->mtime_ns = i->ctime_ns = loop_wall_ns();
+    i->pending |= INDEX_CONTENT;
+    i->generation++;
+    return 0;
+}
+
+int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)
+{
+    struct cache_file *f;
+    int r = cache_acquire(c, i, &f);
+
+    if (r < 0)
+        return r;
+    r = truncate_file(f, i, size);
+    fetch_go_on(f);
+    cache_release(f);
+    return r;
+}
+
+int cache_outdated(struct cache *c, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f = cache_find(c, ino);
+    int r = index_get(c->volume->index, ino, &i);
+
+    if (r < 0)
+        return r;
+    if (i.pending & INDEX_CONTENT || (f && cache_written_by_anyone(f)))
+        return -EBUSY;
+    if (!S_ISREG(i.mode) || (!f && !cache_file_exists(c->dir_fd, ino)))
+        return 0;
+    r = cache_acquire(c, &i, &f);
+    if (r < 0)
+        return r;
+    fetch_stop(f);
+    cache_file_outdate(f);
+    fetch_go_on(f);
+    cache_release(f);
+    return 0;
+}
+
+void cache_drop(struct cache *c, uint64_t ino)
+{
+    struct cache_file *f = cache_find(c, ino);
+    struct error e = { 0 };
+
+    cache_file_unlink(c->dir_fd, ino);
+    if (!f)
+        return;
+    error_set(&e, -ENOENT, "The file was deleted.");
+    f->dropped = true;
+    cache_hold(f);
+    fetch_end(f, &e);
+    cache_release(f);
+}

@@ -1,0 +1,105 @@
+/* Cache files as the contents half of a volume shares them: cache.c (the table of those in use),
+ * cache_file.c (a pair of files on disk), fetch.c, fs_data.c, upload*.c and stream.c.
+ *
+ * On disk: <cache_dir>/<low byte of the inode number, 2 hex digits>/<inode number, hex>.data and .map.
+ * The data file is sparse and as long as the file; the map is a struct chunk_map. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "common/chunk_map.h"
+#include "syncd/volume_internal.h"
+
+/* fetch.c's part of a cache file. */
+struct fetch {
+    TAILQ_HEAD(, fetch_waiter) waiters;
+    TAILQ_HEAD(, fetch_transfer) transfers;
+    unsigned n_transfers;
+    uint64_t expected;             /* where a sequential reader asks next */
+    uint64_t window;               /* bytes fetched ahead of it; 0: it jumps about */
+    uint64_t ahead;                /* fetch as far as this */
+    bool refreshing;               /* the cloud's version is being looked up again */
+    struct loop_timer *going_on;   /* fetch_go_on() was called */
+};
+
+/* A pair of files in use. Reached through cache_acquire(), given back with cache_release(). */
+struct cache_file {
+    LIST_ENTRY(cache_file) next;
+    struct volume *volume;
+    uint64_t ino;
+    int data_fd, map_fd;
+    struct chunk_map *map;
+    unsigned refs;
+    unsigned outdated;             /* how often its chunks became worthless */
+    bool dropped;                  /* unlinked; those who hold it finish with it */
+    SLIST_HEAD(, cache_open) opens;
+    struct fetch fetch;
+    uint64_t quiet_seq;            /* upload.c's: write_seq when it last looked, and since when it is that */
+    int64_t quiet_since_ns;
+};
+
+/* How often a worker has a file open. */
+struct cache_open {
+    SLIST_ENTRY(cache_open) next;
+    struct ipc_peer *peer;
+    unsigned readers, writers;
+};
+
+/* --- cache.c: the table ------------------------------------------------------------------------- */
+
+enum { CACHE_BUCKETS = 4096 };
+
+struct cache {
+    struct volume *volume;
+    int dir_fd;
+    LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
+};
+
+/* The cache file of the regular file `i`, made or brought to the version of the index when need be. 0 and
+ * *ret, or -EFBIG, -ENOSPC, -EMFILE or another negative errno. */
+int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_file **ret);
+struct cache_file *cache_hold(struct cache_file *f);
+void cache_release(struct cache_file *f);
+void cache_discard(struct cache_file *f);    /* whoever still holds it: for the end */
+/* The one in use, borrowed, or NULL. */
+struct cache_file *cache_find(struct cache *c, uint64_t ino);
+
+/* A worker opened or released it. The open holds the file. */
+void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write);
+void cache_released(struct cache_file *f, struct ipc_peer *p, bool write);  /* unknown: nothing happens */
+bool cache_written_by_anyone(const struct cache_file *f);
+
+/* A worker may write from now on: durable in the index, then said in the map. 0 or negative errno. */
+int cache_dirty(struct cache_file *f);
+/* Takes size and mtime of what was written over into the index (`mtime_ns` NULL: the data file's) and puts
+ * the upload off by SettleMilliseconds. Not inside a transaction. 0 (also when nothing was written since) or negative errno. */
+int cache_take_over(struct cache_file *f, const int64_t *mtime_ns);
+
+/* Opens that are held by p, in any file, end. Each file that p could write goes to `written` first. */
+void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct cache_file *f));
+
+/* --- cache_file.c: one pair ----------------------------------------------------------------------- */
+
+/* Opens or makes the pair for `i` and brings it in line. The caller fills in the table's part. */
+int cache_file_open(int dir_fd, const struct index_inode *i, struct cache_file **ret);
+void cache_file_close(struct cache_file *f);
+/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative errno. */
+int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
+void cache_file_unlink(int dir_fd, uint64_t ino);
+bool cache_file_exists(int dir_fd, uint64_t ino);
+/* Calls each() with the inode number of every pair, or half of one. */
+void cache_file_walk(int dir_fd, void (*each)(uint64_t ino, void *arg), void *arg);
+
+/* Whether the bytes are those of the version in `i`. A dirty file always is: its own. */
+bool cache_file_current(const struct cache_file *f, const struct index_inode *i);
+/* Forgets all chunks and takes the size and version of `i`. No transfer may be under way. 0 or negative errno. */
+int cache_file_renew(struct cache_file *f, const struct index_inode *i);
+/* Nothing of it is current any more, whatever the version. */
+void cache_file_outdate(struct cache_file *f);
+/* What is there belongs to this version now (an upload or a copy made it). */
+void cache_file_rebase(struct cache_file *f, const char *etag);
+/* The same size limit for all that follows; at and above it nothing is to be fetched. */
+int cache_file_resize(struct cache_file *f, uint64_t size);
+uint64_t cache_file_size(const struct cache_file *f);
+/* Whether nothing is left to fetch. */
+bool cache_file_whole(const struct cache_file *f);

@@ -1,0 +1,158 @@
+/* Owns the beginning and the end of a cache: its folder, and what an earlier run left in it.
+ *
+ * Must not know what happens in between (cache.c). */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/cache.h"
+#include "syncd/fetch.h"
+
+/* A folder of ours or nobody's: another user must not be able to lay files into it. */
+static int open_folder(const char *path, int *ret_fd, struct error *e)
+{
+    CLEANUP_CLOSE int fd = -1;
+    struct stat st;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return error_set(e, -errno, "The cache folder %s cannot be made: %s", path, strerror(errno));
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_set(e, -errno, "The cache folder %s cannot be opened: %s", path, strerror(errno));
+    if (st.st_uid != geteuid() || st.st_mode & 022)
+        return error_set(e, -EPERM, "The cache folder %s must belong to this user alone and be writable by nobody else.",
+                         path);
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
+
+static void sweep(uint64_t ino, void *arg)
+{
+    struct cache *c = arg;
+    struct index_inode i = { 0 };
+
+    if (index_get(c->volume->index, ino, &i) == -ENOENT)
+        cache_file_unlink(c->dir_fd, ino);
+    index_inode_done(&i);
+}
+
+struct dirty_list {
+    uint64_t *inos;
+    size_t n, room;
+};
+
+static bool collect_dirty(const struct index_inode *i, void *arg)
+{
+    struct dirty_list *d = arg;
+
+    if (!(i->pending & INDEX_CONTENT) || !S_ISREG(i->mode))
+        return true;
+    if (d->n == d->room) {
+        d->room = d->room ? d->room * 2 : 64;
+        d->inos = reallocarray(d->inos, d->room, sizeof(*d->inos));
+        if (!d->inos)
+            abort();
+    }
+    d->inos[d->n++] = i->ino;
+    return true;
+}
+
+/* The bytes are gone, for instance because somebody emptied the folder: the cloud's version is what is
+ * left; without one an empty file. */
+static int give_up_content(struct volume *v, struct index_inode *i)
+{
+    int r = index_begin(v->index);
+
+    if (r < 0)
+        return r;
+    LOG(LOG_CRIT, "unsaved_content_missing", "drive=%s", v->drive->id, "ino=%" PRIu64, i->ino, "name=%s", i->name);
+    if (i->cloud_key)
+        i->pending &= ~(unsigned)INDEX_CONTENT;
+    i->size = i->cloud_key ? i->cloud_size : 0;
+    i->generation++;
+    return index_end(v->index, index_update(v->index, i));
+}
+
+static int recover(struct cache *c, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+    int r = index_get(c->volume->index, ino, &i);
+
+    if (r < 0)
+        return r;
+    if (!cache_file_exists(c->dir_fd, ino))
+        return give_up_content(c->volume, &i);
+    r = cache_acquire(c, &i, &f);
+    if (r < 0)
+        return r;
+    r = cache_take_over(f, NULL);
+    cache_release(f);
+    return r;
+}
+
+/* One file that resists must not keep the drive from opening: it is met again when it is used. */
+static int recover_all(struct cache *c)
+{
+    struct dirty_list d = { 0 };
+    int r;
+
+    cache_file_walk(c->dir_fd, sweep, c);
+    r = index_due(c->volume->index, INT64_MAX, INT64_MAX, collect_dirty, &d);
+    for (size_t n = 0; n < d.n; n++) {
+        int failed = recover(c, d.inos[n]);
+
+        if (failed < 0)
+            LOG(LOG_ERR, "cache_file_unusable", "drive=%s", c->volume->drive->id, "ino=%" PRIu64, d.inos[n],
+                "error=%s", error_meaning(failed)->text);
+    }
+    free(d.inos);
+    return r;
+}
+
+int cache_new(struct volume *v, struct cache **ret, struct error *e)
+{
+    struct cache *c = xcalloc(1, sizeof(*c));
+    int r;
+
+    c->volume = v;
+    c->dir_fd = -1;
+    for (size_t b = 0; b < CACHE_BUCKETS; b++)
+        LIST_INIT(&c->buckets[b]);
+    r = open_folder(v->cache_dir, &c->dir_fd, e);
+    if (r == 0) {
+        r = recover_all(c);
+        if (r < 0)
+            error_set(e, r, "The cache folder %s cannot be used: %s", v->cache_dir, error_meaning(r)->text);
+    }
+    if (r < 0) {
+        cache_free(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+void cache_free(struct cache *c)
+{
+    struct error e = { 0 };
+    struct cache_file *f;
+
+    if (!c)
+        return;
+    error_set(&e, -ECANCELED, "The drive was closed.");
+    for (size_t b = 0; b < CACHE_BUCKETS; b++)
+        while ((f = LIST_FIRST(&c->buckets[b]))) {
+            cache_hold(f);
+            fetch_end(f, &e);
+            cache_discard(f);
+        }
+    if (c->dir_fd >= 0)
+        (void)close(c->dir_fd);
+    free(c);
+}

@@ -1,0 +1,238 @@
+/* Metadata of objects as what a file has anyway (times, permission bits, the user's own attributes) and a few
+ * attributes of ours, named user.landfall.*.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/cloud_local.h"
+
+#define OURS "user.landfall."
+#define SECOND 1000000000
+
+enum { NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024 };
+
+struct timespec local_timespec(int64_t ns)
+{
+    int64_t seconds = ns / SECOND, rest = ns % SECOND;
+
+    return rest < 0 ? (struct timespec){ seconds - 1, (long)(rest + SECOND) } : (struct timespec){ seconds, (long)rest };
+}
+
+void local_etag(const struct stat *st, char out[LOCAL_ETAG_SIZE])
+{
+    int64_t ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+
+    if (S_ISDIR(st->st_mode))   /* what is in a folder is not part of its marker */
+        (void)snprintf(out, LOCAL_ETAG_SIZE, "d-%" PRIx64, (uint64_t)st->st_ino);
+    else
+        (void)snprintf(out, LOCAL_ETAG_SIZE, "%" PRIx64 "-%" PRIx64 "-%" PRIx64, (uint64_t)st->st_size, (uint64_t)ns,
+                       (uint64_t)st->st_ino);
+}
+
+/* --- markers ----------------------------------------------------------------------------------------- */
+
+bool local_has_attributes(int fd)
+{
+    return flistxattr(fd, NULL, 0) >= 0;
+}
+
+bool local_has_mark(int fd)
+{
+    return fgetxattr(fd, OURS "marker", NULL, 0) >= 0;
+}
+
+static bool is_empty(int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    const struct dirent *entry;
+    bool empty = d != NULL;
+
+    if (!d && copy >= 0)
+        (void)close(copy);
+    while (d && empty && (entry = readdir(d)))
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (d)
+        (void)closedir(d);
+    return empty;
+}
+
+bool local_is_marked(int fd)
+{
+    return local_has_mark(fd) || is_empty(fd);
+}
+
+int local_mark(int fd)
+{
+    return fsetxattr(fd, OURS "marker", "1", 1, 0) < 0 && errno != EOPNOTSUPP ? -errno : 0;
+}
+
+void local_unmark(int fd)
+{
+    local_meta_clear(fd);
+    (void)fremovexattr(fd, OURS "marker");
+}
+
+/* --- attributes -------------------------------------------------------------------------------------- */
+
+/* Calls each with every attribute name that begins with "user.". */
+static void each_name(int fd, void (*each)(int fd, const char *name, void *arg), void *arg)
+{
+    CLEANUP_FREE char *names = xcalloc(1, NAMES_MAX);
+    ssize_t n = flistxattr(fd, names, NAMES_MAX);
+
+    for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
+        if (strncmp(names + at, "user.", 5) == 0)
+            each(fd, names + at, arg);
+}
+
+static void remove_one(int fd, const char *name, void *arg)
+{
+    (void)arg;
+    if (strcmp(name, OURS "marker") != 0)
+        (void)fremovexattr(fd, name);
+}
+
+void local_meta_clear(int fd)
+{
+    each_name(fd, remove_one, NULL);
+}
+
+static int set(int fd, const char *name, const void *value, size_t size)
+{
+    if (fsetxattr(fd, name, value, size, 0) == 0)
+        return 0;
+    return errno == ENOSPC || errno == ERANGE || errno == E2BIG ? -E2BIG : -errno;
+}
+
+static int set_number(int fd, const char *name, int64_t value)
+{
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%" PRId64, value);
+    int r = set(fd, name, text, (size_t)n);
+
+    return r == -EOPNOTSUPP ? 0 : r;   /* the permission bits, the owner and the time of the file have to do */
+}
+
+static bool get_number(int fd, const char *name, int64_t *ret)
+{
+    char text[32], *end;
+    ssize_t n = fgetxattr(fd, name, text, sizeof(text) - 1);
+
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    *ret = strtoll(text, &end, 10);
+    return *end == '\0';
+}
+
+/* A folder's own time moves with everything that happens in it, so its mtime is an attribute. */
+static int put_mtime(int fd, const struct cloud_meta *m, bool directory)
+{
+    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
+    int r = directory ? set_number(fd, OURS "mtime", m->mtime_ns) : 0;
+
+    if (r == 0 && futimens(fd, times) < 0)
+        r = -errno;
+    return r;
+}
+
+/* Permission bits are shown to other programs, too, as far as we can still read the file ourselves. */
+static int put_mode(int fd, uint32_t mode, bool directory)
+{
+    if (fchmod(fd, (mode & 0777) | (directory ? 0700 : 0600)) < 0)
+        return -errno;
+    return set_number(fd, OURS "mode", mode);
+}
+
+int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
+{
+    int r = m->has_mode ? put_mode(fd, m->mode, directory) : 0;
+
+    if (r == 0 && m->has_owner)
+        r = set_number(fd, OURS "uid", m->uid);
+    if (r == 0 && m->has_owner)
+        r = set_number(fd, OURS "gid", m->gid);
+    for (size_t i = 0; i < m->n_xattrs && r == 0; i++)
+        if (strncmp(m->xattrs[i].name, OURS, strlen(OURS)) != 0)
+            r = set(fd, m->xattrs[i].name, m->xattrs[i].value, m->xattrs[i].size);
+    if (r == 0 && m->has_mtime)
+        r = put_mtime(fd, m, directory);
+    return r;
+}
+
+static void get_user(int fd, const char *name, void *arg)
+{
+    struct cloud_meta *m = arg;
+    CLEANUP_FREE char *value = NULL;
+    ssize_t n;
+
+    if (strncmp(name, OURS, strlen(OURS)) == 0)
+        return;
+    value = xcalloc(1, VALUE_MAX + 1);
+    n = fgetxattr(fd, name, value, VALUE_MAX);
+    if (n < 0)
+        return;
+    m->xattrs = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*m->xattrs));
+    if (!m->xattrs)
+        abort();
+    m->xattrs[m->n_xattrs++] = (struct cloud_xattr){ xstrdup(name), xcalloc(1, (size_t)n + 1), (size_t)n };
+    memcpy(m->xattrs[m->n_xattrs - 1].value, value, (size_t)n);
+}
+
+static void get_link(int fd, struct cloud_meta *m)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlinkat(fd, "", target, sizeof(target) - 1);
+
+    if (n <= 0)
+        return;
+    target[n] = '\0';
+    cloud_request_set(&m->symlink, target);
+}
+
+void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
+{
+    int64_t mode, uid, gid, mtime;
+
+    m->has_mtime = m->has_mode = true;
+    m->mtime_ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+    m->mode = st->st_mode;
+    if (S_ISLNK(st->st_mode)) {
+        get_link(fd, m);
+        return;
+    }
+    if (get_number(fd, OURS "mode", &mode) && mode >= 0 && (mode & S_IFMT) == (st->st_mode & S_IFMT))
+        m->mode = (uint32_t)mode;
+    if (S_ISDIR(st->st_mode) && get_number(fd, OURS "mtime", &mtime))
+        m->mtime_ns = mtime;
+    m->has_owner = get_number(fd, OURS "uid", &uid) && get_number(fd, OURS "gid", &gid);
+    if (m->has_owner) {
+        m->uid = (uint32_t)uid;
+        m->gid = (uint32_t)gid;
+    }
+    each_name(fd, get_user, m);
+}
+
+void local_describe(int fd, const struct stat *st, const char *key, struct cloud_object *o)
+{
+    char etag[LOCAL_ETAG_SIZE];
+
+    local_etag(st, etag);
+    cloud_request_set(&o->key, key);
+    cloud_request_set(&o->etag, etag);
+    o->size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+    o->mtime_ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+    cloud_meta_free(&o->meta);
+    local_meta_get(fd, st, &o->meta);
+    o->has_meta = true;
+}

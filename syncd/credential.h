@@ -1,0 +1,30 @@
+/* The real keys of accounts: in our memory only while something is signed or sealed, at rest only
+ * as what cryptd sealed. */
+#pragma once
+
+#include <stddef.h>
+
+#include "common/error.h"
+#include "syncd/cloud.h"
+
+struct syncd;
+
+struct credential {
+    char *access_key, *secret_key;   /* owned; NULL: none */
+};
+
+/* Overwrites and frees what it holds. */
+void credential_wipe(struct credential *c);
+/* Overwrites a string that stays where it is: keys in a message that its owner frees. NULL is fine. */
+void credential_wipe_text(char *s);
+
+/* A keyring that gives away `c`, whichever account is asked for: for keys that are not stored. `c` is borrowed. */
+struct cloud_keyring credential_draft(const struct credential *c);
+
+/* The keyring of the stored accounts: for each signature cryptd unseals, `give` uses, we overwrite. Fails
+ * with -ENOKEY for an account without keys and with cryptd's reason. */
+struct cloud_keyring credential_keyring(struct syncd *d);
+
+/* Has cryptd seal the keys for this account. `done` runs from the loop with the sealed bytes, borrowed, or an error. */
+void credential_seal(struct syncd *d, const char *account_id, const struct credential *c,
+                     void (*done)(const struct error *e, const void *sealed, size_t n, void *arg), void *arg);

@@ -1,0 +1,105 @@
+/* The drives: what is configured (the model), what runs for it (the volume), and whether it is
+ * mounted. In memory all of them, by rising id; on disk in the store. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/error.h"
+#include "common/ipc.h"
+#include "proto/api.pb-c.h"
+#include "syncd/volume.h"
+
+struct mounts_wait;
+struct syncd;
+
+enum drive_phase {
+    DRIVE_INSERTING,     /* not shown yet; its name and letter are taken */
+    DRIVE_READY,
+    DRIVE_CHANGING,      /* being updated or deleted */
+};
+
+enum drive_mount { DRIVE_MOUNT_UNKNOWN, DRIVE_MOUNT_MOUNTED, DRIVE_MOUNT_NONE };
+
+struct drive {
+    struct drive *next;
+    Lf__CloudDrive *model;        /* as stored and shown */
+    struct volume *volume;        /* NULL: down, `fault` says why */
+    struct error fault;
+    enum drive_phase phase;
+    bool wanted;                  /* mountd shall mount it */
+    enum drive_mount mount;       /* as mountd last reported */
+    struct mounts_wait *wait;     /* who waits for a report; mounts.c */
+    struct drive_worker {
+        struct drive_worker *next;
+        struct ipc_peer *peer;
+    } *workers;                   /* channels given away; mounts.c */
+};
+
+/* Opens all stored drives. What fails is logged and stays down. What a crash left half-made is removed.
+ * 0 or, when the store cannot be read, a negative errno. */
+int drive_load(struct syncd *d);
+/* Ends what runs. */
+void drive_close_all(struct syncd *d);
+/* Closes and frees all; the store keeps them. */
+void drive_unload(struct syncd *d);
+
+/* NULL when there is none. */
+struct drive *drive_find(struct syncd *d, const char *id);
+struct drive *drive_by_name(struct syncd *d, const char *name);
+struct drive *drive_of_account(struct syncd *d, const char *account_id);
+
+/* A drive that runs, or NULL with the reason: -ENOENT, or the drive's fault. */
+struct drive *drive_running(struct drive *drive, struct error *e);
+
+/* Takes the model over. The drive stands in the list, closed, in phase INSERTING. */
+struct drive *drive_add(struct syncd *d, Lf__CloudDrive *model);
+/* Opens the volume; folders are there. 0, or a negative errno with the sentence also in ->fault. */
+int drive_open(struct syncd *d, struct drive *drive, struct error *e);
+/* Ends the workers' channels and the volume. */
+void drive_close(struct drive *drive);
+/* Closes it, takes it out of the list, frees it. */
+void drive_remove(struct syncd *d, struct drive *drive);
+
+/* "<StateDir>/drives/<id>": the index. The caller's to free. */
+char *drive_state_dir(const struct syncd *d, const char *id);
+
+/* --- drive_model.c -------------------------------------------------------------------------------- */
+
+/* A new model from a request: checked, defaults filled in, forced members forced, with a new id, mount point and cache
+ * folder. 0 (lf__cloud_drive__free_unpacked), -EINVAL naming the member, -EPERM for a path that leaves its
+ * place, or -EOPNOTSUPP naming what is not available yet. */
+int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **ret, struct error *e);
+/* The old model with what the request gives in its place. As above; -EINVAL also for what may not change. */
+int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
+                      struct error *e);
+/* -EEXIST with a sentence when another drive than `except` (may be NULL) has the name or the letter. */
+int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct drive *except, struct error *e);
+
+/* --- drive_folder.c ------------------------------------------------------------------------------- */
+
+/* The folders of a drive on their way: made and removed in the pool, since they may lie on slow or dead
+ * file systems, and below a mount that this very process serves. */
+struct drive_folders {
+    char *mount_root, *mount_point, *state_dir, *cache_dir;   /* owned; NULL: not concerned */
+    uint32_t uid;
+    bool made_mount_point, made_state_dir, made_cache_dir;    /* out: it was not there before */
+    bool used;                                                /* in: a volume has been at work in them */
+    struct error error;                                       /* out */
+    void *arg;                                                /* the caller's */
+};
+struct drive_folders *drive_folders_new(struct syncd *d, const Lf__CloudDrive *m);
+void drive_folders_free(struct drive_folders *f);
+/* For loop_work(). Makes what is missing. A folder that is there must be an empty directory of the served user.
+ * On failure it has removed again what it made. */
+void drive_folders_make(void *folders);
+/* For loop_work(). Removes those whose `made_...` is set: index and cache with all they hold, the mount point if it is
+ * empty. With `used` a cache folder that was there before is emptied. A failure is in ->error; the rest is
+ * removed nevertheless. */
+void drive_folders_remove(void *folders);
+
+/* --- handlers ------------------------------------------------------------------------------------- */
+
+ipc_handler_fn drive_list, drive_exists;     /* drive.c */
+ipc_handler_fn drive_insert;                 /* drive_insert.c */
+ipc_handler_fn drive_update;                 /* drive_update.c */
+ipc_handler_fn drive_delete;                 /* drive_delete.c */

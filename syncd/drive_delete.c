@@ -1,0 +1,139 @@
+/* The end of a drive: unmounted, closed, forgotten, its folders removed. Changes that are not yet in the
+ * cloud hold it back, unless forced; they are looked at again once nobody can write any more. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "syncd/drive.h"
+#include "syncd/mounts.h"
+#include "syncd/store.h"
+#include "syncd/syncd.h"
+
+struct removal {
+    struct syncd *d;
+    struct ipc_request *req;
+    struct drive *drive;
+    struct drive_folders *folders;
+    bool force;
+};
+
+static void end(struct removal *rm)
+{
+    drive_folders_free(rm->folders);
+    free(rm);
+}
+
+/* The drive goes on as before. */
+static void back(struct removal *rm, const struct error *e)
+{
+    rm->drive->phase = DRIVE_READY;
+    rm->drive->wanted = rm->drive->model->active && rm->drive->volume;
+    mounts_changed(rm->d);
+    ipc_fail_error(rm->req, e);
+    end(rm);
+}
+
+static int check_pending(const struct removal *rm, struct error *e)
+{
+    const struct drive *drive = rm->drive;
+    uint64_t pending;
+
+    if (rm->force)
+        return 0;
+    if (!drive->volume)
+        return error_set(e, -EBUSY, "The drive %s is down (%s), so it cannot be told whether all changes are in the "
+                         "cloud; delete it with force to drop what is not.", drive->model->name, error_text(&drive->fault));
+    pending = volume_pending(drive->volume);
+    if (pending == 0)
+        return 0;
+    return error_set(e, -EBUSY, "%" PRIu64 " changes of the drive %s are not in the cloud yet; wait for them, or delete "
+                     "it with force to drop them.", pending, drive->model->name);
+}
+
+static void remove_drive_done(void *folders);
+
+static void remove_drive(struct removal *rm)
+{
+    struct error e = { 0 };
+    int r = store_drive_delete(rm->d->store, rm->drive->model->id);
+
+    if (r < 0) {
+        error_set(&e, r, "The drive could not be deleted.");
+        back(rm, &e);
+        return;
+    }
+    rm->folders = drive_folders_new(rm->d, rm->drive->model);
+    rm->folders->arg = rm;
+    rm->folders->made_mount_point = rm->folders->made_state_dir = rm->folders->made_cache_dir = true;
+    LOG_TRACE(LOG_NOTICE, ipc_request_trace(rm->req), "drive_deleted", "drive=%s", rm->drive->model->id,
+              "name=%s", rm->drive->model->name);
+    drive_remove(rm->d, rm->drive);
+    loop_work(rm->d->loop, drive_folders_remove, remove_drive_done, rm->folders);
+}
+
+static void remove_drive_done(void *folders)
+{
+    struct removal *rm = ((struct drive_folders *)folders)->arg;
+
+    if (rm->folders->error.code < 0)
+        LOG_TRACE(LOG_WARNING, ipc_request_trace(rm->req), "drive_folders_left", "reason=%s",
+                  error_text(&rm->folders->error));
+    ipc_done(rm->req);
+    end(rm);
+}
+
+static void unmount_done(const struct error *e, void *arg);
+
+static void unmount(struct removal *rm)
+{
+    if (!rm->drive->wanted) {
+        unmount_done(NULL, rm);
+        return;
+    }
+    rm->drive->wanted = false;
+    mounts_await(rm->d, rm->drive, false, unmount_done, rm);
+}
+
+static void unmount_done(const struct error *e, void *arg)
+{
+    struct removal *rm = arg;
+    struct error pending = { 0 };
+
+    if (e)
+        back(rm, e);
+    else if (check_pending(rm, &pending) < 0)
+        back(rm, &pending);
+    else
+        remove_drive(rm);
+}
+
+static int prepare(struct removal *rm, const Lf__DriveDelete *ask, struct error *e)
+{
+    struct drive *drive = drive_find(rm->d, ask->id);
+
+    if (!drive || drive->phase == DRIVE_INSERTING)
+        return error_set(e, -ENOENT, "There is no drive %.64s.", ask->id);
+    if (drive->phase != DRIVE_READY)
+        return error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
+    rm->drive = drive;
+    rm->force = ask->has_force && ask->force;
+    return check_pending(rm, e);
+}
+
+void drive_delete(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct removal *rm = xcalloc(1, sizeof(*rm));
+    struct error e = { 0 };
+
+    (void)fds;
+    *rm = (struct removal){ .d = daemon, .req = req };
+    if (prepare(rm, env->drive_delete, &e) < 0) {
+        ipc_fail_error(req, &e);
+        end(rm);
+        return;
+    }
+    rm->drive->phase = DRIVE_CHANGING;
+    unmount(rm);
+}

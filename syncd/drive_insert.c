@@ -1,0 +1,198 @@
+/* A new drive: checked, its bucket tried, its folders made, stored unsettled, opened, mounted, settled,
+ * in this order. What fails on the way is undone from there back, and the reason is the answer. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "syncd/account.h"
+#include "syncd/drive.h"
+#include "syncd/mounts.h"
+#include "syncd/store.h"
+#include "syncd/syncd.h"
+
+struct insert {
+    struct syncd *d;
+    struct ipc_request *req;
+    struct drive *drive;
+    struct drive_folders *folders;
+    struct error error;           /* why it failed */
+};
+
+static void end(struct insert *in)
+{
+    drive_folders_free(in->folders);
+    free(in);
+}
+
+/* --- back ------------------------------------------------------------------------------------- */
+
+static void undo_done(void *folders);
+
+/* Until the folders are gone the drive keeps its name and letter. */
+static void undo(struct insert *in, const struct error *e)
+{
+    in->error = *e;
+    if (in->drive->wanted) {
+        in->drive->wanted = false;
+        mounts_changed(in->d);
+    }
+    drive_close(in->drive);
+    (void)store_drive_delete(in->d->store, in->drive->model->id);
+    loop_work(in->d->loop, drive_folders_remove, undo_done, in->folders);
+}
+
+static void undo_done(void *folders)
+{
+    struct insert *in = ((struct drive_folders *)folders)->arg;
+
+    drive_remove(in->d, in->drive);
+    LOG_TRACE(LOG_WARNING, ipc_request_trace(in->req), "drive_refused", "reason=%s", error_text(&in->error));
+    ipc_fail_error(in->req, &in->error);
+    end(in);
+}
+
+static void undo_code(struct insert *in, int code, const char *text)
+{
+    struct error e = { 0 };
+
+    error_set(&e, code, "%s", text);
+    undo(in, &e);
+}
+
+/* --- forth ------------------------------------------------------------------------------------ */
+
+static void mount_done(const struct error *e, void *arg);
+
+static void mount(struct insert *in)
+{
+    in->drive->wanted = in->drive->model->active;
+    if (in->drive->wanted)
+        mounts_await(in->d, in->drive, true, mount_done, in);
+    else
+        mount_done(NULL, in);
+}
+
+static void mount_done(const struct error *e, void *arg)
+{
+    struct insert *in = arg;
+    Lf__DriveStored stored = LF__DRIVE_STORED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
+    int r;
+
+    if (e) {
+        undo(in, e);
+        return;
+    }
+    r = store_drive_settle(in->d->store, in->drive->model->id);
+    if (r < 0) {
+        undo_code(in, r, "The drive could not be stored.");
+        return;
+    }
+    in->drive->phase = DRIVE_READY;
+    LOG_TRACE(LOG_NOTICE, ipc_request_trace(in->req), "drive_stored", "drive=%s", in->drive->model->id,
+              "name=%s", in->drive->model->name);
+    stored.drive = in->drive->model;
+    ipc_reply(in->req, &reply, NULL, 0);
+    end(in);
+}
+
+static void make_folders_done(void *folders);
+
+static void make_folders(struct insert *in)
+{
+    in->folders = drive_folders_new(in->d, in->drive->model);
+    in->folders->arg = in;
+    loop_work(in->d->loop, drive_folders_make, make_folders_done, in->folders);
+}
+
+static void make_folders_done(void *folders)
+{
+    struct insert *in = ((struct drive_folders *)folders)->arg;
+    struct error e = in->folders->error;
+    int r;
+
+    if (e.code < 0) {
+        undo(in, &e);
+        return;
+    }
+    in->folders->used = true;
+    r = store_drive_insert(in->d->store, in->drive->model);
+    if (r < 0)
+        undo_code(in, r, r == -ENOENT ? "The account of the drive has been deleted."
+                                      : "The drive could not be stored.");
+    else if (drive_open(in->d, in->drive, &e) < 0)
+        undo(in, &e);
+    else
+        mount(in);
+}
+
+static void refuse(struct insert *in, const struct error *e)
+{
+    if (in->drive)
+        drive_remove(in->d, in->drive);
+    ipc_fail_error(in->req, e);
+    end(in);
+}
+
+static cloud_done_fn probe_done;
+
+/* Listing one object shows that the bucket is there and that the keys may read it. */
+static void probe(struct insert *in, struct cloud *cloud)
+{
+    struct cloud_request *r = cloud_request_new(CLOUD_LIST, probe_done, in);
+
+    cloud_request_set(&r->bucket, in->drive->model->storage_name);
+    cloud_request_set(&r->prefix, in->drive->model->prefix);
+    r->limit = 1;
+    r->deadline_ms = ACCOUNT_DEADLINE_MS;
+    r->trace = ipc_request_trace(in->req);
+    cloud_submit(cloud, r);
+}
+
+static void probe_done(struct cloud_request *r, void *arg)
+{
+    struct insert *in = arg;
+    struct error failed = r->error, e = { 0 };
+
+    cloud_request_free(r);
+    if (failed.code == 0) {
+        make_folders(in);
+        return;
+    }
+    /* A missing bucket is a fault of the request, not a missing resource of ours. */
+    error_set(&e, failed.code == -ENOENT || failed.code == -EACCES ? -EINVAL : failed.code,
+              "The bucket %s cannot be used: %s", in->drive->model->storage_name, error_text(&failed));
+    refuse(in, &e);
+}
+
+static int prepare(struct insert *in, const Lf__CloudDrive *given, struct cloud **ret_cloud, struct error *e)
+{
+    Lf__CloudDrive *model;
+    int r = drive_model_new(in->d, given, &model, e);
+
+    if (r < 0)
+        return r;
+    r = drive_model_clash(in->d, model, NULL, e);
+    if (r == 0)
+        r = account_cloud(in->d, model->account->id, ret_cloud, e);
+    if (r < 0)
+        lf__cloud_drive__free_unpacked(model, NULL);
+    else
+        in->drive = drive_add(in->d, model);
+    return r;
+}
+
+void drive_insert(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct insert *in = xcalloc(1, sizeof(*in));
+    struct cloud *cloud = NULL;
+    struct error e = { 0 };
+
+    (void)fds;
+    *in = (struct insert){ .d = daemon, .req = req };
+    if (prepare(in, env->drive_insert->drive, &cloud, &e) < 0)
+        refuse(in, &e);
+    else
+        probe(in, cloud);
+}

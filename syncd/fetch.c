@@ -1,0 +1,497 @@
+/* Owns the downloads of absent chunks: which runs are under way, who waits for which range, and
+ * how far to read ahead. The contract is in fetch.h.
+ *
+ * A waiter's own chunks may use all PARALLEL transfers, reading ahead only PARALLEL_AHEAD of them,
+ * so that a second reader elsewhere in the file does not stand behind a long window.
+ *
+ * Must not know who waits, nor what providers there are. */
+#include "syncd/fetch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+
+enum { PARALLEL = 8, PARALLEL_AHEAD = 4 };
+
+static const uint64_t SPAN_MAX = 8 << 20;        /* bytes of one request */
+static const uint64_t SPAN_LEAST = 256 << 10;    /* a request this long costs hardly more than one chunk */
+static const uint64_t WINDOW_FIRST = 1 << 20;
+static const uint64_t WINDOW_MAX = 32 << 20;
+static const uint64_t DISORDER = 2 << 20;        /* the kernel reads ahead too, and not quite in order */
+
+struct fetch_waiter {
+    TAILQ_ENTRY(fetch_waiter) next;
+    struct cache_file *file;
+    uint64_t from, to;             /* what is left of its range; `from` moves up */
+    struct loop_timer *timer;
+    fetch_done_fn *done;
+    void *arg;
+};
+
+struct fetch_transfer {
+    TAILQ_ENTRY(fetch_transfer) next;
+    struct cache_file *file;       /* held; NULL: stopped, the answer no longer matters */
+    struct cloud *cloud;           /* borrowed; outlives every request */
+    struct cloud_request *request;
+    uint64_t from, to;             /* absent bytes still to come; `from` moves up by whole chunks */
+    uint64_t start;
+};
+
+static void plan(struct cache_file *f);
+
+/* --- waiters ------------------------------------------------------------------------------------ */
+
+static void free_waiter(struct fetch_waiter *w)
+{
+    TAILQ_REMOVE(&w->file->fetch.waiters, w, next);
+    loop_timer_free(w->timer);
+    free(w);
+}
+
+/* The file may be gone afterwards unless the caller holds it. */
+static void answer(struct fetch_waiter *w, const struct error *e)
+{
+    fetch_done_fn *done = w->done;
+    void *arg = w->arg;
+
+    free_waiter(w);
+    done(e, arg);
+}
+
+static void on_deadline(void *arg)
+{
+    struct error e;
+
+    error_set(&e, -ETIMEDOUT, "The cloud did not deliver the file's bytes in time.");
+    answer(arg, &e);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t reach(const struct cache_file *f)
+{
+    return least(cache_file_size(f), atomic_load(&f->map->fetchable));
+}
+
+static bool satisfied(struct fetch_waiter *w, uint64_t end)
+{
+    uint64_t to = least(w->to, end);
+    uint64_t c = w->from < to ? chunk_first_absent(w->file->map, w->from, to - w->from) : UINT64_MAX;
+
+    if (c != UINT64_MAX && c << CHUNK_SHIFT > w->from)
+        w->from = c << CHUNK_SHIFT;
+    return c == UINT64_MAX;
+}
+
+static struct fetch_waiter *first_satisfied(struct cache_file *f)
+{
+    uint64_t end = reach(f);
+    struct fetch_waiter *w;
+
+    TAILQ_FOREACH(w, &f->fetch.waiters, next)
+        if (satisfied(w, end))
+            return w;
+    return NULL;
+}
+
+static void wake(struct cache_file *f)
+{
+    static const struct error none;
+    struct fetch_waiter *w;
+
+    while ((w = first_satisfied(f)))
+        answer(w, &none);
+}
+
+static struct fetch_waiter *first_within(struct cache_file *f, uint64_t from, uint64_t to)
+{
+    struct fetch_waiter *w;
+
+    TAILQ_FOREACH(w, &f->fetch.waiters, next)
+        if (w->from < to && w->to > from)
+            return w;
+    return NULL;
+}
+
+static void fail_within(struct cache_file *f, uint64_t from, uint64_t to, const struct error *e)
+{
+    struct fetch_waiter *w;
+
+    while ((w = first_within(f, from, to)))
+        answer(w, e);
+}
+
+static void fail_all(struct cache_file *f, const struct error *e)
+{
+    fail_within(f, 0, UINT64_MAX, e);
+}
+
+void fetch_forget(struct cache_file *f, const void *arg)
+{
+    struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters), *next;
+
+    for (; w; w = next) {
+        next = TAILQ_NEXT(w, next);
+        if (w->arg == arg)
+            free_waiter(w);
+    }
+}
+
+/* --- transfers ---------------------------------------------------------------------------------- */
+
+/* The caller holds the file as well. */
+static void detach(struct fetch_transfer *t)
+{
+    struct cache_file *f = take_ptr(t->file);
+
+    TAILQ_REMOVE(&f->fetch.transfers, t, next);
+    f->fetch.n_transfers--;
+    cache_release(f);
+}
+
+static void stop(struct fetch_transfer *t)
+{
+    detach(t);
+    cloud_cancel(t->cloud, t->request);
+}
+
+static void arrived(struct fetch_transfer *t, uint64_t to)
+{
+    for (; t->from < to; t->from += CHUNK_SIZE)
+        chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
+}
+
+static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
+{
+    struct fetch_transfer *t = arg;
+    struct cache_file *f = t->file;
+    uint64_t to = t->start + bytes;
+
+    (void)r;
+    if (to < t->to)
+        to &= ~(uint64_t)(CHUNK_SIZE - 1);
+    if (!f || to <= t->from)
+        return;
+    cache_hold(f);
+    arrived(t, to);
+    wake(f);
+    cache_release(f);
+}
+
+static bool gone_or_changed(int code)
+{
+    return code == -ESTALE || code == -ENOENT || code == -ERANGE;
+}
+
+static void refreshed(const struct error *e, void *arg);
+
+/* What the index believes of the cloud is wrong. The version looked up now is tried once; if it is the
+ * same again, nothing more can be done. */
+static void refresh(struct cache_file *f)
+{
+    if (f->fetch.refreshing)
+        return;
+    f->fetch.refreshing = true;
+    cache_hold(f);
+    lister_refresh(f->volume->lister, f->ino, refreshed, f);
+}
+
+/* Takes the file over to the index's version; true when that is not the one that failed. */
+static bool renewed(struct cache_file *f)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *same;
+
+    if (index_get(f->volume->index, f->ino, &i) < 0 || cache_file_current(f, &i))
+        return false;
+    if (cache_acquire(f->volume->cache, &i, &same) < 0)
+        return false;
+    cache_release(same);
+    return true;
+}
+
+static void refreshed(const struct error *e, void *arg)
+{
+    struct cache_file *f = arg;
+    struct error gone;
+
+    f->fetch.refreshing = false;
+    error_set(&gone, -EIO, "The file's bytes are no longer in the cloud: it was changed or deleted there.");
+    if (e->code < 0 && e->code != -ENOENT)
+        fail_all(f, e);
+    else if (f->dropped || !renewed(f))
+        fail_all(f, &gone);
+    else
+        plan(f);
+    cache_release(f);
+}
+
+/* Whether the index says something else by now than what was asked for: the file was moved in the cloud. */
+static bool asked_for_old(const struct cache_file *f, const struct cloud_request *r)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    CLEANUP_FREE char *key = NULL;
+
+    if (index_get(f->volume->index, f->ino, &i) < 0 || !i.cloud_key)
+        return false;
+    key = volume_full_key(f->volume, i.cloud_key);
+    return strcmp(key, r->key) != 0 || (i.etag && r->if_match && strcmp(i.etag, r->if_match) != 0);
+}
+
+static void failed(struct cache_file *f, const struct fetch_transfer *t, const struct error *e)
+{
+    f->fetch.window = f->fetch.ahead = 0;
+    if (!gone_or_changed(e->code))
+        fail_within(f, t->from, t->to, e);
+    else if (!asked_for_old(f, t->request))
+        refresh(f);
+}
+
+static void on_done(struct cloud_request *r, void *arg)
+{
+    struct fetch_transfer *t = arg;
+    struct cache_file *f = t->file;
+    struct error e = r->error;
+
+    if (e.code == 0 && r->content_length != r->range_length)
+        error_set(&e, -ESTALE, "The object is shorter than it was.");
+    (void)close(r->sink.fd);
+    if (f) {
+        cache_hold(f);
+        if (e.code == 0)
+            arrived(t, t->to);
+        detach(t);
+        if (e.code)
+            failed(f, t, &e);
+        wake(f);
+        plan(f);
+        cache_release(f);
+    }
+    cloud_request_free(r);
+    free(t);
+}
+
+static struct cloud_request *make_request(struct fetch_transfer *t, const struct index_inode *i, int sink_fd)
+{
+    struct cloud_request *r = cloud_request_new(CLOUD_GET, on_done, t);
+    struct volume *v = t->file->volume;
+    CLEANUP_FREE char *key = volume_full_key(v, i->cloud_key);
+
+    cloud_request_set(&r->bucket, v->bucket);
+    cloud_request_set(&r->key, key);
+    cloud_request_set(&r->if_match, i->etag);
+    r->has_range = true;
+    r->range_offset = t->from;
+    r->range_length = t->to - t->from;
+    r->sink = (struct cloud_extent){ .fd = sink_fd, .offset = r->range_offset, .length = r->range_length };
+    r->progress = on_progress;
+    return r;
+}
+
+static int start(struct cache_file *f, uint64_t from, uint64_t to)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct fetch_transfer *t;
+    int r = index_get(f->volume->index, f->ino, &i), fd;
+
+    if (r < 0)
+        return r;
+    if (!i.cloud_key || !cache_file_current(f, &i))
+        return -ESTALE;
+    fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return -errno;
+    t = xcalloc(1, sizeof(*t));
+    *t = (struct fetch_transfer){ .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to };
+    t->request = make_request(t, &i, fd);
+    TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
+    f->fetch.n_transfers++;
+    cloud_submit(t->cloud, t->request);
+    return 0;
+}
+
+/* --- what to fetch next --------------------------------------------------------------------------- */
+
+static const struct fetch_transfer *covering(const struct cache_file *f, uint64_t at)
+{
+    const struct fetch_transfer *t;
+
+    TAILQ_FOREACH(t, &f->fetch.transfers, next)
+        if (at >= t->from && at < t->to)
+            return t;
+    return NULL;
+}
+
+/* The first byte of [from, to) that is absent and not on its way; `to` if none. */
+static uint64_t next_wanted(const struct cache_file *f, uint64_t from, uint64_t to)
+{
+    const struct fetch_transfer *t;
+
+    from &= ~(uint64_t)(CHUNK_SIZE - 1);
+    while (from < to) {
+        if (chunk_present(f->map, from >> CHUNK_SHIFT))
+            from += CHUNK_SIZE;
+        else if ((t = covering(f, from)))
+            from = (t->to + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
+        else
+            return from;
+    }
+    return to;
+}
+
+/* The end of the run of absent bytes that nobody fetches yet, at most `to`. */
+static uint64_t run_end(const struct cache_file *f, uint64_t from, uint64_t to)
+{
+    while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from))
+        from += CHUNK_SIZE;
+    return least(from, to);
+}
+
+/* One request reaches as far as is wanted or worth it, in whole chunks. */
+static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uint64_t end)
+{
+    uint64_t until = most(most(to, f->fetch.ahead), from + SPAN_LEAST);
+
+    until = (until + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
+    return run_end(f, from, least(least(until, from + SPAN_MAX), end));
+}
+
+static int want(struct cache_file *f, uint64_t from, uint64_t to, unsigned parallel)
+{
+    uint64_t end = reach(f);
+    int r = 0;
+
+    to = least(to, end);
+    while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
+        r = start(f, from, span(f, from, to, end));
+    return r;
+}
+
+static int want_all(struct cache_file *f)
+{
+    struct fetch_waiter *w;
+    int r = 0;
+
+    for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
+        r = want(f, w->from, w->to, PARALLEL);
+    if (r == 0)
+        r = want(f, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+    return r;
+}
+
+static void plan(struct cache_file *f)
+{
+    struct error e;
+    int r;
+
+    if (f->fetch.refreshing)
+        return;
+    cache_hold(f);
+    if (f->volume->paused) {
+        error_set(&e, -EIO, "The drive is paused and the file is not here.");
+        fail_all(f, &e);
+    } else if ((r = want_all(f)) == -ESTALE) {
+        refresh(f);
+    } else if (r < 0) {
+        error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
+        fail_all(f, &e);
+    }
+    cache_release(f);
+}
+
+/* A reader that goes on where it stopped gets a growing window. */
+static void note_reader(struct fetch *t, uint64_t from, uint64_t to)
+{
+    if (from + DISORDER < t->expected || from > most(t->expected, t->ahead) + DISORDER) {
+        t->window = 0;
+        t->expected = to;
+    } else {
+        t->window = t->window ? least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
+        t->expected = most(t->expected, to);
+    }
+    t->ahead = t->window ? t->expected + t->window : 0;
+}
+
+/* --- the contract ------------------------------------------------------------------------------- */
+
+void fetch_init(struct cache_file *f)
+{
+    TAILQ_INIT(&f->fetch.waiters);
+    TAILQ_INIT(&f->fetch.transfers);
+}
+
+void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
+                 void *arg)
+{
+    static const struct error none;
+    struct fetch_waiter *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct fetch_waiter){ .file = f, .from = offset, .to = offset + least(length, CHUNK_FILE_MAX), .done = done,
+                                .arg = arg };
+    TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
+    if (satisfied(w, reach(f))) {
+        answer(w, &none);
+        return;
+    }
+    if (deadline_ms)
+        w->timer = loop_timer(f->volume->loop, deadline_ms, on_deadline, w);
+    note_reader(&f->fetch, w->from, least(w->to, reach(f)));
+    plan(f);
+}
+
+void fetch_stop_beyond(struct cache_file *f, uint64_t size)
+{
+    struct fetch_transfer *t = TAILQ_FIRST(&f->fetch.transfers), *next;
+
+    for (; t; t = next) {
+        next = TAILQ_NEXT(t, next);
+        if (t->to > size)
+            stop(t);
+    }
+}
+
+void fetch_stop(struct cache_file *f)
+{
+    fetch_stop_beyond(f, 0);
+}
+
+static void go_on(void *arg)
+{
+    struct cache_file *f = arg;
+
+    loop_timer_free(take_ptr(f->fetch.going_on));
+    wake(f);
+    plan(f);
+    cache_release(f);
+}
+
+void fetch_go_on(struct cache_file *f)
+{
+    if (f->fetch.going_on || TAILQ_EMPTY(&f->fetch.waiters))
+        return;
+    f->fetch.going_on = loop_timer(f->volume->loop, 0, go_on, f);
+    if (!f->fetch.going_on)
+        abort();
+    cache_hold(f);
+}
+
+void fetch_end(struct cache_file *f, const struct error *e)
+{
+    fetch_stop(f);
+    fail_all(f, e);
+    if (!f->fetch.going_on)
+        return;
+    loop_timer_free(take_ptr(f->fetch.going_on));
+    cache_release(f);
+}

@@ -1,0 +1,30 @@
+/* Absent chunks of a cache file, brought from the cloud: asked for by many, downloaded once.
+ *
+ * Each transfer is one ranged GET of a run of absent chunks, its bytes go straight into the data
+ * file, and a chunk's bit is set when the whole chunk is there; whoever waits for it hears at once.
+ * A run never touches a present chunk, because that may hold newer bytes. */
+#pragma once
+
+#include "syncd/cache.h"
+
+typedef void fetch_done_fn(const struct error *e, void *arg);
+
+/* For cache.c: the empty state of a new file. */
+void fetch_init(struct cache_file *f);
+
+/* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
+ * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.
+ * Errors: -ETIMEDOUT past the deadline; -EIO while paused, or when the cloud's version is gone; the provider's. */
+void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
+                 void *arg);
+/* Drops the waiters with this arg; their done will not run. */
+void fetch_forget(struct cache_file *f, const void *arg);
+
+/* Stops the transfers: nothing is written to the data file any more. Who waits goes on waiting, until
+ * fetch_go_on() starts anew what is still wanted. The caller holds the file. Neither calls anybody back, so both may stand in a transaction. */
+void fetch_stop(struct cache_file *f);
+/* The same for transfers that reach beyond `size`. */
+void fetch_stop_beyond(struct cache_file *f, uint64_t size);
+void fetch_go_on(struct cache_file *f);
+/* Stops for good: who waits gets `e`, at once. */
+void fetch_end(struct cache_file *f, const struct error *e);

@@ -1,0 +1,197 @@
+/* What the file system handlers share: waiting for the cloud with a copy of the request, and the
+ * frame of a change, which stores its reply beside its effect so that a repeated request finds it.
+ *
+ * Knows nothing of what the handlers do. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/volume_internal.h"
+
+struct volume *fs_volume(struct ipc_request *req)
+{
+    return ipc_peer_data(ipc_request_peer(req));
+}
+
+void fs_fail(struct ipc_request *req, int code)
+{
+    ipc_fail_error(req, &(struct error){ .code = code });
+}
+
+/* --- waiting ------------------------------------------------------------------------------------ */
+
+struct wait {
+    struct volume *v;
+    struct ipc_request *req;
+    Lf__Envelope *env;
+    fs_step_fn *step;
+    bool regardless;         /* of a failure */
+};
+
+static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
+{
+    struct wait *w = xcalloc(1, sizeof(*w));
+    size_t size = lf__envelope__get_packed_size(env);
+    CLEANUP_FREE uint8_t *packed = xcalloc(1, size);
+
+    lf__envelope__pack(env, packed);
+    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false };
+    if (!w->env)
+        abort();
+    return w;
+}
+
+static void wait_done(const struct error *e, void *arg)
+{
+    struct wait *w = arg;
+
+    if (e->code && (e->code == -ECANCELED || !w->regardless))
+        ipc_fail_error(w->req, e);
+    else
+        w->step(w->v, w->req, w->env);
+    lf__envelope__free_unpacked(w->env, NULL);
+    free(w);
+}
+
+void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
+{
+    if (lister_known(v->lister, dir))
+        step(v, req, env);
+    else
+        lister_ensure(v->lister, dir, wait_done, wait_new(v, req, env, step));
+}
+
+void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
+{
+    if (lister_fresh(v->lister, dir))
+        step(v, req, env);
+    else
+        lister_ensure(v->lister, dir, wait_done, wait_new(v, req, env, step));
+}
+
+void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
+{
+    lister_ensure_tree(v->lister, dir, wait_done, wait_new(v, req, env, step));
+}
+
+void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct wait *w;
+
+    if (index_get(v->index, ino, &i) < 0 || i.settled) {
+        step(v, req, env);
+        return;
+    }
+    w = wait_new(v, req, env, step);
+    w->regardless = true;
+    lister_settle(v->lister, ino, wait_done, w);
+}
+
+/* --- the frame of a change ------------------------------------------------------------------------ */
+
+int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret)
+{
+    uint64_t instance, id, done_below;
+    CLEANUP_FREE void *packed = NULL;
+    size_t size;
+    int r;
+
+    ipc_request_identity(req, &instance, &id, &done_below);
+    r = index_replay_get(v->index, instance, id, &packed, &size);
+    if (r < 0)
+        return r;
+    *ret = lf__envelope__unpack(NULL, size, packed);
+    return *ret ? 0 : -EUCLEAN;
+}
+
+bool fs_begin(struct volume *v, struct ipc_request *req)
+{
+    Lf__Envelope *reply = NULL;
+    int r = fs_replay(v, req, &reply);
+
+    if (r == 0) {
+        ipc_reply(req, reply, NULL, 0);
+        lf__envelope__free_unpacked(reply, NULL);
+        return false;
+    }
+    if (r == -ENOENT)
+        r = volume_writable(v);
+    if (r == 0)
+        r = index_begin(v->index);
+    if (r < 0)
+        fs_fail(req, r);
+    return r == 0;
+}
+
+static int store_reply(struct volume *v, struct ipc_request *req, const Lf__Envelope *reply)
+{
+    uint64_t instance, id, done_below;
+    size_t size = lf__envelope__get_packed_size(reply);
+    CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
+
+    lf__envelope__pack(reply, packed);
+    ipc_request_identity(req, &instance, &id, &done_below);
+    return index_replay_put(v->index, instance, id, done_below, packed, size);
+}
+
+bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n)
+{
+    int r = index_end(v->index, store_reply(v, req, reply));
+
+    if (r < 0)
+        fs_fail(req, r);
+    else
+        ipc_reply(req, reply, fds, n);
+    return r == 0;
+}
+
+void fs_abort(struct volume *v, struct ipc_request *req, int code)
+{
+    index_rollback(v->index);
+    fs_fail(req, code);
+}
+
+static bool end(struct volume *v, struct ipc_request *req, int r, Lf__Envelope *reply)
+{
+    if (r < 0) {
+        fs_abort(v, req, r);
+        return false;
+    }
+    if (!fs_commit(v, req, reply, NULL, 0))
+        return false;
+    uploader_kick(v->uploader);
+    return true;
+}
+
+bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i)
+{
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+    Lf__FsEntry entry = LF__FS_ENTRY__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_ENTRY, fs_entry, &entry);
+
+    if (r == 0)
+        volume_attr(v, i, &attr);
+    entry.attr = &attr;
+    return end(v, req, r, &reply);
+}
+
+bool fs_end_done(struct volume *v, struct ipc_request *req, int r)
+{
+    Lf__Done done = LF__DONE__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(DONE, done, &done);
+
+    return end(v, req, r, &reply);
+}
+
+void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct index_inode *i)
+{
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+    Lf__FsEntry entry = LF__FS_ENTRY__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_ENTRY, fs_entry, &entry);
+
+    volume_attr(v, i, &attr);
+    entry.attr = &attr;
+    ipc_reply(req, &reply, NULL, 0);
+}

@@ -1,0 +1,115 @@
+/* Attributes of an inode: getattr, setattr, readlink, statfs. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "syncd/volume_internal.h"
+
+enum { MODE_BITS = 07777, BLOCK_SIZE = 4096 };
+/* A bucket has no size: 1 PiB, all of it free. */
+static const uint64_t BLOCKS = UINT64_C(1) << 38;
+
+static void getattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(v->index, env->fs_getattr->ino, &i);
+
+    if (r < 0)
+        fs_fail(req, r);
+    else
+        fs_reply_entry(v, req, &i);
+}
+
+void fs_getattr(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_settled(fs_volume(req), req, env, env->fs_getattr->ino, getattr_settled);
+}
+
+static int set_size(struct volume *v, struct index_inode *i, uint64_t size)
+{
+    if (S_ISDIR(i->mode))
+        return -EISDIR;
+    return S_ISREG(i->mode) ? cache_truncate(v->cache, i, size) : -EINVAL;
+}
+
+/* What the cloud keeps; the time of the last access is ours alone. */
+static bool changes_meta(const Lf__FsSetattr *m)
+{
+    return m->has_mode || m->has_uid || m->has_gid || m->has_mtime_ns;
+}
+
+static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index_inode *i)
+{
+    int r = index_get(v->index, m->ino, i);
+
+    if (r == 0 && m->has_size)
+        r = set_size(v, i, m->size);
+    if (r < 0)
+        return r;
+    if (m->has_mode)
+        i->mode = (i->mode & S_IFMT) | (m->mode & MODE_BITS);
+    if (m->has_uid)
+        i->uid = m->uid;
+    if (m->has_gid)
+        i->gid = m->gid;
+    if (m->has_mtime_ns)
+        i->mtime_ns = m->mtime_ns;
+    if (m->has_atime_ns)
+        i->atime_ns = m->atime_ns;
+    if (changes_meta(m))
+        fs_mark_meta(i);
+    if (m->has_mtime_ns)
+        cache_touched(v->cache, i->ino);
+    return index_update(v->index, i);
+}
+
+static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    if (fs_begin(v, req))
+        fs_end_entry(v, req, set_attributes(v, env->fs_setattr, &i), &i);
+}
+
+void fs_setattr(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_settled(fs_volume(req), req, env, env->fs_setattr->ino, setattr_settled);
+}
+
+void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    Lf__FsTarget target = LF__FS_TARGET__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_TARGET, fs_target, &target);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(fs_volume(req)->index, env->fs_readlink->ino, &i);
+
+    (void)fds;
+    (void)daemon;
+    if (r == 0 && !i.target)
+        r = -EINVAL;
+    if (r < 0) {
+        fs_fail(req, r);
+        return;
+    }
+    target.target = (ProtobufCBinaryData){ strlen(i.target), (uint8_t *)i.target };
+    ipc_reply(req, &reply, NULL, 0);
+}
+
+void fs_statfs(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    Lf__FsSpace space = LF__FS_SPACE__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_SPACE, fs_space, &space);
+
+    (void)env;
+    (void)fds;
+    (void)daemon;
+    space.block_size = BLOCK_SIZE;
+    space.blocks = space.blocks_free = BLOCKS;
+    space.files = index_last_ino(fs_volume(req)->index);
+    ipc_reply(req, &reply, NULL, 0);
+}

@@ -1,0 +1,412 @@
+/* The contents half of the file system messages: open, create, fetch, dirty, flush, release. The
+ * worker gets descriptors and moves the bytes itself; here is only who may, and what the index says
+ * afterwards.
+ *
+ * Must not know how chunks come or go: that is fetch.c's and upload*.c's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/cache.h"
+#include "syncd/fetch.h"
+
+/* --- open --------------------------------------------------------------------------------------- */
+
+/* A file in the open table with its descriptors to pass on. */
+struct opened {
+    struct cache_file *file;   /* held by the open */
+    struct ipc_peer *peer;
+    int fds[2];
+};
+
+static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
+{
+    struct cache_file *f;
+    int r = cache_acquire(v->cache, i, &f);
+
+    if (r < 0)
+        return r;
+    r = cache_file_lend(v->cache->dir_fd, f, write, ret->fds);
+    if (r == 0) {
+        ret->file = f;
+        ret->peer = p;
+        cache_opened(f, p, write);
+    }
+    cache_release(f);
+    return r;
+}
+
+static void close_fds(struct opened *o)
+{
+    (void)close(o->fds[0]);
+    (void)close(o->fds[1]);
+}
+
+static void answer_opened(struct volume *v, struct ipc_request *req, const struct index_inode *i, struct opened *o)
+{
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+    Lf__FsOpened opened = LF__FS_OPENED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_OPENED, fs_opened, &opened);
+
+    volume_attr(v, i, &attr);
+    opened.attr = &attr;
+    ipc_reply(req, &reply, o->fds, 2);
+    close_fds(o);
+}
+
+static int truncate_inode(struct volume *v, struct index_inode *i)
+{
+    int r = index_begin(v->index);
+
+    if (r < 0)
+        return r;
+    r = cache_truncate(v->cache, i, 0);
+    if (r == 0)
+        r = index_update(v->index, i);
+    return index_end(v->index, r);
+}
+
+static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
+{
+    int r = index_get(v->index, ino, ret);
+
+    if (r < 0)
+        return r;
+    if (S_ISDIR(ret->mode))
+        return -EISDIR;
+    return S_ISREG(ret->mode) ? 0 : -EINVAL;
+}
+
+static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p, struct index_inode *i, struct opened *o)
+{
+    int r = get_file(v, m->ino, i);
+
+    if (r == 0 && (m->write || m->truncate))
+        r = volume_writable(v);
+    if (r == 0)
+        r = open_for(v, p, i, m->write, o);
+    if (r < 0 || !m->truncate || cache_file_size(o->file) == 0)
+        return r;
+    r = truncate_inode(v, i);
+    if (r < 0) {
+        close_fds(o);
+        cache_released(o->file, p, m->write);
+    }
+    return r;
+}
+
+static void open_and_answer(struct volume *v, struct ipc_request *req, const Lf__FsOpen *m)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct ipc_peer *p = ipc_request_peer(req);
+    struct opened o;
+    int r = p ? open_inode(v, m, p, &i, &o) : -ECONNRESET;   /* the worker may have gone while something was fetched */
+
+    if (r < 0)
+        fs_fail(req, r);
+    else
+        answer_opened(v, req, &i, &o);
+}
+
+static void open_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    open_and_answer(v, req, env->fs_open);
+}
+
+/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__FsOpen *m = env->fs_open;
+    struct volume *v = fs_volume(req);
+
+    (void)fds;
+    (void)daemon;
+    if (m->write || m->truncate)
+        fs_when_settled(v, req, env, m->ino, open_settled);
+    else
+        open_and_answer(v, req, m);
+}
+
+/* --- create ------------------------------------------------------------------------------------- */
+
+static void open_created(struct volume *v, struct ipc_request *req, uint64_t ino)
+{
+    Lf__FsOpen open = LF__FS_OPEN__INIT;
+
+    open.ino = ino;
+    open.write = true;
+    open_and_answer(v, req, &open);
+}
+
+/* True: the request was answered before and has been answered again. */
+static bool repeated(struct volume *v, struct ipc_request *req)
+{
+    Lf__Envelope *before;
+
+    if (fs_replay(v, req, &before) < 0)
+        return false;
+    if (before->body_case == LF__ENVELOPE__BODY_FS_OPENED)
+        open_created(v, req, before->fs_opened->attr->ino);
+    else
+        fs_fail(req, -EPROTO);
+    lf__envelope__free_unpacked(before, NULL);
+    return true;
+}
+
+static void commit_created(struct volume *v, struct ipc_request *req, const struct index_inode *i, struct opened *o)
+{
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+    Lf__FsOpened opened = LF__FS_OPENED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_OPENED, fs_opened, &opened);
+
+    volume_attr(v, i, &attr);
+    opened.attr = &attr;
+    if (!fs_commit(v, req, &reply, o->fds, 2)) {
+        cache_released(o->file, o->peer, true);
+        cache_drop(v->cache, i->ino);
+    }
+    close_fds(o);
+}
+
+static void create(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsCreate *m = env->fs_create;
+    struct index_inode i = { .mode = S_IFREG | (m->mode & 07777), .uid = m->uid, .gid = m->gid };
+    struct opened o;
+    int r;
+
+    if (!fs_begin(v, req))
+        return;
+    r = fs_link_new(v, m->parent, &m->name, &i);
+    if (r == 0) {
+        r = open_for(v, ipc_request_peer(req), &i, true, &o);
+        if (r < 0)
+            cache_drop(v->cache, i.ino);
+    }
+    if (r < 0)
+        fs_abort(v, req, r);
+    else
+        commit_created(v, req, &i, &o);
+    index_inode_done(&i);
+}
+
+static void open_existing(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsCreate *m = env->fs_create;
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_find(v->index, m->parent, m->name.data, m->name.len, &i);
+
+    if (r < 0)
+        fs_fail(req, r);
+    else
+        open_created(v, req, i.ino);
+}
+
+/* When the name was taken meanwhile it is an open, unless only a new file would do. */
+static void create_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsCreate *m = env->fs_create;
+    CLEANUP(index_inode_done) struct index_inode there = { 0 };
+    int r = index_find(v->index, m->parent, m->name.data, m->name.len, &there);
+
+    if (!ipc_request_peer(req))   /* gone while the listing was fetched */
+        fs_fail(req, -ECONNRESET);
+    else if (r == -ENOENT)
+        create(v, req, env);
+    else if (r < 0 || m->exclusive)
+        fs_fail(req, r < 0 ? r : -EEXIST);
+    else
+        fs_when_settled(v, req, env, there.ino, open_existing);
+}
+
+void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct volume *v = fs_volume(req);
+
+    (void)fds;
+    (void)daemon;
+    if (!repeated(v, req))
+        fs_when_known(v, req, env, env->fs_create->parent, create_known);
+}
+
+/* --- fetch -------------------------------------------------------------------------------------- */
+
+struct wanted {
+    struct ipc_request *request;
+    struct cache_file *file;   /* held */
+};
+
+static void fetched(const struct error *e, void *arg);
+
+void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const Lf__FsFetch *m = env->fs_fetch;
+    struct volume *v = fs_volume(req);
+    struct cache_file *f;
+    struct wanted *w;
+    int r = m->offset <= CHUNK_FILE_MAX ? get_file(v, m->ino, &i) : -EFBIG;
+
+    (void)fds;
+    (void)daemon;
+    if (r == 0)
+        r = cache_acquire(v->cache, &i, &f);
+    if (r < 0) {
+        fs_fail(req, r);
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    *w = (struct wanted){ .request = req, .file = f };
+    fetch_range(f, m->offset, m->length, (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
+}
+
+static void fetched(const struct error *e, void *arg)
+{
+    struct wanted *w = arg;
+
+    if (e->code == 0) {
+        ipc_done(w->request);
+    } else {
+        LOG_TRACE(LOG_WARNING, ipc_request_trace(w->request), "fetch_failed", "drive=%s", w->file->volume->drive->id,
+                  "ino=%" PRIu64, w->file->ino, "error=%s", error_text(e));
+        ipc_fail_error(w->request, e);
+    }
+    cache_release(w->file);
+    free(w);
+}
+
+/* --- write -------------------------------------------------------------------------------------- */
+
+void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct volume *v = fs_volume(req);
+    struct cache_file *f;
+    int r = volume_writable(v);
+
+    (void)fds;
+    (void)daemon;
+    if (r == 0)
+        r = get_file(v, env->fs_dirty->ino, &i);
+    if (r == 0)
+        r = cache_acquire(v->cache, &i, &f);
+    if (r == 0) {
+        r = cache_dirty(f);
+        cache_release(f);
+    }
+    if (r < 0)
+        fs_fail(req, r);
+    else
+        ipc_done(req);
+}
+
+/* fdatasync of data, map and index by a pool thread; the descriptors are the job's own. */
+struct syncing {
+    struct ipc_request *request;
+    int fds[3];
+    int error;
+};
+
+static void sync_files(void *arg)
+{
+    struct syncing *s = arg;
+
+    for (size_t n = 0; n < ARRAY_SIZE(s->fds) && s->error == 0; n++)
+        if (fdatasync(s->fds[n]) < 0)
+            s->error = -errno;
+}
+
+static void synced(void *arg);
+
+static void sync_file(struct volume *v, struct ipc_request *req, const struct cache_file *f)
+{
+    struct syncing *s = xcalloc(1, sizeof(*s));
+    int from[3] = { f->data_fd, f->map_fd, index_sync_fd(v->index) };
+
+    s->request = req;
+    for (size_t n = 0; n < ARRAY_SIZE(from); n++) {
+        s->fds[n] = from[n] < 0 ? -1 : fcntl(from[n], F_DUPFD_CLOEXEC, 3);
+        if (s->fds[n] < 0)
+            s->error = from[n] < 0 ? from[n] : -errno;
+    }
+    loop_work(v->loop, sync_files, synced, s);
+}
+
+static void synced(void *arg)
+{
+    struct syncing *s = arg;
+
+    for (size_t n = 0; n < ARRAY_SIZE(s->fds); n++)
+        if (s->fds[n] >= 0)
+            (void)close(s->fds[n]);
+    if (s->error)
+        ipc_fail(s->request, s->error, "The file could not be written to the disk.");
+    else
+        ipc_done(s->request);
+    free(s);
+}
+
+void fs_flush(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__FsFlush *m = env->fs_flush;
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct volume *v = fs_volume(req);
+    struct cache_file *f = NULL;
+    int r = get_file(v, m->ino, &i);
+
+    (void)fds;
+    (void)daemon;
+    if (r == 0)
+        r = cache_acquire(v->cache, &i, &f);
+    if (r == 0)
+        r = cache_take_over(f, m->has_mtime_ns ? &m->mtime_ns : NULL);
+    if (r < 0)
+        fs_fail(req, r);
+    else if (m->sync)
+        sync_file(v, req, f);
+    else
+        ipc_done(req);
+    uploader_kick(v->uploader);
+    if (f)
+        cache_release(f);
+}
+
+/* --- release ------------------------------------------------------------------------------------ */
+
+static void take_over(struct cache_file *f)
+{
+    int r = cache_take_over(f, NULL);
+
+    if (r < 0 && r != -ENOENT)
+        LOG(LOG_ERR, "written_file_not_recorded", "drive=%s", f->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
+            error_meaning(r)->text);
+}
+
+void fs_release(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__FsRelease *m = env->fs_release;
+    struct volume *v = fs_volume(req);
+    struct cache_file *f = cache_find(v->cache, m->ino);
+
+    (void)fds;
+    (void)daemon;
+    if (f) {
+        if (m->write)
+            take_over(f);
+        cache_released(f, ipc_request_peer(req), m->write);
+        uploader_kick(v->uploader);
+    }
+    fs_purge(v, m->ino);
+    ipc_done(req);
+}
+
+void fs_data_lost(struct volume *v, struct ipc_peer *p)
+{
+    cache_peer_lost(v->cache, p, take_over);
+    uploader_kick(v->uploader);
+}

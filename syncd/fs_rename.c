@@ -1,0 +1,193 @@
+/* Rename of files and directories, with RENAME_NOREPLACE and RENAME_EXCHANGE of renameat2(2). One
+ * transaction: names change, and whatever has another key in the cloud is marked to be moved. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
+#include "syncd/volume_internal.h"
+
+enum { KEY_MAX_BYTES = 1024 };
+
+/* What stands under one name while the other takes its place; no name that anybody could make. */
+static const char BETWEEN[] = "/";
+
+/* Both ends of a rename. */
+struct end {
+    uint64_t parent;
+    const ProtobufCBinaryData *name;
+    struct index_inode i;        /* ino 0: nothing there */
+};
+
+static int load(struct volume *v, struct end *end)
+{
+    int r = index_find(v->index, end->parent, end->name->data, end->name->len, &end->i);
+
+    return r == -ENOENT ? 0 : r;
+}
+
+/* --- checks ---------------------------------------------------------------------------------------- */
+
+static bool lies_in(struct volume *v, uint64_t ino, uint64_t directory)
+{
+    while (ino != 0 && ino != directory) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        if (index_get(v->index, ino, &i) < 0)
+            return false;
+        ino = i.parent;
+    }
+    return ino == directory;
+}
+
+/* Whether `from` may stand where `to` is: the name, the place, and the keys of all below. */
+static int check_place(struct volume *v, const struct end *from, const struct end *to)
+{
+    CLEANUP_FREE char *key = NULL;
+    size_t longest;
+    int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode));
+
+    if (r < 0 || !S_ISDIR(from->i.mode))
+        return r;
+    if (lies_in(v, to->parent, from->i.ino))
+        return -EINVAL;
+    r = index_longest_below(v->index, from->i.ino, &longest);
+    if (r < 0)
+        return r;
+    key = index_key(v->index, to->parent);
+    if (!key)
+        return -ENOENT;
+    return strlen(v->prefix) + strlen(key) + to->name->len + 1 + longest > KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+}
+
+static int check_replaced(struct volume *v, const struct index_inode *by, const struct index_inode *i)
+{
+    if (!S_ISDIR(i->mode))
+        return S_ISDIR(by->mode) ? -ENOTDIR : 0;
+    if (!S_ISDIR(by->mode))
+        return -EISDIR;
+    return index_empty(v->index, i->ino) ? 0 : -ENOTEMPTY;
+}
+
+static int check(struct volume *v, unsigned flags, const struct end *from, const struct end *to)
+{
+    if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE) || flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+        return -EINVAL;
+    if (!from->i.ino)
+        return -ENOENT;
+    if (to->i.ino && flags & RENAME_NOREPLACE)
+        return -EEXIST;
+    if (!to->i.ino && flags & RENAME_EXCHANGE)
+        return -ENOENT;
+    return check_place(v, from, to);
+}
+
+/* --- the change -------------------------------------------------------------------------------------- */
+
+static int move(struct volume *v, const struct end *from, const struct end *to)
+{
+    int r = index_move(v->index, from->i.ino, to->parent, to->name->data, to->name->len);
+
+    return r < 0 ? r : index_mark_moved(v->index, from->i.ino);
+}
+
+static int exchange(struct volume *v, const struct end *from, const struct end *to)
+{
+    int r = check_place(v, to, from);
+
+    if (r == 0)
+        r = index_move(v->index, to->i.ino, to->parent, BETWEEN, strlen(BETWEEN));
+    if (r == 0)
+        r = index_move(v->index, from->i.ino, to->parent, to->name->data, to->name->len);
+    if (r == 0)
+        r = move(v, to, from);
+    return r < 0 ? r : index_mark_moved(v->index, from->i.ino);
+}
+
+/* What was under the new name goes with a grave: the key stays taken, so the grave waits until the new
+ * content is there, and works if the file goes on to yet another name. */
+static int replace(struct volume *v, const struct end *from, const struct end *to, bool *ret_gone)
+{
+    int r = to->i.ino ? check_replaced(v, &from->i, &to->i) : 0;
+
+    if (r == 0 && to->i.ino)
+        r = fs_unlink_inode(v, &to->i, ret_gone);
+    return r < 0 ? r : move(v, from, to);
+}
+
+static int rename_ends(struct volume *v, unsigned flags, struct end *from, struct end *to, bool *ret_gone)
+{
+    int r = load(v, from);
+
+    if (r == 0)
+        r = load(v, to);
+    if (r == 0)
+        r = check(v, flags, from, to);
+    if (r < 0 || from->i.ino == to->i.ino)
+        return r;
+    r = flags & RENAME_EXCHANGE ? exchange(v, from, to) : replace(v, from, to, ret_gone);
+    if (r == 0)
+        r = fs_left(v, from->parent);
+    return r < 0 ? r : index_touch(v->index, to->parent, loop_wall_ns());
+}
+
+static void rename_ready(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsRename *m = env->fs_rename;
+    struct end from = { .parent = m->parent, .name = &m->name }, to = { .parent = m->new_parent, .name = &m->new_name };
+    bool gone = false;
+
+    if (!fs_begin(v, req))
+        return;
+    if (fs_end_done(v, req, rename_ends(v, m->flags, &from, &to, &gone)) && gone)
+        cache_drop(v->cache, to.i.ino);
+    index_inode_done(&from.i);
+    index_inode_done(&to.i);
+}
+
+/* --- what must be known before -------------------------------------------------------------------------- */
+
+/* The inode number under the name if it is a directory, else 0. */
+static uint64_t directory_at(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_find(v->index, parent, name->data, name->len, &i) == 0 && S_ISDIR(i.mode) ? i.ino : 0;
+}
+
+/* A directory that is to be replaced must be seen to be empty; one to be exchanged takes all below it along. */
+static void know_target(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    uint64_t ino = directory_at(v, env->fs_rename->new_parent, &env->fs_rename->new_name);
+
+    if (ino && env->fs_rename->flags & RENAME_EXCHANGE)
+        fs_when_whole(v, req, env, ino, rename_ready);
+    else if (ino)
+        fs_when_fresh(v, req, env, ino, rename_ready);
+    else
+        rename_ready(v, req, env);
+}
+
+static void know_tree(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    uint64_t ino = directory_at(v, env->fs_rename->parent, &env->fs_rename->name);
+
+    if (ino)
+        fs_when_whole(v, req, env, ino, know_target);
+    else
+        know_target(v, req, env);
+}
+
+static void know_new_parent(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_known(v, req, env, env->fs_rename->new_parent, know_tree);
+}
+
+void fs_rename(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_known(fs_volume(req), req, env, env->fs_rename->parent, know_new_parent);
+}

@@ -1,0 +1,58 @@
+/* One exchange as libcurl sees it: its options and callbacks. Between http.c, which runs the
+ * multi handle, and http_call.c; nobody else includes this. */
+#pragma once
+
+#include <curl/curl.h>
+#include <sys/queue.h>
+
+#include "syncd/http.h"
+
+enum call_state { CALL_NEW, CALL_ACTIVE, CALL_DEAD };
+
+struct http_call {
+    TAILQ_ENTRY(http_call) next;     /* in starting or dead of struct http */
+    struct http *http;
+    enum call_state state;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct event *wake;              /* resumes outside of whoever asked */
+    const void *memory;
+    int fd;
+    uint64_t offset, length, sent;
+    bool tls, head_seen, paused, opened, stale, forbidden;
+    int error;                       /* ours, behind an abort */
+    struct http_reply reply;
+    int (*head)(const struct http_reply *, void *);
+    int (*body)(const void *, size_t, void *);
+    void (*done)(const struct http_reply *, void *);
+    void *arg;
+};
+TAILQ_HEAD(call_list, http_call);
+
+/* A socket that libcurl was given; it does not tell which of them a kept connection has. */
+struct http_socket {
+    LIST_ENTRY(http_socket) next;
+    int fd;
+    uint16_t local_port, port;       /* 0: not asked for yet */
+};
+LIST_HEAD(socket_list, http_socket);
+
+struct http {
+    struct loop *loop;
+    const struct config *config;
+    unsigned refs, calls;
+    unsigned depth;                  /* libcurl is on the stack */
+    uint16_t api_port;
+    char *no_proxy;
+    CURLM *multi;
+    struct event *timer;
+    struct call_list starting, dead;
+    struct socket_list sockets;
+};
+
+/* A call with all its options set, not yet running; NULL without memory. */
+struct http_call *call_new(struct http *h, const struct http_spec *spec);
+/* Not while the multi handle has it. */
+void call_free(struct http_call *c);
+/* Fills the reply's fault, error and reason from how libcurl ended. */
+void call_judge(struct http_call *c, CURLcode code);

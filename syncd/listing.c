@@ -1,0 +1,332 @@
+/* Who waits for which directory's listing, and which are refreshed by themselves: those visited
+ * lately, before they grow older than the drive's sync interval.
+ *
+ * Must not know what a listing does (listing_run.c, listing_merge.c). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/listing.h"
+
+enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
+#define MS_NS INT64_C(1000000)
+#define SECOND_NS (1000 * MS_NS)
+static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, SLOW_KEPT_NS = 10 * SECOND_NS;
+
+/* One who waits for a listing. */
+struct waiter {
+    TAILQ_ENTRY(waiter) next;
+    struct listing *listing;
+    lister_done_fn *done;
+    void *arg;
+    struct loop_timer *patience;     /* only where an older listing can serve */
+};
+
+struct listing {
+    TAILQ_ENTRY(listing) next;
+    struct lister *lister;
+    uint64_t dir;
+    bool known;                      /* an older listing can serve */
+    int64_t since_ns;                /* monotonic; when it was first wanted */
+    struct listing_run *run;         /* NULL: not begun */
+    TAILQ_HEAD(, waiter) waiters;
+};
+
+/* --- how old is it ------------------------------------------------------------------------------------ */
+
+static int64_t interval_ns(const struct lister *l)
+{
+    int32_t seconds = l->v->drive->has_sync_interval_seconds ? l->v->drive->sync_interval_seconds : 0;
+
+    return (seconds > 0 ? seconds : INTERVAL_DEFAULT_S) * SECOND_NS;
+}
+
+/* A listing from the future, after the clock was set back, is as good as none. */
+static bool younger(const struct index_inode *dir, int64_t age_ns)
+{
+    int64_t age = loop_wall_ns() - dir->listed_ns;
+
+    return dir->listed_ns && age >= 0 && age < age_ns;
+}
+
+static struct visit *find_visit(struct lister *l, uint64_t ino)
+{
+    for (size_t n = 0; n < l->n_visits; n++)
+        if (l->visits[n].ino == ino)
+            return &l->visits[n];
+    return NULL;
+}
+
+static struct visit *visit(struct lister *l, uint64_t ino)
+{
+    struct visit *v = find_visit(l, ino), *oldest = l->visits;
+
+    if (!v && l->n_visits < VISITS) {
+        v = &l->visits[l->n_visits++];
+        *v = (struct visit){ .ino = ino };
+    }
+    for (size_t n = 1; !v && n < l->n_visits; n++)
+        if (l->visits[n].last_ns < oldest->last_ns)
+            oldest = &l->visits[n];
+    if (!v) {
+        v = oldest;
+        *v = (struct visit){ .ino = ino };
+    }
+    v->last_ns = loop_now_ns();
+    return v;
+}
+
+static bool failed_lately(const struct visit *v)
+{
+    return v->failed_ns && loop_now_ns() - v->failed_ns < FAILURE_KEPT_NS;
+}
+
+bool lister_known(struct lister *l, uint64_t dir)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_get(l->v->index, dir, &i) == 0 && S_ISDIR(i.mode) && i.listed_ns;
+}
+
+bool lister_fresh(struct lister *l, uint64_t dir)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    if (index_get(l->v->index, dir, &i) < 0 || !S_ISDIR(i.mode) || !younger(&i, interval_ns(l)))
+        return false;
+    visit(l, dir);
+    return true;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------ */
+
+static void answer(struct waiter *w, const struct error *e)
+{
+    loop_timer_free(w->patience);
+    w->done(e, w->arg);
+    free(w);
+}
+
+static void impatient(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->listing->lister->slow_ns = loop_now_ns();
+    TAILQ_REMOVE(&w->listing->waiters, w, next);
+    answer(w, &(struct error){ 0 });
+}
+
+/* One who has waited in vain is enough for a while. */
+static bool slow_lately(const struct lister *l)
+{
+    return l->slow_ns && loop_now_ns() - l->slow_ns < SLOW_KEPT_NS;
+}
+
+static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
+{
+    int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
+    struct waiter *w;
+
+    if (g->known && (waited_ms >= STALE_WAIT_MS || slow_lately(g->lister))) {
+        done(&(struct error){ 0 }, arg);
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
+    TAILQ_INSERT_TAIL(&g->waiters, w, next);
+    if (g->known)
+        w->patience = loop_timer(g->lister->v->loop, (uint64_t)(STALE_WAIT_MS - waited_ms), impatient, w);
+}
+
+/* Takes the listing out and answers all who wait. They may ask for listings again. */
+static void end(struct listing *g, const struct error *e)
+{
+    struct lister *l = g->lister;
+    struct error fine = { 0 };
+    struct waiter *w;
+
+    TAILQ_REMOVE(&l->listings, g, next);
+    l->n_running -= g->run != NULL;
+    listing_run_free(g->run);
+    while ((w = TAILQ_FIRST(&g->waiters))) {
+        TAILQ_REMOVE(&g->waiters, w, next);
+        answer(w, g->known && !l->closing ? &fine : e);
+    }
+    free(g);
+}
+
+/* --- listings ------------------------------------------------------------------------------------------ */
+
+static void start_some(struct lister *l);
+
+static void on_listed(const struct error *e, void *arg)
+{
+    struct listing *g = arg;
+    struct lister *l = g->lister;
+    struct visit *v = find_visit(l, g->dir);
+
+    if (e->code)
+        LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
+            "error=%s", error_text(e));
+    if (!e->code)
+        l->slow_ns = 0;
+    if (v) {
+        v->failed_ns = e->code ? loop_now_ns() : 0;
+        v->took_ns = loop_now_ns() - g->since_ns;
+    }
+    end(g, e);
+    start_some(l);
+}
+
+static struct listing *next_wanted(struct lister *l)
+{
+    struct listing *g;
+
+    TAILQ_FOREACH(g, &l->listings, next)
+        if (!g->run)
+            return g;
+    return NULL;
+}
+
+static void start_some(struct lister *l)
+{
+    struct listing *g;
+
+    while (!l->closing && l->n_running < LISTINGS_AT_ONCE && (g = next_wanted(l))) {
+        g->run = listing_run_new(l->v, g->dir, on_listed, g);
+        if (g->run)
+            l->n_running++;
+        else
+            end(g, &(struct error){ .code = -ENOENT });
+    }
+}
+
+static struct listing *find_listing(struct lister *l, uint64_t dir)
+{
+    struct listing *g;
+
+    TAILQ_FOREACH(g, &l->listings, next)
+        if (g->dir == dir)
+            return g;
+    return NULL;
+}
+
+static struct listing *want(struct lister *l, const struct index_inode *dir)
+{
+    struct listing *g = find_listing(l, dir->ino);
+
+    if (g)
+        return g;
+    g = xcalloc(1, sizeof(*g));
+    g->lister = l;
+    g->dir = dir->ino;
+    g->known = dir->listed_ns != 0;
+    g->since_ns = loop_now_ns();
+    TAILQ_INIT(&g->waiters);
+    TAILQ_INSERT_TAIL(&l->listings, g, next);
+    return g;
+}
+
+static int check(struct lister *l, uint64_t dir, struct index_inode *ret, struct error *e)
+{
+    int r = l->closing ? -ECANCELED : index_get(l->v->index, dir, ret);
+
+    if (r == 0 && !S_ISDIR(ret->mode))
+        r = -ENOTDIR;
+    if (r == 0 && !ret->listed_ns && l->v->paused)
+        return error_set(e, -EHOSTUNREACH, "The drive is paused and this directory was never listed.");
+    return r < 0 ? error_set(e, r, "%s", error_meaning(r)->text) : 0;
+}
+
+void lister_ensure(struct lister *l, uint64_t dir, lister_done_fn *done, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct error e = { 0 };
+    struct visit *v;
+
+    if (check(l, dir, &i, &e) < 0) {
+        done(&e, arg);
+        return;
+    }
+    v = visit(l, dir);
+    if (younger(&i, interval_ns(l)) || (i.listed_ns && (l->v->paused || failed_lately(v)))) {
+        done(&e, arg);
+        return;
+    }
+    wait_for(want(l, &i), done, arg);
+    start_some(l);
+}
+
+/* --- refreshing ------------------------------------------------------------------------------------------ */
+
+/* A little before it grows stale; a directory whose listing takes long rests longer in between. */
+static void refresh(struct lister *l, struct visit *v)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int64_t age = interval_ns(l) / 4 * 3;
+
+    if (age < v->took_ns * REST)
+        age = v->took_ns * REST;
+    if (index_get(l->v->index, v->ino, &i) < 0 || i.nlink == 0)
+        v->last_ns = 0;
+    else if (!younger(&i, age) && !failed_lately(v))
+        want(l, &i);
+}
+
+static void plan_refresh(struct lister *l);
+
+static void refresh_visited(void *arg)
+{
+    struct lister *l = arg;
+    int64_t now = loop_now_ns();
+
+    plan_refresh(l);
+    if (l->v->paused)
+        return;
+    for (size_t n = 0; n < l->n_visits; n++)
+        if (l->visits[n].last_ns && now - l->visits[n].last_ns < VISIT_KEPT_NS)
+            refresh(l, &l->visits[n]);
+    start_some(l);
+}
+
+static void plan_refresh(struct lister *l)
+{
+    loop_timer_free(l->timer);
+    l->timer = loop_timer(l->v->loop, (uint64_t)(interval_ns(l) / MS_NS / 4), refresh_visited, l);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------- */
+
+int lister_new(struct volume *v, struct lister **ret)
+{
+    struct lister *l = xcalloc(1, sizeof(*l));
+
+    l->v = v;
+    TAILQ_INIT(&l->listings);
+    LIST_INIT(&l->settles);
+    plan_refresh(l);
+    *ret = l;
+    return 0;
+}
+
+void lister_free(struct lister *l)
+{
+    struct error e = { 0 };
+    struct listing *g;
+
+    if (!l)
+        return;
+    l->closing = true;
+    error_set(&e, -ECANCELED, "The drive was closed.");
+    loop_timer_free(l->timer);
+    while ((g = TAILQ_FIRST(&l->listings)))
+        end(g, &e);
+    settle_cancel_all(l);
+    free(l->later);
+    free(l);
+}

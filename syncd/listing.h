@@ -1,0 +1,122 @@
+/* How the files of the lister see each other: listing.c (who waits for what, and when), listing_run.c
+ * (one listing and its requests), listing_merge.c (a listing into the index), listing_entry.c (one
+ * entry), listing_settle.c (metadata), listing_tree.c (subtrees). */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "syncd/volume_internal.h"
+
+typedef void lister_done_fn(const struct error *e, void *arg);
+
+enum { LISTINGS_AT_ONCE = 16, HEADS_AT_ONCE = 16, SETTLES_AT_ONCE = 16, VISITS = 128 };
+
+/* A listing says nothing about what we changed ourselves so shortly before it began: services that answer from
+ * several machines may still show the state before. */
+#define LISTING_GRACE_NS (INT64_C(3) * 1000000000)
+
+/* --- errands: requests whose owner may go before they come back ---------------------------------- */
+
+typedef void errand_done_fn(struct cloud_request *r, void *owner, size_t n);
+struct errand {
+    struct cloud_request *request;
+    errand_done_fn *done;          /* frees the request */
+    void *owner;                   /* NULL: abandoned */
+    size_t n;                      /* the owner's */
+};
+/* Submits the request; done(r, owner, n) runs once from the loop, unless it is abandoned before. */
+struct errand *errand_submit(struct volume *v, struct cloud_request *r, errand_done_fn *done, void *owner, size_t n);
+/* Cancels it; done will not run. NULL is fine. */
+void errand_abandon(struct volume *v, struct errand *e);
+
+/* --- listing_entry.c: one entry of the cloud into the index ---------------------------------------- */
+
+/* What is to be told and dropped once the transaction is committed. */
+struct news {
+    struct news_item {
+        uint64_t ino;              /* inode, or with a name the directory */
+        char *name;                /* owned; NULL: the inode itself */
+        bool data;                 /* its bytes too */
+        uint64_t drop;             /* an inode that is gone: its cache file goes; 0 none */
+        uint64_t dismantle;        /* a directory that is gone; 0 none */
+    } *items;
+    size_t n;
+};
+/* Tells the workers and drops (commit true), or forgets it all. */
+void news_end(struct volume *v, struct news *news, bool committed);
+
+/* Whether the cloud's object is what the inode says, as far as a listing can tell. */
+bool entry_same(const struct index_inode *i, const char *key, const struct cloud_object *o);
+/* A new inode for the object. `key` is relative to the drive. */
+int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
+              uint64_t *ret_ino);
+int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
+/* Brings a clean inode to the object's version. -EBUSY: it is in use and stays as it is. *ret_ino is another
+ * number when a file became a symlink or the other way round. */
+int entry_take_over(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
+                    const struct cloud_object *o, uint64_t *ret_ino);
+/* The object carries metadata and is the version of the index: fills what a listing left open. */
+int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o);
+/* The cloud has it no more. -EBUSY: it is in use and stays. */
+int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i);
+
+/* --- listing_merge.c: one directory ----------------------------------------------------------------- */
+
+struct merge {
+    struct volume *v;
+    uint64_t dir;
+    char *key;                     /* relative to the drive, "" or ending in '/' */
+    int64_t started_ns, since_ns;
+    bool first;                    /* the directory was never listed before */
+    uint64_t *seen;                /* inodes that the listing has */
+    size_t n_seen;
+    struct cloud_object *later;    /* objects where the index has a directory; owned */
+    size_t n_later;
+    unsigned hidden;
+    char *hidden_name;             /* one of them; owned */
+    bool marker;
+    bool altered;
+    struct news news;
+};
+void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key);
+void merge_done(struct merge *m);
+/* Whether the listed object may be a symlink: only its metadata can tell. */
+bool merge_wants_head(struct merge *m, const struct cloud_object *o);
+/* One page in one transaction; strings of the request may be taken. */
+int merge_page(struct merge *m, struct cloud_request *page);
+/* After the last page: what was not in it goes. */
+int merge_end(struct merge *m);
+/* Name of a directory's child, as the key gives it, that can be shown. */
+bool merge_legal_name(const char *name, size_t len);
+
+/* --- listing_run.c: one listing ----------------------------------------------------------------------- */
+
+/* done(e, arg) runs once from the loop, unless the run is freed before. */
+struct listing_run;
+struct listing_run *listing_run_new(struct volume *v, uint64_t dir, lister_done_fn *done, void *arg);
+void listing_run_free(struct listing_run *run);
+
+/* --- listing.c ---------------------------------------------------------------------------------------- */
+
+struct lister {
+    struct volume *v;
+    bool closing;
+    TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
+    unsigned n_running;
+    int64_t slow_ns;                     /* monotonic; when the cloud last kept somebody waiting too long */
+    struct visit {
+        uint64_t ino;
+        int64_t last_ns, failed_ns;      /* monotonic; failed 0: the last listing went well */
+        int64_t took_ns;                 /* the last listing */
+    } visits[VISITS];
+    size_t n_visits;
+    struct loop_timer *timer;            /* refreshes what is visited */
+    LIST_HEAD(, settle) settles;
+    uint64_t *later;                     /* inodes to be settled behind; a ring */
+    size_t later_first, n_later;
+    unsigned n_settling_later;
+    int64_t settle_failed_ns;            /* monotonic; 0: the last one went well */
+};
+
+/* listing_settle.c's part of ending. */
+void settle_cancel_all(struct lister *l);

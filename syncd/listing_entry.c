@@ -1,0 +1,183 @@
+/* One entry of the cloud into the index, inside the caller's transaction, and what is to be told
+ * about it afterwards. Decides nothing about what a listing means; listing_merge.c does. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/listing.h"
+
+enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 07777 };
+
+/* --- news ------------------------------------------------------------------------------------------- */
+
+static void add_news(struct news *news, struct news_item item)
+{
+    struct news_item *grown = news->items;
+
+    if ((news->n & (news->n - 1)) == 0)
+        grown = reallocarray(grown, news->n ? news->n * 2 : 1, sizeof(*grown));
+    if (!grown)
+        abort();
+    news->items = grown;
+    news->items[news->n++] = item;
+}
+
+void news_end(struct volume *v, struct news *news, bool committed)
+{
+    for (size_t n = 0; n < news->n; n++) {
+        struct news_item *item = &news->items[n];
+
+        if (committed && item->drop)
+            cache_drop(v->cache, item->drop);
+        if (committed && item->dismantle)
+            volume_dismantle(v, item->dismantle);
+        if (committed)
+            volume_invalidate(v, item->ino, item->name, item->name ? strlen(item->name) : 0, item->data);
+        free(item->name);
+    }
+    free(news->items);
+    *news = (struct news){ 0 };
+}
+
+/* --- from object to inode ---------------------------------------------------------------------------- */
+
+bool entry_same(const struct index_inode *i, const char *key, const struct cloud_object *o)
+{
+    if (!i->cloud_key || strcmp(i->cloud_key, key) != 0 || i->cloud_size != o->size)
+        return false;
+    return !i->etag || !o->etag || strcmp(i->etag, o->etag) == 0;
+}
+
+static bool is_symlink(const struct cloud_object *o)
+{
+    return o->has_meta && o->meta.symlink && o->size == 0;
+}
+
+static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
+{
+    if (m->has_mode && !S_ISLNK(i->mode))
+        i->mode = (i->mode & S_IFMT) | (m->mode & MODE_BITS);
+    if (m->has_owner) {
+        i->uid = m->uid;
+        i->gid = m->gid;
+    }
+    if (m->has_mtime)
+        i->mtime_ns = m->mtime_ns;
+    i->settled = true;
+}
+
+/* The strings of *i that come from the object are borrowed from it. */
+static void fill_version(struct index_inode *i, const char *key, const struct cloud_object *o)
+{
+    i->cloud_key = (char *)(uintptr_t)key;
+    i->etag = o->etag;
+    i->cloud_size = o->size;
+    i->mtime_ns = i->ctime_ns = o->mtime_ns;
+    i->settled = false;
+    i->target = is_symlink(o) ? o->meta.symlink : NULL;
+    i->size = i->target ? strlen(i->target) : o->size;
+    if (o->has_meta)
+        fill_meta(i, &o->meta);
+}
+
+static int store_xattrs(struct volume *v, uint64_t ino, const struct cloud_object *o)
+{
+    int r = index_xattr_clear(v->index, ino);
+
+    for (size_t n = 0; r == 0 && n < o->meta.n_xattrs; n++)
+        r = index_xattr_set(v->index, ino, o->meta.xattrs[n].name, o->meta.xattrs[n].value, o->meta.xattrs[n].size, 0);
+    return r;
+}
+
+static struct index_inode new_inode(struct volume *v, uint64_t dir, const char *name, uint32_t mode)
+{
+    int64_t now = loop_wall_ns();
+
+    return (struct index_inode){
+        .parent = dir, .name = (char *)(uintptr_t)name, .name_len = strlen(name), .mode = mode,
+        .uid = v->spec.uid, .gid = v->spec.gid, .nlink = S_ISDIR(mode) ? 2 : 1,
+        .mtime_ns = now, .ctime_ns = now, .atime_ns = now, .generation = 1,
+    };
+}
+
+int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
+              uint64_t *ret_ino)
+{
+    struct index_inode i = new_inode(v, dir, name, is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE);
+    int r;
+
+    fill_version(&i, key, o);
+    i.atime_ns = i.mtime_ns;
+    r = index_insert(v->index, &i);
+    *ret_ino = i.ino;
+    return r == 0 && o->has_meta && o->meta.n_xattrs ? store_xattrs(v, i.ino, o) : r;
+}
+
+int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino)
+{
+    struct index_inode i = new_inode(v, dir, name, S_IFDIR | DIRECTORY_MODE);
+    int r = index_insert(v->index, &i);
+
+    *ret_ino = i.ino;
+    return r;
+}
+
+/* --- changes of what is there --------------------------------------------------------------------------- */
+
+/* An inode does not change its kind: the kernel would not believe it. */
+static int replace(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
+                   const struct cloud_object *o, uint64_t *ret_ino)
+{
+    int r = entry_take_away(v, news, i);
+
+    return r < 0 ? r : entry_add(v, i->parent, i->name, key, o, ret_ino);
+}
+
+int entry_take_over(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
+                    const struct cloud_object *o, uint64_t *ret_ino)
+{
+    struct index_inode new = *i;
+    int r;
+
+    *ret_ino = i->ino;
+    if (!S_ISDIR(i->mode) && S_ISLNK(i->mode) != is_symlink(o))
+        return replace(v, news, i, key, o, ret_ino);
+    r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
+    if (r < 0)
+        return r;
+    fill_version(&new, key, o);
+    new.generation++;
+    r = index_update(v->index, &new);
+    if (r == 0 && o->has_meta)
+        r = store_xattrs(v, i->ino, o);
+    add_news(news, (struct news_item){ .ino = i->ino, .data = true });
+    return r;
+}
+
+int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    int r;
+
+    fill_meta(i, &o->meta);
+    r = index_update(v->index, i);
+    return r < 0 ? r : store_xattrs(v, i->ino, o);
+}
+
+int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i)
+{
+    bool directory = S_ISDIR(i->mode), keep = directory || cache_is_open(v->cache, i->ino);
+    int r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
+
+    if (r < 0)
+        return r;
+    r = keep ? index_orphan(v->index, i->ino) : index_remove(v->index, i->ino);
+    if (r < 0)
+        return r;
+    add_news(news, (struct news_item){
+        .ino = i->parent, .name = xstrdup(i->name), .drop = keep ? 0 : i->ino, .dismantle = directory ? i->ino : 0,
+    });
+    return 0;
+}

@@ -1,0 +1,405 @@
+/* A directory's listing into the index. The cloud is right about what is clean; what has pending bits
+ * here, or had them until shortly before the listing began, stays as it is. Only a complete listing
+ * takes something away. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "syncd/listing.h"
+
+enum { NAME_MAX_BYTES = 255, REMOVALS_AT_ONCE = 1000 };
+static const int64_t GRAVES_KEPT_NS = INT64_C(3600) * 1000000000;
+
+void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key)
+{
+    int64_t now = loop_wall_ns();
+
+    *m = (struct merge){
+        .v = v, .dir = dir->ino, .key = xstrdup(key), .started_ns = now, .since_ns = now - LISTING_GRACE_NS,
+        .first = dir->listed_ns == 0,
+    };
+}
+
+void merge_done(struct merge *m)
+{
+    for (size_t n = 0; n < m->n_later; n++) {
+        free(m->later[n].key);
+        free(m->later[n].etag);
+        free(m->later[n].version);
+        cloud_meta_free(&m->later[n].meta);
+    }
+    free(m->later);
+    free(m->seen);
+    free(m->key);
+    free(m->hidden_name);
+    *m = (struct merge){ 0 };
+}
+
+/* --- names ------------------------------------------------------------------------------------------- */
+
+bool merge_legal_name(const char *name, size_t len)
+{
+    if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len))
+        return false;
+    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+        return false;
+    return utf8_valid(name, len);
+}
+
+static void hide(struct merge *m, const char *name)
+{
+    m->hidden++;
+    if (!m->hidden_name)
+        m->hidden_name = xstrdup(name);
+}
+
+/* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says. */
+static const char *relative(const struct merge *m, const char *full)
+{
+    size_t prefix = strlen(m->v->prefix), key = strlen(m->key);
+
+    if (strncmp(full, m->v->prefix, prefix) != 0 || strncmp(full + prefix, m->key, key) != 0)
+        return NULL;
+    return full + prefix;
+}
+
+static void see(struct merge *m, uint64_t ino)
+{
+    uint64_t *grown = m->seen;
+
+    if ((m->n_seen & (m->n_seen - 1)) == 0)
+        grown = reallocarray(grown, m->n_seen ? m->n_seen * 2 : 1, sizeof(*grown));
+    if (!grown)
+        abort();
+    m->seen = grown;
+    m->seen[m->n_seen++] = ino;
+}
+
+/* Ours is newer than what the listing can know. */
+static bool ours(const struct merge *m, const struct index_inode *i)
+{
+    return i->pending || i->turned_ns > m->since_ns;
+}
+
+/* --- objects ------------------------------------------------------------------------------------------- */
+
+bool merge_wants_head(struct merge *m, const struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *key = relative(m, o->key), *name = key ? key + strlen(m->key) : "";
+
+    if (o->size > 0 || o->has_meta || !merge_legal_name(name, strlen(name)))
+        return false;
+    if (index_find(m->v->index, m->dir, name, strlen(name), &i) < 0)
+        return true;
+    return !ours(m, &i) && !entry_same(&i, key, o);
+}
+
+static int merge_new(struct merge *m, const char *name, const char *key, const struct cloud_object *o)
+{
+    uint64_t ino;
+    int r;
+
+    if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
+        return 0;
+    r = entry_add(m->v, m->dir, name, key, o, &ino);
+    if (r < 0)
+        return r;
+    m->altered = true;
+    see(m, ino);
+    return 0;
+}
+
+static int merge_known(struct merge *m, struct index_inode *i, const char *key, const struct cloud_object *o)
+{
+    uint64_t ino = i->ino;
+    int r = 0;
+
+    if (!ours(m, i) && !entry_same(i, key, o))
+        r = entry_take_over(m->v, &m->news, i, key, o, &ino);
+    else if (!ours(m, i) && !i->settled && o->has_meta)
+        r = entry_settle(m->v, i, o);
+    see(m, ino);
+    m->altered |= ino != i->ino;
+    return r == -EBUSY ? 0 : r;
+}
+
+/* Whether the directory of that name is still there is known only at the end. */
+static void put_off(struct merge *m, struct cloud_object *o)
+{
+    m->later = reallocarray(m->later, m->n_later + 1, sizeof(*m->later));
+    if (!m->later)
+        abort();
+    m->later[m->n_later++] = *o;
+    *o = (struct cloud_object){ 0 };
+}
+
+/* The directory's own object. */
+static int merge_marker(struct merge *m, const struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(m->v->index, m->dir, &i);
+    struct index_inode with = i;
+
+    m->marker = true;
+    if (r < 0 || m->dir == INDEX_ROOT || ours(m, &i) || entry_same(&i, m->key, o))
+        return r;
+    m->altered = true;
+    with.cloud_key = m->key;
+    with.etag = o->etag;
+    with.cloud_size = o->size;
+    with.settled = false;
+    r = index_update(m->v->index, &with);
+    if (r == 0 && o->has_meta)
+        r = entry_settle(m->v, &with, o);
+    return r;
+}
+
+static int merge_object(struct merge *m, struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *key = o->key ? relative(m, o->key) : NULL, *name = key ? key + strlen(m->key) : NULL;
+    int r;
+
+    if (!key)
+        return 0;
+    if (!*name)
+        return merge_marker(m, o);
+    if (!merge_legal_name(name, strlen(name))) {
+        hide(m, key);
+        return 0;
+    }
+    r = index_find(m->v->index, m->dir, name, strlen(name), &i);
+    if (r == -ENOENT)
+        return merge_new(m, name, key, o);
+    if (r == 0 && S_ISDIR(i.mode)) {
+        put_off(m, o);
+        return 0;
+    }
+    return r < 0 ? r : merge_known(m, &i, key, o);
+}
+
+/* --- directories ---------------------------------------------------------------------------------------- */
+
+static int merge_new_directory(struct merge *m, const char *name, const char *key)
+{
+    uint64_t ino;
+    int r;
+
+    if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
+        return 0;
+    r = entry_add_directory(m->v, m->dir, name, &ino);
+    if (r < 0)
+        return r;
+    m->altered = true;
+    see(m, ino);
+    return 0;
+}
+
+/* A directory hides a file of the same name, but not one that is not in the cloud yet. */
+static int merge_over_file(struct merge *m, const struct index_inode *i, const char *key)
+{
+    int r = ours(m, i) ? -EBUSY : entry_take_away(m->v, &m->news, i);
+
+    if (r == 0)
+        return merge_new_directory(m, i->name, key);
+    if (r == -EBUSY) {
+        hide(m, key);
+        see(m, i->ino);
+        r = 0;
+    }
+    return r;
+}
+
+static int merge_prefix(struct merge *m, const char *full)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *key = relative(m, full);
+    CLEANUP_FREE char *name = key ? xstrdup(key + strlen(m->key)) : NULL;
+    size_t len = name ? strlen(name) : 0;
+    int r;
+
+    if (len == 0)
+        return 0;
+    if (name[len - 1] == '/')
+        name[--len] = '\0';
+    if (!merge_legal_name(name, len)) {
+        hide(m, key);
+        return 0;
+    }
+    r = index_find(m->v->index, m->dir, name, len, &i);
+    if (r == -ENOENT)
+        return merge_new_directory(m, name, key);
+    if (r < 0 || !S_ISDIR(i.mode))
+        return r < 0 ? r : merge_over_file(m, &i, key);
+    see(m, i.ino);
+    return 0;
+}
+
+static int end_transaction(struct merge *m, int r)
+{
+    r = index_end(m->v->index, r);
+    news_end(m->v, &m->news, r == 0);
+    return r;
+}
+
+int merge_page(struct merge *m, struct cloud_request *page)
+{
+    int r = index_begin(m->v->index);
+
+    if (r < 0)
+        return r;
+    for (size_t n = 0; r == 0 && n < page->n_objects; n++)
+        r = merge_object(m, &page->objects[n]);
+    for (size_t n = 0; r == 0 && n < page->n_prefixes; n++)
+        r = merge_prefix(m, page->prefixes[n]);
+    return end_transaction(m, r);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------- */
+
+struct gone {
+    struct merge *m;
+    struct index_inode entries[REMOVALS_AT_ONCE];   /* ino, parent, mode and name */
+    size_t n;
+    char *last;                                      /* name of the last one looked at */
+};
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+static bool collect_gone(const struct index_inode *i, void *arg)
+{
+    struct gone *g = arg;
+    bool listed = g->m->n_seen && bsearch(&i->ino, g->m->seen, g->m->n_seen, sizeof(i->ino), compare);
+
+    if (listed || ours(g->m, i) || (!i->cloud_key && !S_ISDIR(i->mode)))
+        return true;
+    g->entries[g->n++] = (struct index_inode){
+        .ino = i->ino, .parent = i->parent, .mode = i->mode, .name = xstrdup(i->name), .name_len = i->name_len,
+    };
+    return g->n < REMOVALS_AT_ONCE;
+}
+
+static int take_away(struct merge *m, const struct index_inode *i)
+{
+    int r;
+
+    if (S_ISDIR(i->mode) && index_pending_since(m->v->index, i->ino, m->since_ns))
+        return 0;
+    r = entry_take_away(m->v, &m->news, i);
+    m->altered |= r == 0;
+    return r == -EBUSY ? 0 : r;
+}
+
+/* A batch of what the listing did not have. *ret_more: there may be another. */
+static int take_away_batch(struct merge *m, struct gone *g, bool *ret_more)
+{
+    int r;
+
+    g->n = 0;
+    r = index_list(m->v->index, m->dir, g->last, strlen(g->last), collect_gone, g);
+    *ret_more = g->n == REMOVALS_AT_ONCE;
+    if (r < 0 || g->n == 0)
+        return r;
+    xstrset(&g->last, g->entries[g->n - 1].name);
+    r = index_begin(m->v->index);
+    if (r < 0)
+        return r;
+    for (size_t n = 0; r == 0 && n < g->n; n++)
+        r = take_away(m, &g->entries[n]);
+    return end_transaction(m, r);
+}
+
+static int take_away_all(struct merge *m)
+{
+    struct gone *g = xcalloc(1, sizeof(*g));
+    bool more = true;
+    int r = 0;
+
+    g->m = m;
+    g->last = xstrdup("");
+    if (m->n_seen)
+        qsort(m->seen, m->n_seen, sizeof(*m->seen), compare);
+    while (r == 0 && more) {
+        r = take_away_batch(m, g, &more);
+        for (size_t n = 0; n < g->n; n++)
+            index_inode_done(&g->entries[n]);
+    }
+    free(g->last);
+    free(g);
+    return r;
+}
+
+/* Objects whose name a directory had when they came by. */
+static int merge_later(struct merge *m)
+{
+    int r = 0;
+
+    for (size_t n = 0; r == 0 && n < m->n_later; n++) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+        const char *key = relative(m, m->later[n].key), *name = key + strlen(m->key);
+
+        r = index_find(m->v->index, m->dir, name, strlen(name), &i);
+        if (r == -ENOENT)
+            r = merge_new(m, name, key, &m->later[n]);
+        else if (r == 0)
+            hide(m, key);
+    }
+    return r;
+}
+
+static int close_directory(struct merge *m)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(m->v->index, m->dir, &i);
+
+    if (r < 0)
+        return r;
+    if (!m->marker && i.cloud_key && !ours(m, &i)) {
+        free(take_ptr(i.cloud_key));
+        free(take_ptr(i.etag));
+    }
+    i.listed_ns = m->started_ns;
+    if (m->altered && !m->first)
+        i.mtime_ns = i.ctime_ns = loop_wall_ns();
+    return index_update(m->v->index, &i);
+}
+
+static void report_hidden(const struct merge *m)
+{
+    if (m->hidden && m->first)
+        LOG(LOG_NOTICE, "objects_hidden", "drive=%s", m->v->drive->id, "directory=%s", m->key, "count=%u", m->hidden,
+            "example=%s", m->hidden_name);
+}
+
+int merge_end(struct merge *m)
+{
+    int r = take_away_all(m);
+
+    if (r == 0)
+        r = index_begin(m->v->index);
+    if (r < 0)
+        return r;
+    r = merge_later(m);
+    if (r == 0)
+        r = close_directory(m);
+    if (r == 0)
+        r = index_forget_graves(m->v->index, m->started_ns - GRAVES_KEPT_NS);
+    r = end_transaction(m, r);
+    if (r < 0)
+        return r;
+    if (m->altered && !m->first)
+        volume_invalidate(m->v, m->dir, NULL, 0, true);
+    report_hidden(m);
+    return 0;
+}

@@ -1,0 +1,277 @@
+/* Metadata that listings lack: one HEAD per inode, for whoever waits for it, or behind the others for
+ * what readdir showed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/listing.h"
+
+enum { SETTLE_MS = 2000, LATER_MAX = 65536 };
+/* So long after a failure nobody is kept waiting for another. */
+static const int64_t FAILURE_KEPT_NS = INT64_C(10) * 1000000000;
+
+struct settle_waiter {
+    SLIST_ENTRY(settle_waiter) next;
+    lister_done_fn *done;
+    void *arg;
+};
+
+struct settle {
+    LIST_ENTRY(settle) next;
+    struct lister *lister;
+    uint64_t ino;
+    char *key;                           /* relative to the drive */
+    bool later;                          /* nobody waits: a difference must be pushed */
+    struct errand *request;
+    SLIST_HEAD(, settle_waiter) waiters;
+};
+
+static void settle_next_later(struct lister *l);
+
+/* --- into the index ------------------------------------------------------------------------------------ */
+
+/* What a stat(2) would show. */
+static bool looks_the_same(const struct index_inode *a, const struct index_inode *b)
+{
+    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->size == b->size &&
+           a->mtime_ns == b->mtime_ns;
+}
+
+/* Without a marker a directory has no metadata but what we gave it. */
+static int settle_unmarked(struct volume *v, struct index_inode *i)
+{
+    free(take_ptr(i->cloud_key));
+    free(take_ptr(i->etag));
+    i->settled = true;
+    return index_update(v->index, i);
+}
+
+static int settle_directory(struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *o)
+{
+    struct index_inode with = *i;
+
+    with.cloud_key = (char *)(uintptr_t)key;
+    with.etag = o->etag;
+    with.cloud_size = o->size;
+    return entry_settle(v, &with, o);
+}
+
+static int settle_file(struct volume *v, struct news *news, struct index_inode *i, const char *key,
+                       const struct cloud_object *o)
+{
+    uint64_t ino;
+    int r;
+
+    if (entry_same(i, key, o) && S_ISLNK(i->mode) == (o->meta.symlink && o->size == 0))
+        return i->settled ? 0 : entry_settle(v, i, o);
+    r = entry_take_over(v, news, i, key, o, &ino);
+    return r == -EBUSY ? 0 : r;
+}
+
+static int settle_inode(struct settle *s, const struct cloud_request *r, struct news *news)
+{
+    struct volume *v = s->lister->v;
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int code = index_get(v->index, s->ino, &i);
+
+    if (code < 0 || i.pending || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
+        return code;
+    if (r->error.code)
+        return settle_unmarked(v, &i);
+    return S_ISDIR(i.mode) ? settle_directory(v, &i, s->key, &r->object) : settle_file(v, news, &i, s->key, &r->object);
+}
+
+/* An answer, good or bad, into the index. `was` and what is there now are compared for those who only saw a listing. */
+static int take_answer(struct settle *s, struct cloud_request *r)
+{
+    struct volume *v = s->lister->v;
+    CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
+    struct news news = { 0 };
+    int code = index_get(v->index, s->ino, &was);
+
+    if (r->error.code && !(r->error.code == -ENOENT && S_ISDIR(was.mode)))
+        code = r->error.code;
+    if (code == 0)
+        code = index_begin(v->index);
+    if (code == 0) {
+        r->object.has_meta = true;
+        code = index_end(v->index, settle_inode(s, r, &news));
+        news_end(v, &news, code == 0);
+    }
+    if (s->later && (code < 0 || index_get(v->index, s->ino, &is) < 0 || !looks_the_same(&was, &is)))
+        volume_invalidate(v, s->ino, NULL, 0, false);
+    return code;
+}
+
+/* --- requests -------------------------------------------------------------------------------------------- */
+
+static void end(struct settle *s, const struct error *e)
+{
+    struct lister *l = s->lister;
+    struct settle_waiter *w;
+
+    LIST_REMOVE(s, next);
+    l->n_settling_later -= s->later;
+    errand_abandon(l->v, s->request);
+    while ((w = SLIST_FIRST(&s->waiters))) {
+        SLIST_REMOVE_HEAD(&s->waiters, next);
+        w->done(e, w->arg);
+        free(w);
+    }
+    free(s->key);
+    free(s);
+}
+
+static void on_stat(struct cloud_request *r, void *owner, size_t n)
+{
+    struct settle *s = owner;
+    struct lister *l = s->lister;
+    struct error e = { .code = take_answer(s, r) };
+
+    (void)n;
+    if (e.code == r->error.code)
+        e = r->error;
+    l->settle_failed_ns = e.code && e.code != -ENOENT ? loop_now_ns() : 0;
+    s->request = NULL;
+    cloud_request_free(r);
+    end(s, &e);
+    settle_next_later(l);
+}
+
+/* `key` is taken over. */
+static struct settle *settle_new(struct lister *l, uint64_t ino, char *key)
+{
+    struct cloud_request *r = cloud_request_new(CLOUD_STAT, NULL, NULL);
+    CLEANUP_FREE char *full = volume_full_key(l->v, key);
+    struct settle *s = xcalloc(1, sizeof(*s));
+
+    s->lister = l;
+    s->ino = ino;
+    s->key = key;
+    SLIST_INIT(&s->waiters);
+    LIST_INSERT_HEAD(&l->settles, s, next);
+    cloud_request_set(&r->bucket, l->v->bucket);
+    cloud_request_set(&r->key, full);
+    r->deadline_ms = SETTLE_MS;
+    s->request = errand_submit(l->v, r, on_stat, s, 0);
+    return s;
+}
+
+static struct settle *find_settle(struct lister *l, uint64_t ino)
+{
+    struct settle *s;
+
+    LIST_FOREACH(s, &l->settles, next)
+        if (s->ino == ino)
+            return s;
+    return NULL;
+}
+
+/* Where to ask the cloud about it, owned by the caller; NULL: there is nothing to ask. */
+static char *key_of(struct lister *l, const struct index_inode *i)
+{
+    if (i->ino == INDEX_ROOT || i->nlink == 0 || i->pending)
+        return NULL;
+    if (i->cloud_key)
+        return xstrdup(i->cloud_key);
+    return S_ISDIR(i->mode) ? index_key(l->v->index, i->ino) : NULL;
+}
+
+static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
+{
+    struct settle_waiter *w = xcalloc(1, sizeof(*w));
+
+    w->done = done;
+    w->arg = arg;
+    SLIST_INSERT_HEAD(&s->waiters, w, next);
+}
+
+static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct error *e)
+{
+    int r = l->closing ? -ECANCELED : index_get(l->v->index, ino, ret);
+
+    if (r < 0)
+        return error_set(e, r, "%s", error_meaning(r)->text);
+    if (l->v->paused)
+        return error_set(e, -EHOSTUNREACH, "The drive is paused.");
+    if (l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS)
+        return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
+    return 0;
+}
+
+static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *done, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct error e = { 0 };
+    struct settle *s = find_settle(l, ino);
+    char *key = NULL;
+
+    if (!s && check(l, ino, &i, &e) == 0 && (anyway || !i.settled))
+        key = key_of(l, &i);
+    if (key)
+        s = settle_new(l, ino, key);
+    if (s)
+        wait_for(s, done, arg);
+    else
+        done(&e, arg);
+}
+
+void lister_settle(struct lister *l, uint64_t ino, lister_done_fn *done, void *arg)
+{
+    ask(l, ino, false, done, arg);
+}
+
+void lister_refresh(struct lister *l, uint64_t ino, lister_done_fn *done, void *arg)
+{
+    ask(l, ino, true, done, arg);
+}
+
+/* --- behind the others -------------------------------------------------------------------------------------- */
+
+static void settle_one_later(struct lister *l, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    char *key = NULL;
+
+    if (index_get(l->v->index, ino, &i) == 0 && !i.settled && !find_settle(l, ino))
+        key = key_of(l, &i);
+    if (!key)
+        return;
+    settle_new(l, ino, key)->later = true;
+    l->n_settling_later++;
+}
+
+static void settle_next_later(struct lister *l)
+{
+    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < SETTLES_AT_ONCE) {
+        uint64_t ino = l->later[l->later_first];
+
+        l->later_first = (l->later_first + 1) % LATER_MAX;
+        l->n_later--;
+        settle_one_later(l, ino);
+    }
+}
+
+bool lister_settle_later(struct lister *l, uint64_t ino)
+{
+    if (l->closing || l->v->paused || l->n_later == LATER_MAX)
+        return false;
+    if (!l->later)
+        l->later = xcalloc(LATER_MAX, sizeof(*l->later));
+    l->later[(l->later_first + l->n_later++) % LATER_MAX] = ino;
+    settle_next_later(l);
+    return true;
+}
+
+void settle_cancel_all(struct lister *l)
+{
+    struct error e = { 0 };
+    struct settle *s;
+
+    error_set(&e, -ECANCELED, "The drive was closed.");
+    while ((s = LIST_FIRST(&l->settles)))
+        end(s, &e);
+}

@@ -1,0 +1,275 @@
+/* Desired mounts for mountd, its reports, and the workers' channels. Knows nothing of mount(2). */
+#include "syncd/mounts.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/drive.h"
+#include "syncd/page.h"
+#include "syncd/syncd.h"
+
+/* A mountd that has asked for the list and hears of changes. */
+struct mounts_subscriber {
+    struct mounts_subscriber *next;
+    struct ipc_peer *peer;
+};
+
+/* --- the list --------------------------------------------------------------------------------- */
+
+static void subscribe(struct syncd *d, struct ipc_peer *peer)
+{
+    struct mounts_subscriber *s;
+
+    if (!peer)
+        return;
+    for (s = d->subscribers; s; s = s->next)
+        if (s->peer == peer)
+            return;
+    s = xcalloc(1, sizeof(*s));
+    *s = (struct mounts_subscriber){ d->subscribers, peer };
+    d->subscribers = s;
+}
+
+static void unsubscribe(struct syncd *d, struct ipc_peer *peer)
+{
+    for (struct mounts_subscriber **at = &d->subscribers, *s; (s = *at); at = &s->next)
+        if (s->peer == peer) {
+            *at = s->next;
+            free(s);
+            return;
+        }
+}
+
+void mounts_unsubscribe_all(struct syncd *d)
+{
+    while (d->subscribers)
+        unsubscribe(d, d->subscribers->peer);
+}
+
+void mounts_changed(struct syncd *d)
+{
+    Lf__MountsChanged changed = LF__MOUNTS_CHANGED__INIT;
+    Lf__Envelope event = IPC_ENVELOPE(MOUNTS_CHANGED, mounts_changed, &changed);
+
+    for (struct mounts_subscriber *s = d->subscribers; s; s = s->next)
+        (void)ipc_peer_event(s->peer, &event, NULL, 0);   /* a lost peer asks anyway when it is back */
+}
+
+static Lf__Mount *new_mount(const struct drive *drive)
+{
+    Lf__Mount *m = xcalloc(1, sizeof(*m));
+
+    lf__mount__init(m);
+    m->drive_id = xstrdup(drive->model->id);
+    m->name = xstrdup(drive->model->name);
+    m->mount_point = xstrdup(drive->model->local_path);
+    m->read_only = drive->model->permission_type == 1;
+    return m;
+}
+
+/* Fills the page with the wanted drives behind `after`; returns the id to go on behind, NULL at the end. */
+static const char *fill(struct syncd *d, const char *after, struct page *page)
+{
+    const char *last = NULL;
+
+    for (struct drive *drive = d->drives; drive; drive = drive->next) {
+        Lf__Mount *m;
+
+        if (!drive->wanted || strcmp(drive->model->id, after) <= 0)
+            continue;
+        m = new_mount(drive);
+        if (!page_add(page, &m->base)) {
+            lf__mount__free_unpacked(m, NULL);
+            return last;
+        }
+        last = drive->model->id;
+    }
+    return NULL;
+}
+
+void mounts_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct syncd *d = daemon;
+    struct page page = { 0 };
+    Lf__MountListed listed = LF__MOUNT_LISTED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(MOUNT_LISTED, mount_listed, &listed);
+
+    (void)fds;
+    subscribe(d, ipc_request_peer(req));
+    listed.next_page = (char *)fill(d, env->mount_list->page ? env->mount_list->page : "", &page);
+    listed.mounts = (Lf__Mount **)page.items;
+    listed.n_mounts = page.n;
+    ipc_reply(req, &reply, NULL, 0);
+    page_free(&page, true);
+}
+
+/* --- reports ---------------------------------------------------------------------------------- */
+
+struct mounts_wait {
+    struct drive *drive;
+    bool mounted;
+    bool heard;                 /* a mountd was told of the change */
+    struct loop_timer *timer;
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
+};
+
+void mounts_forget(struct drive *drive)
+{
+    if (!drive->wait)
+        return;
+    loop_timer_free(drive->wait->timer);
+    free(drive->wait);
+    drive->wait = NULL;
+}
+
+/* The waiter is forgotten before it is told, so that it can wait for something else. */
+static void tell(struct drive *drive, const struct error *e)
+{
+    struct mounts_wait told = *drive->wait;
+
+    mounts_forget(drive);
+    told.done(e, told.arg);
+}
+
+static void on_late(void *arg)
+{
+    struct mounts_wait *w = arg;
+    struct error e = { 0 };
+
+    /* mountd confirms every mount to a syncd that is new: what it has never confirmed is not mounted. */
+    if (!w->mounted && w->drive->mount == DRIVE_MOUNT_UNKNOWN && w->heard) {
+        tell(w->drive, NULL);
+        return;
+    }
+    error_set(&e, -ETIMEDOUT, "The drive %s was not %s within %d seconds; the log of mountd says why.",
+              w->drive->model->name, w->mounted ? "mounted" : "unmounted", MOUNTS_WAIT_MS / 1000);
+    tell(w->drive, &e);
+}
+
+void mounts_await(struct syncd *d, struct drive *drive, bool mounted, void (*done)(const struct error *e, void *arg),
+                  void *arg)
+{
+    struct mounts_wait *w;
+
+    mounts_forget(drive);
+    if (!mounted && drive->mount == DRIVE_MOUNT_NONE) {
+        mounts_changed(d);
+        done(NULL, arg);
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    *w = (struct mounts_wait){ drive, mounted, d->subscribers != NULL, NULL, done, arg };
+    drive->wait = w;
+    w->timer = loop_timer(d->loop, MOUNTS_WAIT_MS, on_late, w);
+    if (!w->timer)
+        abort();
+    mounts_changed(d);
+}
+
+static void report(struct drive *drive, const Lf__MountReport *r)
+{
+    struct error e = { 0 };
+
+    drive->mount = r->mounted ? DRIVE_MOUNT_MOUNTED : DRIVE_MOUNT_NONE;
+    if (!drive->wait)
+        return;
+    if ((bool)r->mounted == drive->wait->mounted) {
+        tell(drive, NULL);
+    } else if (r->failure) {
+        error_set(&e, -abs(r->failure->code), "%s", r->failure->text ? r->failure->text : "");
+        tell(drive, &e);
+    }
+}
+
+void mounts_report(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__MountReport *r = env->mount_report;
+    struct drive *drive = drive_find(daemon, r->drive_id);
+
+    (void)fds;
+    LOG_TRACE(r->failure ? LOG_WARNING : LOG_INFO, ipc_request_trace(req), "mount_reported", "drive=%s", r->drive_id,
+              "mounted=%d", (int)r->mounted, "reason=%s", r->failure && r->failure->text ? r->failure->text : "");
+    ipc_done(req);
+    if (drive)
+        report(drive, r);
+}
+
+/* --- workers ---------------------------------------------------------------------------------- */
+
+static int attach(struct syncd *d, struct drive *drive, int *ret_fd)
+{
+    struct drive_worker *w = xcalloc(1, sizeof(*w));
+    int r = ipc_server_channel(d->server, ROLE_WORKER, drive->volume, &w->peer, ret_fd);
+
+    if (r < 0) {
+        free(w);
+        return r;
+    }
+    w->next = drive->workers;
+    drive->workers = w;
+    volume_worker_attached(drive->volume, w->peer);
+    return 0;
+}
+
+void mounts_attach(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    Lf__Done done = LF__DONE__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(DONE, done, &done);
+    struct drive *drive = drive_find(daemon, env->worker_attach->drive_id);
+    CLEANUP_CLOSE int fd = -1;
+    struct error e = { 0 };
+    int r;
+
+    (void)fds;
+    if (!drive_running(drive, &e)) {
+        ipc_fail_error(req, &e);
+        return;
+    }
+    r = attach(daemon, drive, &fd);
+    if (r < 0)
+        ipc_fail(req, r, "No channel to the drive %s could be made.", drive->model->name);
+    else
+        ipc_reply(req, &reply, &fd, 1);
+}
+
+/* The volume lets go of the peer, and the peer of the volume. */
+static void detach(struct drive *drive, struct drive_worker *w)
+{
+    volume_worker_lost(drive->volume, w->peer);
+    ipc_peer_set_data(w->peer, NULL);
+    free(w);
+}
+
+void mounts_detach(struct drive *drive)
+{
+    struct drive_worker *w;
+
+    while ((w = drive->workers)) {
+        struct ipc_peer *peer = w->peer;
+
+        drive->workers = w->next;
+        detach(drive, w);
+        ipc_peer_close(peer);
+    }
+}
+
+static void worker_lost(struct drive *drive, struct ipc_peer *peer)
+{
+    for (struct drive_worker **at = &drive->workers, *w; (w = *at); at = &w->next)
+        if (w->peer == peer) {
+            *at = w->next;
+            detach(drive, w);
+            return;
+        }
+}
+
+void mounts_peer_lost(struct syncd *d, struct ipc_peer *p)
+{
+    unsubscribe(d, p);
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        worker_lost(drive, p);
+}

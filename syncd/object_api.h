@@ -1,0 +1,6 @@
+/* Objects inside drives, as the HTTP API asks for them: state, metadata, directories, contents. */
+#pragma once
+
+#include "common/ipc.h"
+
+ipc_handler_fn object_api_status, object_api_info, object_api_list, object_api_stream;

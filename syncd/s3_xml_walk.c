@@ -1,0 +1,119 @@
+/* The engine below s3_xml.c: the one user of expat. Must not know any document. */
+#include "syncd/s3_xml_walk.h"
+
+#include <errno.h>
+#include <expat.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/text.h"
+
+enum { PATH_SIZE = 256 };
+
+struct walk {
+    XML_Parser parser;
+    const struct s3_xml_rule *rules;
+    void *arg;
+    char path[PATH_SIZE];
+    size_t depth;
+    bool matched;
+    struct text text;
+    int error;
+};
+
+static void stop(struct walk *w, int error)
+{
+    if (!w->error)
+        w->error = error;
+    (void)XML_StopParser(w->parser, XML_FALSE);
+}
+
+static const struct s3_xml_rule *find(const struct walk *w)
+{
+    for (const struct s3_xml_rule *rule = w->rules; rule->path; rule++)
+        if (strcmp(rule->path, w->path) == 0)
+            return rule;
+    return NULL;
+}
+
+static void on_begin(void *arg, const XML_Char *name, const XML_Char **attributes)
+{
+    struct walk *w = arg;
+    const char *colon = strrchr(name, ':'), *local = colon ? colon + 1 : name;
+    size_t len = strlen(w->path), n = strlen(local);
+    const struct s3_xml_rule *rule;
+    int r;
+
+    (void)attributes;
+    if (w->error)
+        return;
+    if (w->depth == S3_XML_DEPTH_MAX || len + n + 2 > sizeof(w->path)) {
+        stop(w, -EBADMSG);
+        return;
+    }
+    if (w->depth++)
+        w->path[len++] = '/';
+    memcpy(w->path + len, local, n + 1);
+    text_reset(&w->text);
+    rule = find(w);
+    w->matched |= rule != NULL;
+    r = rule && rule->begin ? rule->begin(w->arg) : 0;
+    if (r < 0)
+        stop(w, r);
+}
+
+static void on_end(void *arg, const XML_Char *name)
+{
+    struct walk *w = arg;
+    const struct s3_xml_rule *rule = find(w);
+    char *slash = strrchr(w->path, '/');
+    int r = 0;
+
+    (void)name;
+    if (w->error)   /* the end of an empty element still comes after stop() in its begin */
+        return;
+    if (rule && rule->end)
+        r = rule->end(w->arg, w->text.data ? w->text.data : "");
+    if (r < 0)
+        stop(w, r);
+    *(slash ? slash : w->path) = '\0';
+    w->depth--;
+    text_reset(&w->text);
+}
+
+static void on_text(void *arg, const XML_Char *s, int n)
+{
+    struct walk *w = arg;
+
+    if (!w->error && text_add(&w->text, s, (size_t)n) < 0)
+        stop(w, -EBADMSG);
+}
+
+static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system, const XML_Char *public, int internal)
+{
+    (void)name, (void)system, (void)public, (void)internal;
+    stop(arg, -EBADMSG);
+}
+
+int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg)
+{
+    struct walk w = { .rules = rules, .arg = arg, .text = TEXT_INIT(S3_XML_TEXT_MAX) };
+    enum XML_Status status = XML_STATUS_ERROR;
+
+    while (n && *xml && strchr(" \t\r\n", *xml))   /* sent to keep the connection busy */
+        xml++, n--;
+    w.parser = XML_ParserCreate("UTF-8");
+    if (!w.parser)
+        return -ENOMEM;
+    XML_SetUserData(w.parser, &w);
+    XML_SetElementHandler(w.parser, on_begin, on_end);
+    XML_SetCharacterDataHandler(w.parser, on_text);
+    XML_SetStartDoctypeDeclHandler(w.parser, on_doctype);
+    if (n <= INT32_MAX)
+        status = XML_Parse(w.parser, xml, (int)n, XML_TRUE);
+    XML_ParserFree(w.parser);
+    text_free(&w.text);
+    if (w.error)
+        return w.error;
+    return status == XML_STATUS_OK && w.matched ? 0 : -EBADMSG;
+}

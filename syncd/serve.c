@@ -1,0 +1,59 @@
+/* Which handler answers which message. Who may send it stands in common/messages.c. */
+#include "syncd/serve.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "syncd/account.h"
+#include "syncd/agent.h"
+#include "syncd/bucket.h"
+#include "syncd/drive.h"
+#include "syncd/mounts.h"
+#include "syncd/object_api.h"
+#include "syncd/presign.h"
+#include "syncd/volume.h"
+
+#define ROW(name) LF__ENVELOPE__BODY_##name
+
+static const struct ipc_handler HANDLERS[] = {
+    { ROW(SHUTDOWN), agent_shutdown },
+    { ROW(AGENT_STATUS_GET), agent_status },
+    { ROW(AGENT_COMMAND), agent_command },
+
+    { ROW(DRIVE_LIST), drive_list },
+    { ROW(DRIVE_EXISTS), drive_exists },
+    { ROW(DRIVE_INSERT), drive_insert },
+    { ROW(DRIVE_UPDATE), drive_update },
+    { ROW(DRIVE_DELETE), drive_delete },
+
+    { ROW(ACCOUNT_LIST), account_list },
+    { ROW(ACCOUNT_GET), account_get },
+    { ROW(ACCOUNT_INSERT), account_insert },
+    { ROW(ACCOUNT_DELETE), account_delete },
+    { ROW(BUCKET_LIST), bucket_list },
+    { ROW(CLOUD_OBJECT_LIST), bucket_list_objects },
+
+    { ROW(OBJECT_STATUS_GET), object_api_status },
+    { ROW(OBJECT_INFO_GET), object_api_info },
+    { ROW(OBJECT_INFO_LIST), object_api_list },
+    { ROW(STREAM_OPEN), object_api_stream },
+    { ROW(PRESIGN), presign_urls },
+
+    { ROW(MOUNT_LIST), mounts_list },
+    { ROW(MOUNT_REPORT), mounts_report },
+    { ROW(WORKER_ATTACH), mounts_attach },
+};
+
+enum { ROWS_MOST = 64 };
+
+const struct ipc_handler *serve_handlers(size_t *ret_n)
+{
+    static struct ipc_handler all[ROWS_MOST];
+
+    *ret_n = ARRAY_SIZE(HANDLERS) + volume_fs_handlers_n;
+    assert(*ret_n <= ROWS_MOST);
+    memcpy(all, HANDLERS, sizeof(HANDLERS));
+    memcpy(all + ARRAY_SIZE(HANDLERS), volume_fs_handlers, volume_fs_handlers_n * sizeof(all[0]));
+    return all;
+}

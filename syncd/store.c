@@ -1,0 +1,140 @@
+/* The state database: where it lies, its migrations, the settings. Its tables have files of their
+ * own. A damaged database is kept aside and never followed by an empty one on its own. */
+#include "syncd/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/store_internal.h"
+
+/* "LFst" */
+enum { APPLICATION_ID = 0x4c467374 };
+
+/* Released steps are never changed; new ones are added at the end. */
+static const char *const STEPS[] = {
+    "CREATE TABLE settings("
+    "  name TEXT PRIMARY KEY,"
+    "  value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE accounts("
+    "  id TEXT PRIMARY KEY,"
+    "  model BLOB NOT NULL,"
+    "  sealed BLOB) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE drives("
+    "  id TEXT PRIMARY KEY,"
+    "  account_id TEXT NOT NULL REFERENCES accounts(id),"
+    "  name TEXT NOT NULL UNIQUE,"
+    "  letter TEXT UNIQUE COLLATE NOCASE,"
+    "  settled INTEGER NOT NULL DEFAULT 0,"
+    "  model BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX drives_account ON drives(account_id);",
+};
+
+static const struct sql_schema SCHEMA = {
+    .what = "the state database",
+    .application_id = APPLICATION_ID,
+    .steps = STEPS,
+    .n_steps = ARRAY_SIZE(STEPS),
+    .full_sync = true,
+    .full_check = true,
+};
+
+static void close_dir(DIR **dir)
+{
+    if (*dir)
+        (void)closedir(*dir);
+}
+
+static bool kept_aside(const struct dirent *entry)
+{
+    static const char PREFIX[] = "state.db.corrupt-";
+
+    return strncmp(entry->d_name, PREFIX, sizeof(PREFIX) - 1) == 0 && !strstr(entry->d_name, "-wal");
+}
+
+/* Without a database, but beside one that was kept aside: an empty start would forget everything. */
+static int refuse_empty_start(const char *state_dir, const char *path, struct error *e)
+{
+    CLEANUP(close_dir) DIR *dir = NULL;
+    struct dirent *entry;
+
+    if (access(path, F_OK) == 0)
+        return 0;
+    dir = opendir(state_dir);
+    while (dir && (entry = readdir(dir)))
+        if (kept_aside(entry))
+            return error_set(e, -EUCLEAN, "The state database %s is missing, and a damaged one was kept as %s beside "
+                             "it. Restore a backup as state.db, or move the damaged one elsewhere to start without "
+                             "accounts and drives.", path, entry->d_name);
+    return 0;
+}
+
+int store_open(const char *state_dir, struct store **ret, struct error *e)
+{
+    char path[PATH_MAX];
+    struct sql *sql;
+    int r;
+
+    if (snprintf(path, sizeof(path), "%s/state.db", state_dir) >= (int)sizeof(path))
+        return error_set(e, -ENAMETOOLONG, "The path %s is too long.", state_dir);
+    r = refuse_empty_start(state_dir, path, e);
+    if (r == 0)
+        r = sql_open(path, &SCHEMA, &sql, e);
+    if (r < 0)
+        return r;
+    *ret = xcalloc(1, sizeof(**ret));
+    (*ret)->sql = sql;
+    return 0;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    sql_close(s->sql);
+    free(s);
+}
+
+int store_setting_get(struct store *s, const char *name, char **ret)
+{
+    CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT value FROM settings WHERE name = ?",
+                                                          SQL_TEXT(name));
+    int r = sql_next(&q);
+
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    *ret = sql_text_copy(&q, 0);
+    return 0;
+}
+
+int store_setting_set(struct store *s, const char *name, const char *value)
+{
+    return sql_run(s->sql, "INSERT INTO settings(name, value) VALUES(?, ?)"
+                   " ON CONFLICT(name) DO UPDATE SET value = excluded.value", SQL_TEXT(name), SQL_TEXT(value));
+}
+
+void *store_pack(const ProtobufCMessage *m, size_t *ret_size)
+{
+    size_t size = protobuf_c_message_get_packed_size(m);
+    uint8_t *packed = xcalloc(1, size ? size : 1);
+
+    *ret_size = protobuf_c_message_pack(m, packed);
+    return packed;
+}
+
+ProtobufCMessage *store_unpack(struct sql_query *q, int column, const ProtobufCMessageDescriptor *d)
+{
+    size_t size;
+    const void *data = sql_blob(q, column, &size);
+
+    return data ? protobuf_c_message_unpack(d, NULL, size, data) : NULL;
+}
+
+int store_changed(struct store *s, int r)
+{
+    return r < 0 || sql_changes(s->sql) > 0 ? r : -ENOENT;
+}

@@ -1,0 +1,49 @@
+/* The state database, <StateDir>/state.db: settings, accounts, drives (docs/FORMATS.md has the tables).
+ *
+ * Models are kept as packed protobuf messages beside the columns that identify and constrain them.
+ * Keys of accounts stand in it only sealed by cryptd. Every change is durable when its function
+ * returns. Results: 0 or a negative errno as in store_sql.h; -ENOENT: no such row. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/error.h"
+#include "proto/api.pb-c.h"
+
+struct store;
+
+/* Opens or creates the database. Failures have a sentence for a person in *e, and then the daemon must not go on:
+ *  -EUCLEAN: it is damaged and has been kept as "state.db.corrupt-DATE"; or there is none, but one was kept aside
+ *      earlier, so that an empty start would drop all accounts and drives. The sentence says how to go on.
+ *  -EPROTONOSUPPORT: written by a newer version; left as it is. -EBUSY: another process uses it. */
+int store_open(const char *state_dir, struct store **ret, struct error *e);
+void store_close(struct store *s);   /* NULL is fine */
+
+/* Small facts by name. The value is the caller's to free. */
+int store_setting_get(struct store *s, const char *name, char **ret);
+int store_setting_set(struct store *s, const char *name, const char *value);
+
+/* --- store_account.c --------------------------------------------------------------------------- */
+
+/* `model` has its keys masked; `sealed` is what cryptd made of the real ones, n 0: the account has none. */
+int store_account_insert(struct store *s, const Lf__CloudAccount *model, const void *sealed, size_t n);
+/* *ret: lf__cloud_account__free_unpacked(, NULL). -EUCLEAN: the row does not unpack. */
+int store_account_get(struct store *s, const char *id, Lf__CloudAccount **ret);
+/* *ret is the caller's to free; NULL and 0 for an account without keys. */
+int store_account_sealed(struct store *s, const char *id, void **ret, size_t *ret_size);
+/* Accounts by rising id, after `after` ("" from the start), until each() returns false. The model is
+ * each()'s to free. Rows that do not unpack are left out. */
+int store_account_each(struct store *s, const char *after, bool (*each)(Lf__CloudAccount *model, void *arg), void *arg);
+int store_account_delete(struct store *s, const char *id);   /* -EBUSY: drives use it */
+
+/* --- store_drive.c ------------------------------------------------------------------------------ */
+
+/* The drive stands unsettled: something may still fail, and after a crash it is to be removed. -EEXIST when
+ * the name or the letter (any case) is taken, -ENOENT when the account is gone. */
+int store_drive_insert(struct store *s, const Lf__CloudDrive *model);
+int store_drive_settle(struct store *s, const char *id);
+int store_drive_update(struct store *s, const Lf__CloudDrive *model);   /* by its id */
+int store_drive_delete(struct store *s, const char *id);
+/* All drives by rising id, as for accounts. */
+int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, bool settled, void *arg), void *arg);

@@ -1,0 +1,55 @@
+/* The table of drives. What a drive is at work is drive.c's affair. */
+#include <errno.h>
+
+#include "common/cleanup.h"
+#include "syncd/store_internal.h"
+
+/* An empty letter is none: several drives may be without. */
+static struct sql_value letter(const Lf__CloudDrive *model)
+{
+    return model->drive_name && *model->drive_name ? SQL_TEXT(model->drive_name) : SQL_NULL;
+}
+
+int store_drive_insert(struct store *s, const Lf__CloudDrive *model)
+{
+    size_t size;
+    CLEANUP_FREE void *packed = store_pack(&model->base, &size);
+    int r = sql_run(s->sql, "INSERT INTO drives(id, account_id, name, letter, model) VALUES(?, ?, ?, ?, ?)",
+                    SQL_TEXT(model->id), SQL_TEXT(model->account->id), SQL_TEXT(model->name), letter(model),
+                    SQL_BLOB(packed, size));
+
+    return r == -EBUSY ? -ENOENT : r;   /* the foreign key */
+}
+
+int store_drive_settle(struct store *s, const char *id)
+{
+    return store_changed(s, sql_run(s->sql, "UPDATE drives SET settled = 1 WHERE id = ?", SQL_TEXT(id)));
+}
+
+int store_drive_update(struct store *s, const Lf__CloudDrive *model)
+{
+    size_t size;
+    CLEANUP_FREE void *packed = store_pack(&model->base, &size);
+
+    return store_changed(s, sql_run(s->sql, "UPDATE drives SET name = ?, letter = ?, model = ? WHERE id = ?",
+                                    SQL_TEXT(model->name), letter(model), SQL_BLOB(packed, size), SQL_TEXT(model->id)));
+}
+
+int store_drive_delete(struct store *s, const char *id)
+{
+    return store_changed(s, sql_run(s->sql, "DELETE FROM drives WHERE id = ?", SQL_TEXT(id)));
+}
+
+int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, bool settled, void *arg), void *arg)
+{
+    CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT model, settled FROM drives ORDER BY id");
+    int r;
+
+    while ((r = sql_next(&q)) > 0) {
+        Lf__CloudDrive *model = (Lf__CloudDrive *)store_unpack(&q, 0, &lf__cloud_drive__descriptor);
+
+        if (model && !each(model, sql_int(&q, 1) != 0, arg))
+            return 0;
+    }
+    return r;
+}

@@ -1,0 +1,351 @@
+/* The index of a drive: its file, its schema, transactions, and reading inodes. What changes rows
+ * is in store_index_change.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/loop.h"
+#include "syncd/store_index_internal.h"
+
+enum { KEY_BYTES = 16384, NAME_BYTES = 256 };
+static const int64_t REPLAY_KEPT_NS = INT64_C(86400) * 1000000000;
+
+static const char *const STEPS[] = {
+    /* Inode numbers are handed to the kernel, so AUTOINCREMENT: a number is never used again.
+     * parent is NULL for the root and for orphans, which then never collide in inode_name. */
+    "CREATE TABLE inode(ino INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER, name TEXT,"
+    " mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, nlink INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, atime INTEGER NOT NULL, target TEXT,"
+    " cloud_key TEXT, etag TEXT, cloud_size INTEGER NOT NULL, settled INTEGER NOT NULL, pending INTEGER NOT NULL,"
+    " generation INTEGER NOT NULL, listed INTEGER NOT NULL, turned INTEGER NOT NULL,"
+    " not_before INTEGER NOT NULL DEFAULT 0, reason TEXT);"
+    "CREATE UNIQUE INDEX inode_name ON inode(parent, name);"
+    "CREATE INDEX inode_parent ON inode(parent);"
+    "CREATE INDEX inode_cloud_key ON inode(cloud_key) WHERE cloud_key IS NOT NULL;"
+    "CREATE INDEX inode_pending ON inode(not_before, turned) WHERE pending <> 0 AND nlink > 0;"
+    "CREATE INDEX inode_orphan ON inode(ino) WHERE nlink = 0;"
+    "CREATE TABLE xattr(ino INTEGER NOT NULL, name TEXT NOT NULL,"
+    " value BLOB NOT NULL, PRIMARY KEY(ino, name)) WITHOUT ROWID;"
+    "CREATE TABLE grave(key TEXT PRIMARY KEY, closed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "CREATE INDEX grave_open ON grave(key) WHERE closed = 0;"
+    "CREATE INDEX grave_closed ON grave(closed) WHERE closed <> 0;"
+    "CREATE TABLE upload(ino INTEGER PRIMARY KEY, generation INTEGER NOT NULL, part_size INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, mtime INTEGER NOT NULL, key TEXT NOT NULL, upload_id TEXT NOT NULL);"
+    "CREATE TABLE replay(instance INTEGER NOT NULL, id INTEGER NOT NULL, stored INTEGER NOT NULL, reply BLOB NOT NULL,"
+    " PRIMARY KEY(instance, id)) WITHOUT ROWID;",
+};
+
+static const struct sql_schema SCHEMA = {
+    .what = "the index of the drive",
+    .application_id = 0x4c464958, /* "LFIX" */
+    .steps = STEPS,
+    .n_steps = ARRAY_SIZE(STEPS),
+};
+
+/* --- opening ------------------------------------------------------------------------------------ */
+
+/* A power cut must not take the names of the new files. */
+static int sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    CLEANUP_CLOSE int fd = -1;
+
+    if (!slash || (size_t)(slash - path) >= sizeof(folder))
+        return -EINVAL;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = '\0';
+    fd = open(slash == path ? "/" : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static int make_root(struct index *x, uint32_t uid, uint32_t gid)
+{
+    int64_t now = loop_wall_ns();
+    struct index_inode root = {
+        .ino = INDEX_ROOT, .mode = S_IFDIR | 0700, .uid = uid, .gid = gid, .nlink = 2,
+        .mtime_ns = now, .ctime_ns = now, .atime_ns = now, .settled = true,
+    };
+    struct index_inode found = { 0 };
+    int r = index_get(x, INDEX_ROOT, &found);
+
+    index_inode_done(&found);
+    return r == -ENOENT ? index_insert(x, &root) : r;
+}
+
+static int prepare(struct index *x, const char *path, uint32_t uid, uint32_t gid)
+{
+    int r = sync_folder(path);
+
+    if (r == 0)
+        r = sql_run(x->sql, "PRAGMA cache_size = -16384");
+    if (r == 0)
+        r = index_begin(x);
+    if (r < 0)
+        return r;
+    r = make_root(x, uid, gid);
+    if (r == 0)
+        r = sql_run(x->sql, "DELETE FROM replay WHERE stored < ?", SQL_INT(loop_wall_ns() - REPLAY_KEPT_NS));
+    return index_end(x, r);
+}
+
+int index_open(const char *path, uint32_t uid, uint32_t gid, struct index **ret, struct error *e)
+{
+    struct index *x = calloc(1, sizeof(*x));
+    int r;
+
+    if (!x)
+        return error_set(e, -ENOMEM, "There is no memory left to open %s.", path);
+    x->version = 1;
+    r = sql_open(path, &SCHEMA, &x->sql, e);
+    if (r == 0) {
+        r = prepare(x, path, uid, gid);
+        if (r < 0)
+            error_set(e, r, "The index %s cannot be written: %s", path, error_meaning(r)->text);
+    }
+    if (r < 0) {
+        index_close(x);
+        return r;
+    }
+    *ret = x;
+    return 0;
+}
+
+void index_close(struct index *x)
+{
+    if (!x)
+        return;
+    sql_close(x->sql);
+    free(x->above);
+    free(x);
+}
+
+int index_begin(struct index *x)
+{
+    return sql_begin(x->sql);
+}
+
+int index_commit(struct index *x)
+{
+    int r = sql_commit(x->sql);
+
+    if (r < 0)
+        x->version++;
+    return r;
+}
+
+void index_rollback(struct index *x)
+{
+    sql_rollback(x->sql);
+    x->version++;
+}
+
+int index_end(struct index *x, int r)
+{
+    if (r == 0)
+        return index_commit(x);
+    index_rollback(x);
+    return r;
+}
+
+int index_sync_fd(struct index *x)
+{
+    return sql_wal_fd(x->sql);
+}
+
+/* --- rows --------------------------------------------------------------------------------------- */
+
+void index_inode_done(struct index_inode *i)
+{
+    if (!i)
+        return;
+    free(i->name);
+    free(i->target);
+    free(i->cloud_key);
+    free(i->etag);
+    i->name = i->target = i->cloud_key = i->etag = NULL;
+}
+
+void index_row(struct sql_query *q, struct index_inode *i)
+{
+    *i = (struct index_inode){
+        .ino = (uint64_t)sql_int(q, 0),
+        .parent = (uint64_t)sql_int(q, 1),
+        .name = (char *)(uintptr_t)sql_text(q, 2),
+        .mode = (uint32_t)sql_int(q, 3),
+        .uid = (uint32_t)sql_int(q, 4),
+        .gid = (uint32_t)sql_int(q, 5),
+        .nlink = (uint32_t)sql_int(q, 6),
+        .size = (uint64_t)sql_int(q, 7),
+        .mtime_ns = sql_int(q, 8),
+        .ctime_ns = sql_int(q, 9),
+        .atime_ns = sql_int(q, 10),
+        .target = (char *)(uintptr_t)sql_text(q, 11),
+        .cloud_key = (char *)(uintptr_t)sql_text(q, 12),
+        .etag = (char *)(uintptr_t)sql_text(q, 13),
+        .cloud_size = (uint64_t)sql_int(q, 14),
+        .settled = sql_int(q, 15),
+        .pending = (unsigned)sql_int(q, 16),
+        .generation = (uint64_t)sql_int(q, 17),
+        .listed_ns = sql_int(q, 18),
+        .turned_ns = sql_int(q, 19),
+    };
+    i->name_len = i->name ? strlen(i->name) : 0;
+}
+
+int index_first(struct sql_query *q, struct index_inode *ret)
+{
+    int r = sql_next(q);
+
+    *ret = (struct index_inode){ 0 };
+    if (r > 0) {
+        index_row(q, ret);
+        ret->name = xstrdup(ret->name);
+        ret->target = xstrdup(ret->target);
+        ret->cloud_key = xstrdup(ret->cloud_key);
+        ret->etag = xstrdup(ret->etag);
+    }
+    sql_query_end(q);
+    return r > 0 ? 0 : r < 0 ? r : -ENOENT;
+}
+
+int index_each(struct sql_query *q, index_each_fn *each, void *arg)
+{
+    struct index_inode i;
+    int r;
+
+    while ((r = sql_next(q)) > 0) {
+        index_row(q, &i);
+        if (!each(&i, arg))
+            break;
+    }
+    sql_query_end(q);
+    return r < 0 ? r : 0;
+}
+
+/* --- lookups ------------------------------------------------------------------------------------ */
+
+int index_get(struct index *x, uint64_t ino, struct index_inode *ret)
+{
+    struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE ino = ?", SQL_INT(ino));
+
+    return index_first(&q, ret);
+}
+
+/* The name as text; false: no name that the index could hold. */
+static bool name_text(const void *name, size_t len, char out[NAME_BYTES])
+{
+    if (len >= NAME_BYTES || memchr(name, '\0', len))
+        return false;
+    memcpy(out, name, len);
+    out[len] = '\0';
+    return true;
+}
+
+int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret)
+{
+    char text[NAME_BYTES];
+    struct sql_query q;
+
+    *ret = (struct index_inode){ 0 };
+    if (len == 0 || !name_text(name, len, text))
+        return -ENOENT;
+    q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE parent = ? AND name = ?", SQL_INT(parent),
+                  SQL_TEXT(text));
+    return index_first(&q, ret);
+}
+
+int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg)
+{
+    char text[NAME_BYTES];
+    struct sql_query q;
+
+    if (after_len && !name_text(after, after_len, text))
+        return -EINVAL;
+    q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE parent = ? AND name > ? ORDER BY name",
+                  SQL_INT(parent), SQL_TEXT(after_len ? text : ""));
+    return index_each(&q, each, arg);
+}
+
+int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg)
+{
+    struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode INDEXED BY inode_parent"
+                                   " WHERE parent = ? AND ino > ? ORDER BY ino", SQL_INT(parent), SQL_INT(cookie));
+
+    return index_each(&q, each, arg);
+}
+
+int index_orphans(struct index *x, uint64_t after, index_each_fn *each, void *arg)
+{
+    struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE nlink = 0 AND ino > ?"
+                                   " ORDER BY ino", SQL_INT(after));
+
+    return index_each(&q, each, arg);
+}
+
+bool index_empty(struct index *x, uint64_t parent)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
+}
+
+/* Puts the inode's name (and '/' for a directory) before `at` and moves on to its parent. False: an
+ * orphan, not there, or too long. */
+static bool climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
+{
+    CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT parent, mode, name FROM inode WHERE ino = ?",
+                                                          SQL_INT(*ino));
+    const char *name;
+    size_t len, slash;
+
+    if (sql_next(&q) <= 0 || sql_is_null(&q, 0))
+        return false;
+    name = sql_text(&q, 2);
+    len = strlen(name);
+    slash = S_ISDIR(sql_int(&q, 1));
+    if (*at < len + slash)
+        return false;
+    *at -= len + slash;
+    memcpy(buffer + *at, name, len);
+    if (slash)
+        buffer[*at + len] = '/';
+    *ino = (uint64_t)sql_int(&q, 0);
+    return true;
+}
+
+char *index_key(struct index *x, uint64_t ino)
+{
+    char buffer[KEY_BYTES];
+    size_t at = sizeof(buffer) - 1;
+
+    buffer[at] = '\0';
+    while (ino != INDEX_ROOT)
+        if (!climb(x, &ino, buffer, &at))
+            return NULL;
+    return strdup(buffer + at);
+}
+
+int index_longest_below(struct index *x, uint64_t ino, size_t *ret)
+{
+    int64_t longest;
+    int r = sql_get_int(x->sql, &longest,
+                        "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
+                        " SELECT i.ino, b.len + length(CAST(i.name AS BLOB)) + ((i.mode & 61440) = 16384)"
+                        " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
+
+    *ret = r < 0 ? 0 : (size_t)longest;
+    return r;
+}
+
+uint64_t index_last_ino(struct index *x)
+{
+    int64_t last = 0;
+
+    (void)sql_get_int(x->sql, &last, "SELECT seq FROM sqlite_sequence WHERE name = 'inode'");
+    return (uint64_t)last;
+}

@@ -1,0 +1,28 @@
+/* What the files of the index share: the connection and how a row becomes a struct. Nobody else
+ * includes this. */
+#pragma once
+
+#include "syncd/store_index.h"
+#include "syncd/store_sql.h"
+
+struct index {
+    struct sql *sql;
+    uint64_t version;        /* raised by every change of an inode */
+    uint64_t *above;         /* directories with something pending below, ascending; owned */
+    size_t n_above;
+    uint64_t above_version;  /* the version `above` was made at */
+};
+
+/* The columns read_row() expects, in its order. */
+#define INDEX_COLUMNS \
+    "ino, parent, name, mode, uid, gid, nlink, size, mtime, ctime, atime, target, cloud_key, etag, cloud_size, " \
+    "settled, pending, generation, listed, turned"
+
+/* Fills *i from the present row; its strings are borrowed from the query. */
+void index_row(struct sql_query *q, struct index_inode *i);
+/* Ends the query after its first row, which goes into *ret. 0, -ENOENT, or another negative errno. */
+int index_first(struct sql_query *q, struct index_inode *ret);
+/* Hands the rows to each() until it returns false, and ends the query. */
+int index_each(struct sql_query *q, index_each_fn *each, void *arg);
+/* The result of a change of inode rows: raises the version; -ENOENT when no row was there to change. */
+int index_changed(struct index *x, int r);

@@ -1,0 +1,254 @@
+/* What is to be done in the cloud: graves, inodes with pending bits, multipart uploads under way. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/loop.h"
+#include "syncd/store_index_internal.h"
+
+/* --- graves ------------------------------------------------------------------------------------- */
+
+int index_bury(struct index *x, const char *key)
+{
+    return sql_run(x->sql, "INSERT INTO grave(key, closed) VALUES(?, 0) ON CONFLICT(key) DO UPDATE SET closed = 0",
+                   SQL_TEXT(key));
+}
+
+int index_exhume(struct index *x, const char *key)
+{
+    return sql_run(x->sql, "UPDATE grave SET closed = ?2 WHERE key = ?1 AND closed = 0", SQL_TEXT(key),
+                   SQL_INT(loop_wall_ns()));
+}
+
+bool index_buried(struct index *x, const char *key)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key = ? AND closed = 0", SQL_TEXT(key)) == 0;
+}
+
+/* The least text above all that begin with a directory's key: '0' comes after '/'. */
+static char *key_end(const char *key)
+{
+    size_t len = strlen(key);
+    char *end = xstrdup(key);
+
+    if (len && end[len - 1] == '/')
+        end[len - 1] = '0';
+    return end;
+}
+
+bool index_buried_since(struct index *x, const char *key, int64_t since_ns)
+{
+    CLEANUP_FREE char *end = key_end(key);
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE (key = ?1 OR (key > ?1 AND key < ?2))"
+                       " AND (closed = 0 OR closed > ?3) LIMIT 1",
+                       SQL_TEXT(key), SQL_TEXT(end), SQL_INT(since_ns)) == 0;
+}
+
+int index_forget_graves(struct index *x, int64_t before_ns)
+{
+    return sql_run(x->sql, "DELETE FROM grave WHERE closed <> 0 AND closed < ?", SQL_INT(before_ns));
+}
+
+int index_graves(struct index *x, const char *after, size_t n, bool (*each)(const char *key, void *arg), void *arg)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT key FROM grave WHERE closed = 0 AND key > ? ORDER BY key LIMIT ?",
+                  SQL_TEXT(after ? after : ""), SQL_INT(n));
+    int r;
+
+    while ((r = sql_next(&q)) > 0)
+        if (!each(sql_text(&q, 0), arg))
+            return 0;
+    return r;
+}
+
+/* --- inodes ------------------------------------------------------------------------------------- */
+
+int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, void *arg)
+{
+    struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode INDEXED BY inode_pending"
+                                   " WHERE pending <> 0 AND nlink > 0 AND not_before <= ? ORDER BY not_before, turned"
+                                   " LIMIT ?", SQL_INT(now_ns), SQL_INT(n));
+
+    return index_each(&q, each, arg);
+}
+
+int64_t index_next_due(struct index *x)
+{
+    int64_t next;
+
+    if (sql_get_int(x->sql, &next, "SELECT not_before FROM inode INDEXED BY inode_pending WHERE pending <> 0"
+                    " AND nlink > 0 AND not_before > ? ORDER BY not_before LIMIT 1", SQL_INT(loop_wall_ns())) < 0)
+        return INT64_MAX;
+    return next;
+}
+
+int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason)
+{
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET not_before = ?2, reason = ?3 WHERE ino = ?1",
+                                    SQL_INT(ino), SQL_INT(not_before_ns), SQL_TEXT(reason)));
+}
+
+char *index_reason(struct index *x, uint64_t ino)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT reason FROM inode WHERE ino = ?", SQL_INT(ino));
+
+    return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
+}
+
+int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret)
+{
+    struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE cloud_key = ? AND nlink > 0",
+                                   SQL_TEXT(key));
+
+    return index_first(&q, ret);
+}
+
+uint64_t index_pending_count(struct index *x)
+{
+    int64_t inodes = 0, graves = 0;
+
+    (void)sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode WHERE pending <> 0 AND nlink > 0");
+    (void)sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
+    return (uint64_t)(inodes + graves);
+}
+
+/* All directories above what is pending. From there upwards, because what is pending is few and a
+ * subtree may be everything. */
+static int survey(struct index *x)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "WITH RECURSIVE above(ino) AS (SELECT parent FROM inode WHERE pending <> 0 AND nlink > 0"
+                  " UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
+                  " SELECT ino FROM above WHERE ino IS NOT NULL ORDER BY ino");
+    size_t room = 0;
+    int r;
+
+    x->n_above = 0;
+    x->above_version = 0;
+    free(take_ptr(x->above));
+    while ((r = sql_next(&q)) > 0) {
+        if (x->n_above == room) {
+            uint64_t *grown = reallocarray(x->above, room ? room * 2 : 64, sizeof(*grown));
+
+            if (!grown)
+                return -ENOMEM;
+            x->above = grown;
+            room = room ? room * 2 : 64;
+        }
+        x->above[x->n_above++] = (uint64_t)sql_int(&q, 0);
+    }
+    if (r == 0)
+        x->above_version = x->version;
+    return r;
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+/* When nobody can tell, something is pending: the careful answer. */
+bool index_pending_below(struct index *x, uint64_t ino)
+{
+    if (x->above_version != x->version && survey(x) < 0)
+        return true;
+    return x->n_above && bsearch(&ino, x->above, x->n_above, sizeof(ino), compare);
+}
+
+/* Without an answer: yes, the careful one. */
+bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "WITH RECURSIVE below(ino) AS (SELECT ?1 UNION ALL"
+                       " SELECT i.ino FROM below b JOIN inode i ON i.parent = b.ino)"
+                       " SELECT 1 FROM below b JOIN inode i ON i.ino = b.ino WHERE i.pending <> 0 OR i.turned > ?2"
+                       " LIMIT 1",
+                       SQL_INT(ino), SQL_INT(since_ns)) != -ENOENT;
+}
+
+bool index_leaving(struct index *x, const char *key)
+{
+    CLEANUP_FREE char *end = key_end(key);
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND (cloud_key = ?1 OR cloud_key < ?2)"
+                       " AND pending & 4 AND nlink > 0 LIMIT 1", SQL_TEXT(key), SQL_TEXT(end)) == 0;
+}
+
+/* --- uploads ------------------------------------------------------------------------------------ */
+
+#define UPLOAD_COLUMNS "ino, generation, part_size, size, mtime, key, upload_id"
+
+int index_upload_put(struct index *x, const struct index_upload *u)
+{
+    return sql_run(x->sql, "INSERT OR REPLACE INTO upload(" UPLOAD_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?, ?)",
+                   SQL_INT(u->ino), SQL_INT(u->generation), SQL_INT(u->part_size), SQL_INT(u->size),
+                   SQL_INT(u->mtime_ns), SQL_TEXT(u->key), SQL_TEXT(u->upload_id));
+}
+
+static void read_upload(struct sql_query *q, struct index_upload *u)
+{
+    *u = (struct index_upload){
+        .ino = (uint64_t)sql_int(q, 0),
+        .generation = (uint64_t)sql_int(q, 1),
+        .part_size = (uint64_t)sql_int(q, 2),
+        .size = (uint64_t)sql_int(q, 3),
+        .mtime_ns = sql_int(q, 4),
+        .key = (char *)(uintptr_t)sql_text(q, 5),
+        .upload_id = (char *)(uintptr_t)sql_text(q, 6),
+    };
+}
+
+int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE ino = ?", SQL_INT(ino));
+    int r = sql_next(&q);
+
+    *ret = (struct index_upload){ 0 };
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    read_upload(&q, ret);
+    ret->key = sql_text_copy(&q, 5);
+    ret->upload_id = sql_text_copy(&q, 6);
+    return 0;
+}
+
+int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct index_upload *u, void *arg), void *arg)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE ino > ? ORDER BY ino", SQL_INT(after));
+    struct index_upload u;
+    int r;
+
+    while ((r = sql_next(&q)) > 0) {
+        read_upload(&q, &u);
+        if (!each(&u, arg))
+            return 0;
+    }
+    return r;
+}
+
+int index_upload_remove(struct index *x, uint64_t ino)
+{
+    return sql_run(x->sql, "DELETE FROM upload WHERE ino = ?", SQL_INT(ino));
+}
+
+void index_upload_done(struct index_upload *u)
+{
+    if (!u)
+        return;
+    free(take_ptr(u->key));
+    free(take_ptr(u->upload_id));
+}

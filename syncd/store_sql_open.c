@@ -1,0 +1,245 @@
+/* Opening a SQLite database: lock, checks, migrations, and the way a damaged file is kept aside. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/loop.h"
+#include "common/text.h"
+#include "syncd/store_sql_internal.h"
+
+enum { PATH_SIZE = PATH_MAX };
+
+/* Statements whose text is made at run time or that are several: not cached. */
+static int execute(struct sql *s, const char *text)
+{
+    return sql_errno(sqlite3_exec(s->db, text, NULL, NULL, NULL));
+}
+
+static int set_pragma(struct sql *s, const char *name, int64_t value)
+{
+    char text[96];
+
+    snprintf(text, sizeof(text), "PRAGMA %s = %" PRId64, name, value);
+    return execute(s, text);
+}
+
+/* Renames path+suffix to aside+suffix. A file that is not there is fine. */
+static int move_aside(const char *path, const char *aside, const char *suffix)
+{
+    char from[PATH_SIZE], to[PATH_SIZE];
+
+    if (snprintf(from, sizeof(from), "%s%s", path, suffix) >= (int)sizeof(from) ||
+        snprintf(to, sizeof(to), "%s%s", aside, suffix) >= (int)sizeof(to))
+        return -ENAMETOOLONG;
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
+        return -errno;
+    return 0;
+}
+
+/* Keeps the damaged database under another name: "<path>.corrupt-20260131T235959Z", with "-2" and so
+ * on behind it when that is taken. */
+static int keep_aside(const char *path, char *aside, size_t size)
+{
+    char date[DATE_SIZE];
+    int r = -EEXIST;
+
+    date_iso(loop_wall_ns(), date);
+    for (char *p = date, *q = date;; p++) {
+        if (*p != '-' && *p != ':')
+            *q++ = *p;
+        if (!*p)
+            break;
+    }
+    for (unsigned i = 1; r == -EEXIST && i < 100; i++) {
+        int n = i == 1 ? snprintf(aside, size, "%s.corrupt-%s", path, date)
+                       : snprintf(aside, size, "%s.corrupt-%s-%u", path, date, i);
+
+        r = n >= (int)size ? -ENAMETOOLONG : move_aside(path, aside, "");
+    }
+    if (r == 0)
+        r = move_aside(path, aside, "-wal");
+    return r;
+}
+
+/* The first line of the check's verdict is "ok", or the first fault, which goes into *e. */
+static int check(struct sql *s, const struct sql_schema *schema, struct error *e)
+{
+    CLEANUP(sql_query_end) struct sql_query q = schema->full_check ? sql_query(s, "PRAGMA integrity_check(1)")
+                                                                   : sql_query(s, "PRAGMA quick_check(1)");
+    int r = sql_next(&q);
+
+    if (r <= 0)
+        return r < 0 ? r : -EUCLEAN;
+    return strcmp(sql_text(&q, 0), "ok") == 0 ? 0 : error_set(e, -EUCLEAN, "%s", sql_text(&q, 0));
+}
+
+static int set_up(struct sql *s, const struct sql_schema *schema)
+{
+    static const char *const SETTINGS[] = {
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA temp_store = MEMORY",
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA journal_size_limit = 67108864",
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(SETTINGS); i++)
+        r = execute(s, SETTINGS[i]);
+    return r < 0 ? r : execute(s, schema->full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+}
+
+static int migrate_step(struct sql *s, const struct sql_schema *schema, size_t step, struct error *e)
+{
+    int r = sql_begin(s);
+
+    if (r == 0)
+        r = execute(s, schema->steps[step]);
+    if (r == 0)
+        r = set_pragma(s, "user_version", (int64_t)step + 1);
+    if (r == 0)
+        r = set_pragma(s, "application_id", schema->application_id);
+    if (r == 0)
+        r = sql_commit(s);
+    if (r < 0)
+        error_set(e, r, "Bringing %s %s from version %zu to %zu failed: %s.", schema->what, s->path, step, step + 1,
+                  sqlite3_errmsg(s->db));
+    sql_rollback(s);
+    return r;
+}
+
+static int migrate(struct sql *s, const struct sql_schema *schema, size_t version, struct error *e)
+{
+    int r = 0;
+
+    for (size_t step = version; r == 0 && step < schema->n_steps; step++)
+        r = migrate_step(s, schema, step, e);
+    return r;
+}
+
+/* Nothing is written before all of this has passed. */
+static int inspect(struct sql *s, const struct sql_schema *schema, int64_t *ret_version, struct error *e)
+{
+    int64_t application_id = 0, tables = 0;
+    int r = execute(s, "PRAGMA locking_mode = EXCLUSIVE");
+
+    if (r == 0)
+        r = sql_get_int(s, ret_version, "PRAGMA user_version");
+    if (r == 0)
+        r = sql_get_int(s, &application_id, "PRAGMA application_id");
+    if (r == 0)
+        r = sql_get_int(s, &tables, "SELECT count(*) FROM sqlite_schema");
+    if (r < 0)
+        return r;
+    if (tables && (uint32_t)application_id != schema->application_id)
+        return error_set(e, -EUCLEAN, "it is the database of another program");
+    if (*ret_version < 0 || (*ret_version == 0 && tables))
+        return error_set(e, -EUCLEAN, "its version number is %" PRId64, *ret_version);
+    if ((size_t)*ret_version > schema->n_steps)
+        return error_set(e, -EPROTONOSUPPORT, "The file %s, %s, was written by a newer Landfall (version %" PRId64
+                         ", this one knows %zu). Install that one again; the file is left as it is.",
+                         s->path, schema->what, *ret_version, schema->n_steps);
+    return check(s, schema, e);
+}
+
+static void disconnect(struct sql *s)
+{
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        assert(!s->statements[i].busy);
+        sqlite3_finalize(s->statements[i].stmt);
+    }
+    memset(s->statements, 0, sizeof(s->statements));
+    (void)sqlite3_close_v2(s->db);
+    s->db = NULL;
+}
+
+/* Closes without a checkpoint, so that a damaged file stays as it was found, and says what became of it. */
+static int refuse(struct sql *s, const struct sql_schema *schema, int code, struct error *e)
+{
+    char aside[PATH_SIZE], fault[ERROR_TEXT_MAX];
+    int r;
+
+    snprintf(fault, sizeof(fault), "%.200s", e->text[0] ? e->text : sqlite3_errmsg(s->db));
+    if (code == -EPROTONOSUPPORT)
+        return code;
+    if (code == -EBUSY)
+        return error_set(e, code, "The file %s, %s, is in use by another process.", s->path, schema->what);
+    if (code != -EUCLEAN)
+        return error_set(e, code, "The file %s, %s, cannot be opened: %s.", s->path, schema->what, fault);
+    disconnect(s);
+    r = keep_aside(s->path, aside, sizeof(aside));
+    if (r < 0)
+        return error_set(e, code, "The file %s, %s, is damaged (%s); it could not be renamed and is left as it is.",
+                         s->path, schema->what, fault);
+    return error_set(e, code, "The file %s, %s, is damaged (%s). It is kept as %s.", s->path, schema->what, fault,
+                     aside);
+}
+
+static struct sql *new_connection(const char *path)
+{
+    struct sql *s = xcalloc(1, sizeof(*s));
+
+    s->wal_fd = -1;
+    s->path = xstrdup(path);
+    return s;
+}
+
+int sql_open(const char *path, const struct sql_schema *schema, struct sql **ret, struct error *e)
+{
+    struct error local = { 0 };
+    int64_t version = 0;
+    struct sql *s = new_connection(path);
+    int r;
+
+    if (!e)
+        e = &local;
+    *e = (struct error){ 0 };
+    r = sql_errno(sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                                  SQLITE_OPEN_EXRESCODE, NULL));
+    if (r == 0) {
+        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        (void)chmod(path, 0600);
+        r = inspect(s, schema, &version, e);
+    }
+    if (r == 0)
+        r = set_up(s, schema);
+    if (r < 0)
+        r = refuse(s, schema, r, e);
+    else
+        r = migrate(s, schema, (size_t)version, e);
+    if (r < 0) {
+        sql_close(s);
+        return r;
+    }
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    *ret = s;
+    return 0;
+}
+
+void sql_close(struct sql *s)
+{
+    if (!s)
+        return;
+    disconnect(s);
+    cleanup_close(&s->wal_fd);
+    free(s->path);
+    free(s);
+}
+
+int sql_wal_fd(struct sql *s)
+{
+    char name[PATH_SIZE];
+
+    if (s->wal_fd >= 0)
+        return s->wal_fd;
+    if (snprintf(name, sizeof(name), "%s-wal", s->path) >= (int)sizeof(name))
+        return -ENAMETOOLONG;
+    s->wal_fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    return s->wal_fd < 0 ? -errno : s->wal_fd;
+}

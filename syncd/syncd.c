@@ -1,0 +1,119 @@
+/* The process put together and taken apart, in an order that leaves nobody with a freed part. */
+#include "syncd/syncd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "syncd/account.h"
+#include "syncd/agent.h"
+#include "syncd/drive.h"
+#include "syncd/mounts.h"
+#include "syncd/serve.h"
+#include "syncd/store.h"
+
+static void on_peer_lost(struct ipc_peer *p, void *arg)
+{
+    mounts_peer_lost(arg, p);
+}
+
+static int set_mount_root(struct syncd *d, const struct syncd_spec *spec, struct error *e)
+{
+    const char *given = spec->config->mount_root;
+    size_t n;
+
+    if (*given)
+        d->mount_root = xstrdup(given);
+    else if (!spec->home || asprintf(&d->mount_root, "%s/Landfall", spec->home) < 0)
+        return error_set(e, -EINVAL, "MountRoot is not set, and the served user has no home directory.");
+    n = strlen(d->mount_root);
+    while (n > 1 && d->mount_root[n - 1] == '/')
+        d->mount_root[--n] = '\0';
+    if (d->mount_root[0] != '/' || n == 1)
+        return error_set(e, -EINVAL, "MountRoot %s is not an absolute path below /.", d->mount_root);
+    d->mount_root_real = realpath(d->mount_root, NULL);
+    return 0;
+}
+
+static int open_peers(struct syncd *d, const struct syncd_spec *spec, struct error *e)
+{
+    struct ipc_client_spec cryptd = {
+        .role = ROLE_SYNCD,
+        .peer = ROLE_CRYPTD,
+        .path = spec->cryptd_path,
+        .max_queue = (size_t)spec->config->ipc_queue_length,
+        .arg = d,
+    };
+    struct ipc_server_spec server = {
+        .role = ROLE_SYNCD,
+        .peers = spec->peers,
+        .n_peers = spec->n_peers,
+        .max_connections = (size_t)spec->config->ipc_connections,
+        .max_queue = (size_t)spec->config->ipc_queue_length,
+        .peer_lost = on_peer_lost,
+        .arg = d,
+    };
+
+    server.handlers = serve_handlers(&server.n_handlers);
+    d->cryptd = ipc_client_new(spec->loop, &cryptd);
+    d->server = ipc_server_new(spec->loop, &server);
+    return d->cryptd && d->server ? 0 : error_set(e, -ENOMEM, "There is no memory left.");
+}
+
+static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
+{
+    int r = *spec->config->state_dir == '/' ? 0 : error_set(e, -EINVAL, "StateDir is not set to an absolute path.");
+
+    if (r == 0)
+        r = set_mount_root(d, spec, e);
+    if (r == 0)
+        r = store_open(spec->config->state_dir, &d->store, e);
+    if (r == 0)
+        r = open_peers(d, spec, e);
+    if (r < 0)
+        return r;
+    r = agent_load(d);
+    if (r == 0)
+        r = drive_load(d);
+    return r < 0 ? error_set(e, r, "The state database in %s cannot be read.", spec->config->state_dir) : 0;
+}
+
+int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e)
+{
+    struct syncd *d = xcalloc(1, sizeof(*d));
+    int r;
+
+    d->loop = spec->loop;
+    d->config = spec->config;
+    d->uid = spec->uid;
+    d->gid = spec->gid;
+    r = load(d, spec, e);
+    if (r < 0)
+        syncd_free(d);
+    else
+        *ret = d;
+    return r;
+}
+
+/* The drives themselves stay until the requests of the clouds have ended: some are about a drive. */
+void syncd_close(struct syncd *d)
+{
+    drive_close_all(d);
+    account_close_all(d);
+}
+
+void syncd_free(struct syncd *d)
+{
+    if (!d)
+        return;
+    syncd_close(d);
+    drive_unload(d);
+    mounts_unsubscribe_all(d);
+    ipc_client_free(d->cryptd);
+    ipc_server_free(d->server);
+    store_close(d->store);
+    free(d->mount_root);
+    free(d->mount_root_real);
+    free(d);
+}

@@ -1,0 +1,51 @@
+/* The state of the process: what its parts share. Everything hangs off one struct syncd, which
+ * main.c and the tests make; nothing is global. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/error.h"
+#include "common/ipc.h"
+#include "common/loop.h"
+
+struct account;
+struct drive;
+struct mounts_subscriber;
+struct store;
+
+struct syncd {
+    struct loop *loop;                      /* borrowed */
+    const struct config *config;            /* borrowed */
+    char *mount_root;                       /* absolute, without a trailing slash */
+    char *mount_root_real;                  /* the same without symbolic links; NULL: as above or not there yet */
+    uint32_t uid, gid;                      /* the served user */
+    struct store *store;
+    struct ipc_client *cryptd;
+    struct ipc_server *server;
+    struct account *accounts;               /* those whose cloud is open; account.c */
+    struct drive *drives;                   /* by rising id; drive.c */
+    struct mounts_subscriber *subscribers;  /* mounts.c */
+    bool paused;                            /* agent.c */
+};
+
+struct syncd_spec {
+    struct loop *loop;
+    const struct config *config;
+    uint32_t uid, gid;
+    const char *home;                       /* for a MountRoot that is not configured; may be NULL */
+    const char *cryptd_path;                /* cryptd's socket */
+    const struct ipc_peer_uid *peers;       /* borrowed */
+    size_t n_peers;
+};
+
+/* Opens the store, brings up every drive it can and gets ready to serve; listening is the caller's
+ * (ipc_server_listen on ->server). A drive that fails is logged and stays down; the others run. 0, or a negative
+ * errno with a sentence: then the daemon cannot run. */
+int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e);
+/* Ends what runs: drives, then the clouds they use. Requests under way fail. Twice is fine. */
+void syncd_close(struct syncd *d);
+/* Closes and frees. NULL is fine. */
+void syncd_free(struct syncd *d);

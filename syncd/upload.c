@@ -1,0 +1,323 @@
+/* Owns the choice of what the cloud is brought next: changes whose time has come, that do not
+ * stand in each other's way, as many as there are slots. What a change does is upload_run.c's.
+ *
+ * Order between keys: an object at key K is replaced only when no other inode's version lives at K.
+ * Such an owner is moved away first, without waiting for its own turn; owners in a circle (two files
+ * that swapped names) are cut apart by taking one of them home into the cache.
+ *
+ * Must not know how anything is sent. */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+enum { CHAIN_MAX = 128 };
+
+static const int64_t MS = 1000000;
+static const int64_t REST_FIRST_NS = INT64_C(1000000000);
+static const int64_t REST_MAX_NS = INT64_C(300000000000);
+
+struct choice {
+    uint64_t ino;
+    enum upload_kind kind;
+};
+
+struct scan {
+    struct uploader *uploader;
+    struct choice choices[256];    /* UploadSlots is at most so many */
+    size_t n, room;
+    int64_t again_ns;              /* when a file that is too busy now may be quiet */
+};
+
+static void scan(void *arg);
+
+/* --- when to look --------------------------------------------------------------------------------- */
+
+void uploader_look_at(struct uploader *u, int64_t when_ns)
+{
+    int64_t now = loop_now_ns();
+
+    if (when_ns == INT64_MAX || (u->timer && u->timer_ns <= when_ns))
+        return;
+    loop_timer_free(u->timer);
+    u->timer_ns = when_ns;
+    u->timer = loop_timer(u->volume->loop, when_ns > now ? (uint64_t)((when_ns - now + MS - 1) / MS) : 0, scan, u);
+}
+
+void uploader_kick(struct uploader *u)
+{
+    if (u)
+        uploader_look_at(u, loop_now_ns());
+}
+
+void uploader_reached(struct uploader *u)
+{
+    u->rest_ns = u->rest_until_ns = 0;
+}
+
+void uploader_rest(struct uploader *u)
+{
+    int64_t now = loop_now_ns();
+
+    if (now < u->rest_until_ns)
+        return;
+    u->rest_ns = u->rest_ns ? u->rest_ns * 2 : REST_FIRST_NS;
+    if (u->rest_ns > REST_MAX_NS)
+        u->rest_ns = REST_MAX_NS;
+    u->rest_until_ns = now + u->rest_ns;
+}
+
+/* --- the index on the disk ------------------------------------------------------------------------ */
+
+/* A key that was released in the index may be overwritten or deleted only when a power cut cannot
+ * bring back the older index, which would still take the object there for its own. */
+struct index_syncing {
+    struct uploader *uploader;   /* NULL: gone */
+    int fd;
+};
+
+static void sync_index(void *arg)
+{
+    struct index_syncing *s = arg;
+
+    (void)fdatasync(s->fd);
+}
+
+static void index_synced(void *arg);
+
+bool uploader_synced(struct uploader *u)
+{
+    struct index_syncing *s;
+    int fd = index_sync_fd(u->volume->index);
+
+    if (!u->unsynced && !u->syncing)
+        return true;
+    if (u->syncing)
+        return false;
+    u->unsynced = false;
+    s = xcalloc(1, sizeof(*s));
+    s->uploader = u;
+    s->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    u->syncing = s;
+    loop_work(u->volume->loop, sync_index, index_synced, s);
+    return false;
+}
+
+static void index_synced(void *arg)
+{
+    struct index_syncing *s = arg;
+
+    if (s->fd >= 0)
+        (void)close(s->fd);
+    if (s->uploader) {
+        s->uploader->syncing = NULL;
+        uploader_kick(s->uploader);
+    }
+    free(s);
+}
+
+/* --- who may go now ------------------------------------------------------------------------------- */
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool uses_key(const struct upload *up, const char *key)
+{
+    if (up->kind == UPLOAD_BURY)
+        return bsearch(&key, up->keys, up->n_keys, sizeof(*up->keys), compare_keys);
+    return strcmp(up->key, key) == 0 || (up->inode.cloud_key && strcmp(up->inode.cloud_key, key) == 0);
+}
+
+bool uploader_key_busy(const struct uploader *u, const char *key)
+{
+    const struct upload *up;
+
+    LIST_FOREACH(up, &u->running, next)
+        if (uses_key(up, key))
+            return true;
+    return false;
+}
+
+bool uploader_busy(struct uploader *u, uint64_t ino)
+{
+    const struct upload *up;
+
+    LIST_FOREACH(up, &u->running, next)
+        if (up->inode.ino == ino)
+            return true;
+    return false;
+}
+
+static enum upload_kind kind_of(const struct volume *v, const struct index_inode *i)
+{
+    if (!S_ISREG(i->mode))
+        return UPLOAD_MARK;
+    if (i->pending & INDEX_CONTENT || !i->cloud_key || !(cloud_capabilities(v->cloud) & CLOUD_CAN_COPY))
+        return UPLOAD_CONTENT;
+    return UPLOAD_COPY;
+}
+
+/* Somebody waits for its key: it moves even while its contents are not settled. */
+static enum upload_kind kind_of_owner(const struct volume *v, const struct index_inode *i)
+{
+    bool copy = S_ISREG(i->mode) && cloud_capabilities(v->cloud) & CLOUD_CAN_COPY;
+
+    return copy ? UPLOAD_COPY : kind_of(v, i);
+}
+
+/* One that failed last time comes by itself when its time has come. */
+static bool failed_before(struct volume *v, uint64_t ino)
+{
+    CLEANUP_FREE char *reason = index_reason(v->index, ino);
+
+    return reason;
+}
+
+/* The inode whose version lives where `ino` wants to write. 0 and *ret, -ENOENT: the way is free, or another
+ * negative errno: it is not the time. */
+static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode *ret)
+{
+    CLEANUP_FREE char *key = index_key(u->volume->index, ino);
+    int r;
+
+    if (!key)
+        return -EINVAL;
+    if (uploader_key_busy(u, key))
+        return -EBUSY;
+    r = index_by_cloud_key(u->volume->index, key, ret);
+    if (r == 0 && ret->ino == ino)
+        r = -ENOENT;
+    if (r == 0 && (uploader_busy(u, ret->ino) || failed_before(u->volume, ret->ino)))
+        r = -EBUSY;
+    if (r == -ENOENT && index_buried(u->volume->index, key) && !uploader_synced(u))
+        r = -EBUSY;
+    return r;
+}
+
+/* Follows who stands in whose way. */
+static bool choose(struct uploader *u, const struct index_inode *i, struct choice *ret)
+{
+    struct index_inode owner = { 0 };
+    int r;
+
+    *ret = (struct choice){ i->ino, kind_of(u->volume, i) };
+    for (unsigned n = 0; n < CHAIN_MAX; n++) {
+        r = owner_of_target(u, ret->ino, &owner);
+        if (r == 0 && owner.ino == i->ino)
+            *ret = (struct choice){ i->ino, UPLOAD_CUT };
+        else if (r == 0)
+            *ret = (struct choice){ owner.ino, kind_of_owner(u->volume, &owner) };
+        index_inode_done(&owner);
+        if (r < 0 || ret->kind == UPLOAD_CUT)
+            return r == 0 || r == -ENOENT;
+    }
+    return false;
+}
+
+static bool quiet(struct uploader *u, const struct index_inode *i, int64_t *again_ns)
+{
+    struct cache_file *f = cache_find(u->volume->cache, i->ino);
+    int64_t now = loop_now_ns(), until;
+    uint64_t seq;
+
+    if (!(i->pending & INDEX_CONTENT) || !f || !cache_written_by_anyone(f))
+        return true;
+    seq = atomic_load(&f->map->write_seq);
+    if (seq != f->quiet_seq || !f->quiet_since_ns) {
+        f->quiet_seq = seq;
+        f->quiet_since_ns = now;
+    }
+    until = f->quiet_since_ns + UPLOAD_QUIET_MS * MS;
+    if (now < until && until < *again_ns)
+        *again_ns = until;
+    return now >= until;
+}
+
+/* --- scanning ------------------------------------------------------------------------------------- */
+
+static bool consider(const struct index_inode *i, void *arg)
+{
+    struct scan *s = arg;
+
+    if (uploader_busy(s->uploader, i->ino) || !quiet(s->uploader, i, &s->again_ns))
+        return true;
+    if (choose(s->uploader, i, &s->choices[s->n]))
+        s->n++;
+    return s->n < s->room;
+}
+
+static void fill_slots(struct uploader *u, struct scan *s)
+{
+    size_t slots = (size_t)u->volume->config->upload_slots;
+
+    if (slots > ARRAY_SIZE(s->choices))
+        slots = ARRAY_SIZE(s->choices);
+    if (u->n_running >= slots)
+        return;
+    s->room = slots - u->n_running;
+    if (index_due(u->volume->index, loop_wall_ns(), INT64_MAX, consider, s) < 0)
+        LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
+    for (size_t n = 0; n < s->n; n++)
+        if (!uploader_busy(u, s->choices[n].ino))
+            upload_start(u, s->choices[n].kind, s->choices[n].ino);
+}
+
+/* When the next one that was put off is due, on the monotonic clock. */
+static int64_t next_due(struct uploader *u)
+{
+    int64_t due = index_next_due(u->volume->index);
+    int64_t wait = due == INT64_MAX ? 0 : due - loop_wall_ns();
+
+    return due == INT64_MAX ? INT64_MAX : loop_now_ns() + (wait > 0 ? wait : 0);
+}
+
+static void scan(void *arg)
+{
+    struct uploader *u = arg;
+    struct scan s = { .uploader = u, .again_ns = INT64_MAX };
+
+    loop_timer_free(take_ptr(u->timer));
+    if (u->volume->paused)
+        return;
+    if (loop_now_ns() < u->rest_until_ns) {
+        uploader_look_at(u, u->rest_until_ns);
+        return;
+    }
+    fill_slots(u, &s);
+    upload_bury_more(u);
+    uploader_look_at(u, s.again_ns);
+    uploader_look_at(u, next_due(u));
+}
+
+int uploader_new(struct volume *v, struct uploader **ret)
+{
+    struct uploader *u = xcalloc(1, sizeof(*u));
+
+    u->volume = v;
+    LIST_INIT(&u->running);
+    *ret = u;
+    uploader_kick(u);
+    return 0;
+}
+
+void uploader_free(struct uploader *u)
+{
+    struct upload *up;
+
+    if (!u)
+        return;
+    while ((up = LIST_FIRST(&u->running)))
+        upload_abandon(up);
+    if (u->syncing)
+        u->syncing->uploader = NULL;
+    loop_timer_free(u->timer);
+    free(u);
+}

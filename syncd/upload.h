@@ -1,0 +1,160 @@
+/* Bringing the cloud to what the index says; the parts of the uploader as they see each other:
+ *
+ *   upload.c         which change is next: settling, order between keys, back-off, the index on the disk
+ *   upload_run.c     one change from its start to its commit or failure
+ *   upload_ask.c     its requests, and what they carry
+ *   upload_put.c     contents and markers in one PUT; recognising our own object after a lost answer
+ *   upload_parts.c   contents and copies in parts, resumed after a restart
+ *   upload_move.c    server-side copies (renamed, new metadata), cutting circles of renames
+ *   upload_delete.c  graves; multipart uploads that nobody wants any more
+ *
+ * What makes it survive a crash at any point: before the cloud is given an object at a key that
+ * is not the inode's cloud_key, the key is buried ("declared"). A grave is only dug out when the
+ * index says in the same transaction that the inode's version now lives there. So whatever is in the
+ * cloud under our prefix is either some inode's cloud_key or has a grave.
+ *
+ * An open file that is written to is uploaded after it has been quiet for UPLOAD_QUIET_MS, so that a
+ * database or a log that stays open for days reaches the cloud in its pauses. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "syncd/cache.h"
+#include "syncd/fetch.h"
+
+enum {
+    UPLOAD_QUIET_MS = 5000,
+    UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
+    UPLOAD_PARALLEL = 4,            /* parts of one file at once */
+    UPLOAD_CONFLICT_SECONDS = 300,
+};
+
+enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_BURY, UPLOAD_KINDS };
+
+/* One change on its way. Ends through upload_commit(), upload_again() or upload_fail(), exactly once. */
+struct upload {
+    LIST_ENTRY(upload) next;
+    struct uploader *uploader;     /* NULL: the volume was closed; answers still to come only free it */
+    struct volume *volume;
+    enum upload_kind kind;
+    struct index_inode inode;      /* as it was when the change began */
+    char *key;                     /* where the object goes, below the prefix */
+    uint64_t size;                 /* of the object */
+    struct cache_file *file;       /* held; NULL: none needed */
+    uint64_t write_seq;            /* of the map, when reading began */
+    bool declared;                 /* the grave at key is ours */
+    bool metadata_sent;
+    struct upload_parts *parts;    /* upload_parts.c's */
+    struct recognition *recognition;         /* upload_put.c's */
+    void (*gathered)(struct upload *u);      /* upload_put.c's */
+    void (*aborted)(struct upload *u);       /* upload_parts.c's */
+    char **keys;                   /* UPLOAD_BURY: sorted */
+    bool *gone;                    /* which of them are gone from the cloud */
+    size_t n_keys;
+    LIST_HEAD(, upload_ask) asks;  /* requests under way */
+    unsigned n_asks;
+    struct file_syncing *syncing;  /* pool job under way */
+};
+
+struct uploader {
+    struct volume *volume;
+    LIST_HEAD(, upload) running;
+    size_t n_running;              /* without the burial */
+    bool burying;
+    struct loop_timer *timer;
+    int64_t timer_ns;              /* loop_now_ns() at which it fires */
+    int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
+    int64_t rest_ns;
+    int64_t graves_after_ns;
+    bool unsynced;                 /* commits that released a key are not on the disk yet */
+    struct index_syncing *syncing; /* on their way there */
+};
+
+/* --- upload.c ----------------------------------------------------------------------------------- */
+
+/* Whether an object is being put at, copied from or deleted at the key. */
+bool uploader_key_busy(const struct uploader *u, const char *key);
+/* Makes everything committed so far survive a power cut, then looks again. True: nothing is left to do. */
+bool uploader_synced(struct uploader *u);
+/* The cloud answered, or cannot be reached. */
+void uploader_reached(struct uploader *u);
+void uploader_rest(struct uploader *u);
+/* Looks again at loop_now_ns() `when_ns` at the latest. */
+void uploader_look_at(struct uploader *u, int64_t when_ns);
+
+/* --- upload_run.c --------------------------------------------------------------------------------- */
+
+/* Begins a change; it may have ended when this returns. */
+void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino);
+struct upload *upload_new(struct uploader *u, enum upload_kind kind);
+/* The uploader goes away. */
+void upload_abandon(struct upload *u);
+void upload_free(struct upload *u);
+
+/* Buries the key beforehand when it is not the inode's cloud_key, and remembers `row` (may be NULL). 0 or negative errno. */
+int upload_declare(struct upload *u, const struct index_upload *row);
+/* Whether the file is still what was read at the start. */
+bool upload_unchanged(const struct upload *u);
+/* Reads the inode again. 0 or negative errno. */
+int upload_reload(struct upload *u);
+/* The object is in place: the index says so. */
+void upload_commit(struct upload *u, const char *etag);
+/* The file changed meanwhile: once more, after settling. */
+void upload_again(struct upload *u);
+/* It did not work: once more later. The reason is kept with the inode. */
+void upload_fail(struct upload *u, const struct error *e);
+void upload_fail_code(struct upload *u, int code);
+/* Nothing more to do or to say. */
+void upload_end(struct upload *u);
+
+/* --- upload_ask.c --------------------------------------------------------------------------------- */
+
+/* A request for the change's bucket and, when not NULL, full key of `key`. After upload_submit(), step(u, r) runs with the
+ * answer; r is freed after. A body's descriptor is the request's own and is closed. */
+typedef void upload_step_fn(struct upload *u, struct cloud_request *r);
+struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const char *key, upload_step_fn *step);
+void upload_submit(struct upload *u, struct cloud_request *r);
+void upload_drop(struct cloud_request *r);   /* one that was not submitted */
+void upload_cancel_asks(struct upload *u);
+
+/* Metadata of the inode, extended attributes included, into *m (empty). */
+void upload_meta(struct upload *u, struct cloud_meta *m);
+/* A run of the file as a request's body. 0 or negative errno. */
+int upload_body(struct upload *u, struct cloud_request *r, uint64_t offset, uint64_t length);
+/* The condition under which our object may take the key's place. */
+void upload_condition(struct upload *u, struct cloud_request *r);
+/* Nothing of it calls back any more. True: nothing is under way either; else the last answer frees the change. */
+bool upload_detach_asks(struct upload *u);
+/* Whether the inode's version in the cloud is the one at the key. */
+bool upload_in_place(const struct upload *u);
+/* step(u, 0 or negative errno) when data, map and index are on the disk. */
+void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code));
+
+/* --- the kinds ------------------------------------------------------------------------------------ */
+
+void upload_mark_start(struct upload *u);
+void upload_content_start(struct upload *u);
+void upload_copy_start(struct upload *u);
+void upload_cut_start(struct upload *u);
+
+/* Looks whether the object at u->key is what `row` says was sent; then step(u, etag), else step(u, NULL). Fails the
+ * change when nobody can tell. */
+void upload_recognise(struct upload *u, const struct index_upload *row, void (*step)(struct upload *u, const char *etag));
+/* Somebody else's version is at the key. */
+void upload_conflict(struct upload *u);
+
+/* What is in the cache is to be the file: calls next(u) once all of it is there. */
+void upload_gather(struct upload *u, void (*next)(struct upload *u));
+
+/* In parts: of the cache file, or of the object at the inode's cloud_key. */
+void upload_parts_start(struct upload *u, bool copy);
+/* Ends an earlier upload in parts that `row` tells of, and forgets the row; then next(u). */
+void upload_parts_abort(struct upload *u, const struct index_upload *row, void (*next)(struct upload *u));
+/* The source of a copy is not what the index says (-ENOENT, -ESTALE). */
+void upload_copy_failed(struct upload *u, const struct error *e);
+void upload_parts_free(struct upload_parts *p);
+
+/* --- upload_delete.c ------------------------------------------------------------------------------ */
+
+/* Starts deleting what may go, when something may. */
+void upload_bury_more(struct uploader *u);

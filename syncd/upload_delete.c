@@ -1,0 +1,321 @@
+/* Owns what goes from the cloud: buried keys, in batches, and uploads in parts that no inode goes on
+ * with.
+ *
+ * A grave waits while its key is about to be written again, while a version that is to be moved
+ * lies there, or while a deleted file that somebody still has open is not all in the cache. */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+enum { BATCH = 1000, SINGLES = 16 };
+
+static const int64_t GRAVES_PAUSE_NS = INT64_C(30000000000);
+
+/* --- which keys may go ------------------------------------------------------------------------------ */
+
+struct key_list {
+    char **v;
+    size_t n, max;
+};
+
+static void keep(struct key_list *l, const char *key)
+{
+    if (!l->v)
+        l->v = xcalloc(l->max, sizeof(*l->v));
+    l->v[l->n++] = xstrdup(key);
+}
+
+static bool contains(const struct key_list *l, const char *key)
+{
+    for (size_t n = 0; n < l->n; n++)
+        if (strcmp(l->v[n], key) == 0)
+            return true;
+    return false;
+}
+
+static void free_list(struct key_list *l)
+{
+    for (size_t n = 0; n < l->n; n++)
+        free(l->v[n]);
+    free(l->v);
+}
+
+/* Keys of deleted files that are open and still need bytes from there. */
+static void needed_by_orphans(struct cache *c, struct key_list *l)
+{
+    for (size_t b = 0; b < CACHE_BUCKETS; b++) {
+        struct cache_file *f;
+
+        LIST_FOREACH(f, &c->buckets[b], next) {
+            CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+            if (l->n < l->max && !cache_file_whole(f) && index_get(c->volume->index, f->ino, &i) == 0 && i.nlink == 0 &&
+                i.cloud_key)
+                keep(l, i.cloud_key);
+        }
+    }
+}
+
+/* The inode whose key it is by its name. */
+static int find_by_key(struct index *x, const char *key, struct index_inode *ret)
+{
+    uint64_t parent = INDEX_ROOT;
+
+    for (;;) {
+        const char *slash = strchrnul(key, '/');
+        int r = index_find(x, parent, key, (size_t)(slash - key), ret);
+
+        if (r < 0)
+            return r;
+        if (*slash == '\0' || slash[1] == '\0')
+            return S_ISDIR(ret->mode) == (*slash == '/') ? 0 : -ENOENT;
+        parent = ret->ino;
+        index_inode_done(ret);
+        key = slash + 1;
+    }
+}
+
+static bool about_to_be_written(struct index *x, const char *key)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return find_by_key(x, key, &i) == 0 && i.pending;
+}
+
+static bool lived_in(struct index *x, const char *key)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_by_cloud_key(x, key, &i) == 0;
+}
+
+struct burial_search {
+    struct uploader *uploader;
+    bool looked;                   /* for what orphans need */
+    struct key_list needed, found;
+};
+
+static bool consider(const char *key, void *arg)
+{
+    struct burial_search *s = arg;
+    struct index *x = s->uploader->volume->index;
+
+    if (!s->looked)
+        needed_by_orphans(s->uploader->volume->cache, &s->needed);
+    s->looked = true;
+    if (!uploader_key_busy(s->uploader, key) && !lived_in(x, key) && !about_to_be_written(x, key) &&
+        !contains(&s->needed, key))
+        keep(&s->found, key);
+    return s->found.n < s->found.max;
+}
+
+/* --- deleting --------------------------------------------------------------------------------------- */
+
+static void rest(struct upload *u, const struct error *e)
+{
+    if (e->code != -ECANCELED)
+        LOG(LOG_WARNING, "delete_failed", "drive=%s", u->volume->drive->id, "error=%s", error_text(e));
+    u->uploader->graves_after_ns = loop_now_ns() + GRAVES_PAUSE_NS;
+}
+
+static void finish(struct upload *u)
+{
+    u->uploader->burying = false;
+    upload_end(u);
+}
+
+static void mark_gone(struct upload *u, const char *full_key, bool gone)
+{
+    const char *key = full_key + strlen(u->volume->prefix);
+
+    for (size_t n = 0; n < u->n_keys; n++)
+        if (strcmp(u->keys[n], key) == 0)
+            u->gone[n] = gone;
+}
+
+static int exhume_gone(struct upload *u)
+{
+    int r = 0;
+
+    for (size_t n = 0; n < u->n_keys && r == 0; n++)
+        if (u->gone[n])
+            r = index_exhume(u->volume->index, u->keys[n]);
+    return r;
+}
+
+static void close_graves(struct upload *u)
+{
+    struct index *x = u->volume->index;
+    struct error e;
+    int r = index_begin(x);
+
+    if (r == 0)
+        r = index_end(x, exhume_gone(u));
+    if (r < 0) {
+        error_set(&e, r, "%s", error_meaning(r)->text);
+        rest(u, &e);
+    } else {
+        uploader_reached(u->uploader);
+    }
+    finish(u);
+}
+
+static void deleted_batch(struct upload *u, struct cloud_request *r)
+{
+    struct error some;
+
+    if (r->error.code) {
+        rest(u, &r->error);
+        finish(u);
+        return;
+    }
+    memset(u->gone, true, u->n_keys * sizeof(*u->gone));
+    for (size_t n = 0; n < r->n_failed_keys; n++)
+        mark_gone(u, r->failed_keys[n], false);
+    if (r->n_failed_keys) {
+        error_set(&some, -EREMOTEIO, "%zu of %zu objects were not deleted, among them %s.", r->n_failed_keys, u->n_keys,
+                  r->failed_keys[0]);
+        rest(u, &some);
+    }
+    close_graves(u);
+}
+
+static void delete_batch(struct upload *u)
+{
+    struct cloud_request *r = upload_request(u, CLOUD_DELETE_BATCH, NULL, deleted_batch);
+
+    r->keys = xcalloc(u->n_keys, sizeof(*r->keys));
+    r->n_keys = u->n_keys;
+    for (size_t n = 0; n < u->n_keys; n++)
+        if (!(r->keys[n] = volume_full_key(u->volume, u->keys[n])))
+            abort();
+    upload_submit(u, r);
+}
+
+static void deleted_single(struct upload *u, struct cloud_request *r)
+{
+    if (r->error.code == 0 || r->error.code == -ENOENT)
+        mark_gone(u, r->key, true);
+    else
+        rest(u, &r->error);
+    if (u->n_asks == 0)
+        close_graves(u);
+}
+
+static void delete_singles(struct upload *u)
+{
+    for (size_t n = 0; n < u->n_keys; n++)
+        upload_submit(u, upload_request(u, CLOUD_DELETE, u->keys[n], deleted_single));
+}
+
+static void bury(struct uploader *u, struct key_list *keys, bool batch)
+{
+    struct upload *up = upload_new(u, UPLOAD_BURY);
+
+    up->keys = take_ptr(keys->v);
+    up->n_keys = keys->n;
+    up->gone = xcalloc(up->n_keys, sizeof(*up->gone));
+    u->burying = true;
+    if (batch)
+        delete_batch(up);
+    else
+        delete_singles(up);
+}
+
+static void bury_some(struct uploader *u)
+{
+    bool batch = cloud_capabilities(u->volume->cloud) & CLOUD_CAN_BATCH_DELETE;
+    struct burial_search s = { .uploader = u, .needed.max = BATCH, .found.max = batch ? BATCH : SINGLES };
+
+    if (index_graves(u->volume->index, NULL, INT64_MAX, consider, &s) < 0)
+        LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
+    if (s.found.n && uploader_synced(u))
+        bury(u, &s.found, batch);
+    else
+        free_list(&s.found);
+    free_list(&s.needed);
+}
+
+/* --- uploads nobody goes on with ---------------------------------------------------------------------- */
+
+struct row_search {
+    struct uploader *uploader;
+    struct index_upload found;
+};
+
+static bool is_forgotten(const struct index_upload *row, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct row_search *s = arg;
+    int r = index_get(s->uploader->volume->index, row->ino, &i);
+
+    if (uploader_busy(s->uploader, row->ino) || (r == 0 && i.nlink && i.pending) || (r < 0 && r != -ENOENT))
+        return true;
+    s->found = *row;
+    s->found.key = xstrdup(row->key);
+    s->found.upload_id = xstrdup(row->upload_id);
+    return false;
+}
+
+static void forget(struct upload *u)
+{
+    struct index *x = u->volume->index;
+
+    if (index_begin(x) == 0)
+        (void)index_end(x, index_upload_remove(x, u->inode.ino));
+    finish(u);
+}
+
+static void aborted(struct upload *u, struct cloud_request *r)
+{
+    if (r->error.code == 0 || r->error.code == -ENOENT) {
+        forget(u);
+        return;
+    }
+    rest(u, &r->error);
+    finish(u);
+}
+
+static void abort_upload(struct upload *u, const struct index_upload *row)
+{
+    struct cloud_request *r = upload_request(u, CLOUD_PART_ABORT, row->key, aborted);
+
+    cloud_request_set(&r->upload_id, row->upload_id);
+    upload_submit(u, r);
+}
+
+static void abort_one(struct uploader *u)
+{
+    struct row_search s = { .uploader = u };
+    struct upload *up;
+
+    if (index_uploads(u->volume->index, 0, is_forgotten, &s) < 0 || !s.found.key)
+        return;
+    u->burying = true;
+    up = upload_new(u, UPLOAD_BURY);
+    up->inode.ino = s.found.ino;
+    if (s.found.part_size)
+        abort_upload(up, &s.found);
+    else
+        forget(up);
+    index_upload_done(&s.found);
+}
+
+void upload_bury_more(struct uploader *u)
+{
+    if (u->burying)
+        return;
+    if (loop_now_ns() < u->graves_after_ns) {
+        uploader_look_at(u, u->graves_after_ns);
+        return;
+    }
+    bury_some(u);
+    if (!u->burying)
+        abort_one(u);
+}

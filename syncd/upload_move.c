@@ -1,0 +1,169 @@
+/* Owns what is done with an object that is already in the cloud: copied by the provider to the
+ * inode's key or onto itself with new metadata, and taken home into the cache when it stands in a
+ * circle of renames or its source is gone.
+ *
+ * Must not know why the key changed. */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+
+/* --- home ----------------------------------------------------------------------------------------- */
+
+static int detach(struct upload *u)
+{
+    struct index *x = u->volume->index;
+    int r = u->inode.cloud_key ? index_bury(x, u->inode.cloud_key) : 0;
+
+    u->inode.pending = (u->inode.pending | INDEX_CONTENT) & ~(unsigned)INDEX_MOVE;
+    u->inode.generation++;
+    u->inode.cloud_size = 0;
+    xstrset(&u->inode.cloud_key, NULL);
+    xstrset(&u->inode.etag, NULL);
+    return r == 0 ? index_update(x, &u->inode) : r;
+}
+
+/* From now on the file is what is here; the cloud's version of it no longer counts. */
+static void take_home(struct upload *u, int code)
+{
+    struct index *x = u->volume->index;
+    int r = code < 0 ? code : upload_reload(u);
+
+    if (r == 0)
+        r = index_begin(x);
+    if (r == 0)
+        r = index_end(x, detach(u));
+    if (r < 0) {
+        upload_fail_code(u, r);
+        return;
+    }
+    if (u->file)
+        atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
+    u->uploader->unsynced = true;
+    upload_end(u);
+}
+
+static void sync_home(struct upload *u)
+{
+    upload_sync_file(u, take_home);
+}
+
+void upload_cut_start(struct upload *u)
+{
+    if (S_ISREG(u->inode.mode))
+        upload_gather(u, sync_home);
+    else
+        take_home(u, 0);
+}
+
+/* --- a source that is not what it was --------------------------------------------------------------- */
+
+static int take_over_version(struct upload *u, const struct cloud_object *o)
+{
+    struct index_inode *i = &u->inode;
+
+    xstrset(&i->etag, o->etag);
+    i->size = i->cloud_size = o->size;
+    i->mtime_ns = o->has_meta && o->meta.has_mtime ? o->meta.mtime_ns : o->mtime_ns;
+    return index_update(u->volume->index, i);
+}
+
+static void source_seen(struct upload *u, struct cloud_request *r)
+{
+    struct volume *v = u->volume;
+    int code = r->error.code;
+
+    if (code == 0)
+        code = upload_reload(u);
+    if (code == 0)
+        code = cache_outdated(v->cache, u->inode.ino);
+    if (code == 0)
+        code = index_begin(v->index);
+    if (code == 0)
+        code = index_end(v->index, take_over_version(u, &r->object));
+    if (code == -EBUSY) {
+        upload_conflict(u);
+    } else if (code < 0) {
+        upload_fail_code(u, code);
+    } else {
+        volume_invalidate(v, u->inode.ino, NULL, 0, true);
+        upload_end(u);   /* and again with the version that is there */
+    }
+}
+
+void upload_copy_failed(struct upload *u, const struct error *e)
+{
+    struct error gone;
+
+    if (e->code == -ESTALE) {
+        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
+    } else if (e->code == -ENOENT && u->file && cache_file_whole(u->file)) {
+        upload_sync_file(u, take_home);
+    } else if (e->code == -ENOENT) {
+        error_set(&gone, -EREMOTEIO, "%s was deleted in the cloud under its old name and is not all here.", u->key);
+        upload_fail(u, &gone);
+    } else {
+        upload_fail(u, e);
+    }
+}
+
+/* --- copies --------------------------------------------------------------------------------------- */
+
+static void copied(struct upload *u, struct cloud_request *r)
+{
+    if (r->error.code)
+        upload_copy_failed(u, &r->error);
+    else
+        upload_commit(u, r->object.etag);
+}
+
+/* Metadata that is not known is not replaced: the copy keeps the object's own. */
+static bool knows_metadata(const struct index_inode *i)
+{
+    return !(i->pending & INDEX_CONTENT) && (i->settled || i->pending & INDEX_META);
+}
+
+static void copy(struct upload *u)
+{
+    struct cloud_request *r = upload_request(u, CLOUD_COPY, u->key, copied);
+    CLEANUP_FREE char *source = volume_full_key(u->volume, u->inode.cloud_key);
+
+    cloud_request_set(&r->source_key, source);
+    cloud_request_set(&r->if_match, u->inode.etag);
+    r->replace_metadata = knows_metadata(&u->inode);
+    if (r->replace_metadata)
+        upload_meta(u, &r->meta);
+    upload_submit(u, r);
+}
+
+/* What is in the cache stays good under the new ETag, so the file is held and rebased after. */
+static int hold_cached(struct upload *u)
+{
+    struct cache *c = u->volume->cache;
+
+    if (!cache_find(c, u->inode.ino) && !cache_file_exists(c->dir_fd, u->inode.ino))
+        return 0;
+    return cache_acquire(c, &u->inode, &u->file);
+}
+
+void upload_copy_start(struct upload *u)
+{
+    bool moves = strcmp(u->inode.cloud_key, u->key) != 0;
+    int r = hold_cached(u);
+
+    u->size = u->inode.cloud_size;
+    if (r == 0 && moves)
+        r = upload_declare(u, NULL);
+    if (r < 0)
+        upload_fail_code(u, r);
+    else if (!moves && !knows_metadata(&u->inode))
+        upload_commit(u, u->inode.etag);   /* it is back where it was */
+    else if (u->size > cloud_limits(u->volume->cloud).put_max)
+        upload_parts_start(u, true);
+    else
+        copy(u);
+}

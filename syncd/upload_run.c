@@ -1,0 +1,331 @@
+/* Owns one change from its start to its end: its declaration, and what the index says afterwards. Which
+ * changes there are is in the table of starts.
+ *
+ * Must not know what is due next (upload.c). */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+/* FileState as the event stream numbers it. */
+enum { STATE_NORMAL = 0, STATE_UPLOADING = 4, STATE_ERROR = 256 };
+
+static void (*const STARTS[UPLOAD_KINDS])(struct upload *u) = {
+    [UPLOAD_MARK] = upload_mark_start,
+    [UPLOAD_CONTENT] = upload_content_start,
+    [UPLOAD_COPY] = upload_copy_start,
+    [UPLOAD_CUT] = upload_cut_start,
+};
+
+/* --- life ----------------------------------------------------------------------------------------- */
+
+struct upload *upload_new(struct uploader *u, enum upload_kind kind)
+{
+    struct upload *up = xcalloc(1, sizeof(*up));
+
+    up->uploader = u;
+    up->volume = u->volume;
+    up->kind = kind;
+    LIST_INIT(&up->asks);
+    LIST_INSERT_HEAD(&u->running, up, next);
+    u->n_running += kind != UPLOAD_BURY;
+    return up;
+}
+
+static void show(const struct upload *u, int state)
+{
+    struct volume *v = u->volume;
+    CLEANUP_FREE char *path = xstrdup(u->key);
+    size_t len = path ? strlen(path) : 0;
+
+    if (!v->spec.changed || len == 0)
+        return;
+    if (path[len - 1] == '/')
+        path[len - 1] = '\0';
+    v->spec.changed(v, path, state, v->spec.arg);
+}
+
+void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino)
+{
+    struct upload *up = upload_new(u, kind);
+
+    if (index_get(u->volume->index, ino, &up->inode) < 0 || !(up->key = index_key(u->volume->index, ino))) {
+        upload_end(up);
+        return;
+    }
+    show(up, STATE_UPLOADING);
+    STARTS[kind](up);
+}
+
+void upload_free(struct upload *u)
+{
+    index_inode_done(&u->inode);
+    for (size_t n = 0; n < u->n_keys; n++)
+        free(u->keys[n]);
+    free(u->keys);
+    free(u->gone);
+    upload_parts_free(u->parts);
+    free(u->recognition);
+    free(u->key);
+    free(u);
+}
+
+static void let_go(struct upload *u)
+{
+    LIST_REMOVE(u, next);
+    if (u->file) {
+        fetch_forget(u->file, u);
+        cache_release(take_ptr(u->file));
+    }
+}
+
+void upload_end(struct upload *u)
+{
+    struct uploader *uploader = u->uploader;
+
+    uploader->n_running -= u->kind != UPLOAD_BURY;
+    let_go(u);
+    upload_free(u);
+    uploader_kick(uploader);
+}
+
+void upload_abandon(struct upload *u)
+{
+    let_go(u);
+    u->uploader = NULL;
+    if (upload_detach_asks(u))
+        upload_free(u);
+}
+
+/* --- what the index says -------------------------------------------------------------------------- */
+
+static int declare(struct upload *u, bool bury, const struct index_upload *row)
+{
+    int r = bury ? index_bury(u->volume->index, u->key) : 0;
+
+    return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
+}
+
+int upload_declare(struct upload *u, const struct index_upload *row)
+{
+    bool bury = !upload_in_place(u) && !index_buried(u->volume->index, u->key);
+    int r;
+
+    if (!bury && !row)
+        return 0;
+    r = index_begin(u->volume->index);
+    if (r < 0)
+        return r;
+    r = index_end(u->volume->index, declare(u, bury, row));
+    u->declared |= bury && r == 0;
+    return r;
+}
+
+/* Errors after which the cloud surely has nothing of this change. */
+static bool came_to_nothing(int code)
+{
+    static const int sure[] = { -ESTALE, -EACCES, -EKEYREJECTED, -EBADE, -ENOENT };
+
+    for (size_t n = 0; n < ARRAY_SIZE(sure); n++)
+        if (sure[n] == code)
+            return true;
+    return false;
+}
+
+int upload_reload(struct upload *u)
+{
+    uint64_t ino = u->inode.ino;
+    int r;
+
+    index_inode_done(&u->inode);
+    r = index_get(u->volume->index, ino, &u->inode);
+    u->inode.ino = ino;
+    return r;
+}
+
+/* Clean is said first and looked at again after: a worker that writes at this moment either is seen here
+ * by its write_seq, or sees the file clean and asks for FsDirty. */
+static bool unchanged_and_clean(struct upload *u)
+{
+    atomic_store(&u->file->map->state, CHUNK_MAP_CLEAN);
+    if (upload_unchanged(u))
+        return true;
+    atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
+    return false;
+}
+
+bool upload_unchanged(const struct upload *u)
+{
+    return atomic_load(&u->file->map->write_seq) == u->write_seq;
+}
+
+/* What is left to do. A generation that moved on with the bytes the same means other metadata. */
+static unsigned left_to_do(struct upload *u, const struct index_inode *i, const char *key_now)
+{
+    bool same = i->generation == u->inode.generation;
+    unsigned p = i->pending;
+
+    if (u->kind == UPLOAD_MARK)
+        p = same ? 0 : p | INDEX_CONTENT;
+    if (u->kind == UPLOAD_CONTENT && unchanged_and_clean(u))
+        p &= ~(unsigned)INDEX_CONTENT;
+    if (u->metadata_sent && u->kind != UPLOAD_MARK)
+        p = same ? p & ~(unsigned)INDEX_META : p | INDEX_META;
+    return strcmp(key_now, u->key) == 0 ? p & ~(unsigned)INDEX_MOVE : p | INDEX_MOVE;
+}
+
+static int release_old_key(struct upload *u, const struct index_inode *i)
+{
+    if (!i->cloud_key || strcmp(i->cloud_key, u->key) == 0)
+        return 0;
+    u->uploader->unsynced = true;
+    return index_bury(u->volume->index, i->cloud_key);
+}
+
+static int record_place(struct upload *u, struct index_inode *i, const char *etag)
+{
+    CLEANUP_FREE char *key_now = index_key(u->volume->index, i->ino);
+    struct index *x = u->volume->index;
+    int r = key_now ? release_old_key(u, i) : -ENOENT;
+
+    if (r < 0)
+        return r;
+    i->pending = left_to_do(u, i, key_now);
+    xstrset(&i->cloud_key, u->key);
+    xstrset(&i->etag, etag);
+    i->cloud_size = u->size;
+    r = index_exhume(x, u->key);
+    if (r == 0)
+        r = index_update(x, i);
+    if (r == 0 && i->pending)
+        r = index_retry(x, i->ino, loop_wall_ns() + u->volume->config->settle_milliseconds * 1000000, NULL);
+    return r;
+}
+
+/* The row is of this change; a copy in one piece has none, and leaves that of an upload it came in between alone. */
+static int forget_row(struct upload *u)
+{
+    return u->kind == UPLOAD_CONTENT || u->parts ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
+}
+
+/* An inode that was deleted while its object was sent leaves a grave. */
+static int record(struct upload *u, const char *etag)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(u->volume->index, u->inode.ino, &i);
+
+    if (r == -ENOENT || (r == 0 && i.nlink == 0))
+        r = index_bury(u->volume->index, u->key);
+    else if (r == 0)
+        r = record_place(u, &i, etag);
+    return r == 0 ? forget_row(u) : r;
+}
+
+void upload_commit(struct upload *u, const char *etag)
+{
+    int r = index_begin(u->volume->index);
+
+    /* Before the commit: as long as the file is dirty, nobody asks for its version. */
+    if (u->file)
+        cache_file_rebase(u->file, etag);
+    if (r == 0)
+        r = index_end(u->volume->index, record(u, etag));
+    if (r < 0) {
+        if (u->kind == UPLOAD_CONTENT)
+            atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
+        upload_fail_code(u, r);
+        return;
+    }
+    uploader_reached(u->uploader);
+    LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
+    show(u, STATE_NORMAL);
+    upload_end(u);
+}
+
+static int put_off(struct upload *u, int64_t seconds, const char *reason)
+{
+    struct index *x = u->volume->index;
+    int64_t settle = u->volume->config->settle_milliseconds * 1000000;
+    int r = index_begin(x);
+
+    if (r < 0)
+        return r;
+    r = index_retry(x, u->inode.ino, loop_wall_ns() + (seconds ? seconds * 1000000000 : settle), reason);
+    return index_end(x, r == -ENOENT ? 0 : r);
+}
+
+void upload_again(struct upload *u)
+{
+    (void)put_off(u, 0, NULL);
+    upload_end(u);
+}
+
+/* --- failures ------------------------------------------------------------------------------------- */
+
+static const struct trouble {
+    int code;
+    int seconds;        /* until this change is tried again */
+    bool everything;    /* others would fail alike: all rest, longer each time */
+} troubles[] = {
+    { -EIO, 30, false },
+    { -EHOSTUNREACH, 1, true },
+    { -ETIMEDOUT, 1, true },
+    { -EAGAIN, 1, true },
+    { -EKEYREJECTED, 60, true },
+    { -EACCES, 300, false },
+    { -ESTALE, UPLOAD_CONFLICT_SECONDS, false },
+    { -ENOSPC, 300, false },
+    { -EFBIG, 300, false },
+    { -EBADE, 1, false },
+};
+
+static const struct trouble *trouble_of(int code)
+{
+    for (size_t n = 0; n < ARRAY_SIZE(troubles); n++)
+        if (troubles[n].code == code)
+            return &troubles[n];
+    return &troubles[0];
+}
+
+static int withdraw(struct upload *u)
+{
+    int r = u->declared ? index_exhume(u->volume->index, u->key) : 0;
+
+    return r == 0 && !u->parts ? forget_row(u) : r;   /* an upload in parts goes on later */
+}
+
+void upload_fail(struct upload *u, const struct error *e)
+{
+    const struct trouble *t = trouble_of(e->code);
+    struct index *x = u->volume->index;
+
+    if (e->code == -ECANCELED) {    /* paused, or the cloud is being closed */
+        uploader_rest(u->uploader);
+        upload_end(u);
+        return;
+    }
+    LOG(LOG_WARNING, "upload_failed", "drive=%s", u->volume->drive->id, "key=%s", u->key, "error=%s", error_text(e),
+        "again_in=%d", t->seconds);
+    if (came_to_nothing(e->code) && index_begin(x) == 0)
+        (void)index_end(x, withdraw(u));
+    if (t->everything)
+        uploader_rest(u->uploader);
+    (void)put_off(u, t->seconds, error_text(e));
+    show(u, STATE_ERROR);
+    upload_end(u);
+}
+
+void upload_fail_code(struct upload *u, int code)
+{
+    struct error e;
+
+    error_set(&e, code, "%s", error_meaning(code)->text);
+    upload_fail(u, &e);
+}

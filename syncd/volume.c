@@ -1,0 +1,238 @@
+/* A volume's life: opening, pausing, new settings, closing; the workers attached to it; and the
+ * table of file system handlers. What the parts do is theirs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "syncd/volume_internal.h"
+
+enum { PERMISSION_READ = 1, BLOCK = 512 };
+
+const struct ipc_handler volume_fs_handlers[] = {
+    { LF__ENVELOPE__BODY_FS_LOOKUP, fs_lookup },
+    { LF__ENVELOPE__BODY_FS_GETATTR, fs_getattr },
+    { LF__ENVELOPE__BODY_FS_SETATTR, fs_setattr },
+    { LF__ENVELOPE__BODY_FS_OPENDIR, fs_opendir },
+    { LF__ENVELOPE__BODY_FS_READDIR, fs_readdir },
+    { LF__ENVELOPE__BODY_FS_OPEN, fs_open },
+    { LF__ENVELOPE__BODY_FS_CREATE, fs_create },
+    { LF__ENVELOPE__BODY_FS_FETCH, fs_fetch },
+    { LF__ENVELOPE__BODY_FS_DIRTY, fs_dirty },
+    { LF__ENVELOPE__BODY_FS_FLUSH, fs_flush },
+    { LF__ENVELOPE__BODY_FS_RELEASE, fs_release },
+    { LF__ENVELOPE__BODY_FS_MKDIR, fs_mkdir },
+    { LF__ENVELOPE__BODY_FS_UNLINK, fs_unlink },
+    { LF__ENVELOPE__BODY_FS_RMDIR, fs_rmdir },
+    { LF__ENVELOPE__BODY_FS_RENAME, fs_rename },
+    { LF__ENVELOPE__BODY_FS_SYMLINK, fs_symlink },
+    { LF__ENVELOPE__BODY_FS_READLINK, fs_readlink },
+    { LF__ENVELOPE__BODY_FS_STATFS, fs_statfs },
+    { LF__ENVELOPE__BODY_FS_XATTR_GET, fs_xattr_get },
+    { LF__ENVELOPE__BODY_FS_XATTR_SET, fs_xattr_set },
+    { LF__ENVELOPE__BODY_FS_XATTR_LIST, fs_xattr_list },
+    { LF__ENVELOPE__BODY_FS_XATTR_REMOVE, fs_xattr_remove },
+    { LF__ENVELOPE__BODY_FS_FORGET, fs_forget },
+};
+const size_t volume_fs_handlers_n = ARRAY_SIZE(volume_fs_handlers);
+
+/* --- opening and closing ------------------------------------------------------------------------ */
+
+static Lf__CloudDrive *copy_drive(const Lf__CloudDrive *drive)
+{
+    size_t size = lf__cloud_drive__get_packed_size(drive);
+    CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
+    Lf__CloudDrive *copy;
+
+    lf__cloud_drive__pack(drive, packed);
+    copy = lf__cloud_drive__unpack(NULL, size, packed);
+    if (!copy)
+        abort();
+    return copy;
+}
+
+/* "a/b", "/a/b" and "a/b/" are all "a/b/"; none is "". */
+static char *normal_prefix(const char *prefix)
+{
+    char *normal;
+    size_t len;
+
+    prefix = prefix ? prefix + strspn(prefix, "/") : "";
+    len = strlen(prefix);
+    while (len > 0 && prefix[len - 1] == '/')
+        len--;
+    normal = xcalloc(1, len + 2);
+    memcpy(normal, prefix, len);
+    if (len > 0)
+        normal[len] = '/';
+    return normal;
+}
+
+static char *below(const char *folder, const char *name)
+{
+    char *path = xcalloc(1, strlen(folder) + strlen(name) + 2);
+
+    strcat(strcat(strcpy(path, folder), "/"), name);
+    return path;
+}
+
+static void take_settings(struct volume *v, const Lf__CloudDrive *drive)
+{
+    Lf__CloudDrive *copy = copy_drive(drive);
+
+    if (v->drive)
+        lf__cloud_drive__free_unpacked(v->drive, NULL);
+    v->drive = copy;
+    v->spec.drive = copy;
+    v->read_only = drive->has_permission_type && drive->permission_type == PERMISSION_READ;
+}
+
+static struct volume *volume_new(const struct volume_spec *spec)
+{
+    const char *cache = spec->drive->permanent_local_path;
+    struct volume *v = xcalloc(1, sizeof(*v));
+
+    v->loop = spec->loop;
+    v->config = spec->config;
+    v->cloud = spec->cloud;
+    v->spec = *spec;
+    v->spec.state_dir = NULL;
+    STAILQ_INIT(&v->events);
+    take_settings(v, spec->drive);
+    v->bucket = xstrdup(spec->drive->storage_name ? spec->drive->storage_name : "");
+    v->prefix = normal_prefix(spec->drive->prefix);
+    v->cache_dir = cache && *cache == '/' ? xstrdup(cache) : below(spec->state_dir, "cache");
+    return v;
+}
+
+static int open_parts(struct volume *v, const char *state_dir, struct error *e)
+{
+    CLEANUP_FREE char *path = below(state_dir, "index.db");
+    int r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+
+    if (r == 0)
+        r = cache_new(v, &v->cache, e);
+    if (r < 0)
+        return r;
+    r = lister_new(v, &v->lister);
+    if (r == 0)
+        r = uploader_new(v, &v->uploader);
+    return r < 0 ? error_set(e, r, "The drive could not be started: %s", error_meaning(r)->text) : 0;
+}
+
+int volume_open(const struct volume_spec *spec, struct volume **ret, struct error *e)
+{
+    struct volume *v = volume_new(spec);
+    int r = open_parts(v, spec->state_dir, e);
+
+    if (r < 0) {
+        volume_close(v);
+        return r;
+    }
+    volume_purge_later(v);
+    uploader_kick(v->uploader);
+    *ret = v;
+    return 0;
+}
+
+void volume_close(struct volume *v)
+{
+    if (!v)
+        return;
+    volume_purge_free(v);
+    volume_events_free(v);
+    streams_close(v);
+    uploader_free(v->uploader);
+    lister_free(v->lister);
+    cache_free(v->cache);
+    index_close(v->index);
+    while (v->peers) {
+        struct volume_peer *next = v->peers->next;
+
+        free(v->peers);
+        v->peers = next;
+    }
+    lf__cloud_drive__free_unpacked(v->drive, NULL);
+    free(v->bucket);
+    free(v->prefix);
+    free(v->cache_dir);
+    free(v);
+}
+
+void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
+{
+    take_settings(v, drive);
+    uploader_kick(v->uploader);
+}
+
+void volume_pause(struct volume *v, bool paused)
+{
+    v->paused = paused;
+    uploader_kick(v->uploader);
+}
+
+uint64_t volume_pending(struct volume *v)
+{
+    return index_pending_count(v->index);
+}
+
+/* --- workers ------------------------------------------------------------------------------------- */
+
+void volume_worker_attached(struct volume *v, struct ipc_peer *p)
+{
+    struct volume_peer *peer = xcalloc(1, sizeof(*peer));
+
+    *peer = (struct volume_peer){ v->peers, p };
+    v->peers = peer;
+    v->mounted = true;
+    volume_events_flush(v);
+}
+
+void volume_worker_lost(struct volume *v, struct ipc_peer *p)
+{
+    for (struct volume_peer **at = &v->peers; *at; at = &(*at)->next)
+        if ((*at)->peer == p) {
+            struct volume_peer *gone = *at;
+
+            *at = gone->next;
+            free(gone);
+            break;
+        }
+    fs_data_lost(v, p);
+    volume_purge_later(v);
+}
+
+/* --- what the parts ask --------------------------------------------------------------------------- */
+
+void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret)
+{
+    ret->ino = i->ino;
+    ret->mode = i->mode;
+    ret->uid = i->uid;
+    ret->gid = i->gid;
+    ret->size = i->size;
+    ret->mtime_ns = i->mtime_ns;
+    ret->ctime_ns = i->ctime_ns;
+    ret->atime_ns = i->atime_ns;
+    ret->nlink = i->nlink;
+    ret->blocks = (i->size + BLOCK - 1) / BLOCK;
+    ret->settled = i->settled;
+    if (S_ISREG(i->mode) && i->pending & INDEX_CONTENT)
+        (void)cache_stat(v->cache, i->ino, &ret->size, &ret->mtime_ns, &ret->blocks);
+}
+
+char *volume_full_key(struct volume *v, const char *key)
+{
+    char *full = xcalloc(1, strlen(v->prefix) + strlen(key) + 1);
+
+    return strcat(strcpy(full, v->prefix), key);
+}
+
+int volume_writable(struct volume *v)
+{
+    return v->read_only || v->paused ? -EROFS : 0;
+}

@@ -1,0 +1,243 @@
+/* Paths and objects as the HTTP API asks for them: a path is walked name by name, with the listings
+ * that are missing fetched on the way. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/volume_internal.h"
+
+/* FileState, numbering A. */
+enum { STATE_NORMAL = 0, STATE_UPLOADING = 1, STATE_ERROR = 10 };
+enum { KEY_MAX_BYTES = 1024 };
+
+/* --- walking ---------------------------------------------------------------------------------------- */
+
+struct walk {
+    struct volume *v;
+    char *path;                      /* owned */
+    const char *rest;                /* of it: what is still to be walked */
+    uint64_t ino;                    /* as far as it got */
+    /* who asked */
+    void (*arrived)(struct walk *w);
+    void (*stat_done)(const struct error *e, const struct volume_node *n, void *arg);
+    bool (*each)(const struct volume_node *n, void *arg);
+    void (*list_done)(const struct error *e, bool more, void *arg);
+    void *arg;
+    char *after;                     /* owned */
+    bool more;
+};
+
+static struct walk *walk_new(struct volume *v, const char *path, void *arg)
+{
+    struct walk *w = xcalloc(1, sizeof(*w));
+
+    w->v = v;
+    w->path = xstrdup(path);
+    w->rest = w->path + strspn(w->path, "/");
+    w->ino = INDEX_ROOT;
+    w->arg = arg;
+    return w;
+}
+
+static void walk_free(struct walk *w)
+{
+    free(w->path);
+    free(w->after);
+    free(w);
+}
+
+static void fail(struct walk *w, const struct error *e)
+{
+    if (w->stat_done)
+        w->stat_done(e, NULL, w->arg);
+    else
+        w->list_done(e, false, w->arg);
+    walk_free(w);
+}
+
+static void fail_with(struct walk *w, int code)
+{
+    struct error e = { 0 };
+
+    if (code == -ENOENT)
+        error_set(&e, code, "There is no %s on the drive.", w->path);
+    else
+        error_set(&e, code, "%s", error_meaning(code)->text);
+    fail(w, &e);
+}
+
+static void on_listed(const struct error *e, void *arg);
+
+static void walk_on(struct walk *w)
+{
+    if (*w->rest)
+        lister_ensure(w->v->lister, w->ino, on_listed, w);
+    else
+        w->arrived(w);
+}
+
+static void on_listed(const struct error *e, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct walk *w = arg;
+    size_t len = strcspn(w->rest, "/");
+    int r;
+
+    if (e->code) {
+        /* Something that is no directory has nothing below it. */
+        if (e->code == -ENOTDIR)
+            fail_with(w, -ENOENT);
+        else
+            fail(w, e);
+        return;
+    }
+    r = index_find(w->v->index, w->ino, w->rest, len, &i);
+    if (r < 0) {
+        fail_with(w, r);
+        return;
+    }
+    w->ino = i.ino;
+    w->rest += len;
+    w->rest += strspn(w->rest, "/");
+    walk_on(w);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------------ */
+
+static int state_of(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP_FREE char *reason = i->pending ? index_reason(v->index, i->ino) : NULL;
+
+    if (reason)
+        return STATE_ERROR;
+    if (i->pending || (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
+        return STATE_UPLOADING;
+    return STATE_NORMAL;
+}
+
+static struct volume_node node_of(struct volume *v, const struct index_inode *i)
+{
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+
+    volume_attr(v, i, &attr);
+    return (struct volume_node){
+        .ino = i->ino, .size = attr.size, .mtime_ns = attr.mtime_ns, .is_directory = S_ISDIR(i->mode),
+        .state_a = state_of(v, i), .name = i->name, .id = "",
+    };
+}
+
+/* --- stat -------------------------------------------------------------------------------------------- */
+
+/* Metadata that cannot be had is not worth a failure: the listing's will do. */
+static void on_settled(const struct error *e, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct walk *w = arg;
+    int r = e->code == -ECANCELED ? e->code : index_get(w->v->index, w->ino, &i);
+    struct volume_node n;
+
+    if (r < 0) {
+        fail_with(w, r);
+        return;
+    }
+    n = node_of(w->v, &i);
+    w->stat_done(NULL, &n, w->arg);
+    walk_free(w);
+}
+
+static void stat_arrived(struct walk *w)
+{
+    lister_settle(w->v->lister, w->ino, on_settled, w);
+}
+
+void volume_stat(struct volume *v, const char *path,
+                 void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg)
+{
+    struct walk *w = walk_new(v, path, arg);
+
+    w->stat_done = done;
+    w->arrived = stat_arrived;
+    walk_on(w);
+}
+
+/* --- list -------------------------------------------------------------------------------------------- */
+
+static bool list_entry(const struct index_inode *i, void *arg)
+{
+    struct walk *w = arg;
+    struct volume_node n = node_of(w->v, i);
+
+    w->more = !w->each(&n, w->arg);
+    return !w->more;
+}
+
+static void on_list_listed(const struct error *e, void *arg)
+{
+    struct walk *w = arg;
+    int r;
+
+    if (e->code) {
+        fail(w, e);
+        return;
+    }
+    r = index_list(w->v->index, w->ino, w->after, strlen(w->after), list_entry, w);
+    if (r < 0) {
+        fail_with(w, r);
+        return;
+    }
+    w->list_done(NULL, w->more, w->arg);
+    walk_free(w);
+}
+
+static void list_arrived(struct walk *w)
+{
+    lister_ensure(w->v->lister, w->ino, on_list_listed, w);
+}
+
+void volume_list(struct volume *v, const char *path, const char *after_name,
+                 bool (*each)(const struct volume_node *n, void *arg),
+                 void (*done)(const struct error *e, bool more, void *arg), void *arg)
+{
+    struct walk *w = walk_new(v, path, arg);
+
+    w->each = each;
+    w->list_done = done;
+    w->arrived = list_arrived;
+    w->after = xstrdup(after_name);
+    walk_on(w);
+}
+
+/* --- keys -------------------------------------------------------------------------------------------- */
+
+static int check_component(const char *name, size_t len)
+{
+    if (len == 0)
+        return -EINVAL;
+    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+        return -EPERM;
+    return 0;
+}
+
+int volume_key(struct volume *v, const char *path, char *out, size_t size)
+{
+    const char *at = path;
+    int n;
+
+    if (*path == '/')
+        return -EPERM;
+    while (*at) {
+        size_t len = strcspn(at, "/");
+        int r = check_component(at, len);
+
+        if (r < 0)
+            return r;
+        at += len;
+        at += *at == '/';
+    }
+    n = snprintf(out, size, "%s%s", v->prefix, path);
+    return n < 0 || (size_t)n >= size || n > KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+}
