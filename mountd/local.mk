@@ -1,1 +1,46 @@
-# mountd
+# The mount daemon, and the worker that it starts for each drive.
+noinst_LIBRARIES += libmountd.a libworker.a
+pkglibexec_PROGRAMS += landfall-mountd landfall-worker
+
+libmountd_a_SOURCES = \
+	mountd/child.c \
+	mountd/control.h \
+	mountd/desired.c \
+	mountd/drive.c \
+	mountd/filter.c \
+	mountd/fusermount.c \
+	mountd/fusermount.h \
+	mountd/kept.c \
+	mountd/kept.h \
+	mountd/mount.c \
+	mountd/mount.h \
+	mountd/mount_point.c \
+	mountd/mount_point.h \
+	mountd/mountd.c \
+	mountd/mountd.h \
+	mountd/mountd_internal.h \
+	mountd/spawn.c \
+	mountd/spawn.h
+
+landfall_mountd_SOURCES = mountd/main.c
+landfall_mountd_LDADD = libmountd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthread
+
+libworker_a_SOURCES = \
+	mountd/worker.c \
+	mountd/worker.h \
+	mountd/worker_attr.c \
+	mountd/worker_data.c \
+	mountd/worker_dir.c \
+	mountd/worker_file.c \
+	mountd/worker_file.h \
+	mountd/worker_filter.c \
+	mountd/worker_internal.h \
+	mountd/worker_names.c \
+	mountd/worker_op.c \
+	mountd/worker_open.c \
+	mountd/worker_session.c \
+	mountd/worker_xattr.c
+libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
+
+landfall_worker_SOURCES = mountd/worker_main.c
+landfall_worker_LDADD = libworker.a libcommon.a libproto.a $(FUSE_LIBS) $(COMMON_LIBS) -lpthread

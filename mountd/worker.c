@@ -1,0 +1,133 @@
+/* The control channel: mountd says what to serve and hands over channels to syncd; when it closes the
+ * channel the worker ends. */
+#include "mountd/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "mountd/control.h"
+#include "mountd/worker_internal.h"
+
+enum { CONTROL_QUEUE = 16 };
+
+/* --- syncd ---------------------------------------------------------------------------------------------- */
+
+static void on_syncd_event(const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)fds;
+    if (env->body_case == LF__ENVELOPE__BODY_FS_INVALIDATE)
+        session_invalidate(arg, env->fs_invalidate);
+}
+
+/* Before requests that the last syncd did not answer are repeated, what they rely on is open again. */
+static void on_syncd_connected(void *arg)
+{
+    open_again(arg);
+}
+
+static struct ipc_client *make_syncd(struct worker *w)
+{
+    struct ipc_client_spec spec = {
+        .role = ROLE_WORKER, .peer = ROLE_SYNCD, .max_queue = SIZE_MAX,   /* bounded by w->queue_length */
+        .event = on_syncd_event, .connected = on_syncd_connected, .arg = w,
+    };
+
+    return ipc_client_new(w->loop, &spec);
+}
+
+/* --- mountd ----------------------------------------------------------------------------------------------- */
+
+static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
+{
+    Lf__WorkerReady ready = LF__WORKER_READY__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(WORKER_READY, worker_ready, &ready);
+    int r;
+
+    log_init("worker", (int)msg->log_level);
+    w->uid = msg->uid;
+    w->read_only = msg->read_only;
+    w->deadline_ms = msg->deadline_ms;
+    w->queue_length = msg->queue_length;
+    w->syncd = make_syncd(w);
+    if (!w->syncd)
+        return -ENOMEM;
+    r = session_start(w, fuse, &msg->init, msg->replay);
+    if (r < 0)
+        return r;
+    LOG(LOG_INFO, "serving", "drive=%s", msg->drive_id);
+    return ipc_client_event(w->mountd, &env, NULL, 0);
+}
+
+static void on_start(struct worker *w, const Lf__Envelope *env, int *fds)
+{
+    int r = w->syncd ? -EPROTO : begin(w, env->worker_start, take_fd(&fds[0]));
+
+    if (r < 0) {
+        LOG(LOG_ERR, "not_started", "error=%s", strerror(-r));
+        loop_exit(w->loop, EXIT_FAILURE);
+    }
+}
+
+static void on_channel(struct worker *w, const Lf__Envelope *env, int *fds)
+{
+    (void)env;
+    if (w->syncd)
+        ipc_client_adopt(w->syncd, take_fd(&fds[0]));
+}
+
+static const struct {
+    Lf__Envelope__BodyCase body;
+    void (*handle)(struct worker *w, const Lf__Envelope *env, int *fds);
+} events[] = {
+    { LF__ENVELOPE__BODY_WORKER_START, on_start },
+    { LF__ENVELOPE__BODY_WORKER_CHANNEL, on_channel },
+};
+
+static void on_mountd_event(const Lf__Envelope *env, int *fds, void *arg)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        if (events[i].body == env->body_case)
+            events[i].handle(arg, env, fds);
+}
+
+static void on_mountd_lost(void *arg)
+{
+    struct worker *w = arg;
+
+    loop_exit(w->loop, CONTROL_EXIT_DONE);
+}
+
+struct worker *worker_new(struct loop *l, int control)
+{
+    struct ipc_client_spec spec = {
+        .role = ROLE_WORKER, .peer = ROLE_MOUNTD, .max_queue = CONTROL_QUEUE,
+        .event = on_mountd_event, .lost = on_mountd_lost,
+    };
+    struct worker *w = xcalloc(1, sizeof(*w));
+
+    w->loop = l;
+    w->fuse = -1;
+    spec.arg = w;
+    w->mountd = ipc_client_new(l, &spec);
+    if (!w->mountd) {
+        free(w);
+        return NULL;
+    }
+    ipc_client_adopt(w->mountd, control);
+    return w;
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    ipc_client_free(w->mountd);
+    ipc_client_free(w->syncd);
+    session_end(w);
+    file_table_done(&w->files);
+    free(w);
+}

@@ -1,0 +1,340 @@
+/* Contents: bytes that the cache file has are read and written here, by the rules of
+ * common/chunk_map.h; for the others syncd is asked first. A request is a small state machine: its step
+ * function looks what is missing, asks for it, and is run again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "mountd/worker_internal.h"
+
+/* Chunks can go again between syncd's answer and the look at them; not for ever. */
+enum { TRIES_MAX = 8 };
+
+/* Beyond that many chunks a file counts as incomplete without being looked at. */
+enum { SEEK_CHUNKS_MAX = 1 << 20 };
+
+static void read_step(struct op *op);
+
+static void stepped(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    (void)fds;
+    if (reply)
+        op->next(op);
+    else
+        op_fail(op, e);
+}
+
+/* Asks for the bytes the operation is about. `step` goes on. */
+static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op))
+{
+    Lf__FsFetch msg = LF__FS_FETCH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &msg);
+
+    if (op->tries++ == TRIES_MAX) {
+        op_error(op, EIO);
+        return;
+    }
+    op->next = step;
+    msg.ino = op->ino;
+    msg.offset = (uint64_t)op->offset;
+    msg.length = length;
+    op_ask(op, &env, stepped);
+}
+
+static void ask_dirty(struct op *op, void (*step)(struct op *op))
+{
+    Lf__FsDirty msg = LF__FS_DIRTY__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &msg);
+
+    if (op->tries++ == TRIES_MAX) {
+        op_error(op, EIO);
+        return;
+    }
+    op->next = step;
+    msg.ino = op->ino;
+    op_ask(op, &env, stepped);
+}
+
+/* --- reading --------------------------------------------------------------------------------------------- */
+
+static bool present(const struct op *op, uint64_t length)
+{
+    return chunk_first_absent(op->file->map, (uint64_t)op->offset, length) == UINT64_MAX;
+}
+
+/* Looks again after reading: a chunk that went meanwhile was perhaps not what it should be. */
+static void read_now(struct op *op, size_t size)
+{
+    ssize_t n = pread(op->file->fd, op->worker->scratch, size, op->offset);
+
+    if (n < 0) {
+        op_error(op, errno);
+    } else if (!present(op, (uint64_t)n)) {
+        ask_fetch(op, size, read_step);
+    } else {
+        (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
+        op_free(op);
+    }
+}
+
+static void read_step(struct op *op)
+{
+    off_t size;
+    uint64_t left;
+    int r = file_size(op->file, &size);
+
+    if (r == -EAGAIN) {
+        ask_fetch(op, op->size, read_step);
+        return;
+    }
+    if (r < 0) {
+        op_error(op, EIO);
+        return;
+    }
+    left = op->offset < size ? (uint64_t)(size - op->offset) : 0;
+    left = left < op->size ? left : op->size;
+    if (present(op, left))
+        read_now(op, left);
+    else
+        ask_fetch(op, left, read_step);
+}
+
+static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+    struct op *op = op_new(req, ino);
+
+    op->offset = offset;
+    op->size = size < SCRATCH_SIZE ? size : SCRATCH_SIZE;
+    open_then(op, (fi->flags & O_ACCMODE) == O_RDONLY ? FILE_READ : FILE_WRITE, read_step);
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------- */
+
+static void reply_written(struct op *op)
+{
+    (void)fuse_reply_write(op->req, op->size);
+    op_free(op);
+}
+
+/* As much as could be written, or negative errno when that is nothing. */
+static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pwrite(fd, data + done, size - done, offset + (off_t)done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return done > 0 ? (ssize_t)done : -errno;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+/* An upload that ended while this was written did not read it: the file must be dirty once more. */
+static void write_now(struct op *op)
+{
+    struct chunk_map *map = op->file->map;
+    ssize_t n = write_all(op->file->fd, op->data, op->size, op->offset);
+
+    if (n < 0) {
+        op_error(op, (int)-n);
+        return;
+    }
+    op->size = (size_t)n;
+    (void)atomic_fetch_add(&map->write_seq, 1);
+    if (file_dirty(op->file))
+        reply_written(op);
+    else
+        ask_dirty(op, reply_written);
+}
+
+static void write_step(struct op *op)
+{
+    if (!op->file->writable)
+        op_error(op, EIO);
+    else if (!present(op, op->size))
+        ask_fetch(op, op->size, write_step);
+    else if (!file_dirty(op->file))
+        ask_dirty(op, write_step);
+    else
+        write_now(op);
+}
+
+/* The request's buffer is the next request's too. */
+static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+                   struct fuse_file_info *fi)
+{
+    struct op *op;
+
+    (void)fi;
+    if (offset < 0 || (uint64_t)offset > CHUNK_FILE_MAX - size) {
+        (void)fuse_reply_err(req, EFBIG);
+        return;
+    }
+    op = op_new(req, ino);
+    op->offset = offset;
+    op->size = size;
+    op->data = malloc(size > 0 ? size : 1);
+    if (!op->data) {
+        op_error(op, ENOMEM);
+        return;
+    }
+    (void)memcpy(op->data, data, size);
+    open_then(op, FILE_WRITE, write_step);
+}
+
+/* --- to the cloud and to the disk ---------------------------------------------------------------------- */
+
+static void ask_flush(struct op *op, bool sync, op_done_fn *done)
+{
+    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+
+    msg.ino = op->ino;
+    msg.sync = sync;
+    op_ask(op, &env, done);
+}
+
+static op_done_fn flush_done;
+
+/* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
+static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct worker *w = worker_of(req);
+    struct file *f = file_find(&w->files, ino);
+    struct op *op;
+
+    (void)fi;
+    if (!f || !file_dirty(f) || f->flushed_seq == atomic_load(&f->map->write_seq)) {
+        (void)fuse_reply_err(req, 0);
+        return;
+    }
+    op = op_new(req, ino);
+    op_use_file(op, f);
+    op->seq = atomic_load(&f->map->write_seq);
+    ask_flush(op, false, flush_done);
+}
+
+static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    if (reply)
+        op->file->flushed_seq = op->seq;
+    op_acknowledged(op, e, reply, fds);
+}
+
+static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)datasync;
+    (void)fi;
+    ask_flush(op_new(req, ino), true, op_acknowledged);
+}
+
+/* --- seeking and sizing --------------------------------------------------------------------------------- */
+
+static bool complete(const struct file *f, off_t size)
+{
+    return size >> CHUNK_SHIFT < SEEK_CHUNKS_MAX && chunk_first_absent(f->map, 0, (uint64_t)size) == UINT64_MAX;
+}
+
+/* Holes are known only where all is here; else it is all data up to a hole at the end. */
+static void reply_seek(struct op *op, off_t size)
+{
+    off_t at = op->flags == SEEK_DATA ? op->offset : size;
+
+    if (complete(op->file, size))
+        at = lseek(op->file->fd, op->offset, op->flags);
+    if (at < 0)
+        (void)fuse_reply_err(op->req, errno);
+    else
+        (void)fuse_reply_lseek(op->req, at);
+    op_free(op);
+}
+
+static void seek_step(struct op *op)
+{
+    off_t size;
+    int r = file_size(op->file, &size);
+
+    if (r == -EAGAIN)
+        ask_fetch(op, 1, seek_step);
+    else if (r < 0)
+        op_error(op, EIO);
+    else if (op->offset < 0 || op->offset >= size)
+        op_error(op, ENXIO);
+    else
+        reply_seek(op, size);
+}
+
+static void lseek_(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+    struct op *op;
+
+    (void)fi;
+    if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+        (void)fuse_reply_err(req, EINVAL);
+        return;
+    }
+    op = op_new(req, ino);
+    op->offset = offset;
+    op->flags = whence;
+    open_then(op, FILE_READ, seek_step);
+}
+
+static void ask_grow(struct op *op)
+{
+    Lf__FsSetattr msg = LF__FS_SETATTR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &msg);
+
+    msg.ino = op->ino;
+    msg.has_size = true;
+    msg.size = (uint64_t)op->offset;
+    op_ask(op, &env, op_acknowledged);
+}
+
+static void fallocate_step(struct op *op)
+{
+    off_t size;
+    int r = file_size(op->file, &size);
+
+    if (r == -EAGAIN)
+        ask_fetch(op, 1, fallocate_step);
+    else if (r < 0)
+        op_error(op, EIO);
+    else if (op->offset <= size)
+        op_error(op, 0);
+    else
+        ask_grow(op);
+}
+
+/* Only growing the file; space is not set aside. */
+static void fallocate_(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+    struct op *op;
+
+    (void)fi;
+    if (mode != 0 || offset < 0 || length <= 0) {
+        (void)fuse_reply_err(req, EOPNOTSUPP);
+    } else if ((uint64_t)offset + (uint64_t)length > CHUNK_FILE_MAX) {
+        (void)fuse_reply_err(req, EFBIG);
+    } else {
+        op = op_new(req, ino);
+        op->offset = offset + length;
+        open_then(op, FILE_WRITE, fallocate_step);
+    }
+}
+
+void data_rows(struct fuse_lowlevel_ops *ops)
+{
+    ops->read = read_;
+    ops->write = write_;
+    ops->flush = flush;
+    ops->fsync = fsync_;
+    ops->lseek = lseek_;
+    ops->fallocate = fallocate_;
+}

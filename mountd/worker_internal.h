@@ -1,0 +1,127 @@
+/* The parts of the worker as they see each other; worker.h has the list. */
+#pragma once
+
+#define FUSE_USE_VERSION 314
+
+#include <fuse_lowlevel.h>
+#include <string.h>
+
+#include "common/ipc.h"
+#include "mountd/worker.h"
+#include "mountd/worker_file.h"
+
+struct worker {
+    struct loop *loop;
+    struct ipc_client *mountd, *syncd;
+    struct file_table files;
+    /* the session; NULL before WorkerStart */
+    struct fuse_session *session;
+    int fuse;
+    uint32_t init_flags;        /* what the kernel offers, while FUSE_INIT is being answered; else 0 */
+    struct event *readable;
+    bool paused;                /* not reading requests: too many under way */
+    struct fuse_buf buf;
+    char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
+    /* as WorkerStart says */
+    uid_t uid;
+    bool read_only;
+    uint32_t deadline_ms;
+    size_t queue_length;
+    size_t ops;                 /* requests under way */
+};
+
+/* Largest read or write; the session negotiates it. */
+enum { SCRATCH_SIZE = 1024 * 1024 };
+
+/* --- worker_session.c ------------------------------------------------------------------------------- */
+
+/* Takes over the FUSE connection (owned from here on), feeds the kernel's INIT to the session, starts answering.
+ * 0 or negative errno. */
+int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init, bool replay);
+void session_end(struct worker *w);
+/* Reads on after a pause, when there is room again. */
+void session_resume(struct worker *w);
+/* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
+void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
+
+/* --- worker_op.c -------------------------------------------------------------------------------------- */
+
+struct op;
+
+/* syncd answered: `reply` has the body that the row names, or is NULL and *e says why. Take descriptors by
+ * setting their place to -1. */
+typedef void op_done_fn(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds);
+
+/* One request of the kernel that is not answered at once. Ended by exactly one op_..() call below that says so. */
+struct op {
+    struct worker *worker;      /* borrowed */
+    fuse_req_t req;             /* NULL: answered before syncd did, because of its deadline or a signal */
+    op_done_fn *done;
+    uint64_t call;              /* at syncd; 0: none */
+    struct loop_timer *timer;
+    bool interrupted;
+    /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and handed to this. */
+    void (*late)(struct op *op, const Lf__Envelope *reply);
+    /* for the operation's use */
+    fuse_ino_t ino;
+    off_t offset;
+    size_t size;
+    int flags;
+    enum file_kind kind;
+    uint64_t seq;
+    unsigned tries;
+    void (*next)(struct op *op);
+    struct file *file;          /* used, see file_use() */
+    void *data;                 /* owned */
+};
+
+struct op *op_new(fuse_req_t req, fuse_ino_t ino);
+/* Asks syncd; `done` follows unless deadline or interrupt end the operation before. */
+void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done);
+/* Keeps the file from being closed while the operation lasts. */
+void op_use_file(struct op *op, struct file *f);
+
+/* These end it, with an error (positive errno; 0: fine), what syncd said, or an answer of that kind. */
+void op_error(struct op *op, int error);
+void op_fail(struct op *op, const struct error *e);
+void op_entry(struct op *op, const Lf__FsAttr *attr);
+void op_attr(struct op *op, const Lf__FsAttr *attr);
+/* Ends it after one of libfuse's replies was given on op->req. */
+void op_free(struct op *op);
+
+/* Completion of requests that answer Done. */
+op_done_fn op_acknowledged;
+
+/* Tells syncd something nobody waits for. */
+void op_tell(struct worker *w, Lf__Envelope *request);
+
+/* --- worker_attr.c -------------------------------------------------------------------------------------- */
+
+/* For the kernel: inode, attributes and how long it may rely on them. A file being written has the size and
+ * time its cache file says. */
+void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_param *ret);
+
+/* --- worker_open.c ----------------------------------------------------------------------------------------- */
+
+/* Runs next(op) once op->ino is open at syncd in that kind, with op->file in use; or fails the operation. */
+void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op));
+/* After the channel to syncd is new: what is open is opened there again. */
+void open_again(struct worker *w);
+
+/* --- rows of the session's operations -------------------------------------------------------------------- */
+
+void names_rows(struct fuse_lowlevel_ops *ops);
+void dir_rows(struct fuse_lowlevel_ops *ops);
+void xattr_rows(struct fuse_lowlevel_ops *ops);
+void open_rows(struct fuse_lowlevel_ops *ops);
+void data_rows(struct fuse_lowlevel_ops *ops);
+
+static inline struct worker *worker_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static inline ProtobufCBinaryData bytes_of(const char *name)
+{
+    return (ProtobufCBinaryData){ .len = strlen(name), .data = (uint8_t *)name };
+}

@@ -1,0 +1,163 @@
+/* Owns the time between a request of the kernel and its answer. However it goes, the kernel gets
+ * exactly one answer, and gets it before the deadline; a signal to the waiting process brings that
+ * closer, so that kill(1) works, but not at once: programs do not expect EINTR from files. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "mountd/worker_internal.h"
+
+enum { GRACE_MS = 3000, MARGIN_MS = 5000 };
+
+struct op *op_new(fuse_req_t req, fuse_ino_t ino)
+{
+    struct op *op = xcalloc(1, sizeof(*op));
+
+    op->worker = worker_of(req);
+    op->req = req;
+    op->ino = ino;
+    op->worker->ops++;
+    return op;
+}
+
+void op_free(struct op *op)
+{
+    struct worker *w = op->worker;
+
+    loop_timer_free(op->timer);
+    if (op->file)
+        file_unuse(&w->files, op->file);
+    free(op->data);
+    free(op);
+    w->ops--;
+    session_resume(w);
+}
+
+void op_use_file(struct op *op, struct file *f)
+{
+    if (op->file == f)
+        return;
+    file_use(f);
+    if (op->file)
+        file_unuse(&op->worker->files, op->file);
+    op->file = f;
+}
+
+/* --- asking ----------------------------------------------------------------------------------------- */
+
+static void on_interrupt(fuse_req_t req, void *arg);
+
+/* From here on the kernel has its answer; a call that must be waited for goes on without it. */
+static void on_expired(void *arg)
+{
+    struct op *op = arg;
+
+    fuse_req_interrupt_func(op->req, NULL, NULL);
+    (void)fuse_reply_err(op->req, op->interrupted ? EINTR : error_meaning(ETIMEDOUT)->fuse_errno);
+    op->req = NULL;
+    if (op->late)
+        return;
+    ipc_cancel(op->worker->syncd, op->call);
+    op_free(op);
+}
+
+static void set_timer(struct op *op, uint64_t ms)
+{
+    loop_timer_free(op->timer);
+    op->timer = loop_timer(op->worker->loop, ms, on_expired, op);
+}
+
+static void on_interrupt(fuse_req_t req, void *arg)
+{
+    struct op *op = arg;
+
+    (void)req;
+    if (op->interrupted)
+        return;
+    op->interrupted = true;
+    set_timer(op, GRACE_MS);
+}
+
+static void watch_interrupt(struct op *op)
+{
+    if (fuse_req_interrupted(op->req))
+        on_interrupt(op->req, op);
+    else
+        fuse_req_interrupt_func(op->req, on_interrupt, op);
+}
+
+static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    struct op *op = arg;
+
+    op->call = 0;
+    if (op->req) {
+        fuse_req_interrupt_func(op->req, NULL, NULL);
+        op->done(op, e, reply, fds);
+        return;
+    }
+    op->late(op, reply);
+    op_free(op);
+}
+
+void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
+{
+    op->done = done;
+    op->call = ipc_call(op->worker->syncd, request, NULL, 0, 0, on_answer, op);
+    if (!op->timer)
+        set_timer(op, op->worker->deadline_ms + MARGIN_MS);
+    watch_interrupt(op);
+}
+
+static void tell_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    (void)e;
+    (void)reply;
+    (void)fds;
+    (void)arg;
+}
+
+void op_tell(struct worker *w, Lf__Envelope *request)
+{
+    (void)ipc_call(w->syncd, request, NULL, 0, 0, tell_done, NULL);
+}
+
+/* --- answering ---------------------------------------------------------------------------------------- */
+
+void op_error(struct op *op, int error)
+{
+    (void)fuse_reply_err(op->req, error);
+    op_free(op);
+}
+
+void op_fail(struct op *op, const struct error *e)
+{
+    op_error(op, error_meaning(e->code)->fuse_errno);
+}
+
+void op_acknowledged(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    (void)fds;
+    if (reply)
+        op_error(op, 0);
+    else
+        op_fail(op, e);
+}
+
+void op_entry(struct op *op, const Lf__FsAttr *attr)
+{
+    struct fuse_entry_param entry;
+
+    attr_entry(op->worker, attr, &entry);
+    (void)fuse_reply_entry(op->req, &entry);
+    op_free(op);
+}
+
+void op_attr(struct op *op, const Lf__FsAttr *attr)
+{
+    struct fuse_entry_param entry;
+
+    attr_entry(op->worker, attr, &entry);
+    (void)fuse_reply_attr(op->req, &entry.attr, entry.attr_timeout);
+    op_free(op);
+}

@@ -1,0 +1,281 @@
+/* The FUSE session: libfuse on our loop, over a connection that mountd made. The system calls of the
+ * connection are ours (fuse_session_custom_io()), which is where a worker that comes after another
+ * differs: the kernel's FUSE_INIT is long answered, and requests that the other had read are asked for again. */
+#include <errno.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "mountd/control.h"
+#include "mountd/worker_internal.h"
+
+enum {
+    TURN_REQUESTS = 64,          /* answered before other events have their turn */
+    BACKGROUND_REQUESTS = 64,    /* read-ahead and writeback under way at once, where the kernel lets us */
+    NOTIFY_RESEND = 7,           /* FUSE_NOTIFY_RESEND, kernel 6.9 */
+};
+
+/* --- the connection ------------------------------------------------------------------------------------- */
+
+static ssize_t read_connection(int fd, void *buf, size_t len, void *arg)
+{
+    (void)arg;
+    return read(fd, buf, len);
+}
+
+/* libfuse 3.14 forgets to pass on what was wanted: directories are looked up and listed by several processes at
+ * once. */
+static void amend_init(const struct worker *w, struct iovec *answer)
+{
+    struct fuse_init_out *out = answer->iov_base;
+
+    if (answer->iov_len >= offsetof(struct fuse_init_out, max_write))
+        out->flags |= w->init_flags & FUSE_PARALLEL_DIROPS;
+}
+
+/* Also called from the pool thread, for notifications. ENOENT: nobody waits for this answer any more; for INIT
+ * that is how an earlier worker's answer shows. */
+static ssize_t write_connection(int fd, struct iovec *iov, int count, void *arg)
+{
+    const struct worker *w = arg;
+
+    if (w->init_flags && count == 2)
+        amend_init(w, &iov[1]);
+    return writev(fd, iov, count);
+}
+
+/* --- what is negotiated ----------------------------------------------------------------------------------- */
+
+static void want(struct fuse_conn_info *conn, unsigned caps)
+{
+    conn->want |= conn->capable & caps;
+}
+
+/* The kernel's caches are told explicitly what changed, so it needs not guess from times. Without the writeback
+ * cache a write is here when write(2) returns. readdirplus always: attributes come with the listing anyway. */
+static void init(void *arg, struct fuse_conn_info *conn)
+{
+    (void)arg;
+    conn->want = 0;
+    want(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
+         FUSE_CAP_READDIRPLUS);
+    conn->max_write = SCRATCH_SIZE;
+    conn->max_readahead = SCRATCH_SIZE;
+    conn->max_background = BACKGROUND_REQUESTS;
+    conn->congestion_threshold = BACKGROUND_REQUESTS * 3 / 4;
+    conn->time_gran = 1;
+}
+
+/* --- who is let in ------------------------------------------------------------------------------------------ */
+
+/* Requests that end something the kernel has; they come from whoever happens to be last. */
+static bool always_let_in(uint32_t opcode)
+{
+    return opcode == FUSE_RELEASE || opcode == FUSE_RELEASEDIR || opcode == FUSE_FORGET ||
+           opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT || opcode == FUSE_DESTROY;
+}
+
+static void refuse(struct worker *w, uint64_t unique, int error)
+{
+    struct fuse_out_header out = { .len = sizeof(out), .error = -error, .unique = unique };
+
+    if (write(w->fuse, &out, sizeof(out)) < 0 && errno != ENOENT)
+        LOG(LOG_WARNING, "refusal_failed", "error=%s", strerror(errno));
+}
+
+/* The mount is open to all users because root must get in; who else does is decided here. What the kernel does of
+ * its own comes with uid 0. */
+static bool let_in(struct worker *w)
+{
+    struct fuse_in_header in;
+
+    (void)memcpy(&in, w->buf.mem, sizeof(in));
+    if (in.uid == w->uid || in.uid == 0 || always_let_in(in.opcode))
+        return true;
+    refuse(w, in.unique, EACCES);
+    return false;
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------- */
+
+static void leave(struct worker *w, int r)
+{
+    bool unmounted = fuse_session_exited(w->session);
+
+    LOG(unmounted ? LOG_INFO : LOG_ERR, unmounted ? "unmounted" : "connection_failed", unmounted ? NULL : "error=%s",
+        strerror(-r));
+    (void)event_del(w->readable);
+    loop_exit(w->loop, unmounted ? CONTROL_EXIT_UNMOUNTED : EXIT_FAILURE);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < TURN_REQUESTS; i++) {
+        int r;
+
+        if (w->ops >= w->queue_length) {
+            w->paused = true;
+            (void)event_del(w->readable);
+            return;
+        }
+        r = fuse_session_receive_buf(w->session, &w->buf);
+        if (r == -EAGAIN || r == -EINTR)
+            return;
+        if (r <= 0) {
+            leave(w, r);
+            return;
+        }
+        if (let_in(w))
+            fuse_session_process_buf(w->session, &w->buf);
+    }
+}
+
+void session_resume(struct worker *w)
+{
+    if (!w->paused || w->ops >= w->queue_length)
+        return;
+    w->paused = false;
+    (void)event_add(w->readable, NULL);
+}
+
+/* --- beginning and end ---------------------------------------------------------------------------------------- */
+
+static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
+{
+    char text[256];
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    (void)vsnprintf(text, sizeof(text), format, args);
+#pragma GCC diagnostic pop
+    text[strcspn(text, "\n")] = '\0';
+    LOG((int)level, "libfuse", "text=%s", text);   /* its levels are syslog's */
+}
+
+static struct fuse_session *make_session(struct worker *w)
+{
+    static const struct fuse_custom_io io = { .writev = write_connection, .read = read_connection };
+    struct fuse_lowlevel_ops ops = { .init = init };
+    char name[] = "landfall-worker";
+    char *argv[] = { name, NULL };
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+    struct fuse_session *se;
+
+    names_rows(&ops);
+    dir_rows(&ops);
+    xattr_rows(&ops);
+    open_rows(&ops);
+    data_rows(&ops);
+    fuse_set_log_func(log_fuse);
+    se = fuse_session_new(&args, &ops, sizeof(ops), w);
+    fuse_opt_free_args(&args);
+    if (se && fuse_session_custom_io(se, &io, w->fuse) < 0) {
+        fuse_session_destroy(se);
+        se = NULL;
+    }
+    return se;
+}
+
+static int feed_init(struct worker *w, const ProtobufCBinaryData *bytes)
+{
+    struct fuse_buf buf = { .size = bytes->len };
+    struct fuse_init_in in;
+
+    if (bytes->len < sizeof(struct fuse_in_header) + sizeof(in))
+        return -EPROTO;
+    (void)memcpy(&in, bytes->data + sizeof(struct fuse_in_header), sizeof(in));
+    buf.mem = xcalloc(1, bytes->len);
+    (void)memcpy(buf.mem, bytes->data, bytes->len);
+    w->init_flags = in.flags;
+    fuse_session_process_buf(w->session, &buf);
+    w->init_flags = 0;
+    free(buf.mem);
+    return fuse_session_exited(w->session) ? -EPROTO : 0;
+}
+
+/* Requests that an earlier worker had read and not answered. A kernel that does not know this keeps their callers
+ * waiting until they are interrupted. */
+static void ask_again(struct worker *w)
+{
+    struct fuse_out_header out = { .len = sizeof(out), .error = NOTIFY_RESEND };
+
+    if (write(w->fuse, &out, sizeof(out)) < 0)
+        LOG(LOG_NOTICE, "resend_refused", "error=%s", strerror(errno));
+}
+
+int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_bytes, bool replay)
+{
+    int r;
+
+    w->fuse = fuse;
+    w->scratch = malloc(SCRATCH_SIZE);
+    w->session = make_session(w);
+    if (!w->scratch || !w->session)
+        return -ENOMEM;
+    r = feed_init(w, init_bytes);
+    if (r < 0)
+        return r;
+    if (replay)
+        ask_again(w);
+    w->readable = event_new(loop_base(w->loop), fuse, EV_READ | EV_PERSIST, on_readable, w);
+    return !w->readable || event_add(w->readable, NULL) < 0 ? -ENOMEM : 0;
+}
+
+void session_end(struct worker *w)
+{
+    if (w->readable)
+        event_free(w->readable);
+    if (w->session)
+        fuse_session_destroy(w->session);   /* closes the connection */
+    else if (w->fuse >= 0)
+        (void)close(w->fuse);
+    free(w->buf.mem);
+    free(w->scratch);
+}
+
+/* --- telling the kernel ----------------------------------------------------------------------------------------- */
+
+/* Runs in the pool: the kernel may make a notification wait for a lock whose holder waits for the loop. */
+struct invalidation {
+    struct fuse_session *session;
+    uint64_t ino;
+    bool data, named;
+    size_t name_len;
+    char name[NAME_MAX + 1];
+};
+
+/* What the kernel does not know needs no dropping: -ENOENT is fine. */
+static void invalidate_work(void *arg)
+{
+    const struct invalidation *i = arg;
+
+    if (i->named)
+        (void)fuse_lowlevel_notify_inval_entry(i->session, i->ino, i->name, i->name_len);
+    else
+        (void)fuse_lowlevel_notify_inval_inode(i->session, i->ino, i->data ? 0 : -1, 0);
+}
+
+void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
+{
+    struct invalidation *i;
+
+    if (!w->session || (what->has_name && what->name.len > NAME_MAX))
+        return;
+    i = xcalloc(1, sizeof(*i));
+    *i = (struct invalidation){
+        .session = w->session, .ino = what->ino, .data = what->data, .named = what->has_name,
+    };
+    if (i->named) {
+        i->name_len = what->name.len;
+        (void)memcpy(i->name, what->name.data, what->name.len);
+    }
+    loop_work(w->loop, invalidate_work, free, i);
+}
