@@ -1,1 +1,35 @@
-# cli
+# The command line, and the supervisor behind `landfall run`.
+noinst_LIBRARIES += libcli.a
+libcli_a_SOURCES = \
+	cli/account.c \
+	cli/api.c \
+	cli/api.h \
+	cli/command.h \
+	cli/config_list.c \
+	cli/drive.c \
+	cli/instance.c \
+	cli/instance.h \
+	cli/keys.c \
+	cli/keys.h \
+	cli/listing.c \
+	cli/listing.h \
+	cli/run.c \
+	cli/run.h \
+	cli/run_dirs.c \
+	cli/run_instance.c \
+	cli/run_kept.c \
+	cli/run_mounts.c \
+	cli/run_notify.c \
+	cli/run_plan.c \
+	cli/run_process.c \
+	cli/run_sockets.c \
+	cli/run_spawn.c \
+	cli/status.c \
+	cli/stop.c \
+	cli/target.c \
+	cli/target.h \
+	cli/verb.c
+
+bin_PROGRAMS += landfall
+landfall_SOURCES = cli/main.c
+landfall_LDADD = libcli.a libcommon.a libproto.a $(COMMON_LIBS)

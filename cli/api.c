@@ -1,0 +1,139 @@
+/* A small HTTP/1.0 client: a request goes out whole, the reply is read to its end. Nothing of a
+ * body is printed or logged: it may hold keys. */
+#include "cli/api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/instance.h"
+#include "common/cleanup.h"
+#include "common/text.h"
+
+enum { REPLY_BYTES_MAX = 64 << 20, REQUEST_BYTES_MAX = 1 << 20, TIMEOUT_SECONDS = 150 };
+
+static int connect_api(const char *path, struct error *e)
+{
+    CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct timeval limit = { .tv_sec = TIMEOUT_SECONDS };
+
+    if (strlen(path) >= sizeof(a.sun_path))
+        return error_set(e, -ENAMETOOLONG, "%s is too long for a socket.", path);
+    strcpy(a.sun_path, path);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+        return error_set(e, -errno, "There is no socket to be had: %m.");
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        return error_set(e, -errno, "Landfall does not answer at %s: %m.", path);
+    return take_fd(&fd);
+}
+
+static int send_all(int fd, const char *data, size_t n)
+{
+    while (n) {
+        ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
+
+        if (sent < 0 && errno != EINTR)
+            return -errno;
+        data += sent > 0 ? sent : 0;
+        n -= sent > 0 ? (size_t)sent : 0;
+    }
+    return 0;
+}
+
+static int read_all(int fd, struct text *t)
+{
+    char part[16384];
+    ssize_t n;
+
+    while ((n = recv(fd, part, sizeof(part), 0)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        if (text_add(t, part, (size_t)n) < 0)
+            return t->error;
+    }
+    return 0;
+}
+
+static int send_request(int fd, const char *method, const char *path, int port, struct json_object *body)
+{
+    const char *text = body ? json_object_to_json_string_ext(body, JSON_C_TO_STRING_PLAIN) : "";
+    struct text t = TEXT_INIT(REQUEST_BYTES_MAX);
+    int r;
+
+    (void)text_printf(&t, "%s %s HTTP/1.0\r\nHost: localhost:%d\r\n", method, path, port);
+    if (body)
+        (void)text_printf(&t, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(text));
+    (void)text_printf(&t, "\r\n%s", text);
+    r = t.error ? t.error : send_all(fd, t.data, t.len);
+    if (t.data)
+        explicit_bzero(t.data, t.len);
+    text_free(&t);
+    return r;
+}
+
+/* The sentence of a problem document: {"errors": {"CODE": ["text"]}}. */
+static const char *problem_text(struct json_object *o)
+{
+    json_object_object_foreach(json_object_object_get(o, "errors"), code, texts) {
+        (void)code;
+        if (json_object_is_type(texts, json_type_array) && json_object_array_length(texts) > 0)
+            return json_object_get_string(json_object_array_get_idx(texts, 0));
+    }
+    return NULL;
+}
+
+static int check_status(int status, struct json_object *o, struct error *e)
+{
+    const char *text;
+
+    if (status == 200)
+        return 0;
+    text = json_object_is_type(json_object_object_get(o, "errors"), json_type_object) ? problem_text(o) : NULL;
+    if (text)
+        return error_set(e, -EREMOTEIO, "%s", text);
+    return error_set(e, -EREMOTEIO, "Landfall refused the request with status %d.", status);
+}
+
+static int parse_reply(const struct text *t, struct json_object **ret, struct error *e)
+{
+    const char *body = t->data ? strstr(t->data, "\r\n\r\n") : NULL;
+    int status, r;
+
+    if (!body || sscanf(t->data, "HTTP/1.%*d %d", &status) != 1)
+        return error_set(e, -EPROTO, "Landfall's answer is not HTTP.");
+    *ret = body[4] ? json_tokener_parse(body + 4) : NULL;
+    r = check_status(status, *ret, e);
+    if (r < 0) {
+        json_object_put(*ret);
+        *ret = NULL;
+    }
+    return r;
+}
+
+int api_call(struct json_object *instance, const char *method, const char *path, struct json_object *body,
+             struct json_object **ret, struct error *e)
+{
+    CLEANUP_CLOSE int fd = connect_api(instance_text(instance, "api_socket"), e);
+    int port = json_object_get_int(json_object_object_get(instance, "port"));
+    struct text t = TEXT_INIT(REPLY_BYTES_MAX);
+    int r = fd < 0 ? fd : send_request(fd, method, path, port, body);
+
+    *ret = NULL;
+    if (r == 0)
+        r = read_all(fd, &t);
+    if (r < 0 && fd >= 0)
+        (void)error_set(e, r, "Landfall's answer did not arrive: %s.", strerror(-r));
+    if (r == 0)
+        r = parse_reply(&t, ret, e);
+    text_free(&t);
+    return r;
+}

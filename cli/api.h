@@ -1,0 +1,13 @@
+/* The HTTP API of a running instance, asked over its Unix socket: one request a connection,
+ * blocking, for commands that a person waits for. */
+#pragma once
+
+#include <json-c/json.h>
+
+#include "common/error.h"
+
+/* Sends `method` `path` with `body` (borrowed; NULL: none) to the instance described by `instance`
+ * (DIR/instance.json). 0 and *ret, the reply to be put (NULL for an empty one); -EREMOTEIO with the
+ * API's own sentence when it refused; another negative errno when it could not be asked. */
+int api_call(struct json_object *instance, const char *method, const char *path, struct json_object *body,
+             struct json_object **ret, struct error *e);

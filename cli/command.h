@@ -1,0 +1,21 @@
+/* The subcommands of `landfall`. Each gets the arguments that follow the program's name, its own
+ * name first, prints for a person, and returns the exit status. */
+#pragma once
+
+struct command {
+    const char *name, *arguments, *doc;
+    int (*run)(int argc, char **argv);
+};
+
+int command_account(int argc, char **argv);
+int command_config(int argc, char **argv);
+int command_drive(int argc, char **argv);
+int command_run(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_stop(int argc, char **argv);
+
+/* One of the verbs below a subcommand, by name; with none or an unknown one the verbs are listed
+ * on stderr and the status of a wrong call comes back. */
+int command_verb(const struct command *verbs, int argc, char **argv);
+
+enum { EXIT_USAGE = 2 };

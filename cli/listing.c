@@ -1,0 +1,58 @@
+/* Arrays of the API: finding by name, printing. */
+#include "cli/listing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/instance.h"
+
+static int fetch(struct json_object *instance, const char *path, struct json_object **ret, struct error *e)
+{
+    int r = api_call(instance, "GET", path, NULL, ret, e);
+
+    if (r < 0 || json_object_is_type(*ret, json_type_array))
+        return r;
+    json_object_put(*ret);
+    *ret = NULL;
+    return error_set(e, -EPROTO, "Landfall's answer to %s is not a list.", path);
+}
+
+int listing_find(struct json_object *instance, const char *path, const char *name, struct json_object **ret,
+                 struct error *e)
+{
+    struct json_object *list;
+    int r = fetch(instance, path, &list, e);
+
+    *ret = NULL;
+    for (size_t i = 0; r == 0 && !*ret && i < json_object_array_length(list); i++) {
+        struct json_object *item = json_object_array_get_idx(list, i);
+
+        if (strcmp(instance_text(item, "name"), name) == 0 || strcmp(instance_text(item, "id"), name) == 0)
+            *ret = json_object_get(item);
+    }
+    json_object_put(list);
+    return r;
+}
+
+/* Names come from the cloud and from other programs: nothing of them may steer the terminal. */
+static void print_safely(const char *s)
+{
+    for (; *s; s++)
+        putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+}
+
+int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e)
+{
+    struct json_object *list;
+    int r = fetch(instance, path, &list, e);
+
+    for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
+        for (size_t k = 0; keys[k]; k++) {
+            print_safely(instance_text(json_object_array_get_idx(list, i), keys[k]));
+            putchar(keys[k + 1] ? '\t' : '\n');
+        }
+    json_object_put(list);
+    return r;
+}

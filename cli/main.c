@@ -1,0 +1,61 @@
+/* `landfall`: the command line. A row per subcommand; what one does stands in its own file. It
+ * talks to a running instance through the HTTP API only. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "common/cleanup.h"
+
+static int command_help(int argc, char **argv);
+
+static int command_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return puts(PACKAGE_NAME " " PACKAGE_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static const struct command commands[] = {
+    { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]...",
+      "start all processes and keep them running, in the foreground", command_run },
+    { "stop", "[--dir DIR]", "end an instance in order: drives are unmounted, nothing is left behind", command_stop },
+    { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
+    { "account", "list | add ...", "cloud accounts of a running instance", command_account },
+    { "drive", "list | add ...", "drives of a running instance", command_drive },
+    { "config", "", "every configuration key with its default", command_config },
+    { "version", "", "the version", command_version },
+    { "help", "", "this text", command_help },
+};
+
+static int command_help(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("usage: landfall COMMAND [ARGUMENTS]\n\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        printf("  %-8s %s\n           %s\n", commands[i].name, commands[i].arguments, commands[i].doc);
+    return EXIT_SUCCESS;
+}
+
+static const struct command *find_command(const char *name)
+{
+    while (*name == '-')
+        name++;
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *c = argc > 1 ? find_command(argv[1]) : NULL;
+
+    if (!c) {
+        fprintf(stderr, "landfall: %s%s; `landfall help` lists the commands.\n",
+                argc > 1 ? "there is no command " : "no command given", argc > 1 ? argv[1] : "");
+        return EXIT_USAGE;
+    }
+    return c->run(argc - 1, argv + 1);
+}

@@ -1,0 +1,83 @@
+/* `landfall status`: what DIR/instance.json and the API say, in a few lines. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/command.h"
+#include "cli/instance.h"
+#include "cli/target.h"
+#include "common/cleanup.h"
+
+static const struct { int number; const char *name; } statuses[] = {
+    { 0, "created" }, { 1, "started" }, { 2, "stopped" }, { 4, "paused" }, { 8, "disposed" },
+};
+
+static const char *status_name(int number)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
+        if (statuses[i].number == number)
+            return statuses[i].name;
+    return "unknown";
+}
+
+static int print_agent(struct json_object *instance)
+{
+    struct json_object *reply = NULL;
+    struct error e = { 0 };
+    int r = api_call(instance, "GET", "/management/agent_status", NULL, &reply, &e);
+
+    if (r < 0)
+        printf("api       %s: %s\n", instance_text(instance, "api"), error_text(&e));
+    else
+        printf("api       %s: %s\n", instance_text(instance, "api"), status_name(json_object_get_int(reply)));
+    json_object_put(reply);
+    return r;
+}
+
+static void print_processes(struct json_object *instance)
+{
+    struct json_object *users = json_object_object_get(instance, "users");
+    struct json_object *pids = json_object_object_get(instance, "pids");
+
+    if (!json_object_is_type(pids, json_type_object))
+        return;
+    json_object_object_foreach(pids, name, unused) {
+        pid_t pid = instance_pid(instance, name);
+        struct json_object *user = json_object_object_get(users, name);
+
+        (void)unused;
+        if (user && pid)
+            printf("%-9s process %d as %s\n", name, (int)pid, json_object_get_string(user));
+        else if (user)
+            printf("%-9s not running\n", name);
+    }
+}
+
+static void print_mounts(struct json_object *instance)
+{
+    struct json_object *mounts = json_object_object_get(instance, "mounts");
+
+    for (size_t i = 0; mounts && i < json_object_array_length(mounts); i++) {
+        struct json_object *mount = json_object_array_get_idx(mounts, i);
+
+        printf("drive     %s at %s\n", instance_text(mount, "drive"), instance_text(mount, "mount_point"));
+    }
+}
+
+int command_status(int argc, char **argv)
+{
+    static const struct target_option none[] = { { 0 } };
+    struct json_object *instance = NULL;
+    int r = target_open(argc, argv, none, &instance);
+
+    if (r)
+        return r;
+    r = print_agent(instance);
+    printf("user      %s\n", instance_text(instance, "user"));
+    print_processes(instance);
+    print_mounts(instance);
+    json_object_put(instance);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

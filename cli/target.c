@@ -1,0 +1,61 @@
+/* Options of the commands that talk to an instance, and finding it. */
+#include "cli/target.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/instance.h"
+#include "common/cleanup.h"
+
+int target_fail(const char *command, const struct error *e)
+{
+    fprintf(stderr, "landfall %s: %s\n", command, error_text(e));
+    return EXIT_FAILURE;
+}
+
+static const struct target_option *find_option(const struct target_option *options, const char *argument)
+{
+    if (strncmp(argument, "--", 2) != 0)
+        return NULL;
+    for (; options->name; options++)
+        if (strcmp(options->name, argument + 2) == 0)
+            return options;
+    return NULL;
+}
+
+static int read_options(int argc, char **argv, const struct target_option *options, const struct target_option *common)
+{
+    for (int i = 1; i < argc; i++) {
+        const struct target_option *o = find_option(options, argv[i]);
+
+        if (!o)
+            o = find_option(common, argv[i]);
+        if (!o || (o->value && i + 1 == argc)) {
+            fprintf(stderr, "landfall %s: %s %s.\n", argv[0], argv[i], o ? "needs a value" : "is not an option");
+            return EXIT_USAGE;
+        }
+        if (o->value)
+            *o->value = argv[++i];
+        else
+            *o->flag = true;
+    }
+    return 0;
+}
+
+int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret)
+{
+    CLEANUP_FREE char *place = instance_default_dir();
+    const char *dir = place;
+    const struct target_option common[] = { { "dir", &dir, NULL }, { 0 } };
+    struct error e = { 0 };
+    int r = read_options(argc, argv, options, common);
+
+    if (r)
+        return r;
+    if (!dir || instance_read(dir, ret, &e) < 0)
+        return target_fail(argv[0], &e);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* The instance a command is about: --dir DIR, or the default place. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+
+#include "common/error.h"
+
+/* One "--name VALUE" (or "--name" alone for a flag) of a command; rows end with name NULL. */
+struct target_option {
+    const char *name;
+    const char **value;    /* set to the argument, borrowed; NULL for a flag */
+    bool *flag;
+};
+
+/* Reads the options and --dir, then DIR/instance.json. 0 and *ret to be put; a sentence is on
+ * stderr otherwise and the exit status for the command comes back. */
+int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret);
+
+/* Prints "landfall COMMAND: sentence" on stderr and returns EXIT_FAILURE. */
+int target_fail(const char *command, const struct error *e);
