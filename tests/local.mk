@@ -8,8 +8,31 @@ CMOCKA_MESSAGE_OUTPUT = stdout
 UNIT_LINK = libcommon.a libproto.a $(COMMON_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- lints ---------------------------------------------------------------------------------------
-TESTS += tests/lint/includes.sh
-dist_check_SCRIPTS = tests/lint/includes.sh
+TESTS += tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+dist_check_SCRIPTS = tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+
+# --- what ./check runs beside them -----------------------------------------------------------------
+EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/bench/run \
+	tests/integration/drive_case.py \
+	tests/integration/fake_daemon.py \
+	tests/integration/landfall_test.py \
+	tests/integration/run_tests.py \
+	tests/integration/servers.py \
+	tests/integration/test_drive_local.py \
+	tests/integration/test_drive_s3.py \
+	tests/integration/test_git_build_sqlite.py \
+	tests/integration/test_guard.py \
+	tests/integration/test_http_guard.py \
+	tests/integration/test_processes.py \
+	tests/integration/test_quickstart.py \
+	tests/integration/test_restart.py \
+	tests/integration/test_secret_scan.py \
+	tests/integration/test_supervisor.py
+
+EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
+	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
+	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
+	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
 
 # --- unit tests: one block per program, alphabetical, in this pattern ------------------------------
 #
@@ -19,25 +42,239 @@ dist_check_SCRIPTS = tests/lint/includes.sh
 # tests_unit_test_NAME_LDADD = libsyncd.a $(UNIT_LINK) $(SQLITE_LIBS)
 
 
+# A volume on the memory provider, and a worker that asks it.
+VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h
+
+# A volume that a test can hold back, crash and read and write as a worker does.
+VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h
+
+# A whole syncd with volumes that a test steers.
+SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h
+
+check_PROGRAMS += tests/unit/test_account
+TESTS += tests/unit/test_account
+tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
+tests_unit_test_account_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_cache
+TESTS += tests/unit/test_cache
+tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
+tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_cloud_ops
+TESTS += tests/unit/test_cloud_ops
+tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h
+tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_config
 TESTS += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c
 tests_unit_test_config_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_cryptd_sandbox
+TESTS += tests/unit/test_cryptd_sandbox
+tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c
+tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_cryptd_seal
+TESTS += tests/unit/test_cryptd_seal
+tests_unit_test_cryptd_seal_SOURCES = tests/unit/test_cryptd_seal.c
+tests_unit_test_cryptd_seal_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_cryptd_store
+TESTS += tests/unit/test_cryptd_store
+tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
+tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_daemon
+TESTS += tests/unit/test_daemon
+tests_unit_test_daemon_SOURCES = tests/unit/test_daemon.c
+tests_unit_test_daemon_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_drive
+TESTS += tests/unit/test_drive
+tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
+tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_fetch
+TESTS += tests/unit/test_fetch
+tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(VOLUME_RIG)
+tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_frontd
+TESTS += tests/unit/test_frontd
+tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
+	tests/unit/http_client.c tests/unit/http_client.h
+tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_frontd_sandbox
+TESTS += tests/unit/test_frontd_sandbox
+tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
+	tests/unit/http_client.c tests/unit/http_client.h
+tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_guard
+TESTS += tests/unit/test_guard
+tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
+tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_http
+TESTS += tests/unit/test_http
+tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/http_client.c tests/unit/http_client.h
+tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_http_head
+TESTS += tests/unit/test_http_head
+tests_unit_test_http_head_SOURCES = tests/unit/test_http_head.c
+tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_index
+TESTS += tests/unit/test_index
+tests_unit_test_index_SOURCES = tests/unit/test_index.c
+tests_unit_test_index_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_ipc_channel
+TESTS += tests/unit/test_ipc_channel
+tests_unit_test_ipc_channel_SOURCES = tests/unit/test_ipc_channel.c tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_ipc_channel_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_ipc_client
+TESTS += tests/unit/test_ipc_client
+tests_unit_test_ipc_client_SOURCES = tests/unit/test_ipc_client.c tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_ipc_client_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_ipc_server
+TESTS += tests/unit/test_ipc_server
+tests_unit_test_ipc_server_SOURCES = tests/unit/test_ipc_server.c tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_ipc_server_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_json_pb
+TESTS += tests/unit/test_json_pb
+tests_unit_test_json_pb_SOURCES = tests/unit/test_json_pb.c
+tests_unit_test_json_pb_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_listing
+TESTS += tests/unit/test_listing
+tests_unit_test_listing_SOURCES = tests/unit/test_listing.c $(VOLUME_FIXTURE)
+tests_unit_test_listing_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_log
 TESTS += tests/unit/test_log
 tests_unit_test_log_SOURCES = tests/unit/test_log.c
 tests_unit_test_log_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_loop
+TESTS += tests/unit/test_loop
+tests_unit_test_loop_SOURCES = tests/unit/test_loop.c
+tests_unit_test_loop_LDADD = $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_messages
 TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
 tests_unit_test_messages_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_object_api
+TESTS += tests/unit/test_object_api
+tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
+tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_peer
+TESTS += tests/unit/test_peer
+tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
+tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_route
+TESTS += tests/unit/test_route
+tests_unit_test_route_SOURCES = tests/unit/test_route.c
+tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_mount_point
+TESTS += tests/unit/test_mount_point
+tests_unit_test_mount_point_SOURCES = tests/unit/test_mount_point.c
+tests_unit_test_mount_point_LDADD = libmountd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_mountd
+TESTS += tests/unit/test_mountd
+tests_unit_test_mountd_SOURCES = tests/unit/test_mountd.c tests/unit/fake_syncd.c tests/unit/fake_syncd.h \
+	tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_mountd_LDADD = libmountd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_run
+TESTS += tests/unit/test_run
+tests_unit_test_run_SOURCES = tests/unit/test_run.c
+tests_unit_test_run_LDADD = libcli.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_sandbox
+TESTS += tests/unit/test_sandbox
+tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
+tests_unit_test_sandbox_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_serve
+TESTS += tests/unit/test_serve
+tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
+tests_unit_test_serve_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_store
+TESTS += tests/unit/test_store
+tests_unit_test_store_SOURCES = tests/unit/test_store.c
+tests_unit_test_store_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_stream
+TESTS += tests/unit/test_stream
+tests_unit_test_stream_SOURCES = tests/unit/test_stream.c $(VOLUME_RIG)
+tests_unit_test_stream_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_text
 TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_upload
+TESTS += tests/unit/test_upload
+tests_unit_test_upload_SOURCES = tests/unit/test_upload.c $(VOLUME_RIG)
+tests_unit_test_upload_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_upload_crash
+TESTS += tests/unit/test_upload_crash
+tests_unit_test_upload_crash_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG)
+tests_unit_test_upload_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_upload_failures
+TESTS += tests/unit/test_upload_failures
+tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)
+tests_unit_test_upload_failures_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_upload_names
+TESTS += tests/unit/test_upload_names
+tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
+tests_unit_test_upload_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_volume_names
+TESTS += tests/unit/test_volume_names
+tests_unit_test_volume_names_SOURCES = tests/unit/test_volume_names.c $(VOLUME_FIXTURE)
+tests_unit_test_volume_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker
+TESTS += tests/unit/test_worker
+tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_file
+TESTS += tests/unit/test_worker_file
+tests_unit_test_worker_file_SOURCES = tests/unit/test_worker_file.c
+tests_unit_test_worker_file_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sandbox
+TESTS += tests/unit/test_worker_sandbox
+tests_unit_test_worker_sandbox_SOURCES = tests/unit/test_worker_sandbox.c
+tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+# --- for tests/integration -----------------------------------------------------------------------
+check_PROGRAMS += tests/integration/cloud_conformance
+tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformance.c tests/unit/cloud_suite.c \
+	tests/unit/cloud_suite.h
+tests_integration_cloud_conformance_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 # --- fuzz targets: configure --enable-fuzzing CC=clang ----------------------------------------------
 #
@@ -49,4 +286,34 @@ FUZZ_LINK = libcommon.a libproto.a $(COMMON_LIBS) -lpthread
 LIBFUZZER = -fsanitize=fuzzer
 if FUZZING
 
+noinst_PROGRAMS += tests/fuzz/fuzz_http_head
+tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
+tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_http_head_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_ipc_packet
+tests_fuzz_fuzz_ipc_packet_SOURCES = tests/fuzz/fuzz_ipc_packet.c
+tests_fuzz_fuzz_ipc_packet_LDADD = $(FUZZ_LINK)
+tests_fuzz_fuzz_ipc_packet_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_json_pb
+tests_fuzz_fuzz_json_pb_SOURCES = tests/fuzz/fuzz_json_pb.c
+tests_fuzz_fuzz_json_pb_LDADD = $(FUZZ_LINK)
+tests_fuzz_fuzz_json_pb_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_path
+tests_fuzz_fuzz_path_SOURCES = tests/fuzz/fuzz_path.c
+tests_fuzz_fuzz_path_LDADD = libsyncd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_path_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_route
+tests_fuzz_fuzz_route_SOURCES = tests/fuzz/fuzz_route.c
+tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
 endif
+
+# --- measurements ----------------------------------------------------------------------------------
+.PHONY: bench
+bench: all
+	$(srcdir)/tests/bench/run --build $(abs_builddir)

@@ -6,7 +6,7 @@ cd "${srcdir:-$(dirname "$0")/../..}"
 
 rules='
 sqlite3.h       syncd/store*.[ch]
-curl/*          syncd/http.c
+curl/*          syncd/http.c syncd/http_call.[ch]
 fuse*           mountd/*.[ch]
 openssl/*       cryptd/*.[ch] syncd/sigv4*.c syncd/hash*.c
 expat.h         syncd/s3_xml*.c

@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""A drive on a folder of this machine, used as ordinary programs use a directory."""
+
+import os
+import stat
+import unittest
+
+import landfall_test as lt
+from drive_case import ODD_NAMES, DriveCase, fill, make_tree
+from landfall_test import wait_until
+
+
+def regular_files(path):
+    return sorted(os.path.relpath(os.path.join(d, f), path) for d, _, files in os.walk(path) for f in files)
+
+
+class LocalDrive(DriveCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.mount, cls.bucket = cls.folder_drive(syncIntervalSeconds=1)
+        cls.tree = os.path.join(cls.scratch, "tree")
+        make_tree(cls.tree, files=500)
+
+    def path(self, *names):
+        return os.path.join(self.mount, *names)
+
+    def test_copy_compare_move_remove(self):
+        lt.run("cp", "-r", self.tree, self.path("copied"))
+        self.assertSameTree(self.tree, self.path("copied"))
+        lt.run("mv", self.path("copied"), self.path("moved"))
+        self.assertFalse(os.path.exists(self.path("copied")))
+        self.assertSameTree(self.tree, self.path("moved"))
+        lt.run("rm", "-r", self.path("moved"))
+        self.assertNotIn("moved", os.listdir(self.mount))
+        wait_until(lambda: not os.path.exists(os.path.join(self.bucket, "copied")) and
+                   not os.path.exists(os.path.join(self.bucket, "moved")), 60, "the removal in the cloud")
+
+    def test_what_is_written_reaches_the_folder(self):
+        lt.run("cp", "-r", self.tree, self.path("up"))
+        expected = regular_files(self.tree)
+        wait_until(lambda: regular_files(os.path.join(self.bucket, "up")) == expected, 60, "the upload of all files")
+        self.instance.wait_uploaded(*(self.path("up", name) for name in expected[:50]))
+        for name in expected:
+            self.assertSameFile(os.path.join(self.tree, name), os.path.join(self.bucket, "up", name))
+
+    def test_as_the_served_user(self):
+        script = """set -e; cd "$1"; mkdir own; echo one > own/file; cat own/file; echo two >> own/file; wc -l < own/file
+                    ln -s file own/link; readlink own/link; chmod 600 own/file; stat -c %a own/file; mv own/file own/other
+                    rm own/link own/other; rmdir own; ls -A | grep -c '^own$' || true"""
+        done = lt.run("sh", "-c", script, "sh", self.mount, user="landfall")
+        self.assertEqual(done.stdout.split(), ["one", "2", "file", "600", "0"])
+
+    def test_other_users_stay_out(self):
+        with open(self.path("private"), "w") as f:
+            f.write("private")
+        self.assertNotEqual(lt.run("ls", self.mount, user="nobody", check=False).returncode, 0)
+        self.assertNotEqual(lt.run("cat", self.path("private"), user="nobody", check=False).returncode, 0)
+        self.assertEqual(lt.run("cat", self.path("private"), user="landfall").stdout, "private")
+
+    def test_odd_names(self):
+        os.mkdir(self.path("odd"))
+        for name in ODD_NAMES:
+            with open(self.path("odd", name), "w") as f:
+                f.write(name)
+        self.assertEqual(sorted(os.listdir(self.path("odd"))), sorted(ODD_NAMES))
+        for name in ODD_NAMES:
+            with open(self.path("odd", name)) as f:
+                self.assertEqual(f.read(), name)
+
+    def test_names_that_are_too_long(self):
+        with self.assertRaises(OSError) as caught:
+            os.mkdir(self.path("y" * 256))
+        self.assertEqual(caught.exception.strerror, "File name too long")
+
+    def test_writing_in_the_middle_truncating_and_growing(self):
+        path, reference = self.path("rewritten"), os.path.join(self.scratch, "rewritten")
+        fill(reference, 5_000_000)
+        lt.run("cp", reference, path)
+        for target in (reference, path):
+            with open(target, "r+b") as f:
+                f.seek(1_234_567)
+                f.write(b"in the middle")
+                f.truncate(3_000_001)
+                f.seek(4_000_000)
+                f.write(b"past the end")
+        self.assertSameFile(reference, path)
+        self.instance.wait_uploaded(path)
+        self.assertSameFile(reference, os.path.join(self.bucket, "rewritten"))
+
+    def test_rename_over_an_existing_file(self):
+        for name in ("old", "new"):
+            with open(self.path(name), "w") as f:
+                f.write(name)
+        os.rename(self.path("new"), self.path("old"))
+        with open(self.path("old")) as f:
+            self.assertEqual(f.read(), "new")
+        self.assertFalse(os.path.exists(self.path("new")))
+        self.instance.wait_uploaded(self.path("old"))
+        with open(os.path.join(self.bucket, "old")) as f:
+            self.assertEqual(f.read(), "new")
+
+    def test_an_unlinked_file_stays_readable_while_open(self):
+        with open(self.path("gone"), "w+") as f:
+            f.write("still here")
+            f.flush()
+            os.unlink(self.path("gone"))
+            self.assertFalse(os.path.exists(self.path("gone")))
+            f.seek(0)
+            self.assertEqual(f.read(), "still here")
+
+    def test_directories_refuse_what_they_must(self):
+        os.makedirs(self.path("full", "inner"))
+        with self.assertRaises(OSError):
+            os.rmdir(self.path("full"))
+        with self.assertRaises(FileExistsError):
+            os.mkdir(self.path("full"))
+        with self.assertRaises(OSError):
+            os.rename(self.path("full"), self.path("full", "inner", "below-itself"))
+        with self.assertRaises(FileNotFoundError):
+            os.unlink(self.path("never-there"))
+
+    def test_attributes(self):
+        path = self.path("attributes")
+        with open(path, "w"):
+            pass
+        os.chmod(path, 0o640)
+        os.utime(path, ns=(1_500_000_000_123_456_789, 1_400_000_000_987_654_321))
+        os.setxattr(path, "user.note", b"of mine")
+        st = os.stat(path)
+        self.assertEqual((stat.S_IMODE(st.st_mode), st.st_mtime_ns), (0o640, 1_400_000_000_987_654_321))
+        self.assertEqual(os.getxattr(path, "user.note"), b"of mine")
+        self.assertIn("user.note", os.listxattr(path))
+        os.removexattr(path, "user.note")
+        with self.assertRaises(OSError):
+            os.getxattr(path, "user.note")
+
+    def test_no_devices_and_no_set_user_id(self):
+        with open("/proc/self/mountinfo") as f:
+            options = next(line.split()[5] for line in f if line.split()[4] == self.mount)
+        self.assertIn("nosuid", options.split(","))
+        self.assertIn("nodev", options.split(","))
+
+    def test_space_is_reported(self):
+        space = os.statvfs(self.mount)
+        self.assertGreater(space.f_blocks, 0)
+        self.assertEqual(space.f_namemax, 255)
+
+    def test_what_others_put_into_the_folder_appears(self):
+        with open(os.path.join(self.bucket, "from-outside"), "w") as f:
+            f.write("hello")
+        os.chown(os.path.join(self.bucket, "from-outside"), os.stat(self.bucket).st_uid, -1)
+        wait_until(lambda: "from-outside" in os.listdir(self.mount), 20, "the file in the listing")
+        with open(self.path("from-outside")) as f:
+            self.assertEqual(f.read(), "hello")
+
+
+class Remount(DriveCase):
+    def test_everything_is_there_after_a_restart(self):
+        mount, bucket = self.folder_drive()
+        os.makedirs(os.path.join(mount, "empty", "nested-empty"))
+        with open(os.path.join(mount, "empty-file"), "w"):
+            pass
+        with open(os.path.join(mount, "small"), "w") as f:
+            f.write("small")
+        os.chmod(os.path.join(mount, "small"), 0o600)
+        os.symlink("small", os.path.join(mount, "link"))
+        self.restart_instance()
+        self.instance.wait_mounted(mount)
+        self.assertEqual(sorted(os.listdir(mount)), ["empty", "empty-file", "link", "small"])
+        self.assertEqual(os.listdir(os.path.join(mount, "empty")), ["nested-empty"])
+        self.assertEqual(os.path.getsize(os.path.join(mount, "empty-file")), 0)
+        self.assertEqual(os.readlink(os.path.join(mount, "link")), "small")
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(mount, "small")).st_mode), 0o600)
+        with open(os.path.join(mount, "link")) as f:
+            self.assertEqual(f.read(), "small")
+        self.instance.wait_uploaded(os.path.join(mount, "small"))
+        self.assertTrue(os.path.exists(os.path.join(bucket, "small")))
+
+    def test_a_read_only_drive(self):
+        mount, bucket = self.folder_drive(name="read only", permissionType=1)
+        with self.assertRaises(OSError) as caught:
+            open(os.path.join(mount, "x"), "w")
+        self.assertIn(caught.exception.strerror, ("Read-only file system", "Permission denied"))
+        self.assertEqual(os.listdir(bucket), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,171 @@
+/* The interface of syncd/volume.h, answered from a small invented tree:
+ *   "" (the root), "dir" (a directory), "dir/file" (5 bytes, uploading), "dir/name-0000" ... "dir/name-1499" */
+#include "tests/unit/fake_volume.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+
+enum { NAMES = 1500 };
+
+const char *fake_volume_bad;
+static struct volume *volumes;
+
+struct volume *fake_volume(const char *drive_id)
+{
+    struct volume *v = volumes;
+
+    while (v && strcmp(v->id, drive_id) != 0)
+        v = v->next;
+    return v;
+}
+
+size_t fake_volumes(void)
+{
+    size_t n = 0;
+
+    for (struct volume *v = volumes; v; v = v->next)
+        n++;
+    return n;
+}
+
+static void write_index(const char *state_dir)
+{
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/index.db", state_dir);
+    f = fopen(path, "w");
+    if (!f)
+        abort();
+    fclose(f);
+}
+
+int volume_open(const struct volume_spec *spec, struct volume **ret, struct error *e)
+{
+    struct volume *v;
+
+    if (fake_volume_bad && strcmp(spec->drive->name, fake_volume_bad) == 0)
+        return error_set(e, -EUCLEAN, "The index is damaged and was kept as index.db.corrupt.");
+    write_index(spec->state_dir);
+    v = xcalloc(1, sizeof(*v));
+    snprintf(v->id, sizeof(v->id), "%s", spec->drive->id);
+    v->spec = *spec;
+    v->read_only = spec->drive->permission_type == 1;
+    v->next = volumes;
+    volumes = v;
+    *ret = v;
+    return 0;
+}
+
+void volume_close(struct volume *v)
+{
+    struct volume **at = &volumes;
+
+    if (!v)
+        return;
+    while (*at != v)
+        at = &(*at)->next;
+    *at = v->next;
+    free(v);
+}
+
+void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
+{
+    v->configured++;
+    v->read_only = drive->permission_type == 1;
+}
+
+void volume_pause(struct volume *v, bool paused)
+{
+    v->paused = paused;
+}
+
+uint64_t volume_pending(struct volume *v)
+{
+    return v->pending;
+}
+
+const struct ipc_handler volume_fs_handlers[1];
+const size_t volume_fs_handlers_n = 0;
+
+void volume_worker_attached(struct volume *v, struct ipc_peer *p)
+{
+    v->worker = p;
+}
+
+void volume_worker_lost(struct volume *v, struct ipc_peer *p)
+{
+    if (v->worker == p)
+        v->worker = NULL;
+}
+
+void volume_stat(struct volume *v, const char *path,
+                 void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg)
+{
+    struct volume_node n = { .ino = 1, .mtime_ns = 1700000000000000000, .is_directory = true, .id = "" };
+    struct error e = { 0 };
+
+    (void)v;
+    if (strcmp(path, "dir/file") == 0)
+        n = (struct volume_node){ .ino = 2, .size = 5, .mtime_ns = 1, .state_a = 1, .id = "" };
+    else if (*path && strcmp(path, "dir") != 0)
+        error_set(&e, -ENOENT, "There is no %s.", path);
+    done(e.code ? &e : NULL, e.code ? NULL : &n, arg);
+}
+
+void volume_list(struct volume *v, const char *path, const char *after_name,
+                 bool (*each)(const struct volume_node *n, void *arg),
+                 void (*done)(const struct error *e, bool more, void *arg), void *arg)
+{
+    struct error e = { 0 };
+    char name[32];
+    int i = 0;
+
+    (void)v;
+    if (strcmp(path, "dir") != 0) {
+        error_set(&e, -ENOTDIR, "%s is not a directory.", path);
+        done(&e, false, arg);
+        return;
+    }
+    if (*after_name)
+        i = (int)strtol(after_name + strlen("name-"), NULL, 10) + 1;
+    for (; i < NAMES; i++) {
+        struct volume_node n = { .ino = 10 + (uint64_t)i, .name = name, .id = "" };
+
+        snprintf(name, sizeof(name), "name-%04d", i);
+        if (!each(&n, arg))
+            break;
+    }
+    done(NULL, i < NAMES, arg);
+}
+
+void volume_stream_open(struct volume *v, const char *path, bool has_range, uint64_t first, uint64_t last,
+                        void (*done)(const struct error *e, const struct volume_stream *s, void *arg), void *arg)
+{
+    struct volume_stream s = { .fd = -1, .size = 5, .first = first, .last = last < 4 ? last : 4, .etag = "e" };
+    struct error e = { 0 };
+    int fds[2];
+
+    (void)v;
+    (void)path;
+    if (has_range && first >= 5) {
+        error_set(&e, -ERANGE, "The object has 5 bytes.");
+        done(&e, NULL, arg);
+        return;
+    }
+    if (pipe(fds) < 0 || write(fds[1], &"hello"[s.first], s.last - s.first + 1) < 0)
+        abort();
+    close(fds[1]);
+    s.fd = fds[0];
+    done(NULL, &s, arg);
+}
+
+int volume_key(struct volume *v, const char *path, char *out, size_t size)
+{
+    return snprintf(out, size, "%s%s", v->spec.drive->prefix, path) < (int)size ? 0 : -ENAMETOOLONG;
+}

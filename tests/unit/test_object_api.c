@@ -1,0 +1,396 @@
+/* Paths to objects, and what the object endpoints answer; presigned URLs; the life of the agent. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/drive.h"
+#include "syncd/path.h"
+#include "tests/unit/fake_volume.h"
+#include "tests/unit/syncd_fixture.h"
+
+/* --- paths ------------------------------------------------------------------------------------ */
+
+/* %M is the mount root, %C the cache folder of the drive "one"; NULL as relative: the code alone counts. */
+static const struct {
+    const char *path;
+    int code;
+    const char *drive, *relative;
+} PATHS[] = {
+    { "%M/one", 0, "one", "" },
+    { "%M/one/", 0, "one", "" },
+    { "%M/one/a", 0, "one", "a" },
+    { "%M//one///a//b/", 0, "one", "a/b" },
+    { "%M/./one/./a", 0, "one", "a" },
+    { "%M/one/a\\b", 0, "one", "a\\b" },
+    { "%M/one/ a\nb#%25+&\"'", 0, "one", " a\nb#%25+&\"'" },
+    { "%M/one/...", 0, "one", "..." },
+    { "%M/one/..a", 0, "one", "..a" },
+    { "%M/one two/a", 0, "one two", "a" },
+    { "%C/a/b", 0, "one", "a/b" },
+    { "%C", 0, "one", "" },
+    { "G:", 0, "one", "" },
+    { "G:\\", 0, "one", "" },
+    { "G:\\dir\\file", 0, "one", "dir/file" },
+    { "g:/dir/file", 0, "one", "dir/file" },
+    { "G:\\dir/file\\", 0, "one", "dir/file" },
+    { "%M/one/..", -EPERM, NULL, NULL },
+    { "%M/one/../one/a", -EPERM, NULL, NULL },
+    { "%M/../x", -EPERM, NULL, NULL },
+    { "G:\\..\\x", -EPERM, NULL, NULL },
+    { "G:\\a\\..", -EPERM, NULL, NULL },
+    { "G:/a/../b", -EPERM, NULL, NULL },
+    { "%C/../x", -EPERM, NULL, NULL },
+    { "%M", -ENOENT, NULL, NULL },
+    { "%M/onetwo", -ENOENT, NULL, NULL },
+    { "%M/on", -ENOENT, NULL, NULL },
+    { "%M/none/a", -ENOENT, NULL, NULL },
+    { "%Cx/a", -ENOENT, NULL, NULL },
+    { "/", -ENOENT, NULL, NULL },
+    { "/etc/passwd", -ENOENT, NULL, NULL },
+    { "", -ENOENT, NULL, NULL },
+    { "one/a", -ENOENT, NULL, NULL },
+    { "H:\\a", -ENOENT, NULL, NULL },
+    { "G", -ENOENT, NULL, NULL },
+    { "G:a", -ENOENT, NULL, NULL },
+    { "GG:\\a", -ENOENT, NULL, NULL },
+};
+
+static void expand(const struct fixture *f, const struct drive *one, const char *from, char *to, size_t size)
+{
+    const char *head = strncmp(from, "%M", 2) == 0 ? f->mount_root
+                       : strncmp(from, "%C", 2) == 0 ? one->model->permanent_local_path : "";
+
+    snprintf(to, size, "%s%s", head, from + (*head ? 2 : 0));
+}
+
+static char *lettered_drive(struct fixture *f, const char *account, const char *name, const char *letter)
+{
+    char *id = fixture_drive(f, account, name);
+    Lf__CloudDrive change = LF__CLOUD_DRIVE__INIT;
+    Lf__DriveUpdate msg = LF__DRIVE_UPDATE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_UPDATE, drive_update, &msg);
+    struct answer a;
+
+    change.drive_name = (char *)letter;
+    msg.id = id;
+    msg.drive = &change;
+    a = fixture_ask(f, &env);
+    assert_int_equal(a.e.code, 0);
+    answer_free(&a);
+    return id;
+}
+
+static void paths_resolve(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = lettered_drive(f, account, "one", "G");
+
+    free(fixture_drive(f, account, "one two"));
+    for (size_t i = 0; i < ARRAY_SIZE(PATHS); i++) {
+        char path[512];
+        struct drive *drive = NULL;
+        CLEANUP_FREE char *relative = NULL;
+        struct error e = { 0 };
+
+        expand(f, drive_find(f->syncd, id), PATHS[i].path, path, sizeof(path));
+        if (path_resolve(f->syncd, path, &drive, &relative, &e) != PATHS[i].code)
+            fail_msg("%s: %d (%s)", path, e.code, e.text);
+        if (PATHS[i].code)
+            continue;
+        assert_string_equal(drive->model->name, PATHS[i].drive);
+        assert_string_equal(relative, PATHS[i].relative);
+    }
+}
+
+/* The mount root is a symbolic link: its target names the same drives. */
+static void mount_root_may_be_a_link(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = NULL;
+    char real[128], path[160];
+    struct drive *drive;
+
+    snprintf(real, sizeof(real), "%s/real", f->dir);
+    assert_int_equal(mkdir(real, 0700), 0);
+    assert_int_equal(symlink(real, f->mount_root), 0);
+    fixture_restart(f);
+    id = fixture_drive(f, account, "one");
+    snprintf(path, sizeof(path), "%s/one/a", real);
+    assert_int_equal(path_owner(f->syncd, path, &drive), 0);
+    snprintf(path, sizeof(path), "%s/one/a", f->mount_root);
+    assert_int_equal(path_owner(f->syncd, path, &drive), 0);
+}
+
+static void ownership_filters_lists(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__DriveList list = LF__DRIVE_LIST__INIT;
+    Lf__Envelope ask_list = IPC_ENVELOPE(DRIVE_LIST, drive_list, &list);
+    Lf__DriveExists exists = LF__DRIVE_EXISTS__INIT;
+    Lf__Envelope ask_exists = IPC_ENVELOPE(DRIVE_EXISTS, drive_exists, &exists);
+    static const struct { const char *path, *exists; } rows[] = {
+        { "G:\\x", "1" }, { "/etc", "0" }, { "G:\\..", "0" }, { "Z:\\", "0" },
+    };
+
+    free(lettered_drive(f, account, "one", "G"));
+    free(fixture_drive(f, account, "two"));
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct answer a;
+
+        list.path = exists.path = (char *)rows[i].path;
+        a = fixture_ask(f, &ask_list);
+        assert_int_equal(a.e.code, 0);
+        assert_int_equal(a.reply->drive_listed->n_drives, *rows[i].exists == '1');
+        answer_free(&a);
+        a = fixture_ask(f, &ask_exists);
+        assert_string_equal(a.reply->drive_existence->exists, rows[i].exists);
+        answer_free(&a);
+    }
+}
+
+/* --- objects ---------------------------------------------------------------------------------- */
+
+static void objects_have_state_and_info(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__ObjectStatusGet status = LF__OBJECT_STATUS_GET__INIT;
+    Lf__Envelope ask_status = IPC_ENVELOPE(OBJECT_STATUS_GET, object_status_get, &status);
+    Lf__ObjectInfoGet info = LF__OBJECT_INFO_GET__INIT;
+    Lf__Envelope ask_info = IPC_ENVELOPE(OBJECT_INFO_GET, object_info_get, &info);
+    char expected[160];
+    struct answer a;
+    Lf__ObjectInfo *o;
+
+    free(lettered_drive(f, account, "one", "G"));
+    status.path = info.path = (char *)"G:\\dir\\file";
+    a = fixture_ask(f, &ask_status);
+    assert_int_equal(a.reply->object_status->state, 1);
+    answer_free(&a);
+    a = fixture_ask(f, &ask_info);
+    o = a.reply->object_info_found->info;
+    snprintf(expected, sizeof(expected), "%s/one/dir/file", f->mount_root);
+    assert_string_equal(o->path, expected);
+    assert_string_equal(o->drive_name, "G");
+    assert_string_equal(o->bucket_name, "bucket");
+    assert_string_equal(o->last_modified_date, "1970-01-01T00:00:00Z");
+    assert_int_equal(o->size, 5);
+    assert_int_equal(o->state, 1);
+    assert_false(o->is_directory);
+    answer_free(&a);
+    info.path = (char *)"G:";
+    a = fixture_ask(f, &ask_info);
+    assert_true(a.reply->object_info_found->info->is_directory);
+    answer_free(&a);
+    status.path = (char *)"G:\\no";
+    expect_error(fixture_ask(f, &ask_status), -ENOENT, "no");
+    status.path = (char *)"/etc/passwd";
+    expect_error(fixture_ask(f, &ask_status), -ENOENT, "No drive owns");
+    status.path = (char *)"G:\\..\\x";
+    expect_error(fixture_ask(f, &ask_status), -EPERM, "..");
+}
+
+static void directories_come_in_pages(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *page = NULL;
+    Lf__ObjectInfoList list = LF__OBJECT_INFO_LIST__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(OBJECT_INFO_LIST, object_info_list, &list);
+    size_t n = 0, pages = 0;
+
+    free(lettered_drive(f, account, "one", "G"));
+    list.path = (char *)"G:\\dir";
+    do {
+        struct answer a;
+
+        list.page = page;
+        a = fixture_ask(f, &env);
+        assert_int_equal(a.e.code, 0);
+        for (size_t i = 0; i < a.reply->object_info_listed->n_objects; i++, n++) {
+            char expected[192];
+
+            snprintf(expected, sizeof(expected), "%s/one/dir/name-%04zu", f->mount_root, n);
+            assert_string_equal(a.reply->object_info_listed->objects[i]->path, expected);
+        }
+        xstrset(&page, a.reply->object_info_listed->next_page);
+        pages++;
+        answer_free(&a);
+    } while (page);
+    assert_int_equal(n, 1500);
+    assert_true(pages > 1);
+    list.page = NULL;
+    list.path = (char *)"G:\\dir\\file";
+    expect_error(fixture_ask(f, &env), -ENOTDIR, "not a directory");
+}
+
+static void contents_come_through_a_pipe(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__StreamOpen open_ = LF__STREAM_OPEN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(STREAM_OPEN, stream_open, &open_);
+    struct answer a;
+    char bytes[8] = "";
+
+    free(lettered_drive(f, account, "one", "G"));
+    open_.path = (char *)"G:\\dir\\file";
+    open_.has_start = open_.has_end = true;
+    open_.start = 1;
+    open_.end = 3;
+    a = fixture_ask(f, &env);
+    assert_int_equal(a.e.code, 0);
+    assert_int_equal(a.reply->stream_opened->first, 1);
+    assert_int_equal(a.reply->stream_opened->last, 3);
+    assert_int_equal(a.reply->stream_opened->size, 5);
+    assert_int_equal(read(a.fd, bytes, sizeof(bytes)), 3);
+    assert_string_equal(bytes, "ell");
+    answer_free(&a);
+    open_.start = 5;
+    open_.has_end = false;
+    expect_error(fixture_ask(f, &env), -ERANGE, "5 bytes");
+    open_.start = -1;
+    expect_error(fixture_ask(f, &env), -ERANGE, "range");
+    open_.start = 3;
+    open_.has_end = true;
+    open_.end = 2;
+    expect_error(fixture_ask(f, &env), -ERANGE, "range");
+}
+
+/* --- presigned URLs --------------------------------------------------------------------------- */
+
+static void presigning_refuses(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    Lf__CloudDrive read_only = LF__CLOUD_DRIVE__INIT;
+    Lf__DriveUpdate update = LF__DRIVE_UPDATE__INIT;
+    Lf__Envelope ask_update = IPC_ENVELOPE(DRIVE_UPDATE, drive_update, &update);
+    Lf__Presign p = LF__PRESIGN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(PRESIGN, presign, &p);
+    struct answer a;
+
+    expect_error(fixture_ask(f, &env), -EINVAL, "driveName");
+    p.drive_name = (char *)"none";
+    p.relative_path = (char *)"a";
+    expect_error(fixture_ask(f, &env), -ENOENT, "none");
+    p.drive_name = (char *)"one";
+    expect_error(fixture_ask(f, &env), -EOPNOTSUPP, "presigned");     /* a folder on this machine has no URLs */
+    p.relative_path = (char *)"../a";
+    expect_error(fixture_ask(f, &env), -EPERM, "..");
+    p.relative_path = (char *)"/";
+    expect_error(fixture_ask(f, &env), -EINVAL, "object");
+    p.relative_path = NULL;
+    expect_error(fixture_ask(f, &env), -EINVAL, "missing");
+    p.upload_key = (char *)"x/../../a";
+    expect_error(fixture_ask(f, &env), -EPERM, "..");
+    read_only.has_permission_type = true;
+    read_only.permission_type = 1;
+    update.id = id;
+    update.drive = &read_only;
+    a = fixture_ask(f, &ask_update);
+    assert_int_equal(a.e.code, 0);
+    answer_free(&a);
+    p.upload_key = (char *)"a";
+    expect_error(fixture_ask(f, &env), -EROFS, "read-only");
+}
+
+/* --- the agent -------------------------------------------------------------------------------- */
+
+static int status_of(struct fixture *f)
+{
+    Lf__AgentStatusGet msg = LF__AGENT_STATUS_GET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(AGENT_STATUS_GET, agent_status_get, &msg);
+    struct answer a = fixture_ask(f, &env);
+    int status = a.reply->agent_status->status;
+
+    answer_free(&a);
+    return status;
+}
+
+static struct answer command(struct fixture *f, int number)
+{
+    Lf__AgentCommand msg = LF__AGENT_COMMAND__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(AGENT_COMMAND, agent_command, &msg);
+
+    msg.command = number;
+    return fixture_ask(f, &env);
+}
+
+static void pause_lasts_until_resume(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one"), *two = NULL;
+    struct answer a;
+
+    assert_int_equal(status_of(f), 1);
+    expect_error(command(f, 4), -EINVAL, "not paused");
+    a = command(f, 2);
+    assert_int_equal(a.e.code, 0);
+    answer_free(&a);
+    assert_int_equal(status_of(f), 4);
+    assert_true(fake_volume(id)->paused);
+    expect_error(command(f, 2), -EINVAL, "paused already");
+    fixture_restart(f);
+    assert_int_equal(status_of(f), 4);
+    assert_true(fake_volume(id)->paused);
+    two = fixture_drive(f, account, "two");
+    assert_true(fake_volume(two)->paused);
+    a = command(f, 4);
+    assert_int_equal(a.e.code, 0);
+    answer_free(&a);
+    assert_int_equal(status_of(f), 1);
+    assert_false(fake_volume(id)->paused);
+}
+
+static void commands_without_users_are_refused(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_error(command(f, 0), -EOPNOTSUPP, "users");
+    expect_error(command(f, 1), -EOPNOTSUPP, "users");
+    expect_error(command(f, 8), -EINVAL, "Exit");
+    expect_error(command(f, 3), -EINVAL, "no command 3");
+    assert_int_equal(status_of(f), 1);
+}
+
+static void shutdown_closes_everything(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__Shutdown msg = LF__SHUTDOWN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(SHUTDOWN, shutdown, &msg);
+    struct answer a;
+
+    free(fixture_drive(f, account, "one"));
+    a = fixture_ask(f, &env);
+    assert_int_equal(a.e.code, 0);
+    assert_int_equal(a.reply->body_case, LF__ENVELOPE__BODY_DONE);
+    answer_free(&a);
+    assert_int_equal(fake_volumes(), 0);
+    assert_int_equal(loop_run(f->loop), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(paths_resolve),
+        TEST(mount_root_may_be_a_link),
+        TEST(ownership_filters_lists),
+        TEST(objects_have_state_and_info),
+        TEST(directories_come_in_pages),
+        TEST(contents_come_through_a_pipe),
+        TEST(presigning_refuses),
+        TEST(pause_lasts_until_resume),
+        TEST(commands_without_users_are_refused),
+        TEST(shutdown_closes_everything),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

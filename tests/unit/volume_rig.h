@@ -1,0 +1,129 @@
+/* A volume over the memory provider, with a worker's channel to it, for the tests of its contents
+ * half. Everything runs on one loop; rig_wait() turns it. The cloud outlives rig_reopen(), which is a
+ * crash as far as the volume can tell: nothing is written on closing. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/chunk_map.h"
+#include "syncd/cache.h"
+#include "syncd/upload.h"
+
+struct rig;
+/* 0: goes through; else the negative errno it fails with. */
+typedef int rig_fault_fn(struct rig *rig, const struct cloud_request *r, bool after);
+
+struct rig {
+    char dir[64];
+    struct loop *loop;
+    struct config *config;
+    struct cloud *memory;          /* the provider itself: what tests do to it is not counted */
+    struct cloud *cloud;           /* a holding cloud around a failing one around it, as the volume sees it */
+    bool hold[CLOUD_OP_COUNT];     /* requests of these kinds wait for rig_release() */
+    struct cloud_request *held[64];
+    size_t n_held;
+    Lf__CloudDrive drive;
+    struct volume *volume;
+    struct ipc_server *server;
+    struct ipc_peer *peer;
+    struct ipc_client *client;
+    rig_fault_fn *fault;           /* NULL: nothing fails */
+    void *arg;                     /* the test's */
+    size_t counts[CLOUD_OP_COUNT]; /* requests submitted */
+    uint64_t bytes[CLOUD_OP_COUNT];/* of bodies sent and ranges asked for */
+    size_t in_flight;
+    struct timespec started;
+};
+
+/* As cmocka's set-up and tear-down; *state is a struct rig. */
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
+void rig_open(struct rig *rig);
+void rig_close(struct rig *rig);   /* and waits for the requests under way */
+void rig_reopen(struct rig *rig);
+void rig_lose_worker(struct rig *rig);   /* its channel closes; a new one is made */
+
+/* Turns the loop until the condition holds; fails the test after 20 seconds. */
+#define rig_wait(rig, condition) \
+    do { \
+        rig_wait_begin(rig); \
+        while (!(condition)) \
+            rig_turn(rig, #condition); \
+    } while (0)
+void rig_wait_begin(struct rig *rig);
+void rig_turn(struct rig *rig, const char *condition);
+/* Until nothing is pending. */
+void rig_settle(struct rig *rig);
+/* Turns the loop for as long as something is under way in the cloud or ready at once. */
+void rig_idle(struct rig *rig);
+/* The same a while longer, where nothing is expected to happen. */
+void rig_linger(struct rig *rig);
+void rig_reset_counts(struct rig *rig);
+
+/* What was held goes on its way, and what comes is no longer held. */
+void rig_release(struct rig *rig);
+
+/* --- the cloud as another tool sees it ------------------------------------------------------------- */
+
+void rig_put(struct rig *rig, const char *key, const void *bytes, size_t n);
+void rig_put_with(struct rig *rig, const char *key, const void *bytes, size_t n, const struct cloud_meta *meta);
+void rig_remove(struct rig *rig, const char *key);
+/* The object's bytes, owned by the caller; NULL: there is none. *ret (may be NULL) is cleared with cloud_request_free(). */
+char *rig_object(struct rig *rig, const char *key, size_t *ret_size);
+struct cloud_request *rig_stat(struct rig *rig, const char *key);   /* owned by the caller */
+/* All keys, separated and ended by a space, in order; owned by the caller. */
+char *rig_keys(struct rig *rig);
+#define assert_keys(rig, expected) \
+    do { \
+        char *keys_ = rig_keys(rig); \
+        assert_string_equal(keys_, expected); \
+        free(keys_); \
+    } while (0)
+void assert_object(struct rig *rig, const char *key, const void *bytes, size_t n);
+
+/* --- the worker -------------------------------------------------------------------------------------- */
+
+/* Sends a request and waits for the answer. 0 and *ret (may be NULL; the caller's) with at most two descriptors, or
+ * the negative errno. */
+int rig_ask(struct rig *rig, Lf__Envelope *request, Lf__Envelope **ret, int fds[2]);
+
+/* An open file, written and read by the rules of common/chunk_map.h. */
+struct handle {
+    uint64_t ino, size;
+    int data_fd, map_fd;
+    bool write;
+    struct chunk_map *map;
+};
+
+uint64_t worker_lookup(struct rig *rig, uint64_t parent, const char *name);   /* 0: not there */
+int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret);
+int worker_create(struct rig *rig, uint64_t parent, const char *name, struct handle *ret);
+int worker_fetch(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length);
+void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n);
+/* Bytes read, or negative errno of the fetch. */
+ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n);
+int worker_flush(struct rig *rig, struct handle *h, bool sync);
+void worker_close(struct rig *rig, struct handle *h);   /* flush and release */
+void worker_forget_handle(struct handle *h);            /* closes the descriptors, says nothing */
+int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size);
+int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode);
+int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags);  /* both in the root */
+int worker_unlink(struct rig *rig, const char *name);
+uint64_t worker_mkdir(struct rig *rig, const char *name);
+int worker_rmdir(struct rig *rig, const char *name);
+int worker_symlink(struct rig *rig, const char *name, const char *target);
+int worker_getattr(struct rig *rig, uint64_t ino, Lf__FsAttr *ret);
+
+/* A new file in the root with these bytes, closed. Its inode number. */
+uint64_t worker_file(struct rig *rig, const char *name, const void *bytes, size_t n);
+/* Replaces the whole content of an existing file. */
+void worker_overwrite(struct rig *rig, const char *name, const void *bytes, size_t n);
+
+/* n bytes that differ from place to place and by seed. Owned by the caller. */
+char *pattern(size_t n, unsigned seed);

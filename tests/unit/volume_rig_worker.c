@@ -1,0 +1,318 @@
+/* What the worker asks and how it reads and writes. */
+#include "volume_rig.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+
+struct answer {
+    bool done;
+    int code;
+    Lf__Envelope *reply;
+    int fds[2];
+};
+
+static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    struct answer *a = arg;
+
+    a->done = true;
+    a->code = e ? e->code : 0;
+    if (!reply)
+        return;
+    {
+        size_t size = lf__envelope__get_packed_size(reply);
+        CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
+
+        lf__envelope__pack(reply, packed);
+        a->reply = lf__envelope__unpack(NULL, size, packed);
+    }
+    if (reply->body_case == LF__ENVELOPE__BODY_FS_OPENED)
+        for (size_t n = 0; n < 2; n++)
+            a->fds[n] = take_fd(&fds[n]);
+}
+
+int rig_ask(struct rig *rig, Lf__Envelope *request, Lf__Envelope **ret, int fds[2])
+{
+    struct answer a = { .fds = { -1, -1 } };
+
+    (void)ipc_call(rig->client, request, NULL, 0, 0, on_answer, &a);
+    rig_wait(rig, a.done);
+    if (fds) {
+        fds[0] = a.fds[0];
+        fds[1] = a.fds[1];
+    }
+    if (ret)
+        *ret = a.reply;
+    else if (a.reply)
+        lf__envelope__free_unpacked(a.reply, NULL);
+    return a.code;
+}
+
+static ProtobufCBinaryData bytes_of(const char *s)
+{
+    return (ProtobufCBinaryData){ strlen(s), (uint8_t *)(uintptr_t)s };
+}
+
+uint64_t worker_lookup(struct rig *rig, uint64_t parent, const char *name)
+{
+    Lf__FsLookup m = LF__FS_LOOKUP__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_LOOKUP, fs_lookup, &m), *reply;
+    uint64_t ino = 0;
+
+    m.parent = parent;
+    m.name = bytes_of(name);
+    if (rig_ask(rig, &env, &reply, NULL) == 0) {
+        ino = reply->fs_entry->attr->ino;
+        lf__envelope__free_unpacked(reply, NULL);
+    }
+    return ino;
+}
+
+static int take_handle(struct rig *rig, Lf__Envelope *request, bool write, struct handle *ret)
+{
+    Lf__Envelope *reply;
+    int fds[2], r = rig_ask(rig, request, &reply, fds);
+    void *map;
+
+    if (r < 0)
+        return r;
+    *ret = (struct handle){ .ino = reply->fs_opened->attr->ino, .size = reply->fs_opened->attr->size, .data_fd = fds[0],
+                            .map_fd = fds[1], .write = write };
+    lf__envelope__free_unpacked(reply, NULL);
+    map = mmap(NULL, CHUNK_MAP_SIZE, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fds[1], 0);
+    assert_true(map != MAP_FAILED);
+    (void)madvise(map, CHUNK_MAP_SIZE, MADV_RANDOM);
+    ret->map = map;
+    return 0;
+}
+
+int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret)
+{
+    Lf__FsOpen m = LF__FS_OPEN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
+
+    m.ino = ino;
+    m.write = write;
+    m.truncate = truncate;
+    return take_handle(rig, &env, write, ret);
+}
+
+int worker_create(struct rig *rig, uint64_t parent, const char *name, struct handle *ret)
+{
+    Lf__FsCreate m = LF__FS_CREATE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_CREATE, fs_create, &m);
+
+    m.parent = parent;
+    m.name = bytes_of(name);
+    m.mode = 0640;
+    m.uid = 1;
+    m.gid = 2;
+    return take_handle(rig, &env, true, ret);
+}
+
+int worker_fetch(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length)
+{
+    Lf__FsFetch m = LF__FS_FETCH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &m);
+
+    m.ino = ino;
+    m.offset = offset;
+    m.length = length;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+static void mark_dirty(struct rig *rig, struct handle *h)
+{
+    Lf__FsDirty m = LF__FS_DIRTY__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &m);
+
+    m.ino = h->ino;
+    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
+    assert_int_equal(atomic_load(&h->map->state), CHUNK_MAP_DIRTY);
+}
+
+void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n)
+{
+    if (chunk_first_absent(h->map, offset, n) != UINT64_MAX)
+        assert_int_equal(worker_fetch(rig, h->ino, offset, n), 0);
+    if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY)
+        mark_dirty(rig, h);
+    assert_int_equal(pwrite(h->data_fd, bytes, n, (off_t)offset), n);
+    (void)atomic_fetch_add(&h->map->write_seq, 1);
+    if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY)
+        mark_dirty(rig, h);
+}
+
+ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n)
+{
+    int r = chunk_first_absent(h->map, offset, n) != UINT64_MAX ? worker_fetch(rig, h->ino, offset, n) : 0;
+
+    return r < 0 ? r : pread(h->data_fd, bytes, n, (off_t)offset);
+}
+
+int worker_flush(struct rig *rig, struct handle *h, bool sync)
+{
+    Lf__FsFlush m = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &m);
+
+    m.ino = h->ino;
+    m.sync = sync;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+void worker_forget_handle(struct handle *h)
+{
+    (void)munmap(h->map, CHUNK_MAP_SIZE);
+    (void)close(h->data_fd);
+    (void)close(h->map_fd);
+}
+
+void worker_close(struct rig *rig, struct handle *h)
+{
+    Lf__FsRelease m = LF__FS_RELEASE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_RELEASE, fs_release, &m);
+
+    if (h->write)
+        assert_int_equal(worker_flush(rig, h, false), 0);
+    m.ino = h->ino;
+    m.write = h->write;
+    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
+    worker_forget_handle(h);
+}
+
+int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size)
+{
+    Lf__FsSetattr m = LF__FS_SETATTR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
+
+    m.ino = ino;
+    m.has_size = true;
+    m.size = size;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode)
+{
+    Lf__FsSetattr m = LF__FS_SETATTR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
+
+    m.ino = ino;
+    m.has_mode = true;
+    m.mode = mode;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags)
+{
+    Lf__FsRename m = LF__FS_RENAME__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_RENAME, fs_rename, &m);
+
+    m.parent = m.new_parent = INDEX_ROOT;
+    m.name = bytes_of(from);
+    m.new_name = bytes_of(to);
+    m.flags = flags;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_unlink(struct rig *rig, const char *name)
+{
+    Lf__FsUnlink m = LF__FS_UNLINK__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_UNLINK, fs_unlink, &m);
+
+    m.parent = INDEX_ROOT;
+    m.name = bytes_of(name);
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_rmdir(struct rig *rig, const char *name)
+{
+    Lf__FsRmdir m = LF__FS_RMDIR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_RMDIR, fs_rmdir, &m);
+
+    m.parent = INDEX_ROOT;
+    m.name = bytes_of(name);
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+uint64_t worker_mkdir(struct rig *rig, const char *name)
+{
+    Lf__FsMkdir m = LF__FS_MKDIR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_MKDIR, fs_mkdir, &m), *reply;
+    uint64_t ino;
+
+    m.parent = INDEX_ROOT;
+    m.name = bytes_of(name);
+    m.mode = 0755;
+    assert_int_equal(rig_ask(rig, &env, &reply, NULL), 0);
+    ino = reply->fs_entry->attr->ino;
+    lf__envelope__free_unpacked(reply, NULL);
+    return ino;
+}
+
+int worker_symlink(struct rig *rig, const char *name, const char *target)
+{
+    Lf__FsSymlink m = LF__FS_SYMLINK__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_SYMLINK, fs_symlink, &m);
+
+    m.parent = INDEX_ROOT;
+    m.name = bytes_of(name);
+    m.target = bytes_of(target);
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_getattr(struct rig *rig, uint64_t ino, Lf__FsAttr *ret)
+{
+    Lf__FsGetattr m = LF__FS_GETATTR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_GETATTR, fs_getattr, &m), *reply;
+    int r;
+
+    m.ino = ino;
+    r = rig_ask(rig, &env, &reply, NULL);
+    if (r < 0)
+        return r;
+    *ret = *reply->fs_entry->attr;
+    lf__envelope__free_unpacked(reply, NULL);
+    return 0;
+}
+
+uint64_t worker_file(struct rig *rig, const char *name, const void *bytes, size_t n)
+{
+    struct handle h;
+    uint64_t ino;
+
+    assert_int_equal(worker_create(rig, INDEX_ROOT, name, &h), 0);
+    ino = h.ino;
+    if (n)
+        worker_write(rig, &h, 0, bytes, n);
+    worker_close(rig, &h);
+    return ino;
+}
+
+void worker_overwrite(struct rig *rig, const char *name, const void *bytes, size_t n)
+{
+    struct handle h;
+
+    assert_int_equal(worker_open(rig, worker_lookup(rig, INDEX_ROOT, name), true, true, &h), 0);
+    worker_write(rig, &h, 0, bytes, n);
+    worker_close(rig, &h);
+}
+
+char *pattern(size_t n, unsigned seed)
+{
+    char *bytes = xcalloc(1, n + 1);
+    uint64_t x = 0x9e3779b97f4a7c15u * (seed + 1);
+
+    for (size_t i = 0; i < n; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        bytes[i] = (char)x;
+    }
+    return bytes;
+}
