@@ -8,8 +8,8 @@ CMOCKA_MESSAGE_OUTPUT = stdout
 UNIT_LINK = libcommon.a libproto.a $(COMMON_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- lints ---------------------------------------------------------------------------------------
-TESTS += tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
-dist_check_SCRIPTS = tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/bench/run \
@@ -203,6 +203,12 @@ check_PROGRAMS += tests/unit/test_run
 TESTS += tests/unit/test_run
 tests_unit_test_run_SOURCES = tests/unit/test_run.c
 tests_unit_test_run_LDADD = libcli.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_s3
+TESTS += tests/unit/test_s3
+tests_unit_test_s3_SOURCES = tests/unit/test_s3.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h \
+	tests/unit/fake_server.c tests/unit/fake_server.h
+tests_unit_test_s3_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_sandbox
 TESTS += tests/unit/test_sandbox

@@ -1,0 +1,19 @@
+#!/bin/sh
+# docs/ARCHITECTURE.md has a line for every source file, and none for a file that is gone.
+set -eu
+cd "${srcdir:-$(dirname "$0")/../..}"
+failed=0
+
+for file in common/*.c frontd/*.c syncd/*.c mountd/*.c cryptd/*.c cli/*.c; do
+    case $file in *.pb-c.c) continue ;; esac
+    awk -v dir="${file%/*}" -v name="${file##*/}" '
+        /^### `/ { section = $2; gsub(/[`\/:]/, "", section) }
+        section == dir && index($0, "| `" name "` |") == 1 { found = 1 }
+        END { exit !found }' docs/ARCHITECTURE.md || { echo "FAIL $file has no line in docs/ARCHITECTURE.md"; failed=1; }
+done
+
+gone=$(awk '/^### `/ { section = $2; gsub(/[`:]/, "", section) }
+    /^\| `[a-z0-9_]*\.c` / { print section $2 }' docs/ARCHITECTURE.md | tr -d '`' |
+    while read -r file; do [ -f "$file" ] || echo "$file"; done)
+[ -z "$gone" ] || { echo "FAIL docs/ARCHITECTURE.md names files that are gone: $gone"; failed=1; }
+exit "$failed"
