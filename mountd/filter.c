@@ -16,7 +16,7 @@ static const struct sandbox_call allowed[] = {
     /* mounting */
     SANDBOX_ANY(fsopen), SANDBOX_ANY(fsconfig), SANDBOX_ANY(fsmount), SANDBOX_ANY(move_mount), SANDBOX_ANY(umount2),
     SANDBOX_ANY(openat), SANDBOX_ANY(openat2), SANDBOX_ANY(getdents64), SANDBOX_ANY(statx), SANDBOX_ANY(fstat),
-    SANDBOX_ANY(newfstatat), SANDBOX_ANY(access), SANDBOX_ANY(faccessat), SANDBOX_ANY(faccessat2),
+    SANDBOX_ANY(newfstatat), SANDBOX_ANY(access), SANDBOX_ANY(faccessat), SANDBOX_ANY(faccessat2), SANDBOX_ANY(fstatfs),
     SANDBOX_ANY(memfd_create),
     /* descriptors */
     SANDBOX_ANY(read), SANDBOX_ANY(write), SANDBOX_ANY(readv), SANDBOX_ANY(writev), SANDBOX_ANY(pread64),
@@ -57,7 +57,7 @@ int mountd_sandbox(bool privileged, struct error *e)
     if (r < 0)
         return r;
     if (!privileged) {
-        LOG(LOG_NOTICE, "no_filter", "reason=%s", "mounting without root needs fusermount3, which a filter would disarm");
+        LOG(LOG_NOTICE, "no_filter", "reason=%s", "without root fusermount3 mounts, which a filter would disarm");
         return 0;
     }
     return sandbox_seccomp(allowed, ARRAY_SIZE(allowed), denied, ARRAY_SIZE(denied), e);

@@ -196,11 +196,25 @@ static int remove_by_fusermount(const char *path, bool *ret_busy)
 
 /* --- both ------------------------------------------------------------------------------------------ */
 
+static const struct {
+    bool privileged;
+    int code;
+    const char *hint;
+} hints[] = {
+    { true, -EPERM, " Does this system let root mount, or is it a container without that right?" },
+    { true, -ENOENT, " This system has no /dev/fuse." },
+    { true, -ENODEV, " This kernel has no FUSE." },
+    { false, -EPERM, " fusermount3 refused; its reason is in the log." },
+    { false, -ENOENT, " fusermount3 is missing: install the package fuse3." },
+};
+
 static int explain(int r, const struct mount_spec *spec, struct error *e)
 {
-    const char *hint = r == -EPERM || r == -EACCES || r == -ENODEV || (r == -ENOENT && access("/dev/fuse", F_OK) < 0)
-                       ? " Is FUSE available here, and may this user open /dev/fuse?" : "";
+    const char *hint = "";
 
+    for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
+        if (hints[i].privileged == spec->privileged && hints[i].code == r)
+            hint = hints[i].hint;
     return error_set(e, r, "The drive could not be mounted at %s: %s.%s", spec->path, strerror(-r), hint);
 }
 

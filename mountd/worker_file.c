@@ -94,6 +94,7 @@ static int map_open(int fd, uint64_t ino, struct chunk_map **ret)
     m = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (m == MAP_FAILED)
         return -errno;
+    (void)madvise(m, CHUNK_MAP_SIZE, MADV_RANDOM);   /* else the first touch reads megabytes of hole ahead */
     if (m->magic != CHUNK_MAP_MAGIC || m->chunk_shift != CHUNK_SHIFT || m->ino != ino) {
         (void)munmap(m, CHUNK_MAP_SIZE);
         return -EBADF;

@@ -22,7 +22,8 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(epoll_wait), SANDBOX_ANY(epoll_pwait), SANDBOX_ANY(epoll_ctl), SANDBOX_ANY(clock_gettime),
     SANDBOX_ANY(gettimeofday), SANDBOX_ANY(futex), SANDBOX_ANY(sched_yield), SANDBOX_ANY(restart_syscall),
     SANDBOX_ANY(rt_sigreturn), SANDBOX_ANY(rt_sigprocmask), SANDBOX_ANY(rt_sigaction), SANDBOX_ANY(getpid),
-    SANDBOX_ANY(getuid), SANDBOX_ANY(gettid), SANDBOX_ANY(tgkill), SANDBOX_ANY(getrandom), SANDBOX_ANY(exit), SANDBOX_ANY(exit_group),
+    SANDBOX_ANY(getuid), SANDBOX_ANY(gettid), SANDBOX_ANY(tgkill), SANDBOX_ANY(getrandom), SANDBOX_ANY(exit),
+    SANDBOX_ANY(exit_group),
     /* the pool thread's first steps, which may come after the filter */
     SANDBOX_ANY(set_robust_list), SANDBOX_ANY(rseq),
     /* memory */

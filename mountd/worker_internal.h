@@ -60,7 +60,7 @@ struct op {
     uint64_t call;              /* at syncd; 0: none */
     struct loop_timer *timer;
     bool interrupted;
-    /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and handed to this. */
+    /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
     void (*late)(struct op *op, const Lf__Envelope *reply);
     /* for the operation's use */
     fuse_ino_t ino;

@@ -147,7 +147,8 @@ static void open_done(struct op *op, const struct error *e, const Lf__Envelope *
     finish_open(op, fuse_reply_open(op->req, &fi));
 }
 
-static void ask_create(struct op *op, fuse_ino_t parent, const char *name, mode_t mode, bool exclusive, op_done_fn *done)
+static void ask_create(struct op *op, fuse_ino_t parent, const char *name, mode_t mode, bool exclusive,
+                       op_done_fn *done)
 {
     Lf__FsCreate msg = LF__FS_CREATE__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_CREATE, fs_create, &msg);

@@ -44,12 +44,13 @@ static int check_pending(const struct removal *rm, struct error *e)
         return 0;
     if (!drive->volume)
         return error_set(e, -EBUSY, "The drive %s is down (%s), so it cannot be told whether all changes are in the "
-                         "cloud; delete it with force to drop what is not.", drive->model->name, error_text(&drive->fault));
+                         "cloud; delete it with force to drop those that are not.", drive->model->name,
+                         error_text(&drive->fault));
     pending = volume_pending(drive->volume);
     if (pending == 0)
         return 0;
-    return error_set(e, -EBUSY, "%" PRIu64 " changes of the drive %s are not in the cloud yet; wait for them, or delete "
-                     "it with force to drop them.", pending, drive->model->name);
+    return error_set(e, -EBUSY, "%" PRIu64 " changes of the drive %s are not in the cloud yet; wait for them, or "
+                     "delete it with force to drop them.", pending, drive->model->name);
 }
 
 static void remove_drive_done(void *folders);

@@ -162,7 +162,7 @@ static void probe_done(struct cloud_request *r, void *arg)
     }
     /* A missing bucket is a fault of the request, not a missing resource of ours. */
     error_set(&e, failed.code == -ENOENT || failed.code == -EACCES ? -EINVAL : failed.code,
-              "The bucket %s cannot be used: %s", in->drive->model->storage_name, error_text(&failed));
+              "The drive cannot use its bucket: %s", error_text(&failed));
     refuse(in, &e);
 }
 

@@ -323,10 +323,11 @@ static void sync_files(void *arg)
 
 static void synced(void *arg);
 
+/* Without a file (a directory was synced) it is the index alone. */
 static void sync_file(struct volume *v, struct ipc_request *req, const struct cache_file *f)
 {
     struct syncing *s = xcalloc(1, sizeof(*s));
-    int from[3] = { f->data_fd, f->map_fd, index_sync_fd(v->index) };
+    int from[3] = { f ? f->data_fd : -1, f ? f->map_fd : -1, index_sync_fd(v->index) };
 
     s->request = req;
     for (size_t n = 0; n < ARRAY_SIZE(from); n++) {
@@ -361,6 +362,10 @@ void fs_flush(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
 
     (void)fds;
     (void)daemon;
+    if (r == -EISDIR) {
+        sync_file(v, req, NULL);
+        return;
+    }
     if (r == 0)
         r = cache_acquire(v->cache, &i, &f);
     if (r == 0)

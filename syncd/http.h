@@ -37,7 +37,7 @@ struct http_reply {
     int status;                     /* 0: none came */
     struct pairs headers;           /* of the last response, names in lower case */
     struct text body;               /* unless it went to body() */
-    bool reused;                    /* the connection had served before */
+    bool repeated;                  /* libcurl sent it a second time, after a kept connection broke on the first */
 };
 
 /* What body() answers beside a negative errno, which ends the exchange. */

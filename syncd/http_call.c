@@ -205,10 +205,9 @@ static int check_connection(void *arg, char *ip, char *local_ip, int port, int l
     ssize_t n;
 
     (void)ip, (void)local_ip;
-    if (fd < 0)
-        return CURL_PREREQFUNC_OK;
-    n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    n = fd < 0 ? -1 : recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     c->stale = n == 0 || (n > 0 && !c->tls);
+    c->requests += !c->stale;
     return c->stale ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -256,7 +255,7 @@ void call_judge(struct http_call *c, CURLcode code)
     (void)curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &requested);
     c->reply.fault = end->fault;
     c->reply.error = end->error;
-    c->reply.reused = !c->opened;
+    c->reply.repeated = c->requests > 1;
     if (end->fault == HTTP_STALLED && requested == 0) {   /* the time to connect ran out */
         c->reply.fault = HTTP_UNREACHED;
         c->reply.error = -EHOSTUNREACH;

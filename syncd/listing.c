@@ -164,13 +164,21 @@ static void end(struct listing *g, const struct error *e)
 
 static void start_some(struct lister *l);
 
+/* A directory that was removed meanwhile needs no listing. */
+static bool is_there(struct lister *l, uint64_t dir)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_get(l->v->index, dir, &i) == 0 && i.nlink > 0;
+}
+
 static void on_listed(const struct error *e, void *arg)
 {
     struct listing *g = arg;
     struct lister *l = g->lister;
     struct visit *v = find_visit(l, g->dir);
 
-    if (e->code)
+    if (e->code && is_there(l, g->dir))
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
     if (!e->code)

@@ -86,8 +86,6 @@ bool merge_wants_head(struct merge *m, const struct cloud_object *o);
 int merge_page(struct merge *m, struct cloud_request *page);
 /* After the last page: what was not in it goes. */
 int merge_end(struct merge *m);
-/* Name of a directory's child, as the key gives it, that can be shown. */
-bool merge_legal_name(const char *name, size_t len);
 
 /* --- listing_run.c: one listing ----------------------------------------------------------------------- */
 

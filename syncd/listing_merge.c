@@ -42,7 +42,8 @@ void merge_done(struct merge *m)
 
 /* --- names ------------------------------------------------------------------------------------------- */
 
-bool merge_legal_name(const char *name, size_t len)
+/* A child's name, as the key gives it, that can be shown. */
+static bool legal(const char *name, size_t len)
 {
     if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len))
         return false;
@@ -93,7 +94,7 @@ bool merge_wants_head(struct merge *m, const struct cloud_object *o)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     const char *key = relative(m, o->key), *name = key ? key + strlen(m->key) : "";
 
-    if (o->size > 0 || o->has_meta || !merge_legal_name(name, strlen(name)))
+    if (o->size > 0 || o->has_meta || !legal(name, strlen(name)))
         return false;
     if (index_find(m->v->index, m->dir, name, strlen(name), &i) < 0)
         return true;
@@ -170,7 +171,7 @@ static int merge_object(struct merge *m, struct cloud_object *o)
         return 0;
     if (!*name)
         return merge_marker(m, o);
-    if (!merge_legal_name(name, strlen(name))) {
+    if (!legal(name, strlen(name))) {
         hide(m, key);
         return 0;
     }
@@ -228,7 +229,7 @@ static int merge_prefix(struct merge *m, const char *full)
         return 0;
     if (name[len - 1] == '/')
         name[--len] = '\0';
-    if (!merge_legal_name(name, len)) {
+    if (!legal(name, len)) {
         hide(m, key);
         return 0;
     }

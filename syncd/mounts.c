@@ -185,13 +185,23 @@ static void report(struct drive *drive, const Lf__MountReport *r)
     }
 }
 
+/* Confirmations come with every list; what is new is worth a line. */
+static int worth(const struct drive *drive, const Lf__MountReport *r)
+{
+    bool mounted = drive && drive->mount == DRIVE_MOUNT_MOUNTED;
+
+    if (r->failure)
+        return LOG_WARNING;
+    return mounted == (bool)r->mounted ? LOG_DEBUG : LOG_INFO;
+}
+
 void mounts_report(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__MountReport *r = env->mount_report;
     struct drive *drive = drive_find(daemon, r->drive_id);
 
     (void)fds;
-    LOG_TRACE(r->failure ? LOG_WARNING : LOG_INFO, ipc_request_trace(req), "mount_reported", "drive=%s", r->drive_id,
+    LOG_TRACE(worth(drive, r), ipc_request_trace(req), "mount_reported", "drive=%s", r->drive_id,
               "mounted=%d", (int)r->mounted, "reason=%s", r->failure && r->failure->text ? r->failure->text : "");
     ipc_done(req);
     if (drive)

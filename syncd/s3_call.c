@@ -358,6 +358,7 @@ void s3_call_answered(struct s3_call *c, const struct http_reply *reply, const s
         [S3_CONFIRM] = on_confirmed,
     };
 
+    c->unsure |= reply && reply->repeated && c->step == S3_MAIN;
     if (reply && reply->fault == HTTP_ANSWERED)
         answers[c->step](c, reply);
     else if (reply)

@@ -112,7 +112,7 @@ static int read_seconds(const char *s, int64_t *ret_ns)
 
 static void read_mtime(struct cloud_meta *m, const char *value)
 {
-    m->has_mtime = read_seconds(value, &m->mtime_ns) == 0 || date_parse(value, &m->mtime_ns) == 0;
+    m->has_mtime = date_parse(value, &m->mtime_ns) == 0 || read_seconds(value, &m->mtime_ns) == 0;
 }
 
 static int read_u32(const char *s, int base, uint32_t *ret)

@@ -78,7 +78,7 @@ static bool remedy_quotes(struct s3_call *c, const struct s3_refusal *f, const s
 {
     (void)reply;
     if (s3_refusal_code(f) != -ESTALE || c->step != S3_MAIN || c->row->conditions != S3_KEY || !c->r->if_match
-        || !c->guarded || c->requoted)
+        || !c->guarded || c->requoted || c->unsure)
         return false;
     c->requoted = true;
     c->guarded = false;
@@ -136,7 +136,7 @@ static bool remedy_wait(struct s3_call *c, const struct s3_refusal *f, const str
 bool s3_remedy(struct s3_call *c, const struct s3_refusal *f, const struct http_reply *reply)
 {
     static bool (*const remedies[])(struct s3_call *, const struct s3_refusal *, const struct http_reply *) = {
-        remedy_region, remedy_clock, remedy_unsupported, remedy_quotes, remedy_unsure, remedy_fulfilled, remedy_wait,
+        remedy_region, remedy_clock, remedy_unsupported, remedy_unsure, remedy_quotes, remedy_fulfilled, remedy_wait,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(remedies); i++)

@@ -13,7 +13,7 @@ struct index {
     uint64_t above_version;  /* the version `above` was made at */
 };
 
-/* The columns read_row() expects, in its order. */
+/* The columns index_row() expects, in its order. */
 #define INDEX_COLUMNS \
     "ino, parent, name, mode, uid, gid, nlink, size, mtime, ctime, atime, target, cloud_key, etag, cloud_size, " \
     "settled, pending, generation, listed, turned"

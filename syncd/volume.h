@@ -19,7 +19,8 @@ struct volume;
 struct volume_spec {
     struct loop *loop;
     const struct config *config;      /* borrowed */
-    const Lf__CloudDrive *drive;      /* copied: id, prefix, storage_name, permanent_local_path, intervals, limits, permission */
+    const Lf__CloudDrive *drive;      /* copied: id, prefix, storage_name, permanent_local_path, intervals, limits,
+                                         permission */
     const char *state_dir;            /* of this drive: <StateDir>/drives/<id>; created by the caller, 0700 */
     struct cloud *cloud;              /* borrowed; outlives the volume */
     uint32_t uid, gid;                /* owner of what carries no owner */

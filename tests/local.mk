@@ -183,6 +183,11 @@ TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
 tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_retry
+TESTS += tests/unit/test_retry
+tests_unit_test_retry_SOURCES = tests/unit/test_retry.c
+tests_unit_test_retry_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_route
 TESTS += tests/unit/test_route
 tests_unit_test_route_SOURCES = tests/unit/test_route.c
@@ -210,6 +215,11 @@ tests_unit_test_s3_SOURCES = tests/unit/test_s3.c tests/unit/cloud_suite.c tests
 	tests/unit/fake_server.c tests/unit/fake_server.h
 tests_unit_test_s3_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_s3_parse
+TESTS += tests/unit/test_s3_parse
+tests_unit_test_s3_parse_SOURCES = tests/unit/test_s3_parse.c
+tests_unit_test_s3_parse_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_sandbox
 TESTS += tests/unit/test_sandbox
 tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
@@ -219,6 +229,16 @@ check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
 tests_unit_test_serve_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_service_url
+TESTS += tests/unit/test_service_url
+tests_unit_test_service_url_SOURCES = tests/unit/test_service_url.c
+tests_unit_test_service_url_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_sigv4
+TESTS += tests/unit/test_sigv4
+tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
+tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
@@ -316,6 +336,21 @@ noinst_PROGRAMS += tests/fuzz/fuzz_route
 tests_fuzz_fuzz_route_SOURCES = tests/fuzz/fuzz_route.c
 tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK)
 tests_fuzz_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_s3_headers
+tests_fuzz_fuzz_s3_headers_SOURCES = tests/fuzz/fuzz_s3_headers.c
+tests_fuzz_fuzz_s3_headers_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_s3_headers_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_s3_xml
+tests_fuzz_fuzz_s3_xml_SOURCES = tests/fuzz/fuzz_s3_xml.c
+tests_fuzz_fuzz_s3_xml_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_s3_xml_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_service_url
+tests_fuzz_fuzz_service_url_SOURCES = tests/fuzz/fuzz_service_url.c
+tests_fuzz_fuzz_service_url_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 endif
 

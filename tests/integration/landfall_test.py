@@ -171,10 +171,10 @@ class Instance:
         self.close_output()
         self.output = open(os.path.join(self.dir, "supervisor.out"), "ab+")
         argv = [os.path.join(self.bin, "landfall"), "run", "--dir", self.dir, "--port", "0", *self.arguments, *more]
+        argv = ["setpriv", "--pdeathsig", "TERM", "--"] + argv      # it does not outlive the tests
         if self.user:
             argv = as_user(self.user) + argv
-        # A session of its own: a signal of the terminal reaches it only through stop(). It does not outlive the tests.
-        argv = ["setpriv", "--pdeathsig", "TERM", "--"] + argv
+        # A session of its own: a signal of the terminal reaches it only through stop().
         self.process = subprocess.Popen(argv, env=clean_env(**self.env), stdin=subprocess.DEVNULL, stdout=self.output,
                                         stderr=subprocess.STDOUT, start_new_session=True)
         Instance.live.append(self)
@@ -273,7 +273,7 @@ class Instance:
             reply = connection.getresponse()
             return Reply(reply.status, reply.headers, reply.read())
 
-    def api(self, method, path, body=None, **query):
+    def api(self, method, path, body=None, /, **query):
         """The JSON of a reply that must be 200."""
         if query:
             path += "?" + urllib.parse.urlencode(query)

@@ -23,11 +23,14 @@
 #include "tests/unit/fake_syncd.h"
 #include "tests/unit/ipc_fixture.h"
 
-enum { SERVED = 4242, WORKER = 4243, STRANGER = 4244, SKIPPED = 77, BIG = 3 * 1024 * 1024 + 17 };
+/* The served user is nobody: fusermount3 wants somebody who has an account. */
+enum { SERVED = 65534, WORKER = 4243, STRANGER = 4244, SKIPPED = 77, BIG = 3 * 1024 * 1024 + 17 };
 
 #define DRIVE "0b5c2f6e-93a1-4c58-8d1e-6f1f6f8f0a11"
 
 static char dir[64], drives[96], point[128], socket_path[96], worker_path[PATH_MAX];
+
+static bool privileged = true;
 
 struct house {
     struct loop *loop;
@@ -41,8 +44,8 @@ struct house {
 static void start_mountd(struct house *h)
 {
     struct mountd_spec spec = {
-        .loop = h->loop, .privileged = true, .mount_root = drives, .served_uid = SERVED, .served_gid = SERVED,
-        .change_user = true, .worker_uid = WORKER, .worker_gid = WORKER, .worker_binary = worker_path,
+        .loop = h->loop, .privileged = privileged, .mount_root = drives, .served_uid = SERVED, .served_gid = SERVED,
+        .change_user = privileged, .worker_uid = WORKER, .worker_gid = WORKER, .worker_binary = worker_path,
         .syncd_path = socket_path, .config = h->config,
     };
     struct error e;
@@ -56,7 +59,7 @@ static int setup(void **state)
     struct error e;
 
     assert_int_equal(mkdir(point, 0700), 0);
-    assert_int_equal(chown(point, SERVED, SERVED), 0);
+    assert_int_equal(chown(point, SERVED, SERVED), 0);   /* nothing changes where it is ours */
     h->loop = loop_new(2);
     assert_int_equal(config_load(NULL, NULL, 0, &h->config, &e), 0);
     h->syncd = fake_new(h->loop, SERVED, SERVED);
@@ -587,13 +590,12 @@ static bool find_worker(void)
     return access(worker_path, X_OK) == 0;
 }
 
-static int begin(void **state)
+static int begin(void)
 {
-    (void)state;
     (void)strcpy(dir, "/tmp/test-mountd.XXXXXX");
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || !mkdtemp(dir))
         return -1;
-    if (mount("none", dir, "tmpfs", 0, "mode=755") < 0 || !find_worker())
+    if (mount("none", dir, "tmpfs", 0, "mode=755,uid=65534,gid=65534") < 0 || !find_worker())
         return -1;
     (void)snprintf(drives, sizeof(drives), "%s/drives", dir);
     (void)snprintf(point, sizeof(point), "%s/point", drives);
@@ -601,16 +603,16 @@ static int begin(void **state)
     return mkdir(drives, 0755) == 0 && chown(drives, SERVED, SERVED) == 0 ? 0 : -1;
 }
 
-static int end(void **state)
+static int end(void)
 {
-    (void)state;
     (void)umount2(dir, MNT_DETACH);
     return rmdir(dir);
 }
 
-int main(void)
-{
 #define IN_HOUSE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+static int run_as_root(void)
+{
     const struct CMUnitTest tests[] = {
         IN_HOUSE(an_application_finds_a_file_system),
         IN_HOUSE(what_the_cloud_has_is_read),
@@ -629,9 +631,48 @@ int main(void)
         IN_HOUSE(stopping_unmounts),
     };
 
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+/* The same through fusermount3, in a process that is the user's. */
+static int run_as_user(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_HOUSE(an_application_finds_a_file_system),
+        IN_HOUSE(a_read_only_drive_is),
+        IN_HOUSE(what_is_no_longer_listed_goes),
+        IN_HOUSE(a_drive_in_use_goes_all_the_same),
+        IN_HOUSE(a_reader_outlives_its_worker),
+    };
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        privileged = false;
+        if (setresgid(SERVED, SERVED, SERVED) < 0 || setresuid(SERVED, SERVED, SERVED) < 0)
+            _exit(1);
+        if (access("/dev/fuse", R_OK | W_OK) < 0 || access("/usr/bin/fusermount3", X_OK) < 0) {
+            (void)puts("left out: mounting as a user, who may not use fusermount3 or /dev/fuse here");
+            _exit(0);
+        }
+        exit(cmocka_run_group_tests(tests, NULL, NULL));
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(void)
+{
+    int failed;
+
     if (geteuid() != 0 || access("/dev/fuse", R_OK | W_OK) < 0) {
         (void)puts("skipped: needs root and /dev/fuse");
         return SKIPPED;
     }
-    return cmocka_run_group_tests(tests, begin, end);
+    if (begin() < 0) {
+        perror("no place to mount");
+        return 1;
+    }
+    failed = run_as_root();
+    failed += run_as_user();
+    return end() == 0 ? failed : 1;
 }

@@ -49,14 +49,33 @@ static void a_file_with_its_metadata(void **state)
     cloud_request_free(r);
 }
 
+/* As if only a listing without metadata had told of it. */
+static void make_unsettled(struct rig *rig, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = inode(rig, ino);
+    struct index *x = rig->volume->index;
+
+    i.settled = false;
+    i.mode = S_IFREG | 0644;
+    i.uid = i.gid = 0;
+    assert_int_equal(index_begin(x), 0);
+    assert_int_equal(index_end(x, index_update(x, &i)), 0);
+}
+
 static void foreign_metadata_survives_a_write(void **state)
 {
     struct rig *rig = *state;
     struct cloud_meta meta = { .has_mode = true, .mode = S_IFREG | 0755, .has_owner = true, .uid = 7, .gid = 8 };
     struct cloud_request *r;
+    struct handle h;
+    uint64_t ino;
 
     rig_put_with(rig, "a", "bytes", 5, &meta);
-    worker_overwrite(rig, "a", "other", 5);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    make_unsettled(rig, ino);
+    assert_int_equal(worker_open(rig, ino, true, true, &h), 0);
+    worker_write(rig, &h, 0, "other", 5);
+    worker_close(rig, &h);
     rig_settle(rig);
     r = rig_stat(rig, "a");
     assert_int_equal(r->object.meta.mode, S_IFREG | 0755);

@@ -21,10 +21,12 @@
 
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "mountd/control.h"
 #include "mountd/mountd.h"
+#include "mountd/spawn.h"
 #include "mountd/worker.h"
 
-enum { WORKED = 42, FAILED = 1, SKIPPED = 77 };
+enum { WORKED = 42, FAILED = 1, SKIPPED = 77, WORKER_UID = 4243 };
 
 /* What is handed over, as descriptors, before the sandbox is entered. */
 static int handed[2];
@@ -206,18 +208,40 @@ static void enter_mountd(void)
     }
 }
 
+/* The worker is in the build tree, two directories above the test. */
+static const char *worker_binary(void)
+{
+    static char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    path[n < 0 ? 0 : n] = '\0';
+    for (int up = 0; up < 3; up++)
+        if (strrchr(path, '/'))
+            *strrchr(path, '/') = '\0';
+    (void)strncat(path, "/landfall-worker", sizeof(path) - strlen(path) - 1);
+    return path;
+}
+
+/* A worker gets through its whole start, and ends well because nobody is at the other end. */
 static void run_a_worker(void)
 {
-    char *const argv[] = { (char *)"true", NULL };
-    int status;
+    struct spawn_spec spec = {
+        .binary = worker_binary(), .change_user = geteuid() == 0, .uid = WORKER_UID, .gid = WORKER_UID, .open_files = 64,
+    };
+    int pair[2], status;
     pid_t pid;
 
-    enter_mountd();
-    pid = fork();
-    if (pid == 0)
-        (void)execve("/bin/true", argv, argv + 1);
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || close(pair[1]) < 0)
         _exit(FAILED);
+    spec.control = pair[0];
+    enter_mountd();
+    pid = spawn_worker(&spec);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        _exit(FAILED);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != CONTROL_EXIT_DONE) {
+        (void)fprintf(stderr, "the worker ended with wait status %#x\n", (unsigned)status);
+        _exit(FAILED);
+    }
 }
 
 static void talk_locally(void)

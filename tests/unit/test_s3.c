@@ -1,0 +1,828 @@
+/* The S3 provider against a server that misbehaves by script: cut connections, lost answers, errors in disguise, the
+ * wrong region, the wrong time, and too much of everything. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cloud_suite.h"
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/text.h"
+#include "fake_server.h"
+#include "syncd/s3.h"
+
+/* MD5 of "abc", and of nothing. */
+#define MD5_ABC "900150983cd24fb0d6963f7d28e17f72"
+#define NO_BODY "Content-Length: 0\r\n\r\n"
+
+struct rig {
+    struct suite suite;
+    struct config *config;
+    struct fake_server *server;
+    struct error keyring;     /* code set: what the keyring says, once */
+    bool silent;              /* the keyring does not answer */
+    void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg);
+    void *give_arg;
+};
+
+static const struct cloud_secret secret = { "AKTEST", "very-secret-key" };
+
+static void keyring_get(void *arg, const char *account_id,
+                        void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg), void *give_arg)
+{
+    struct rig *rig = arg;
+    struct error e = rig->keyring;
+
+    assert_string_equal(account_id, "account");
+    rig->keyring.code = 0;
+    rig->give = give;
+    rig->give_arg = give_arg;
+    if (!rig->silent)
+        give(e.code ? &e : NULL, e.code ? NULL : &secret, give_arg);
+}
+
+static void open_rig(struct rig *rig, const struct fake_step *steps, size_t n, const char *const *sets, size_t n_sets)
+{
+    char url[64];
+    struct cloud_spec spec = { .type = CLOUD_S3_GENERIC, .account_id = "account", .service_url = url,
+        .keyring = { keyring_get, rig } };
+    struct error e = { 0 };
+
+    memset(rig, 0, sizeof(*rig));
+    rig->suite.loop = loop_new(1);
+    rig->suite.bucket = "bucket";
+    rig->server = fake_server_new(rig->suite.loop, steps, n);
+    assert_int_equal(config_load(NULL, sets, n_sets, &rig->config, &e), 0);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", fake_server_port(rig->server));
+    if (cloud_new(rig->suite.loop, rig->config, &spec, &rig->suite.cloud, &e) < 0)
+        fail_msg("%s", e.text);
+}
+
+static void close_rig(struct rig *rig)
+{
+    cloud_free(rig->suite.cloud);
+    fake_server_free(rig->server);
+    loop_free(rig->suite.loop);
+    config_free(rig->config);
+}
+
+#define OPEN(rig, steps, ...) \
+    do { \
+        static const char *const sets_[] = { "CloudRetries=2", ##__VA_ARGS__ }; \
+        open_rig(rig, steps, ARRAY_SIZE(steps), sets_, ARRAY_SIZE(sets_)); \
+    } while (0)
+
+/* GET of "key", and what arrived. */
+static int get(struct rig *rig, struct cloud_request *r, char got[32])
+{
+    CLEANUP_CLOSE int fd = suite_file("", 0);
+    ssize_t n;
+
+    r->sink = (struct cloud_extent){ fd, 0, 31 };
+    (void)suite_run(&rig->suite, r);
+    n = pread(fd, got, 31, 0);
+    got[n] = '\0';
+    return r->error.code;
+}
+
+static int put(struct rig *rig, struct cloud_request *r, const char *body)
+{
+    CLEANUP_CLOSE int fd = suite_file(body, strlen(body));
+
+    r->body = (struct cloud_extent){ fd, 0, strlen(body) };
+    return suite_run(&rig->suite, r);
+}
+
+/* --- broken transfers ------------------------------------------------------------------------------ */
+
+static void a_cut_read_goes_on(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "GET /bucket/key HTTP/1.1", "!Range:" },
+          "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
+        { { "GET /bucket/key", "range: bytes=5-", "if-match: \"e1\"" },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n567", FAKE_CLOSE },
+        { { "range: bytes=8-" },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 2\r\nContent-Range: bytes 8-9/10\r\n\r\n89", FAKE_KEEP },
+    };
+    struct rig rig;
+    char got[32];
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+        assert_int_equal(get(&rig, r, got), 0);
+        assert_string_equal(got, "0123456789");
+        assert_int_equal(r->content_length, 10);
+        assert_int_equal(r->object.size, 10);
+    }
+    close_rig(&rig);
+}
+
+static void a_cut_read_of_a_range(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "range: bytes=100-109" },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 10\r\nContent-Range: bytes 100-109/500\r\n\r\n012", FAKE_CLOSE },
+        { { "range: bytes=103-109", "if-match: \"e1\"" },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 7\r\nContent-Range: bytes 103-109/500\r\n\r\n3456789",
+          FAKE_KEEP },
+    };
+    struct rig rig;
+    char got[32];
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+        r->has_range = true;
+        r->range_offset = 100;
+        r->range_length = 10;
+        assert_int_equal(get(&rig, r, got), 0);
+        assert_string_equal(got, "0123456789");
+        assert_int_equal(r->object.size, 500);
+    }
+    close_rig(&rig);
+}
+
+static void a_cut_read_that_cannot_go_on(void **state)
+{
+    static const struct fake_step no_etag[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
+    };
+    static const struct fake_step changed[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
+        { { "if-match: \"e1\"" }, "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY, FAKE_KEEP },
+    };
+    static const struct fake_step ignored[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
+        { { "if-match: \"e1\"" },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e2\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n56789", FAKE_KEEP },
+    };
+    const struct { const struct fake_step *steps; size_t n; int code; } cases[] = {
+        { no_etag, 1, -EBADE }, { changed, 2, -ESTALE }, { ignored, 2, -EBADE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rig rig;
+        char got[32];
+
+        open_rig(&rig, cases[i].steps, cases[i].n, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+            assert_int_equal(get(&rig, r, got), cases[i].code);
+            assert_string_equal(got, "01234");
+        }
+        close_rig(&rig);
+    }
+}
+
+/* One reply to a GET of bytes 10-19, and what comes of it. */
+static void heads_that_lie(void **state)
+{
+    static const struct { const char *reply; int code; } cases[] = {
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/100\r\n\r\n0123456789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 20\r\nContent-Range: bytes 10-29/100\r\n\r\n01234567890123456789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 10-19/100\r\n\r\n01234", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 10-19/15\r\n\r\n0123456789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: items 1\r\n\r\n0123456789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\n\r\n0123456789", -EBADMSG },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", -EBADMSG },
+        { "HTTP/1.1 416 Range Not Satisfiable\r\n" NO_BODY, -ERANGE },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\nContent-Range: bytes 10-11/12\r\n\r\nab", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct fake_step steps[] = { { { "range: bytes=10-19" }, cases[i].reply, FAKE_CLOSE } };
+        struct rig rig;
+        char got[32];
+
+        open_rig(&rig, steps, 1, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+            r->has_range = true;
+            r->range_offset = r->range_length = 10;
+            if (get(&rig, r, got) != cases[i].code)
+                fail_msg("case %zu: %d %s", i, r->error.code, r->error.text);
+            if (cases[i].code)
+                assert_string_equal(got, "");
+        }
+        close_rig(&rig);
+    }
+}
+
+/* --- what passes ------------------------------------------------------------------------------------- */
+
+static void errors_that_pass(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD" }, "HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "", FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"x\"\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        suite_expect(&rig.suite, r, 0);
+        assert_int_equal(r->object.size, 3);
+        assert_string_equal(r->object.etag, "x");
+    }
+    close_rig(&rig);
+}
+
+static void patience_ends(void **state)
+{
+    static const char slow[] = "HTTP/1.1 503 Slow Down\r\nContent-Length: *\r\n\r\n"
+                               "<Error><Code>SlowDown</Code><Message>Too much!</Message></Error>";
+    static const struct fake_step steps[] = { { { "GET" }, slow, FAKE_CLOSE }, { { "GET" }, slow, FAKE_CLOSE },
+                                              { { "GET" }, slow, FAKE_CLOSE } };
+    static const struct fake_step long_wait[] = {
+        { { "GET" }, "HTTP/1.1 503 Slow Down\r\nRetry-After: 4000\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+        suite_expect(&rig.suite, r, -EAGAIN);
+    }
+    close_rig(&rig);
+    OPEN(&rig, long_wait);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+        suite_expect(&rig.suite, r, -EAGAIN);   /* nobody waits for more than an hour */
+    }
+    close_rig(&rig);
+}
+
+static void silence_ends(void **state)
+{
+    static const struct fake_step steps[] = { { { "HEAD" }, NULL, FAKE_KEEP } };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudRetries=0", "CloudStallSeconds=1");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        suite_expect(&rig.suite, r, -ETIMEDOUT);
+    }
+    close_rig(&rig);
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        r->deadline_ms = 100;
+        suite_expect(&rig.suite, r, -ETIMEDOUT);
+    }
+    close_rig(&rig);
+}
+
+/* Swift sends an empty chunk after bodiless answers: the next request must not take it for its answer. */
+static void unasked_bytes(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudRetries=0");
+    for (unsigned i = 0; i < 3; i++) {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        suite_expect(&rig.suite, r, 0);
+        assert_int_equal(r->object.size, 3 + i);
+        if (i == 0)
+            fake_server_say(rig.server, "0\r\n\r\n");
+    }
+    assert_int_equal(fake_server_connections(rig.server), 2);
+    close_rig(&rig);
+}
+
+/* --- regions and clocks ----------------------------------------------------------------------------- */
+
+static void other_regions(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "/us-east-1/s3/aws4_request" },
+          "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/elsewhere\r\nx-amz-bucket-region: eu-west-1\r\n" NO_BODY, FAKE_KEEP },
+        { { "GET /bucket?", "/eu-west-1/s3/aws4_request" },
+          "HTTP/1.1 400 Bad Request\r\nContent-Length: *\r\n\r\n<Error><Code>AuthorizationHeaderMalformed</Code><Message>m"
+          "</Message><Region>eu-west-2</Region></Error>", FAKE_CLOSE },
+        { { "/eu-west-2/s3/aws4_request" },
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListBucketResult></ListBucketResult>\r\n", FAKE_KEEP },
+        { { "HEAD", "/eu-west-2/s3/aws4_request" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL), *again = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        suite_expect(&rig.suite, r, 0);
+        suite_expect(&rig.suite, again, 0);   /* remembered */
+    }
+    close_rig(&rig);
+}
+
+static void regions_that_are_none(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "GET" }, "HTTP/1.1 301 Moved\r\nx-amz-bucket-region: a.evil.test/\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+        suite_expect(&rig.suite, r, -EREMOTEIO);
+    }
+    close_rig(&rig);
+}
+
+static void another_time(void **state)
+{
+    static char skewed[512];
+    const struct fake_step steps[] = {
+        { { "PUT" }, skewed, FAKE_CLOSE },
+        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+    time_t later = time(NULL) + 7200;
+    char date[64];
+    struct rig rig;
+    struct tm tm;
+
+    (void)state;
+    (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&later, &tm));
+    (void)snprintf(skewed, sizeof(skewed), "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
+                   "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+    OPEN(&rig, steps, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        const struct s3 *s3 = rig.suite.cloud->state;
+
+        assert_int_equal(put(&rig, r, "abc"), 0);
+        assert_true(s3->skew_ns > INT64_C(7100) * 1000000000);
+    }
+    close_rig(&rig);
+}
+
+/* --- conditions -------------------------------------------------------------------------------------- */
+
+static void conditions_not_implemented(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP },
+        { { "PUT", "if-none-match: *" }, "HTTP/1.1 501 Not Implemented\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP },
+        { { "PUT", "!if-none-match", "\r\n\r\nabc" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+        r->if_none_match = true;
+        assert_int_equal(put(&rig, r, "abc"), 0);
+        assert_int_equal(put(&rig, r, "abc"), -ESTALE);
+    }
+    close_rig(&rig);
+}
+
+static void etags_with_quotes_or_without(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+        { { "PUT", "if-match: e\r\n" }, "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+        { { "PUT", "if-match: \"e\"\r\n" }, "HTTP/1.1 200 OK\r\nETag: \"f\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+        cloud_request_set(&r->if_match, "e");
+        assert_int_equal(put(&rig, r, "abc"), 0);
+        assert_string_equal(r->object.etag, "f");
+    }
+    close_rig(&rig);
+}
+
+/* The server did it, the answer was lost, and the second try finds the condition broken: by ourselves. */
+static void a_lost_answer(void **state)
+{
+    static const char old[] = "HTTP/1.1 200 OK\r\nETag: \"old\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    static const char ours[] = "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    static const char theirs[] = "HTTP/1.1 200 OK\r\nETag: \"other\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    static const char kept[] = "HTTP/1.1 200 OK\r\nETag: \"old\"\r\nContent-Length: 3\r\n\r\n";
+    static const char broken[] = "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY;
+    static const struct { struct fake_step steps[4]; int code; } cases[] = {
+        /* looked at again before our second try */
+        { { { { "HEAD" }, old, FAKE_KEEP }, { { "PUT" }, "", FAKE_CLOSE }, { { "HEAD" }, ours, FAKE_KEEP },
+            { { "HEAD" }, ours, FAKE_KEEP } }, 0 },
+        { { { { "HEAD" }, old, FAKE_KEEP }, { { "PUT" }, "", FAKE_CLOSE }, { { "HEAD" }, theirs, FAKE_KEEP },
+            { { "HEAD" }, theirs, FAKE_KEEP } }, -ESTALE },
+        /* on a kept connection libcurl itself tries a second time */
+        { { { { "HEAD" }, kept, FAKE_KEEP }, { { "PUT" }, "", FAKE_CLOSE }, { { "PUT" }, broken, FAKE_KEEP },
+            { { "HEAD" }, ours, FAKE_KEEP } }, 0 },
+        { { { { "HEAD" }, kept, FAKE_KEEP }, { { "PUT" }, "", FAKE_CLOSE }, { { "PUT" }, broken, FAKE_KEEP },
+            { { "HEAD" }, theirs, FAKE_KEEP } }, -ESTALE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rig rig;
+
+        open_rig(&rig, cases[i].steps, 4, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            cloud_request_set(&r->if_match, "old");
+            assert_int_equal(put(&rig, r, "abc"), cases[i].code);
+            if (!cases[i].code)
+                assert_string_equal(r->object.etag, MD5_ABC);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* --- multipart ---------------------------------------------------------------------------------------- */
+
+static void set_parts(struct cloud_request *r)
+{
+    cloud_request_set(&r->upload_id, "id/+&");
+    r->n_parts = 1;
+    r->parts = xcalloc(1, sizeof(*r->parts));
+    r->parts[0] = (struct cloud_part){ 1, 3, xstrdup(MD5_ABC) };
+}
+
+static void errors_that_look_like_success(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "POST /bucket/key?uploadId=id%2F%2B%26 HTTP", "<PartNumber>1</PartNumber><ETag>&quot;" MD5_ABC "&quot;</ETag>" },
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n"
+          "\n  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>\n", FAKE_CLOSE },
+        { { "POST" },
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n \n \r\n8b\r\n"
+          "<?xml version=\"1.0\"?><CompleteMultipartUploadResult xmlns=\"x\"><ETag>&quot;done-1&quot;</ETag><Key>key</Key>"
+          "</CompleteMultipartUploadResult>\r\n0\r\n\r\n", FAKE_KEEP },
+        { { "PUT", "x-amz-copy-source: /bucket/from%20here" },
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n"
+          "<Error><Code>AccessDenied</Code><Message>No.</Message></Error>\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_END, "key"), *copy = suite_ask(&rig.suite, CLOUD_COPY, "key");
+
+        set_parts(r);
+        suite_expect(&rig.suite, r, 0);
+        assert_string_equal(r->object.etag, "done-1");
+        cloud_request_set(&copy->source_key, "from here");
+        suite_expect(&rig.suite, copy, -EACCES);
+    }
+    close_rig(&rig);
+}
+
+/* An upload that is gone after a lost answer has been completed. */
+static void a_lost_end(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "POST" }, "", FAKE_CLOSE },
+        { { "POST" }, "HTTP/1.1 404 Not Found\r\nContent-Length: *\r\n\r\n"
+                      "<Error><Code>NoSuchUpload</Code><Message>Gone.</Message></Error>\r\n", FAKE_KEEP },
+        /* MD5 of the bytes of MD5_ABC */
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"af5da9f45af7a300e3aded972f8ff687-1\"\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_END, "key");
+
+        set_parts(r);
+        suite_expect(&rig.suite, r, 0);
+    }
+    close_rig(&rig);
+}
+
+static void parts_by_pages(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "uploadId=u", "!part-number-marker" },
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>true</IsTruncated><Part><PartNumber>1"
+          "</PartNumber><Size>5</Size><ETag>a</ETag></Part><Part><PartNumber>3</PartNumber></Part></ListPartsResult>\r\n\r\n\r\n",
+          FAKE_CLOSE },
+        { { "part-number-marker=3" },
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>7"
+          "</PartNumber></Part></ListPartsResult>\r\n\r\n", FAKE_CLOSE },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_LIST, "key");
+
+        cloud_request_set(&r->upload_id, "u");
+        suite_expect(&rig.suite, r, 0);
+        assert_int_equal(r->n_parts, 3);
+        assert_int_equal(r->parts[0].size, 5);
+        assert_int_equal(r->parts[2].number, 7);
+    }
+    close_rig(&rig);
+}
+
+/* --- too much, and nonsense ------------------------------------------------------------------------ */
+
+static void nonsense(void **state)
+{
+    static const struct { const char *reply; int code; } cases[] = {
+        { "220 smtp.example.com ESMTP\r\n", -EBADMSG },
+        { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\nnot xml!!", -EBADMSG },
+        { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<SomethingElse>x</Something", -EBADMSG },
+        { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult/>         \r\n", -EBADMSG },
+        { "HTTP/1.1 403 Forbidden\r\nContent-Length: *\r\n\r\n<html>go away</html>", -EACCES },
+        { "HTTP/1.1 404 Not Found\r\n" NO_BODY, -ENOENT },
+        { "HTTP/1.1 418 I'm a teapot\r\n" NO_BODY, -EREMOTEIO },
+        { "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n" NO_BODY, -EREMOTEIO },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct fake_step steps[] = { { { "GET" }, cases[i].reply, FAKE_CLOSE } };
+        static const char *const sets[] = { "CloudRetries=0" };
+        struct rig rig;
+
+        open_rig(&rig, steps, 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+            if (suite_run(&rig.suite, r) != cases[i].code)
+                fail_msg("case %zu: %d %s", i, r->error.code, r->error.text);
+            assert_null(strstr(r->error.text, "Signature="));
+            assert_int_equal(r->n_objects, 0);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* `head`, `n` times `more`, `tail`. */
+static char *repeat(const char *head, const char *more, size_t n, const char *tail)
+{
+    struct text t = TEXT_INIT(64 << 20);
+
+    text_puts(&t, head);
+    for (size_t i = 0; i < n; i++)
+        text_puts(&t, more);
+    text_puts(&t, tail);
+    return text_take(&t);
+}
+
+static void floods(void **state)
+{
+    CLEANUP_FREE char *headers = repeat("HTTP/1.1 200 OK\r\n", "X-Flood: 0123456789012345678901234567890123456789\r\n", 3000, "\r\n");
+    CLEANUP_FREE char *header = repeat("HTTP/1.1 200 OK\r\nX: ", "0123456789", 20000, "\r\n\r\n");
+    CLEANUP_FREE char *document = repeat("HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", "          ", 2 << 20, "</ListBucketResult>");
+    CLEANUP_FREE char *deep = repeat("HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", "<a>", 10000, "");
+    const char *const replies[] = { headers, header, document, deep };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+        const struct fake_step steps[] = { { { "GET" }, replies[i], FAKE_CLOSE } };
+        static const char *const sets[] = { "CloudRetries=0" };
+        struct rig rig;
+        int code;
+
+        open_rig(&rig, steps, 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+            code = suite_run(&rig.suite, r);
+            if (code != -EBADMSG && code != -EMSGSIZE && code != -EHOSTUNREACH)
+                fail_msg("case %zu: %d %s", i, code, r->error.text);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* --- the keyring -------------------------------------------------------------------------------------- */
+
+static void keyrings(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD", "authorization: AWS4-HMAC-SHA256 Credential=AKTEST/" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        (void)error_set(&rig.keyring, -ENOKEY, "The key store is locked.");
+        suite_expect(&rig.suite, r, -ENOKEY);
+        assert_string_equal(r->error.text, "The key store is locked.");
+        (void)error_set(&rig.keyring, -ECONNRESET, "cryptd restarts");
+        suite_expect(&rig.suite, r, 0);   /* asked again */
+    }
+    close_rig(&rig);
+}
+
+static void on_canceled(struct cloud_request *r, void *arg)
+{
+    assert_int_equal(r->error.code, -ECANCELED);
+    *(bool *)arg = true;
+}
+
+static void canceled_while_the_keyring_thinks(void **state)
+{
+    static const struct fake_step steps[1];
+    bool done = false;
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig, steps, 0, NULL, 0);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        rig.silent = true;
+        r->done = on_canceled;
+        r->arg = &done;
+        cloud_submit(rig.suite.cloud, r);
+        assert_non_null(rig.give);
+        cloud_cancel(rig.suite.cloud, r);
+        assert_false(done);
+        rig.give(NULL, &secret, rig.give_arg);
+        while (!done)
+            (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+    }
+    close_rig(&rig);
+}
+
+static void canceled_in_back_off(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "HEAD" }, "HTTP/1.1 503 Slow Down\r\nRetry-After: 200\r\n" NO_BODY, FAKE_KEEP },
+    };
+    bool done = false;
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        r->done = on_canceled;
+        r->arg = &done;
+        cloud_submit(rig.suite.cloud, r);
+        while (!((struct s3_call *)r->driver)->timer)
+            (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+        cloud_cancel(rig.suite.cloud, r);
+        while (!done)
+            (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+    }
+    close_rig(&rig);
+}
+
+/* --- the environment, and where a connection may lead ------------------------------------------------ */
+
+static void proxies(void **state)
+{
+    static const struct fake_step steps[] = { { { "HEAD /bucket/key" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP } };
+    static const char *const names[] = { "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY" };
+    struct rig rig;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        assert_int_equal(setenv(names[i], "http://127.0.0.1:1", 1), 0);
+    OPEN(&rig, steps, "CloudRetries=0", "Proxy=http://127.0.0.1:1");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
+
+        suite_expect(&rig.suite, r, 0);   /* this machine is never asked for through the proxy */
+    }
+    close_rig(&rig);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        (void)unsetenv(names[i]);
+}
+
+struct outcome {
+    enum http_fault fault;
+    bool done;
+};
+
+static void on_outcome(const struct http_reply *reply, void *arg)
+{
+    struct outcome *o = arg;
+
+    o->fault = reply->fault;
+    o->done = true;
+}
+
+static void own_port(void **state)
+{
+    static const struct fake_step steps[1];
+    static const char *const sets[] = { "HostUrl=http://localhost:29777" };
+    static const char *const urls[] = { "http://127.0.0.1:29777/", "http://2130706433:29777/", "http://169.254.169.254/latest",
+                                        "http://0.0.0.0:29777/", "file:///etc/passwd", "gopher://127.0.0.1/" };
+    struct pairs none = PAIRS_INIT(0);
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig, steps, 0, sets, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
+        struct outcome o = { 0 };
+        struct http_spec spec = { .method = "GET", .url = urls[i], .headers = &none, .reply_max = 1000, .done = on_outcome,
+            .arg = &o };
+
+        assert_non_null(http_start(((struct s3 *)rig.suite.cloud->state)->http, &spec));
+        while (!o.done)
+            (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+        if (o.fault != (i < 4 ? HTTP_REFUSED : HTTP_GARBLED))
+            fail_msg("%s: %d", urls[i], o.fault);
+    }
+    close_rig(&rig);
+}
+
+static void headers_of_two_lines(void **state)
+{
+    static const struct fake_step steps[1];
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig, steps, 0, NULL, 0);
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+        cloud_request_set(&r->if_match, "x\r\nX-Forged: yes");
+        assert_true(suite_run(&rig.suite, r) < 0);
+    }
+    close_rig(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cut_read_goes_on),
+        cmocka_unit_test(a_cut_read_of_a_range),
+        cmocka_unit_test(a_cut_read_that_cannot_go_on),
+        cmocka_unit_test(heads_that_lie),
+        cmocka_unit_test(errors_that_pass),
+        cmocka_unit_test(patience_ends),
+        cmocka_unit_test(silence_ends),
+        cmocka_unit_test(unasked_bytes),
+        cmocka_unit_test(other_regions),
+        cmocka_unit_test(regions_that_are_none),
+        cmocka_unit_test(another_time),
+        cmocka_unit_test(conditions_not_implemented),
+        cmocka_unit_test(etags_with_quotes_or_without),
+        cmocka_unit_test(a_lost_answer),
+        cmocka_unit_test(errors_that_look_like_success),
+        cmocka_unit_test(a_lost_end),
+        cmocka_unit_test(parts_by_pages),
+        cmocka_unit_test(nonsense),
+        cmocka_unit_test(floods),
+        cmocka_unit_test(keyrings),
+        cmocka_unit_test(canceled_while_the_keyring_thinks),
+        cmocka_unit_test(canceled_in_back_off),
+        cmocka_unit_test(proxies),
+        cmocka_unit_test(own_port),
+        cmocka_unit_test(headers_of_two_lines),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
