@@ -181,17 +181,22 @@ void cloud_request_reset(struct cloud_request *r)
         free_parts(r);
 }
 
-void cloud_request_free(struct cloud_request *r)
+static void free_fields(struct cloud_request *r)
 {
     char **strings[] = { &r->bucket, &r->key, &r->source_key, &r->prefix, &r->token, &r->start_after, &r->upload_id,
                          &r->if_match };
 
+    for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+        cloud_request_set(strings[i], NULL);
+}
+
+void cloud_request_free(struct cloud_request *r)
+{
     if (!r)
         return;
     assert(!r->cloud);
     cloud_request_reset(r);
-    for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
-        cloud_request_set(strings[i], NULL);
+    free_fields(r);
     cloud_meta_free(&r->meta);
     free_parts(r);
     free_strings(&r->keys, &r->n_keys);

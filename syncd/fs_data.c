@@ -309,6 +309,7 @@ void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
 struct syncing {
     struct ipc_request *request;
     int fds[3];
+    size_t n;
     int error;
 };
 
@@ -316,7 +317,7 @@ static void sync_files(void *arg)
 {
     struct syncing *s = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds) && s->error == 0; n++)
+    for (size_t n = 0; n < s->n && s->error == 0; n++)
         if (fdatasync(s->fds[n]) < 0)
             s->error = -errno;
 }
@@ -327,10 +328,15 @@ static void synced(void *arg);
 static void sync_file(struct volume *v, struct ipc_request *req, const struct cache_file *f)
 {
     struct syncing *s = xcalloc(1, sizeof(*s));
-    int from[3] = { f ? f->data_fd : -1, f ? f->map_fd : -1, index_sync_fd(v->index) };
+    int from[3];
 
+    if (f) {
+        from[s->n++] = f->data_fd;
+        from[s->n++] = f->map_fd;
+    }
+    from[s->n++] = index_sync_fd(v->index);
     s->request = req;
-    for (size_t n = 0; n < ARRAY_SIZE(from); n++) {
+    for (size_t n = 0; n < s->n; n++) {
         s->fds[n] = from[n] < 0 ? -1 : fcntl(from[n], F_DUPFD_CLOEXEC, 3);
         if (s->fds[n] < 0)
             s->error = from[n] < 0 ? from[n] : -errno;
@@ -342,7 +348,7 @@ static void synced(void *arg)
 {
     struct syncing *s = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds); n++)
+    for (size_t n = 0; n < s->n; n++)
         if (s->fds[n] >= 0)
             (void)close(s->fds[n]);
     if (s->error)

@@ -199,8 +199,8 @@ class Rclone(System):
         return lt.run("rclone", "version").stdout.split()[1]
 
     def start(self):
-        self.spawn("rclone", "--config", os.path.join(self.bucket.server.dir, "rclone.conf"), "mount", f"s3:{self.bucket.name}", self.point,
-                   "--vfs-cache-mode", "full", "--cache-dir", os.path.join(self.dir, "cache"))
+        self.spawn(*self.bucket.server.rclone_argv("mount", f"s3:{self.bucket.name}", self.point, "--vfs-cache-mode", "full",
+                                                   "--cache-dir", os.path.join(self.dir, "cache")))
 
 
 class S3fs(System):

@@ -329,14 +329,17 @@ class Server:
             cls._shared.start()
         return cls._shared
 
-    def rclone(self, *argv, **more):
+    def rclone_argv(self, *argv):
         """rclone with this server as the remote `s3:`."""
         config = os.path.join(self.dir, "rclone.conf")
         if not os.path.exists(config):
             with open(config, "w") as f:
                 f.write(f"[s3]\ntype = s3\nprovider = Ceph\nforce_path_style = true\nendpoint = {self.url}\nregion = {self.region}\n"
                         f"access_key_id = {self.access_key}\nsecret_access_key = {self.secret_key}\n")
-        return run("rclone", "--config", config, "--retries", "1", "--low-level-retries", "1", *argv, **more)
+        return ["rclone", "--config", config, "--retries", "1", "--low-level-retries", "1", *argv]
+
+    def rclone(self, *argv, **more):
+        return run(*self.rclone_argv(*argv), **more)
 
     def s3cmd(self, *argv, **more):
         config = os.path.join(self.dir, "s3cfg")

@@ -110,8 +110,8 @@ class S3Drive:
         self.assertEqual(sha256(os.path.join(again, "big")), wanted)
 
     def content_hash(self, bucket, key):
-        with subprocess.Popen(["rclone", "--config", os.path.join(self.server.dir, "rclone.conf"), "cat", f"s3:{bucket}/{key}"],
-                              env=lt.clean_env(), stdout=subprocess.PIPE) as cat:
+        argv = self.server.rclone_argv("cat", f"s3:{bucket}/{key}")
+        with subprocess.Popen(argv, env=lt.clean_env(), stdout=subprocess.PIPE) as cat:
             return hashlib.file_digest(cat.stdout, "sha256").hexdigest()
 
     def check_parts(self, bucket, key):
@@ -181,7 +181,10 @@ class S3Drive:
         urls = self.instance.api("POST", "/management/generate_presigned_urls",
                                  {"driveName": "presigned", "relativePath": "a file", "uploadKey": "by url"})
         self.assertEqual(lt.run("curl", "-sf", urls["downloadUrl"]).stdout, "content")
-        lt.run("curl", "-sf", "-T", "-", urls["uploadUrl"], input="uploaded")
+        source = os.path.join(self.scratch, "to upload")
+        with open(source, "w") as f:
+            f.write("uploaded")
+        lt.run("curl", "-sf", "-T", source, urls["uploadUrl"])
         self.assertEqual(self.server.rclone("cat", f"s3:{self.prefix}-presigned/by url").stdout, "uploaded")
 
 

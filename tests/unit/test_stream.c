@@ -141,7 +141,7 @@ static void ranges(void **state)
         assert_int_equal(o.s.first, rows[n].got_first);
         assert_int_equal(o.s.last, rows[n].got_last);
         assert_int_equal(size, rows[n].got_last - rows[n].got_first + 1);
-        assert_memory_equal(got, "0123456789" + rows[n].got_first, size);
+        assert_memory_equal(got, &"0123456789"[rows[n].got_first], size);
     }
 }
 
