@@ -222,7 +222,7 @@ int date_parse(const char *s, int64_t *ret_ns)
 {
     struct tm tm = { .tm_mday = 1 };
     const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
-    int64_t ns = 0;
+    int64_t ns = 0, seconds;
 
     if (end) {
         ns = fraction(&end);
@@ -233,7 +233,10 @@ int date_parse(const char *s, int64_t *ret_ns)
         if (!end || *end)
             return -EINVAL;
     }
-    *ret_ns = (int64_t)timegm(&tm) * 1000000000 + ns;
+    seconds = timegm(&tm);
+    if (seconds < INT64_MIN / 1000000000 || seconds >= INT64_MAX / 1000000000)   /* beyond the years 1677 to 2262 */
+        return -EINVAL;
+    *ret_ns = seconds * 1000000000 + ns;
     return 0;
 }
 

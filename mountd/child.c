@@ -61,7 +61,6 @@ static int send_start(struct drive *d)
     msg.init = d->record->init;
     msg.replay = d->child.replay;
     msg.uid = d->mountd->spec.served_uid;
-    msg.read_only = d->record->mount->read_only;
     msg.log_level = (uint32_t)c->log_level;
     msg.deadline_ms = (uint32_t)c->read_deadline_seconds * 1000;
     msg.queue_length = (uint32_t)c->ipc_queue_length;

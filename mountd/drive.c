@@ -34,9 +34,13 @@ static Lf__Mount *copy_mount(const Lf__Mount *m)
 {
     size_t n = lf__mount__get_packed_size(m);
     CLEANUP_FREE uint8_t *packed = xcalloc(1, n);
+    Lf__Mount *copy;
 
     (void)lf__mount__pack(m, packed);
-    return lf__mount__unpack(NULL, n, packed);
+    copy = lf__mount__unpack(NULL, n, packed);
+    if (!copy)
+        abort();
+    return copy;
 }
 
 struct drive *drive_find(struct mountd *m, const char *id)
@@ -163,6 +167,8 @@ static void take_over(struct drive *d, struct drive_job *j)
     packed = xcalloc(1, n);
     (void)lf__kept_mount__pack(&record, packed);
     d->record = lf__kept_mount__unpack(NULL, n, packed);
+    if (!d->record)
+        abort();
     d->fuse = j->made.fuse;
     d->mounted_ns = loop_now_ns();
     d->told = (struct error){ 0 };
@@ -255,13 +261,12 @@ void drive_step(struct drive *d)
     }
 }
 
-/* Something else is worth a try at once; the same waits for its time. */
+/* Somebody asks and may be waiting: worth a try and a report at once. */
 static void set_wanted(struct drive *d, Lf__Mount *mount)
 {
-    if (!same_place(d->wanted, mount)) {
-        loop_timer_free(d->retry);
-        d->retry = NULL;
-    }
+    loop_timer_free(d->retry);
+    d->retry = NULL;
+    d->told = (struct error){ 0 };
     lf__mount__free_unpacked(d->wanted, NULL);
     d->wanted = mount;
     drive_step(d);

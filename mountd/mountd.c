@@ -61,10 +61,8 @@ static void on_connected(void *arg)
     struct mountd *m = arg;
 
     desired_refresh(m);
-    for (struct drive *d = m->drives; d; d = d->next) {
-        d->told = (struct error){ 0 };   /* a new syncd was told nothing */
+    for (struct drive *d = m->drives; d; d = d->next)
         child_attach(d);
-    }
 }
 
 static void on_event(const Lf__Envelope *env, int *fds, void *arg)

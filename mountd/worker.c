@@ -49,7 +49,6 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
 
     log_init("worker", (int)msg->log_level);
     w->uid = msg->uid;
-    w->read_only = msg->read_only;
     w->deadline_ms = msg->deadline_ms;
     w->queue_length = msg->queue_length;
     w->syncd = make_syncd(w);

@@ -24,7 +24,6 @@ struct worker {
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
     /* as WorkerStart says */
     uid_t uid;
-    bool read_only;
     uint32_t deadline_ms;
     size_t queue_length;
     size_t ops;                 /* requests under way */

@@ -72,7 +72,8 @@ bool cache_written_by_anyone(const struct cache_file *f);
 /* A worker may write from now on: durable in the index, then said in the map. 0 or negative errno. */
 int cache_dirty(struct cache_file *f);
 /* Takes size and mtime of what was written over into the index (`mtime_ns` NULL: the data file's) and puts
- * the upload off by SettleMilliseconds. Not inside a transaction. 0 (also when nothing was written since) or negative errno. */
+ * the upload off by SettleMilliseconds. Not inside a transaction. 0 (also when nothing was written since) or negative
+ * errno. */
 int cache_take_over(struct cache_file *f, const int64_t *mtime_ns);
 
 /* Opens that are held by p, in any file, end. Each file that p could write goes to `written` first. */
@@ -83,7 +84,8 @@ void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct
 /* Opens or makes the pair for `i` and brings it in line. The caller fills in the table's part. */
 int cache_file_open(int dir_fd, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
-/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative errno. */
+/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
+ * errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
 void cache_file_unlink(int dir_fd, uint64_t ino);
 bool cache_file_exists(int dir_fd, uint64_t ino);

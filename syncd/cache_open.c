@@ -25,8 +25,7 @@ static int open_folder(const char *path, int *ret_fd, struct error *e)
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_set(e, -errno, "The cache folder %s cannot be opened: %s", path, strerror(errno));
     if (st.st_uid != geteuid() || st.st_mode & 022)
-        return error_set(e, -EPERM, "The cache folder %s must belong to this user alone and be writable by nobody else.",
-                         path);
+        return error_set(e, -EPERM, "The cache folder %s must be this user's, and writable by nobody else.", path);
     *ret_fd = take_fd(&fd);
     return 0;
 }

@@ -60,8 +60,8 @@ int cloud_type_check(int type, struct error *e)
     if (!t || t->hidden)
         return error_set(e, -EINVAL, "There is no cloud type %d.", type);
     if (!t->ops)
-        return error_set(e, -EOPNOTSUPP, "This version of Landfall cannot talk to %s yet. It knows AWS, Wasabi, S3Generic, "
-                                         "Google, Cloudflare and LocalFolder.", t->name);
+        return error_set(e, -EOPNOTSUPP, "This version of Landfall cannot talk to %s yet. It knows AWS, Wasabi, "
+                                         "S3Generic, Google, Cloudflare and LocalFolder.", t->name);
     return 0;
 }
 
@@ -241,7 +241,8 @@ static int check_request(const struct cloud_request *r, uint32_t parts_max, stru
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         if ((needs[r->op] & strings[i].need) && (!strings[i].value || !*strings[i].value))
             return error_set(e, -EINVAL, "The request has no %s.", strings[i].name);
-    if (ranged && (r->range_length == 0 || r->range_length > INT64_MAX || r->range_offset > INT64_MAX - r->range_length))
+    if (ranged && (r->range_length == 0 || r->range_length > INT64_MAX
+                   || r->range_offset > INT64_MAX - r->range_length))
         return error_set(e, -EINVAL, "The range of the request is not valid.");
     if ((needs[r->op] & NEEDS_NUMBER) && (r->part_number == 0 || r->part_number > parts_max))
         return error_set(e, -EINVAL, "Parts are numbered from 1 to %u.", parts_max);

@@ -61,7 +61,8 @@ enum cloud_op {
     CLOUD_PART_LIST,      /* bucket, key, upload_id -> parts */
     CLOUD_PART_END,       /* bucket, key, upload_id, parts, [if_match | if_none_match] -> object.etag */
     CLOUD_PART_ABORT,     /* bucket, key, upload_id */
-    CLOUD_COPY,           /* bucket, source_key, key, [source if_match], [metadata: replaces when replace_metadata] -> object.etag */
+    CLOUD_COPY,           /* bucket, source_key, key, [source if_match], [metadata: replaces when
+                             replace_metadata] -> object.etag */
     CLOUD_DELETE,         /* bucket, key */
     CLOUD_DELETE_BATCH,   /* bucket, keys: at most 1000; keys that failed are in failed_keys */
     CLOUD_BUCKET_CREATE,  /* bucket */
@@ -262,4 +263,5 @@ extern const struct cloud_ops cloud_s3_ops, cloud_local_ops, cloud_memory_ops;
 /* Wraps `inner` (owned from here on) and makes chosen requests fail; for tests.
  * `fault` is asked for every request and returns 0 or the negative errno to fail it with, before
  * (`after` false) or after (`after` true, the answer is lost) it reached the inner cloud. */
-struct cloud *cloud_failing_new(struct cloud *inner, int (*fault)(const struct cloud_request *r, bool after, void *arg), void *arg);
+struct cloud *cloud_failing_new(struct cloud *inner,
+                                int (*fault)(const struct cloud_request *r, bool after, void *arg), void *arg);

@@ -66,7 +66,8 @@ int local_open_at(int dir, const char *path, int flags, mode_t mode);
 /* The folder of the request's bucket; the hidden folder in it, made at need. Into j. 0 or negative errno. */
 int local_open_bucket(struct local_job *j);
 int local_open_hidden(struct local_job *j);
-/* A descriptor of the folder `path` below `dir` (-1 in *ret on failure), made with its parents, durably, when missing. */
+/* A descriptor of the folder `path` below `dir`, made with its parents, durably, when missing. 0 and *ret, or a
+ * negative errno and -1. */
 int local_make_folder(int dir, const char *path, int *ret);
 /* Removes the folder `path` below the bucket and its parents as long as they are empty and have no marker. */
 void local_prune(int bucket, const char *path);

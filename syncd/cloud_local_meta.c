@@ -24,7 +24,9 @@ struct timespec local_timespec(int64_t ns)
 {
     int64_t seconds = ns / SECOND, rest = ns % SECOND;
 
-    return rest < 0 ? (struct timespec){ seconds - 1, (long)(rest + SECOND) } : (struct timespec){ seconds, (long)rest };
+    if (rest < 0)
+        return (struct timespec){ seconds - 1, (long)(rest + SECOND) };
+    return (struct timespec){ seconds, (long)rest };
 }
 
 void local_etag(const struct stat *st, char out[LOCAL_ETAG_SIZE])

@@ -95,11 +95,13 @@ int local_bucket_create(struct local_job *j)
     int r = 0;
 
     if (name[0] == '.' || strchr(name, '/'))
-        return error_set(&j->error, -EINVAL, "A bucket in a folder needs a name without '/' that does not begin with a dot.");
+        return error_set(&j->error, -EINVAL, "A bucket in a folder needs a name without '/' that does not begin with "
+                                             "a dot.");
     if (open_root(j, &d) < 0)
         return j->error.code;
     if (mkdirat(dirfd(d), name, 0777) < 0 && errno != EEXIST)
-        r = error_set(&j->error, errno == EACCES ? -EACCES : -EREMOTEIO, "%s/%s cannot be made: %s.", j->local->root, name,
+        r = error_set(&j->error, errno == EACCES ? -EACCES : -EREMOTEIO, "%s/%s cannot be made: %s.", j->local->root,
+            name,
                       strerror(errno));
     else
         (void)fsync(dirfd(d));

@@ -206,7 +206,8 @@ static int take_source(struct local_job *j)
         error = local_check_match(r, &j->st);
     if (error < 0)
         return error;
-    if (!S_ISREG(j->st.st_mode) || r->range_offset > (uint64_t)j->st.st_size || r->range_length > (uint64_t)j->st.st_size - r->range_offset)
+    if (!S_ISREG(j->st.st_mode) || r->range_offset > (uint64_t)j->st.st_size
+        || r->range_length > (uint64_t)j->st.st_size - r->range_offset)
         return -ERANGE;
     j->length = r->range_length;
     j->source_at = r->range_offset;
@@ -295,11 +296,12 @@ static int open_part(struct local_job *j, int folder)
     cleanup_close(&j->source);
     j->source = local_open_at(folder, name, O_RDONLY, 0);
     if (j->source < 0 || fstat(j->source, &j->st) < 0)
-        return error_set(&j->error, -EREMOTEIO, "Part %" PRIu32 " of %s/%s is missing.", p->number, j->r->bucket, j->r->key);
+        return error_set(&j->error, -EREMOTEIO, "Part %" PRIu32 " of %s/%s is missing.", p->number,
+                         j->r->bucket, j->r->key);
     local_etag(&j->st, etag);
     if (!p->etag || strcmp(etag, p->etag) != 0 || (j->index && p->number <= p[-1].number))
-        return error_set(&j->error, -EREMOTEIO, "Part %" PRIu32 " of %s/%s is not the one that was named, or not in order.",
-                         p->number, j->r->bucket, j->r->key);
+        return error_set(&j->error, -EREMOTEIO, "Part %" PRIu32 " of %s/%s is not the one that was named, or not in "
+                                                "order.", p->number, j->r->bucket, j->r->key);
     j->source_at = 0;
     j->length += (uint64_t)j->st.st_size;
     return 0;
@@ -309,7 +311,8 @@ static int open_part(struct local_job *j, int folder)
 static int begin_end(struct local_job *j, int folder)
 {
     if (j->r->n_parts == 0)
-        return error_set(&j->error, -EREMOTEIO, "An upload of %s/%s cannot end without parts.", j->r->bucket, j->r->key);
+        return error_set(&j->error, -EREMOTEIO, "An upload of %s/%s cannot end without parts.", j->r->bucket,
+                         j->r->key);
     j->target = local_open_at(folder, "object", O_RDWR, 0);
     if (j->target < 0 || ftruncate(j->target, 0) < 0)
         return local_fail(j, j->target < 0 ? j->target : -errno, j->r->key);

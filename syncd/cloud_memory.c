@@ -252,7 +252,8 @@ static bool list_one(struct page *p, const struct memory_object *o)
 
 static int list(struct memory *m, struct cloud_request *r, struct error *e)
 {
-    struct page p = { .r = r, .prefix = r->prefix ? r->prefix : "", .limit = r->limit && r->limit < PAGE ? r->limit : PAGE,
+    struct page p = { .r = r, .prefix = r->prefix ? r->prefix : "",
+        .limit = r->limit && r->limit < PAGE ? r->limit : PAGE,
         .after = r->token ? r->token : r->start_after ? r->start_after : "" };
     struct memory_bucket *b;
 
@@ -412,8 +413,8 @@ static void memory_close(struct cloud *c)
 
 const struct cloud_ops cloud_memory_ops = {
     .name = "memory",
-    .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART | CLOUD_CAN_BATCH_DELETE
-        | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA,
+    .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART
+        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA,
     .limits = { MEMORY_PART_MIN, MEMORY_PUT_MAX, MEMORY_PUT_MAX, MEMORY_PARTS_MAX },
     .open = memory_open,
     .close = memory_close,

@@ -4,7 +4,12 @@
 #include "syncd/cloud.h"
 #include "syncd/hash.h"
 
-enum { MEMORY_ETAG_SIZE = HASH_MD5_HEX + 8, MEMORY_PART_MIN = 64 * 1024, MEMORY_PUT_MAX = 1 << 30, MEMORY_PARTS_MAX = 10000 };
+enum {
+    MEMORY_ETAG_SIZE = HASH_MD5_HEX + 8,
+    MEMORY_PART_MIN = 64 * 1024,
+    MEMORY_PUT_MAX = 1 << 30,
+    MEMORY_PARTS_MAX = 10000,
+};
 
 struct memory_blob {
     void *data;                    /* owned */

@@ -53,7 +53,10 @@ int memory_part_begin(struct memory *m, struct cloud_request *r, struct error *e
         return e->code;
     u = xcalloc(1, sizeof(*u));
     (void)snprintf(id, sizeof(id), "upload-%llu", (unsigned long long)++m->n_uploads);
-    *u = (struct memory_upload){ .next = m->uploads, .id = xstrdup(id), .bucket = xstrdup(r->bucket), .key = xstrdup(r->key) };
+    u->next = m->uploads;
+    u->id = xstrdup(id);
+    u->bucket = xstrdup(r->bucket);
+    u->key = xstrdup(r->key);
     if (cloud_meta_copy(&u->meta, &r->meta) < 0)
         abort();
     m->uploads = u;
@@ -87,7 +90,8 @@ int memory_part_copy(struct memory *m, struct cloud_request *r, struct error *e)
     struct memory_upload *u;
     void *data;
 
-    if (require(m, r, &u, e) < 0 || memory_bucket(m, r->bucket, &b, e) < 0 || memory_require(b, r->source_key, &o, e) < 0)
+    if (require(m, r, &u, e) < 0 || memory_bucket(m, r->bucket, &b, e) < 0 || memory_require(b, r->source_key, &o,
+        e) < 0)
         return e->code;
     if (r->if_match && strcmp(o->blob.etag, r->if_match) != 0)
         return error_set(e, -ESTALE, "%s/%s has changed in the cloud meanwhile.", r->bucket, r->source_key);

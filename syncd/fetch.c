@@ -313,7 +313,9 @@ static int start(struct cache_file *f, uint64_t from, uint64_t to)
     if (fd < 0)
         return -errno;
     t = xcalloc(1, sizeof(*t));
-    *t = (struct fetch_transfer){ .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to };
+    *t = (struct fetch_transfer){
+        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to,
+    };
     t->request = make_request(t, &i, fd);
     TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
     f->fetch.n_transfers++;

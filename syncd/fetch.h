@@ -21,7 +21,8 @@ void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_
 void fetch_forget(struct cache_file *f, const void *arg);
 
 /* Stops the transfers: nothing is written to the data file any more. Who waits goes on waiting, until
- * fetch_go_on() starts anew what is still wanted. The caller holds the file. Neither calls anybody back, so both may stand in a transaction. */
+ * fetch_go_on() starts anew what is still wanted. The caller holds the file. Neither calls anybody back, so both may
+ * stand in a transaction. */
 void fetch_stop(struct cache_file *f);
 /* The same for transfers that reach beyond `size`. */
 void fetch_stop_beyond(struct cache_file *f, uint64_t size);

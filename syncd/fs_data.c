@@ -82,7 +82,8 @@ static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
     return S_ISREG(ret->mode) ? 0 : -EINVAL;
 }
 
-static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p, struct index_inode *i, struct opened *o)
+static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p, struct index_inode *i,
+                      struct opened *o)
 {
     int r = get_file(v, m->ino, i);
 

@@ -133,9 +133,11 @@ static void s3_resume(struct cloud *c, struct cloud_request *r)
 
 const struct cloud_ops cloud_s3_ops = {
     .name = "s3",
-    .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART | CLOUD_CAN_BATCH_DELETE
-        | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_PRESIGN | CLOUD_CAN_METADATA,
-    .limits = { .part_min = 5 << 20, .part_max = UINT64_C(5) << 30, .put_max = UINT64_C(5) << 30, .parts_max = S3_LIST_MAX },
+    .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART
+        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_PRESIGN
+        | CLOUD_CAN_METADATA,
+    .limits = { .part_min = 5 << 20, .part_max = UINT64_C(5) << 30, .put_max = UINT64_C(5) << 30,
+        .parts_max = S3_LIST_MAX },
     .open = s3_open,
     .close = s3_close,
     .submit = s3_submit,

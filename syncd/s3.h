@@ -136,9 +136,9 @@ void s3_message_free(struct s3_message *m);
 
 /* s3_request.c */
 s3_describe_fn s3_describe_buckets, s3_describe_list, s3_describe_head, s3_describe_guard, s3_describe_bucket_head,
-    s3_describe_get, s3_describe_put, s3_describe_part_begin, s3_describe_part_put, s3_describe_part_copy, s3_describe_part_list,
-    s3_describe_part_end, s3_describe_part_abort, s3_describe_copy, s3_describe_delete, s3_describe_delete_batch,
-    s3_describe_bucket_create;
+    s3_describe_get, s3_describe_put, s3_describe_part_begin, s3_describe_part_put, s3_describe_part_copy,
+    s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_copy, s3_describe_delete,
+    s3_describe_delete_batch, s3_describe_bucket_create;
 /* Whether the server is known to check the conditions of this operation. */
 bool s3_checks(const struct s3_call *c);
 /* Whether a document can name the key. DELETE_BATCH leaves the others out; they end in failed_keys. */

@@ -126,7 +126,8 @@ static int word(const struct s3_call *c, int code, const char *reason, const cha
 void s3_refusal_word(const struct s3_call *c, const struct s3_refusal *f, struct error *e)
 {
     const struct meaning *m = find(f);
-    const char *reason = f->why.message[0] ? f->why.message : f->why.code[0] ? f->why.code : error_meaning(m->error)->text;
+    const char *code = f->why.code[0] ? f->why.code : error_meaning(m->error)->text;
+    const char *reason = f->why.message[0] ? f->why.message : code;
     char origin[512];
 
     (void)snprintf(origin, sizeof(origin), "%s%s%s, status %d", f->why.code, f->why.code[0] ? " from " : "", c->host,
@@ -147,6 +148,7 @@ void s3_fault_word(const struct s3_call *c, const struct http_reply *reply, stru
     char origin[sizeof(reply->reason) + sizeof(c->host) + 2];
 
     (void)snprintf(origin, sizeof(origin), "%s%s%s", c->host, reply->reason[0] ? ": " : "", reply->reason);
-    (void)word(c, reply->error, reasons[reply->fault] ? reasons[reply->fault] : error_meaning(reply->error)->text, origin,
+    (void)word(c, reply->error, reasons[reply->fault] ? reasons[reply->fault] : error_meaning(reply->error)->text,
+        origin,
                NULL, e);
 }

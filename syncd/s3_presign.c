@@ -60,8 +60,8 @@ static void on_secret(const struct error *e, const struct cloud_secret *secret, 
         return;
     }
     if (sign(p, &(struct sigv4_secret){ secret->access_key, secret->secret_key }, &url) < 0) {
-        (void)error_set(&failed, -EINVAL, "A URL for %s/%s that is good for %u seconds cannot be signed; it may be good for "
-                                          "up to 7 days.", p->bucket, p->key, p->seconds);
+        (void)error_set(&failed, -EINVAL, "A URL for %s/%s that is good for %u seconds cannot be signed; it may be "
+                                          "good for up to 7 days.", p->bucket, p->key, p->seconds);
         answer(p, &failed, NULL);
         return;
     }

@@ -171,7 +171,7 @@ static void on_secret(const struct error *e, const struct cloud_secret *secret, 
     }
     r = sign_and_start(c, &(struct sigv4_secret){ secret->access_key, secret->secret_key });
     if (r < 0) {
-        (void)error_set(&failed, r, "%s%s%s cannot be asked for: the name of the bucket or key is not one that S3 knows.",
+        (void)error_set(&failed, r, "%s%s%s cannot be asked for: the name of the bucket or key is not one S3 knows.",
                         c->r->bucket ? c->r->bucket : "", c->r->key ? "/" : "", c->r->key ? c->r->key : "");
         s3_call_answered(c, NULL, &failed);
     }

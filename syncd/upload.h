@@ -25,6 +25,7 @@
 enum {
     UPLOAD_QUIET_MS = 5000,
     UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
+    UPLOAD_COPY_MAX = 1 << 30,      /* bytes copied by one request, during which nothing is heard of the server */
     UPLOAD_PARALLEL = 4,            /* parts of one file at once */
     UPLOAD_CONFLICT_SECONDS = 300,
 };
@@ -43,7 +44,10 @@ struct upload {
     struct cache_file *file;       /* held; NULL: none needed */
     uint64_t write_seq;            /* of the map, when reading began */
     bool declared;                 /* the grave at key is ours */
-    bool metadata_sent;
+    bool unconditional;            /* UPLOAD_COPY: the provider cannot compare the source's ETag */
+    bool metadata_sent;            /* the inode's */
+    bool keeps_meta;               /* the copy gets kept_meta, the source's, instead */
+    struct cloud_meta kept_meta;
     struct upload_parts *parts;    /* upload_parts.c's */
     struct recognition *recognition;         /* upload_put.c's */
     void (*gathered)(struct upload *u);      /* upload_put.c's */
@@ -91,7 +95,8 @@ struct upload *upload_new(struct uploader *u, enum upload_kind kind);
 void upload_abandon(struct upload *u);
 void upload_free(struct upload *u);
 
-/* Buries the key beforehand when it is not the inode's cloud_key, and remembers `row` (may be NULL). 0 or negative errno. */
+/* Buries the key beforehand when it is not the inode's cloud_key, and remembers `row` (may be NULL). 0 or negative
+ * errno. */
 int upload_declare(struct upload *u, const struct index_upload *row);
 /* Whether the file is still what was read at the start. */
 bool upload_unchanged(const struct upload *u);
@@ -109,8 +114,8 @@ void upload_end(struct upload *u);
 
 /* --- upload_ask.c --------------------------------------------------------------------------------- */
 
-/* A request for the change's bucket and, when not NULL, full key of `key`. After upload_submit(), step(u, r) runs with the
- * answer; r is freed after. A body's descriptor is the request's own and is closed. */
+/* A request for the change's bucket and, when not NULL, full key of `key`. After upload_submit(), step(u, r) runs with
+ * the answer; r is freed after. A body's descriptor is the request's own and is closed. */
 typedef void upload_step_fn(struct upload *u, struct cloud_request *r);
 struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const char *key, upload_step_fn *step);
 void upload_submit(struct upload *u, struct cloud_request *r);
@@ -137,9 +142,10 @@ void upload_content_start(struct upload *u);
 void upload_copy_start(struct upload *u);
 void upload_cut_start(struct upload *u);
 
-/* Looks whether the object at u->key is what `row` says was sent; then step(u, etag), else step(u, NULL). Fails the
+/* Looks whether the object at row->key is what `row` says was sent; then step(u, etag), else step(u, NULL). Fails the
  * change when nobody can tell. */
-void upload_recognise(struct upload *u, const struct index_upload *row, void (*step)(struct upload *u, const char *etag));
+typedef void upload_recognised_fn(struct upload *u, const char *etag);
+void upload_recognise(struct upload *u, const struct index_upload *row, upload_recognised_fn *step);
 /* Somebody else's version is at the key. */
 void upload_conflict(struct upload *u);
 

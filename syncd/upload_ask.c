@@ -114,6 +114,11 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     const struct index_inode *i = &u->inode;
     struct xattr_list l = { .meta = m };
 
+    if (u->keeps_meta) {
+        if (cloud_meta_copy(m, &u->kept_meta) < 0)
+            abort();
+        return;
+    }
     m->has_mtime = m->has_mode = m->has_owner = true;
     m->mtime_ns = i->mtime_ns;
     m->mode = i->mode;

@@ -72,19 +72,17 @@ static int take_over_version(struct upload *u, const struct cloud_object *o)
     return index_update(u->volume->index, i);
 }
 
-static void source_seen(struct upload *u, struct cloud_request *r)
+static void take_over(struct upload *u, const struct cloud_object *o)
 {
     struct volume *v = u->volume;
-    int code = r->error.code;
+    int code = upload_reload(u);
 
-    if (code == 0)
-        code = upload_reload(u);
     if (code == 0)
         code = cache_outdated(v->cache, u->inode.ino);
     if (code == 0)
         code = index_begin(v->index);
     if (code == 0)
-        code = index_end(v->index, take_over_version(u, &r->object));
+        code = index_end(v->index, take_over_version(u, o));
     if (code == -EBUSY) {
         upload_conflict(u);
     } else if (code < 0) {
@@ -95,11 +93,28 @@ static void source_seen(struct upload *u, struct cloud_request *r)
     }
 }
 
+static void copy_object(struct upload *u);
+
+/* Some providers compare the source's ETag wrongly (Swift: of an object in parts). */
+static void source_seen(struct upload *u, struct cloud_request *r)
+{
+    const char *etag = r->object.etag;
+
+    if (r->error.code) {
+        upload_fail(u, &r->error);
+    } else if (!etag || !u->inode.etag || strcmp(etag, u->inode.etag) != 0) {
+        take_over(u, &r->object);
+    } else {
+        u->unconditional = true;
+        copy_object(u);
+    }
+}
+
 void upload_copy_failed(struct upload *u, const struct error *e)
 {
     struct error gone;
 
-    if (e->code == -ESTALE) {
+    if (e->code == -ESTALE && !u->unconditional) {
         upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
     } else if (e->code == -ENOENT && u->file && cache_file_whole(u->file)) {
         upload_sync_file(u, take_home);
@@ -121,7 +136,7 @@ static void copied(struct upload *u, struct cloud_request *r)
         upload_commit(u, r->object.etag);
 }
 
-/* Metadata that is not known is not replaced: the copy keeps the object's own. */
+/* Metadata that is not known is not replaced: the copy has the object's own. */
 static bool knows_metadata(const struct index_inode *i)
 {
     return !(i->pending & INDEX_CONTENT) && (i->settled || i->pending & INDEX_META);
@@ -133,11 +148,54 @@ static void copy(struct upload *u)
     CLEANUP_FREE char *source = volume_full_key(u->volume, u->inode.cloud_key);
 
     cloud_request_set(&r->source_key, source);
-    cloud_request_set(&r->if_match, u->inode.etag);
+    cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
     r->replace_metadata = knows_metadata(&u->inode);
     if (r->replace_metadata)
         upload_meta(u, &r->meta);
     upload_submit(u, r);
+}
+
+/* Parts have no metadata of their own to keep, so what the object has is asked for and given along. */
+static void metadata_seen(struct upload *u, struct cloud_request *r)
+{
+    if (r->error.code) {
+        upload_copy_failed(u, &r->error);
+        return;
+    }
+    u->keeps_meta = true;
+    if (cloud_meta_copy(&u->kept_meta, &r->object.meta) < 0)
+        abort();
+    upload_parts_start(u, true);
+}
+
+static void copy_parts(struct upload *u)
+{
+    if (!(cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART)) {
+        u->kind = UPLOAD_CONTENT;
+        upload_content_start(u);
+    } else if (knows_metadata(&u->inode) || u->keeps_meta) {
+        upload_parts_start(u, true);
+    } else {
+        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, metadata_seen));
+    }
+}
+
+static bool in_one_piece(const struct upload *u)
+{
+    uint64_t most = cloud_limits(u->volume->cloud).put_max;
+
+    if (cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART && most > UPLOAD_COPY_MAX)
+        most = UPLOAD_COPY_MAX;
+    return u->size <= most;
+}
+
+static void copy_object(struct upload *u)
+{
+    upload_parts_free(take_ptr(u->parts));
+    if (in_one_piece(u))
+        copy(u);
+    else
+        copy_parts(u);
 }
 
 /* What is in the cache stays good under the new ETag, so the file is held and rebased after. */
@@ -162,8 +220,6 @@ void upload_copy_start(struct upload *u)
         upload_fail_code(u, r);
     else if (!moves && !knows_metadata(&u->inode))
         upload_commit(u, u->inode.etag);   /* it is back where it was */
-    else if (u->size > cloud_limits(u->volume->cloud).put_max)
-        upload_parts_start(u, true);
     else
-        copy(u);
+        copy_object(u);
 }

@@ -11,7 +11,7 @@
 
 static const uint64_t MIB = 1 << 20;
 static const uint64_t PART_FILE = 16 << 20;
-static const uint64_t PART_COPY = 1 << 30;
+static const uint64_t PART_COPY = 512 << 20;
 
 struct upload_parts {
     bool copy;
@@ -184,7 +184,7 @@ static struct cloud_request *part_request(struct upload *u, uint32_t n, int *ret
         return r;
     }
     cloud_request_set(&r->source_key, source);
-    cloud_request_set(&r->if_match, u->inode.etag);
+    cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
     r->has_range = true;
     r->range_offset = n * p->part_size;
     r->range_length = length_of(u, n);
@@ -300,7 +300,7 @@ static void resume(struct upload *u, const struct index_upload *row)
         return;
     }
     u->parts->upload_id = xstrdup(row->upload_id);
-    u->metadata_sent = true;
+    u->metadata_sent = !u->keeps_meta;
     r = upload_request(u, CLOUD_PART_LIST, u->key, listed);
     cloud_request_set(&r->upload_id, row->upload_id);
     upload_submit(u, r);

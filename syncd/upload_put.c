@@ -47,7 +47,7 @@ void upload_mark_start(struct upload *u)
 struct recognition {
     uint64_t size;
     int64_t mtime_ns;
-    void (*step)(struct upload *u, const char *etag);
+    upload_recognised_fn *step;
 };
 
 static void recognised(struct upload *u, struct cloud_request *r)
@@ -56,7 +56,7 @@ static void recognised(struct upload *u, struct cloud_request *r)
     const struct cloud_object *o = &r->object;
     bool ours = r->error.code == 0 && o->size == asked->size && o->has_meta && o->meta.has_mtime &&
         o->meta.mtime_ns == asked->mtime_ns;
-    void (*step)(struct upload *u, const char *etag) = asked->step;
+    upload_recognised_fn *step = asked->step;
 
     free(take_ptr(u->recognition));
     if (r->error.code && r->error.code != -ENOENT)
@@ -65,7 +65,7 @@ static void recognised(struct upload *u, struct cloud_request *r)
         step(u, ours ? r->object.etag : NULL);
 }
 
-void upload_recognise(struct upload *u, const struct index_upload *row, void (*step)(struct upload *u, const char *etag))
+void upload_recognise(struct upload *u, const struct index_upload *row, upload_recognised_fn *step)
 {
     u->recognition = xcalloc(1, sizeof(*u->recognition));
     *u->recognition = (struct recognition){ row->size, row->mtime_ns, step };
@@ -76,8 +76,8 @@ void upload_conflict(struct upload *u)
 {
     struct error e;
 
-    error_set(&e, -ESTALE, "Somebody else changed %s in the cloud meanwhile, so this version stays here. Copy it to another "
-              "name to keep both.", u->key);
+    error_set(&e, -ESTALE, "Somebody else changed %s in the cloud meanwhile, so this version stays here. Copy it to "
+              "another name to keep both.", u->key);
     upload_fail(u, &e);
 }
 

@@ -72,6 +72,7 @@ void upload_free(struct upload *u)
     free(u->keys);
     free(u->gone);
     upload_parts_free(u->parts);
+    cloud_meta_free(&u->kept_meta);
     free(u->recognition);
     free(u->key);
     free(u);

@@ -18,6 +18,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
 	tests/integration/servers.py \
+	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_git_build_sqlite.py \
@@ -157,6 +158,11 @@ check_PROGRAMS += tests/unit/test_listing
 TESTS += tests/unit/test_listing
 tests_unit_test_listing_SOURCES = tests/unit/test_listing.c $(VOLUME_FIXTURE)
 tests_unit_test_listing_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_kept
+TESTS += tests/unit/test_kept
+tests_unit_test_kept_SOURCES = tests/unit/test_kept.c
+tests_unit_test_kept_LDADD = libmountd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_log
 TESTS += tests/unit/test_log

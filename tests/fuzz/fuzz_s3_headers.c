@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_lines(&reply.headers, (const char *)data + 1, (const char *)data + size);
     r->has_range = size && data[0] & 2;
     r->range_length = 100;
-    if (s3_parse_get_head(&c, &reply) == 0 && (c.expected > INT64_MAX || (r->has_range && c.expected > r->range_length)))
+    if (s3_parse_get_head(&c, &reply) == 0
+        && (c.expected > INT64_MAX || (r->has_range && c.expected > r->range_length)))
         abort();
     (void)s3_parse_head(&reply, r);
     (void)s3_parse_put(&reply, r);

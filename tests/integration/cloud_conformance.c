@@ -3,8 +3,8 @@
  *
  *   cloud_conformance FILE
  *
- * FILE has lines "endpoint=URL", "access_key=...", "secret_key=...", "region=..." and "bucket=...": a bucket that is
- * made when missing, and emptied. */
+ * FILE has lines "endpoint=URL", "access_key=...", "secret_key=...", "region=...", "bucket=..." (a bucket that is
+ * made when missing, and emptied) and, for https, "ca_bundle=PATH". */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 struct server {
     struct suite suite;   /* first: tests of the suite see it */
     struct config *config;
-    char *endpoint, *access_key, *secret_key, *region, *bucket;
+    char *endpoint, *access_key, *secret_key, *region, *bucket, *ca_bundle;
 };
 
 static struct server server;
@@ -31,6 +31,7 @@ static int read_settings(const char *path)
     const struct { const char *name; char **value; } settings[] = {
         { "endpoint=", &server.endpoint }, { "access_key=", &server.access_key }, { "secret_key=", &server.secret_key },
         { "region=", &server.region }, { "bucket=", &server.bucket },
+        { "ca_bundle=", &server.ca_bundle },
     };
     CLEANUP_FCLOSE FILE *f = fopen(path, "re");
     char line[1024];
@@ -42,7 +43,7 @@ static int read_settings(const char *path)
                 xstrset(settings[i].value, line + strlen(settings[i].name));
     }
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-        if (!*settings[i].value) {
+        if (!*settings[i].value && settings[i].value != &server.ca_bundle) {
             (void)fprintf(stderr, "%s: %s is missing\n", path, settings[i].name);
             return -EINVAL;
         }
@@ -51,7 +52,8 @@ static int read_settings(const char *path)
 
 /* Hands out the secret the cloud's account id names: "good", "secret" or "key" wrong. */
 static void give_secret(void *arg, const char *account_id,
-                        void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg), void *give_arg)
+                        void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg),
+                            void *give_arg)
 {
     struct cloud_secret s = { server.access_key, server.secret_key };
 
@@ -65,7 +67,8 @@ static void give_secret(void *arg, const char *account_id,
 
 static struct cloud *open_cloud(const char *account_id, const char *endpoint, const char *region)
 {
-    struct cloud_spec spec = { .type = CLOUD_S3_GENERIC, .account_id = account_id, .service_url = endpoint, .region = region,
+    struct cloud_spec spec = { .type = CLOUD_S3_GENERIC, .account_id = account_id, .service_url = endpoint,
+        .region = region,
         .keyring = { give_secret, NULL } };
     struct cloud *c = NULL;
     struct error e = { 0 };
@@ -86,11 +89,14 @@ static struct suite suite_at(const char *account_id, const char *endpoint, const
 
 static int set_up(void **state)
 {
-    static const char *const sets[] = { "CloudRetries=3" };
+    CLEANUP_FREE char *bundle = NULL;
+    const char *sets[] = { "CloudRetries=3", NULL };
     struct error e = { 0 };
     struct cloud_request *r;
 
-    assert_int_equal(config_load(NULL, sets, 1, &server.config, &e), 0);
+    assert_true(asprintf(&bundle, "CaBundle=%s", server.ca_bundle ? server.ca_bundle : "") > 0);
+    sets[1] = bundle;
+    assert_int_equal(config_load(NULL, sets, 2, &server.config, &e), 0);
     server.suite.loop = loop_new(2);
     server.suite.bucket = server.bucket;
     server.suite.part = 5 << 20;
@@ -269,7 +275,8 @@ static void wait_for(struct suite *s, struct fetched *f)
 static void fetch(struct suite *s, struct fetched *f, const char *method, const char *body)
 {
     struct pairs none = PAIRS_INIT(0);
-    struct http_spec spec = { .method = method, .url = f->url, .headers = &none, .memory = body, .length = body ? strlen(body) : 0,
+    struct http_spec spec = { .method = method, .url = f->url, .headers = &none, .memory = body,
+        .length = body ? strlen(body) : 0,
         .has_body = body != NULL, .reply_max = 65536, .done = on_fetched, .arg = f };
 
     assert_non_null(http_start(((struct s3 *)s->cloud->state)->http, &spec));

@@ -38,14 +38,14 @@ class S3Drive:
         return self.instance.add_drive(self.account, bucket, name=name, **more)["localPath"], bucket
 
     def keys(self, bucket):
-        return set(self.server.rclone("lsf", "-R", "--files-only", f"s3:{bucket}").stdout.splitlines())
+        return set(self.server.rclone("lsf", "-R", "--fast-list", "--files-only", f"s3:{bucket}").stdout.splitlines())
 
     def wait_keys(self, bucket, number, seconds=300):
         wait_until(lambda: len(self.keys(bucket)) >= number, seconds, f"{number} objects in {bucket}")
 
     def fetch(self, bucket, path):
         target = os.path.join(self.scratch, f"fetched-{bucket}-{len(os.listdir(self.scratch))}")
-        self.server.rclone("copy", "--transfers", "16", f"s3:{bucket}/{path}", target)
+        self.server.rclone("copy", "--fast-list", "--transfers", "16", f"s3:{bucket}/{path}", target)
         return target
 
     def test_a_tree_copied_in_is_identical_in_the_bucket(self):
@@ -58,12 +58,6 @@ class S3Drive:
         self.assertSameTree(tree, os.path.join(mount, "tree"))
         self.assertSameTree(tree, self.fetch(bucket, "tree"))
         self.fetch_otherwise(tree, bucket)
-
-    def fetch_otherwise(self, tree, bucket):
-        """The same with a tool that shares no code with rclone."""
-        target = os.path.join(self.scratch, "aws-" + bucket)
-        self.server.aws("s3", "sync", "--only-show-errors", f"s3://{bucket}/tree", target)
-        self.assertSameTree(tree, target)
 
     def test_a_tree_put_there_by_others_is_identical_in_the_mount(self):
         tree = os.path.join(self.scratch, "tree-out")
@@ -191,10 +185,28 @@ class S3Drive:
 class RadosgwDrive(S3Drive, DriveCase):
     server_class = lt.Radosgw
 
+    def fetch_otherwise(self, tree, bucket):
+        """The same with a tool that shares no code with rclone."""
+        target = os.path.join(self.scratch, "by-aws")
+        self.server.aws("s3", "sync", "--only-show-errors", f"s3://{bucket}/tree", target)
+        self.assertSameTree(tree, target)
+
 
 class SwiftDrive(S3Drive, DriveCase):
     server_class = lt.Swift
     prefix = "lfs"
+
+    def odd_names(self):
+        # Swift stores a key with a control character but fails to list it, since XML 1.0 cannot hold one.
+        return [name for name in ODD_NAMES if name != "control-\x01"]
+
+    def fetch_otherwise(self, tree, bucket):
+        """A part of it with s3cmd, which fetches one file after the other, and stumbles over the markers of directories."""
+        part = next(d for d in sorted(os.listdir(tree)) if len(os.listdir(os.path.join(tree, d))) > 20)
+        target = os.path.join(self.scratch, "by-s3cmd")
+        os.mkdir(target)
+        self.server.s3cmd("get", "--recursive", "--rexclude", "/$", f"s3://{bucket}/tree/{part}/", target + "/")
+        self.assertSameTree(os.path.join(tree, part), target)
 
 
 if __name__ == "__main__":

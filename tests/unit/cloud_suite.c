@@ -237,10 +237,12 @@ static void requests_that_lack_something(void **state)
 /* --- odd keys ------------------------------------------------------------------------------------ */
 
 static const char *const odd_keys[] = {
-    "a b", " leading", "trailing ", "plus+plus", "100%", "per%20cent", "amp&amp;", "quo'te\"s", "hash#tag", "semi;colon",
+    "a b", " leading", "trailing ", "plus+plus", "100%", "per%20cent", "amp&amp;", "quo'te\"s", "hash#tag",
+        "semi;colon",
     "question?mark", "new\nline", "tab\tbed", "return\r", "\xc3\xbcn\xc3\xaf-\xe6\x97\xa5\xe6\x9c\xac", "back\\slash",
     "star*", "<xml/>", "~tilde", "colon:", "at@", "=equal", "comma,", "smile \xf0\x9f\x98\x80", "$dollar", "(paren)",
-    "[bracket]", "{brace}", "pipe|", "caret^", "`tick`", "!bang", "..dots", "dots..", "deep/er/est", "e\xcc\x81", "\xc3\xa9",
+    "[bracket]", "{brace}", "pipe|", "caret^", "`tick`", "!bang", "..dots", "dots..", "deep/er/est", "e\xcc\x81",
+        "\xc3\xa9",
 };
 
 static int by_bytes(const void *a, const void *b)
@@ -397,7 +399,8 @@ static void folders_have_markers(void **state)
     SUITE_REQUEST *put = suite_ask(s, CLOUD_PUT, "folder/"), *stat = suite_ask(s, CLOUD_STAT, "folder/");
     char *keys[8];
 
-    put->meta = (struct cloud_meta){ .has_mode = true, .mode = S_IFDIR | 0700, .has_mtime = true, .mtime_ns = 5000000000 };
+    put->meta = (struct cloud_meta){ .has_mode = true, .mode = S_IFDIR | 0700, .has_mtime = true,
+        .mtime_ns = 5000000000 };
     suite_expect(s, put, 0);
     suite_put(s, "folder/file", "x", 1);
     suite_expect(s, stat, 0);
@@ -428,7 +431,8 @@ struct range_case {
 static void ranges(void **state)
 {
     static const struct range_case cases[] = {
-        { 0, 1, "0" }, { 0, 10, "0123456789" }, { 3, 4, "3456" }, { 9, 1, "9" }, { 7, 100, "789" }, { 10, 1, NULL }, { 99, 5, NULL },
+        { 0, 1, "0" }, { 0, 10, "0123456789" }, { 3, 4, "3456" }, { 9, 1, "9" }, { 7, 100, "789" }, { 10, 1, NULL },
+          { 99, 5, NULL },
     };
     struct suite *s = *state;
 
@@ -623,7 +627,8 @@ static void put_names(struct suite *s, const char *const *names, size_t n)
 
 static void folders_in_listings(void **state)
 {
-    static const char *const names[] = { "list/a-b", "list/a/1", "list/a/2", "list/a/deep/x", "list/a0", "list/b", "list/c/1" };
+    static const char *const names[] = { "list/a-b", "list/a/1", "list/a/2", "list/a/deep/x", "list/a0", "list/b",
+        "list/c/1" };
     struct suite *s = *state;
     SUITE_REQUEST *r = suite_ask(s, CLOUD_LIST, NULL), *deep = suite_ask(s, CLOUD_LIST, NULL);
     SUITE_REQUEST *partial = suite_ask(s, CLOUD_LIST, NULL);
@@ -657,7 +662,8 @@ static void folders_in_listings(void **state)
 
 static void pages_join(void **state)
 {
-    static const char *const names[] = { "page/a", "page/b/1", "page/b/2", "page/b/3", "page/c", "page/d/1", "page/e", "page/f" };
+    static const char *const names[] = { "page/a", "page/b/1", "page/b/2", "page/b/3", "page/c", "page/d/1", "page/e",
+        "page/f" };
     static const char *const expected[] = { "page/a", "page/b/", "page/c", "page/d/", "page/e", "page/f" };
     struct suite *s = *state;
     CLEANUP_FREE char *token = NULL;
@@ -787,7 +793,8 @@ static void put_part(struct suite *s, const char *key, const char *id, uint32_t 
     *ret = (struct cloud_part){ number, n, take_ptr(r->object.etag) };
 }
 
-static void end(struct suite *s, struct cloud_request *r, const char *id, const struct cloud_part *parts, size_t n, int code)
+static void end(struct suite *s, struct cloud_request *r, const char *id, const struct cloud_part *parts, size_t n,
+    int code)
 {
     cloud_request_set(&r->upload_id, id);
     for (size_t i = 0; i < r->n_parts; i++)

@@ -128,7 +128,8 @@ static bool exists_in(const struct fixture *f, const char *path)
 static void files_are_files(void **state)
 {
     struct fixture *f = *state;
-    SUITE_REQUEST *put = suite_ask(&f->suite, CLOUD_PUT, "sub/script"), *stat = suite_ask(&f->suite, CLOUD_STAT, "sub/mine");
+    SUITE_REQUEST *put = suite_ask(&f->suite, CLOUD_PUT, "sub/script"), *stat = suite_ask(&f->suite, CLOUD_STAT,
+        "sub/mine");
     CLEANUP_CLOSE int fd = -1, body = suite_file("#!", 2);
     struct stat st;
     char text[8] = "";
@@ -154,7 +155,8 @@ static void files_are_files(void **state)
 
 static void links_lead_nowhere(void **state)
 {
-    static const char *const keys[] = { "escape/passwd", "root/etc/passwd", "loop/loop/x", ".landfall/x", "../outside", "a/../b",
+    static const char *const keys[] = { "escape/passwd", "root/etc/passwd", "loop/loop/x", ".landfall/x", "../outside",
+        "a/../b",
                                         "./a", "a//b", "/a", "..", "self/" };
     struct fixture *f = *state;
     SUITE_REQUEST *through = suite_ask(&f->suite, CLOUD_PUT, "escape/planted");
@@ -206,7 +208,8 @@ static void strangers_show(void **state)
 static void a_name_is_file_or_folder(void **state)
 {
     struct fixture *f = *state;
-    SUITE_REQUEST *below = suite_ask(&f->suite, CLOUD_PUT, "name/below"), *above = suite_ask(&f->suite, CLOUD_PUT, "dir");
+    SUITE_REQUEST *below = suite_ask(&f->suite, CLOUD_PUT, "name/below"), *above = suite_ask(&f->suite, CLOUD_PUT,
+        "dir");
 
     suite_put(&f->suite, "name", "x", 1);
     suite_expect(&f->suite, below, -ENOTDIR);
@@ -236,7 +239,8 @@ static void a_folder_that_is_gone(void **state)
     struct error e = { 0 };
     struct config *config;
     struct suite s = { .loop = loop_new(1), .bucket = "bucket" };
-    struct cloud_spec spec = { .type = CLOUD_LOCAL_FOLDER, .account_id = "t", .service_url = "file:///nonexistent/landfall" };
+    struct cloud_spec spec = { .type = CLOUD_LOCAL_FOLDER, .account_id = "t",
+        .service_url = "file:///nonexistent/landfall" };
     struct cloud_request *r;
 
     (void)state;

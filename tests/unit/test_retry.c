@@ -12,12 +12,15 @@
 static void answers(void **state)
 {
     static const struct { int status; const char *code; bool passes, throttled; } cases[] = {
-        { 500, "InternalError", true, false }, { 500, "", true, false }, { 502, "", true, false }, { 503, "SlowDown", true, true },
-        { 503, "", true, true }, { 504, "", true, false }, { 429, "", true, true }, { 429, "TooManyRequests", true, true },
+        { 500, "InternalError", true, false }, { 500, "", true, false }, { 502, "", true, false }, { 503, "SlowDown",
+          true, true },
+        { 503, "", true, true }, { 504, "", true, false }, { 429, "", true, true }, { 429, "TooManyRequests", true,
+          true },
         { 400, "RequestTimeout", true, false }, { 409, "OperationAborted", true, false },
         { 409, "ConditionalRequestConflict", true, false }, { 200, "InternalError", true, false },
         { 501, "NotImplemented", false, false }, { 503, "QuotaExceeded", false, true }, { 400, "", false, false },
-        { 403, "AccessDenied", false, false }, { 404, "NoSuchKey", false, false }, { 409, "BucketAlreadyExists", false, false },
+        { 403, "AccessDenied", false, false }, { 404, "NoSuchKey", false, false }, { 409, "BucketAlreadyExists", false,
+          false },
         { 412, "PreconditionFailed", false, false }, { 416, "", false, false }, { 301, "", false, false },
     };
 
@@ -31,7 +34,8 @@ static void answers(void **state)
 static void faults(void **state)
 {
     (void)state;
-    assert_true(retry_fault(HTTP_UNREACHED) && retry_fault(HTTP_STALLED) && retry_fault(HTTP_LOST) && retry_fault(HTTP_GARBLED));
+    assert_true(retry_fault(HTTP_UNREACHED) && retry_fault(HTTP_STALLED));
+    assert_true(retry_fault(HTTP_LOST) && retry_fault(HTTP_GARBLED));
     assert_false(retry_fault(HTTP_ANSWERED) || retry_fault(HTTP_REFUSED) || retry_fault(HTTP_ABORTED));
 }
 
@@ -72,7 +76,8 @@ static void retry_after_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers), cmocka_unit_test(faults), cmocka_unit_test(waits), cmocka_unit_test(retry_after_headers),
+        cmocka_unit_test(answers), cmocka_unit_test(faults), cmocka_unit_test(waits),
+            cmocka_unit_test(retry_after_headers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

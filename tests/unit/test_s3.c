@@ -32,7 +32,8 @@ struct rig {
 static const struct cloud_secret secret = { "AKTEST", "very-secret-key" };
 
 static void keyring_get(void *arg, const char *account_id,
-                        void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg), void *give_arg)
+                        void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg),
+                            void *give_arg)
 {
     struct rig *rig = arg;
     struct error e = rig->keyring;
@@ -105,9 +106,11 @@ static void a_cut_read_goes_on(void **state)
         { { "GET /bucket/key HTTP/1.1", "!Range:" },
           "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
         { { "GET /bucket/key", "range: bytes=5-", "if-match: \"e1\"" },
-          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n567", FAKE_CLOSE },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n567"
+              "", FAKE_CLOSE },
         { { "range: bytes=8-" },
-          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 2\r\nContent-Range: bytes 8-9/10\r\n\r\n89", FAKE_KEEP },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 2\r\nContent-Range: bytes 8-9/10\r\n\r\n89",
+              FAKE_KEEP },
     };
     struct rig rig;
     char got[32];
@@ -129,9 +132,11 @@ static void a_cut_read_of_a_range(void **state)
 {
     static const struct fake_step steps[] = {
         { { "range: bytes=100-109" },
-          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 10\r\nContent-Range: bytes 100-109/500\r\n\r\n012", FAKE_CLOSE },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 10\r\nContent-Range: bytes 100-109/500\r\n"
+              "\r\n012", FAKE_CLOSE },
         { { "range: bytes=103-109", "if-match: \"e1\"" },
-          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 7\r\nContent-Range: bytes 103-109/500\r\n\r\n3456789",
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e1\"\r\nContent-Length: 7\r\nContent-Range: bytes 103-109/500\r\n"
+              "\r\n3456789",
           FAKE_KEEP },
     };
     struct rig rig;
@@ -164,7 +169,8 @@ static void a_cut_read_that_cannot_go_on(void **state)
     static const struct fake_step ignored[] = {
         { { "GET" }, "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n01234", FAKE_CLOSE },
         { { "if-match: \"e1\"" },
-          "HTTP/1.1 206 Partial Content\r\nETag: \"e2\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n56789", FAKE_KEEP },
+          "HTTP/1.1 206 Partial Content\r\nETag: \"e2\"\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n567"
+              "89", FAKE_KEEP },
     };
     const struct { const struct fake_step *steps; size_t n; int code; } cases[] = {
         { no_etag, 1, -EBADE }, { changed, 2, -ESTALE }, { ignored, 2, -EBADE },
@@ -190,10 +196,14 @@ static void a_cut_read_that_cannot_go_on(void **state)
 static void heads_that_lie(void **state)
 {
     static const struct { const char *reply; int code; } cases[] = {
-        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/100\r\n\r\n0123456789", -EBADMSG },
-        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 20\r\nContent-Range: bytes 10-29/100\r\n\r\n01234567890123456789", -EBADMSG },
-        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 10-19/100\r\n\r\n01234", -EBADMSG },
-        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 10-19/15\r\n\r\n0123456789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/100\r\n\r\n0123456789",
+          -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 20\r\nContent-Range: bytes 10-29/100\r\n\r\n012345678901234"
+          "56789", -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 10-19/100\r\n\r\n01234",
+          -EBADMSG },
+        { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: bytes 10-19/15\r\n\r\n0123456789",
+          -EBADMSG },
         { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nContent-Range: items 1\r\n\r\n0123456789", -EBADMSG },
         { "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\n\r\n0123456789", -EBADMSG },
         { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", -EBADMSG },
@@ -326,9 +336,11 @@ static void other_regions(void **state)
 {
     static const struct fake_step steps[] = {
         { { "/us-east-1/s3/aws4_request" },
-          "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/elsewhere\r\nx-amz-bucket-region: eu-west-1\r\n" NO_BODY, FAKE_KEEP },
+          "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/elsewhere\r\nx-amz-bucket-region: eu-west-1\r\n" NO_BODY,
+              FAKE_KEEP },
         { { "GET /bucket?", "/eu-west-1/s3/aws4_request" },
-          "HTTP/1.1 400 Bad Request\r\nContent-Length: *\r\n\r\n<Error><Code>AuthorizationHeaderMalformed</Code><Message>m"
+          "HTTP/1.1 400 Bad Request\r\nContent-Length: *\r\n\r\n<Error><Code>AuthorizationHeaderMalformed</Code><Messa"
+              "ge>m"
           "</Message><Region>eu-west-2</Region></Error>", FAKE_CLOSE },
         { { "/eu-west-2/s3/aws4_request" },
           "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListBucketResult></ListBucketResult>\r\n", FAKE_KEEP },
@@ -442,7 +454,8 @@ static void etags_with_quotes_or_without(void **state)
 static void a_lost_answer(void **state)
 {
     static const char old[] = "HTTP/1.1 200 OK\r\nETag: \"old\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
-    static const char ours[] = "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    static const char ours[] = "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\nContent-Length: 3\r\nConnection: close\r"
+        "\n\r\n";
     static const char theirs[] = "HTTP/1.1 200 OK\r\nETag: \"other\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
     static const char kept[] = "HTTP/1.1 200 OK\r\nETag: \"old\"\r\nContent-Length: 3\r\n\r\n";
     static const char broken[] = "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY;
@@ -489,12 +502,14 @@ static void set_parts(struct cloud_request *r)
 static void errors_that_look_like_success(void **state)
 {
     static const struct fake_step steps[] = {
-        { { "POST /bucket/key?uploadId=id%2F%2B%26 HTTP", "<PartNumber>1</PartNumber><ETag>&quot;" MD5_ABC "&quot;</ETag>" },
+        { { "POST /bucket/key?uploadId=id%2F%2B%26 HTTP",
+          "<PartNumber>1</PartNumber><ETag>&quot;" MD5_ABC "&quot;</ETag>" },
           "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n"
           "\n  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>\n", FAKE_CLOSE },
         { { "POST" },
           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n \n \r\n8b\r\n"
-          "<?xml version=\"1.0\"?><CompleteMultipartUploadResult xmlns=\"x\"><ETag>&quot;done-1&quot;</ETag><Key>key</Key>"
+          "<?xml version=\"1.0\"?><CompleteMultipartUploadResult xmlns=\"x\"><ETag>&quot;done-1&quot;</ETag><Key>key</"
+              "Key>"
           "</CompleteMultipartUploadResult>\r\n0\r\n\r\n", FAKE_KEEP },
         { { "PUT", "x-amz-copy-source: /bucket/from%20here" },
           "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n"
@@ -505,7 +520,8 @@ static void errors_that_look_like_success(void **state)
     (void)state;
     OPEN(&rig, steps);
     {
-        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_END, "key"), *copy = suite_ask(&rig.suite, CLOUD_COPY, "key");
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_END, "key"), *copy = suite_ask(&rig.suite, CLOUD_COPY,
+            "key");
 
         set_parts(r);
         suite_expect(&rig.suite, r, 0);
@@ -524,7 +540,8 @@ static void a_lost_end(void **state)
         { { "POST" }, "HTTP/1.1 404 Not Found\r\nContent-Length: *\r\n\r\n"
                       "<Error><Code>NoSuchUpload</Code><Message>Gone.</Message></Error>\r\n", FAKE_KEEP },
         /* MD5 of the bytes of MD5_ABC */
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"af5da9f45af7a300e3aded972f8ff687-1\"\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"af5da9f45af7a300e3aded972f8ff687-1\"\r\n\r\n",
+          FAKE_KEEP },
     };
     struct rig rig;
 
@@ -543,11 +560,14 @@ static void parts_by_pages(void **state)
 {
     static const struct fake_step steps[] = {
         { { "uploadId=u", "!part-number-marker" },
-          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>true</IsTruncated><Part><PartNumber>1"
-          "</PartNumber><Size>5</Size><ETag>a</ETag></Part><Part><PartNumber>3</PartNumber></Part></ListPartsResult>\r\n\r\n\r\n",
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>true</IsTruncated><Part><PartNumb"
+              "er>1"
+          "</PartNumber><Size>5</Size><ETag>a</ETag></Part><Part><PartNumber>3</PartNumber></Part></ListPartsResult>"
+              "\r\n\r\n\r\n",
           FAKE_CLOSE },
         { { "part-number-marker=3" },
-          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>7"
+          "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNum"
+              "ber>7"
           "</PartNumber></Part></ListPartsResult>\r\n\r\n", FAKE_CLOSE },
     };
     struct rig rig;
@@ -574,7 +594,8 @@ static void nonsense(void **state)
         { "220 smtp.example.com ESMTP\r\n", -EBADMSG },
         { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\nnot xml!!", -EBADMSG },
         { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<SomethingElse>x</Something", -EBADMSG },
-        { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult/>         \r\n", -EBADMSG },
+        { "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult/>         \r"
+          "\n", -EBADMSG },
         { "HTTP/1.1 403 Forbidden\r\nContent-Length: *\r\n\r\n<html>go away</html>", -EACCES },
         { "HTTP/1.1 404 Not Found\r\n" NO_BODY, -ENOENT },
         { "HTTP/1.1 418 I'm a teapot\r\n" NO_BODY, -EREMOTEIO },
@@ -614,9 +635,11 @@ static char *repeat(const char *head, const char *more, size_t n, const char *ta
 
 static void floods(void **state)
 {
-    CLEANUP_FREE char *headers = repeat("HTTP/1.1 200 OK\r\n", "X-Flood: 0123456789012345678901234567890123456789\r\n", 3000, "\r\n");
+    CLEANUP_FREE char *headers = repeat("HTTP/1.1 200 OK\r\n", "X-Flood: 0123456789012345678901234567890123456789\r\n",
+        3000, "\r\n");
     CLEANUP_FREE char *header = repeat("HTTP/1.1 200 OK\r\nX: ", "0123456789", 20000, "\r\n\r\n");
-    CLEANUP_FREE char *document = repeat("HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", "          ", 2 << 20, "</ListBucketResult>");
+    CLEANUP_FREE char *document = repeat("HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", "          ", 2 << 20,
+        "</ListBucketResult>");
     CLEANUP_FREE char *deep = repeat("HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", "<a>", 10000, "");
     const char *const replies[] = { headers, header, document, deep };
 
@@ -644,7 +667,8 @@ static void floods(void **state)
 static void keyrings(void **state)
 {
     static const struct fake_step steps[] = {
-        { { "HEAD", "authorization: AWS4-HMAC-SHA256 Credential=AKTEST/" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
+        { { "HEAD", "authorization: AWS4-HMAC-SHA256 Credential=AKTEST/" },
+          "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -722,7 +746,8 @@ static void canceled_in_back_off(void **state)
 
 static void proxies(void **state)
 {
-    static const struct fake_step steps[] = { { { "HEAD /bucket/key" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP } };
+    static const struct fake_step steps[] = { { { "HEAD /bucket/key" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+        FAKE_KEEP } };
     static const char *const names[] = { "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY" };
     struct rig rig;
 
@@ -757,7 +782,8 @@ static void own_port(void **state)
 {
     static const struct fake_step steps[1];
     static const char *const sets[] = { "HostUrl=http://localhost:29777" };
-    static const char *const urls[] = { "http://127.0.0.1:29777/", "http://2130706433:29777/", "http://169.254.169.254/latest",
+    static const char *const urls[] = { "http://127.0.0.1:29777/", "http://2130706433:29777/",
+        "http://169.254.169.254/latest",
                                         "http://0.0.0.0:29777/", "file:///etc/passwd", "gopher://127.0.0.1/" };
     struct pairs none = PAIRS_INIT(0);
     struct rig rig;
@@ -766,7 +792,8 @@ static void own_port(void **state)
     open_rig(&rig, steps, 0, sets, 1);
     for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
         struct outcome o = { 0 };
-        struct http_spec spec = { .method = "GET", .url = urls[i], .headers = &none, .reply_max = 1000, .done = on_outcome,
+        struct http_spec spec = { .method = "GET", .url = urls[i], .headers = &none, .reply_max = 1000,
+            .done = on_outcome,
             .arg = &o };
 
         assert_non_null(http_start(((struct s3 *)rig.suite.cloud->state)->http, &spec));

@@ -29,7 +29,8 @@ static void listings(void **state)
         "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>p%2F</Prefix>"
         "<IsTruncated>true</IsTruncated><Contents><Key>p/a+b%2B%25%0A%C3%BC</Key>"
         "<LastModified>2009-10-12T17:50:30.500Z</LastModified><ETag>&quot;abc-2&quot;</ETag><Size>434234</Size>"
-        "<Owner><ID>x</ID></Owner></Contents><Contents><ETag>bad&#10;tag</ETag><Size>0</Size><Key>p/plain</Key></Contents>"
+        "<Owner><ID>x</ID></Owner></Contents><Contents><ETag>bad&#10;tag</ETag><Size>0</Size><Key>p/plain</Key></Conte"
+            "nts>"
         "<CommonPrefixes><Prefix>p/%26/</Prefix></CommonPrefixes><EncodingType>url</EncodingType>"
         "<NextContinuationToken>1ueG+/%2=</NextContinuationToken></ListBucketResult>";
     REQUEST *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
@@ -50,7 +51,8 @@ static void listings(void **state)
 
 static void listings_without_coding(void **state)
 {
-    static const char xml[] = "<x:ListBucketResult xmlns:x=\"u\"><x:IsTruncated>false</x:IsTruncated><x:NextContinuationToken>t"
+    static const char xml[] = "<x:ListBucketResult xmlns:x=\"u\"><x:IsTruncated>false</x:IsTruncated><x:NextContinuati"
+        "onToken>t"
         "</x:NextContinuationToken><x:Contents><x:Key>a+b%20</x:Key></x:Contents></x:ListBucketResult>";
     REQUEST *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
 
@@ -68,13 +70,15 @@ static void bad_listings(void **state)
         "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
         "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken></ListBuc"
+            "ketResult>",
         "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%zz</Key></Contents></ListBucketResult>",
         "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%00b</Key></Contents></ListBucketResult>",
         "<!DOCTYPE a><ListBucketResult/>",
         "<!DOCTYPE a [<!ENTITY x \"y\">]><ListBucketResult><Contents><Key>&x;</Key></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>&undefined;</Key></Contents></ListBucketResult>",
-        "<ListBucketResult><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a></a></a></a></ListBucketResult>",
+        "<ListBucketResult><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a></a></a></a></ListBuck"
+            "etResult>",
         "<ListBucketResult><Contents/></ListBucketResult>", "<ListBucketResult/><x/>", "<ListBucketResult/>junk",
     };
 
@@ -120,13 +124,18 @@ static void errors(void **state)
 
 static void other_documents(void **state)
 {
-    static const char buckets[] = "<ListAllMyBucketsResult><Owner/><Buckets><Bucket><Name>one</Name><CreationDate>2019-12-11T23:32:47Z"
-        "</CreationDate></Bucket><Bucket><Name>two</Name><BucketRegion>eu-west-1</BucketRegion></Bucket></Buckets></ListAllMyBucketsResult>";
-    static const char begun[] = "<InitiateMultipartUploadResult><UploadId>VXBsb2Fk+/=</UploadId></InitiateMultipartUploadResult>";
-    static const char deleted[] = "<DeleteResult><Error><Key>a&amp;b</Key><Code>AccessDenied</Code></Error></DeleteResult>";
+    static const char buckets[] = "<ListAllMyBucketsResult><Owner/><Buckets><Bucket><Name>one</Name><CreationDate>2019"
+        "-12-11T23:32:47Z"
+        "</CreationDate></Bucket><Bucket><Name>two</Name><BucketRegion>eu-west-1</BucketRegion></Bucket></Buckets></Li"
+            "stAllMyBucketsResult>";
+    static const char begun[] = "<InitiateMultipartUploadResult><UploadId>VXBsb2Fk+/=</UploadId></InitiateMultipartUpl"
+        "oadResult>";
+    static const char deleted[] = "<DeleteResult><Error><Key>a&amp;b</Key><Code>AccessDenied</Code></Error></DeleteRes"
+        "ult>";
     static const char copied[] = "<CopyPartResult><ETag>\"e\"</ETag></CopyPartResult>";
     static const char failed[] = "<Error><Code>InternalError</Code></Error>";
-    static const char falling[] = "<ListPartsResult><Part><PartNumber>2</PartNumber></Part><Part><PartNumber>1</PartNumber></Part></ListPartsResult>";
+    static const char falling[] = "<ListPartsResult><Part><PartNumber>2</PartNumber></Part><Part><PartNumber>1</PartNu"
+        "mber></Part></ListPartsResult>";
     REQUEST *r = cloud_request_new(CLOUD_BUCKETS, NULL, NULL);
     bool more;
 
@@ -150,8 +159,10 @@ static void other_documents(void **state)
 
 static void content_ranges(void **state)
 {
-    static const char *const bad[] = { "", "bytes", "bytes 0-9", "bytes 0-9/", "bytes 0-9/*", "bytes */10", "bytes 9-0/10", "bytes 0-10/10",
-        "bytes -1-9/10", "bytes 0-9/10x", "bytes 0-9/10 ", "octets 0-9/10", "bytes 0-9-5/10", "bytes 99999999999999999999-9/10" };
+    static const char *const bad[] = { "", "bytes", "bytes 0-9", "bytes 0-9/", "bytes 0-9/*", "bytes */10",
+        "bytes 9-0/10", "bytes 0-10/10",
+        "bytes -1-9/10", "bytes 0-9/10x", "bytes 0-9/10 ", "octets 0-9/10", "bytes 0-9-5/10",
+            "bytes 99999999999999999999-9/10" };
     uint64_t first, last, size;
 
     (void)state;
@@ -166,7 +177,8 @@ static void content_ranges(void **state)
 static void etags(void **state)
 {
     static const struct { const char *text, *clean; } cases[] = {
-        { "\"abc\"", "abc" }, { "abc", "abc" }, { "W/\"abc\"", "abc" }, { "\"\"", "" }, { "", "" }, { "\"a b\"", "" }, { "\"a\nb\"", "" },
+        { "\"abc\"", "abc" }, { "abc", "abc" }, { "W/\"abc\"", "abc" }, { "\"\"", "" }, { "", "" }, { "\"a b\"", "" },
+          { "\"a\nb\"", "" },
         { "\"a\xc3\xbc\"", "" }, { "\"abc", "abc" }, { "abc\"def", "abc" },
     };
     char out[S3_ETAG_MAX + 1], longer[S3_ETAG_MAX + 2];
@@ -211,16 +223,22 @@ static void free_meta(struct cloud_meta *m)
 static void metadata_of_others(void **state)
 {
     static const struct { const char *name, *value; bool has; int64_t mtime_ns; } mtimes[] = {
-        { "mtime", "1700000000.123456789", true, INT64_C(1700000000123456789) }, { "mtime", "1700000000", true, INT64_C(1700000000000000000) },
+        { "mtime", "1700000000.123456789", true, INT64_C(1700000000123456789) }, { "mtime", "1700000000", true,
+          INT64_C(1700000000000000000) },
         { "mtime", "1700000000.5", true, INT64_C(1700000000500000000) }, { "mtime", "-1.25", true, -1250000000 },
-        { "mtime", "0", true, 0 }, { "mtime", "1.12345678987", true, 1123456789 }, { "mtime", "2020-01-02T03:04:05Z", true, INT64_C(1577934245000000000) },
-        { "mtime", "", false, 0 }, { "mtime", "yesterday", false, 0 }, { "mtime", "99999999999", false, 0 }, { "mtime", "9999999999", false, 0 },
-        { "s3cmd-attrs", "uid:0/gname:root/uname:root/gid:0/mode:33188/mtime:1600000000/atime:1/ctime:1", true, INT64_C(1600000000000000000) },
+        { "mtime", "0", true, 0 }, { "mtime", "1.12345678987", true, 1123456789 }, { "mtime", "2020-01-02T03:04:05Z",
+          true, INT64_C(1577934245000000000) },
+        { "mtime", "", false, 0 }, { "mtime", "yesterday", false, 0 }, { "mtime", "99999999999", false, 0 }, { "mtime",
+          "9999999999", false, 0 },
+        { "s3cmd-attrs", "uid:0/gname:root/uname:root/gid:0/mode:33188/mtime:1600000000/atime:1/ctime:1", true,
+          INT64_C(1600000000000000000) },
         { "mc-attrs", "atime:1#1/gid:0/mode:33188/mtime:1600000000#5/uid:0", true, INT64_C(1600000000000000000) },
     };
     static const struct { const char *value; bool has; uint32_t mode; } modes[] = {
-        { "33188", true, S_IFREG | 0644 }, { "16877", true, S_IFDIR | 0755 }, { "100644", true, S_IFREG | 0644 }, { "0100755", true, S_IFREG | 0755 },
-        { "644", true, 0644 }, { "0600", true, 0600 }, { "", false, 0 }, { "rw", false, 0 }, { "-1", false, 0 }, { "999999", false, 0 },
+        { "33188", true, S_IFREG | 0644 }, { "16877", true, S_IFDIR | 0755 }, { "100644", true, S_IFREG | 0644 },
+          { "0100755", true, S_IFREG | 0755 },
+        { "644", true, 0644 }, { "0600", true, 0600 }, { "", false, 0 }, { "rw", false, 0 }, { "-1", false, 0 },
+          { "999999", false, 0 },
         { "41471", true, S_IFLNK | 0777 },
     };
     char name[64];
@@ -250,12 +268,14 @@ static void metadata_of_others(void **state)
 static void metadata_as_written(void **state)
 {
     static const struct { const char *name, *value; } expected[] = {
-        { "x-amz-meta-mtime", "-1.500000000" }, { "x-amz-meta-mode", "41471" }, { "x-amz-meta-uid", "1000" }, { "x-amz-meta-gid", "0" },
+        { "x-amz-meta-mtime", "-1.500000000" }, { "x-amz-meta-mode", "41471" }, { "x-amz-meta-uid", "1000" },
+          { "x-amz-meta-gid", "0" },
         { "x-amz-meta-landfall-symlink", "../a%20b/%C3%BC" }, { "x-amz-meta-landfall-xattr-elpmashec4", "AAE=" },
         { "x-amz-meta-landfall-xattr-elpmashec8", "=" },
     };
     struct cloud_xattr xattrs[] = { { (char *)"user.a", (void *)"\0\1", 2 }, { (char *)"user.b", (void *)"", 0 } };
-    struct cloud_meta m = { .has_mtime = true, .mtime_ns = -1500000000, .has_mode = true, .mode = S_IFLNK | 0777, .has_owner = true,
+    struct cloud_meta m = { .has_mtime = true, .mtime_ns = -1500000000, .has_mode = true, .mode = S_IFLNK | 0777,
+        .has_owner = true,
         .uid = 1000, .symlink = (char *)"../a b/\xc3\xbc", .xattrs = xattrs, .n_xattrs = 2 };
     CLEANUP(pairs_free) struct pairs h = PAIRS_INIT(10000);
     CLEANUP(free_meta) struct cloud_meta back = { 0 };
@@ -297,9 +317,12 @@ static void too_much_metadata(void **state)
 static void metadata_that_is_noise(void **state)
 {
     static const char *const headers[][2] = {
-        { "x-amz-meta-landfall-symlink", "%zz" }, { "x-amz-meta-landfall-symlink", "a%00b" }, { "x-amz-meta-landfall-symlink", "" },
-        { "x-amz-meta-landfall-xattr-", "AA==" }, { "x-amz-meta-landfall-xattr-zz", "AA==" }, { "x-amz-meta-landfall-xattr-elpmashec4", "###" },
-        { "x-amz-meta-uid", "-1" }, { "x-amz-meta-gid", "99999999999" }, { "x-amz-meta-s3cmd-attrs", "////:::mode:/uid:x" },
+        { "x-amz-meta-landfall-symlink", "%zz" }, { "x-amz-meta-landfall-symlink", "a%00b" },
+          { "x-amz-meta-landfall-symlink", "" },
+        { "x-amz-meta-landfall-xattr-", "AA==" }, { "x-amz-meta-landfall-xattr-zz", "AA==" },
+          { "x-amz-meta-landfall-xattr-elpmashec4", "###" },
+        { "x-amz-meta-uid", "-1" }, { "x-amz-meta-gid", "99999999999" }, { "x-amz-meta-s3cmd-attrs",
+          "////:::mode:/uid:x" },
     };
     CLEANUP(pairs_free) struct pairs h = PAIRS_INIT(10000);
     CLEANUP(free_meta) struct cloud_meta m = { 0 };
@@ -316,8 +339,10 @@ static void metadata_that_is_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(listings), cmocka_unit_test(listings_without_coding), cmocka_unit_test(bad_listings), cmocka_unit_test(long_texts),
-        cmocka_unit_test(errors), cmocka_unit_test(other_documents), cmocka_unit_test(content_ranges), cmocka_unit_test(etags),
+        cmocka_unit_test(listings), cmocka_unit_test(listings_without_coding), cmocka_unit_test(bad_listings),
+            cmocka_unit_test(long_texts),
+        cmocka_unit_test(errors), cmocka_unit_test(other_documents), cmocka_unit_test(content_ranges),
+            cmocka_unit_test(etags),
         cmocka_unit_test(base32), cmocka_unit_test(metadata_of_others), cmocka_unit_test(metadata_as_written),
         cmocka_unit_test(too_much_metadata), cmocka_unit_test(metadata_that_is_noise),
     };

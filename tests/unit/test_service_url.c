@@ -52,11 +52,16 @@ static void good_urls(void **state)
 static void bad_urls(void **state)
 {
     static const char *const cases[] = {
-        "", "://x", "ftp://x", "file:///etc/passwd", "gopher://x", "javascript://x", "http://", "https:///path", "https://user@host",
-        "https://user:pw@host", "https://host?x=1", "https://host#x", "https://host:0", "https://host:65536", "https://host:",
-        "https://host:8x", "https://ho st", "https://host/a b", "https://host/../x", "https://host/%2e%2e/x", "https://host/a/%zz",
-        "https://host/./x", "https://-x.com", "https://x-.com", "https://x..com", "https://.x", "https://0x7f000001", "https://2130706433",
-        "https://127.1", "https://0177.0.0.1", "https://1.2.3.4.5", "https://[::1", "https://[]", "https://[1.2.3.4]", "https://::1",
+        "", "://x", "ftp://x", "file:///etc/passwd", "gopher://x", "javascript://x", "http://", "https:///path",
+            "https://user@host",
+        "https://user:pw@host", "https://host?x=1", "https://host#x", "https://host:0", "https://host:65536",
+            "https://host:",
+        "https://host:8x", "https://ho st", "https://host/a b", "https://host/../x", "https://host/%2e%2e/x",
+            "https://host/a/%zz",
+        "https://host/./x", "https://-x.com", "https://x-.com", "https://x..com", "https://.x", "https://0x7f000001",
+            "https://2130706433",
+        "https://127.1", "https://0177.0.0.1", "https://1.2.3.4.5", "https://[::1", "https://[]", "https://[1.2.3.4]",
+            "https://::1",
         "https://host\\@evil", "https://host%00.evil", "https://h\xc3\xbc", "https://host\r\nX: y", "//host", "/path",
     };
 
@@ -112,10 +117,13 @@ static void policy(void **state)
 static void folders(void **state)
 {
     static const struct { const char *text, *path; } cases[] = {
-        { "file:///srv/data", "/srv/data" }, { "FILE://localhost/srv", "/srv" }, { "file:///a%20b/%C3%BC", "/a b/\xc3\xbc" },
+        { "file:///srv/data", "/srv/data" }, { "FILE://localhost/srv", "/srv" }, { "file:///a%20b/%C3%BC",
+          "/a b/\xc3\xbc" },
         { "file:///", "/" }, { "file:///srv/..data", "/srv/..data" },
-        { "file://host/srv", NULL }, { "file:srv", NULL }, { "/srv", NULL }, { "https://x", NULL }, { "", NULL }, { "file:///srv/../etc", NULL },
-        { "file:///srv/%2e%2e/etc", NULL }, { "file:///srv?x", NULL }, { "file:///srv#x", NULL }, { "file:///%00", NULL }, { "file://", NULL },
+        { "file://host/srv", NULL }, { "file:srv", NULL }, { "/srv", NULL }, { "https://x", NULL }, { "", NULL },
+          { "file:///srv/../etc", NULL },
+        { "file:///srv/%2e%2e/etc", NULL }, { "file:///srv?x", NULL }, { "file:///srv#x", NULL }, { "file:///%00",
+          NULL }, { "file://", NULL },
     };
 
     (void)state;
@@ -142,22 +150,29 @@ static void places(void **state)
         const char *host, *path, *signed_for;
     } cases[] = {
         { CLOUD_AWS, NULL, NULL, NULL, NULL, "s3.us-east-1.amazonaws.com", "/", "us-east-1" },
-        { CLOUD_AWS, "", "eu-central-1", "photos", "a b/\xc3\xbc+", "photos.s3.eu-central-1.amazonaws.com", "/a%20b/%C3%BC%2B", "eu-central-1" },
+        { CLOUD_AWS, "", "eu-central-1", "photos", "a b/\xc3\xbc+", "photos.s3.eu-central-1.amazonaws.com",
+          "/a%20b/%C3%BC%2B", "eu-central-1" },
         { CLOUD_AWS, NULL, NULL, "my.photos", "k", "s3.us-east-1.amazonaws.com", "/my.photos/k", "us-east-1" },
         { CLOUD_AWS, NULL, NULL, "Photos_1", "k", "s3.us-east-1.amazonaws.com", "/Photos_1/k", "us-east-1" },
         { CLOUD_AWS, NULL, "cn-north-1", "photos", NULL, "photos.s3.cn-north-1.amazonaws.com.cn", "/", "cn-north-1" },
-        { CLOUD_AWS, "https://s3.eu-west-3.amazonaws.com", NULL, "photos", "k", "photos.s3.eu-west-3.amazonaws.com", "/k", "eu-west-3" },
+        { CLOUD_AWS, "https://s3.eu-west-3.amazonaws.com", NULL, "photos", "k", "photos.s3.eu-west-3.amazonaws.com",
+          "/k", "eu-west-3" },
         { CLOUD_AWS, "s3-eu-west-3.amazonaws.com", NULL, NULL, NULL, "s3.eu-west-3.amazonaws.com", "/", "eu-west-3" },
-        { CLOUD_AWS, "https://s3.amazonaws.com", NULL, "photos", NULL, "photos.s3.us-east-1.amazonaws.com", "/", "us-east-1" },
+        { CLOUD_AWS, "https://s3.amazonaws.com", NULL, "photos", NULL, "photos.s3.us-east-1.amazonaws.com", "/",
+          "us-east-1" },
         { CLOUD_AWS, "http://127.0.0.1:4566", "eu-west-3", "photos", "k", "127.0.0.1:4566", "/photos/k", "eu-west-3" },
-        { CLOUD_AWS, "https://x.vpce.amazonaws.com", NULL, "photos", "k", "x.vpce.amazonaws.com", "/photos/k", "us-east-1" },
-        { CLOUD_WASABI, NULL, "ap-northeast-1", "photos", "k", "s3.ap-northeast-1.wasabisys.com", "/photos/k", "ap-northeast-1" },
-        { CLOUD_WASABI, "https://s3.eu-central-2.wasabisys.com", NULL, "b", NULL, "s3.eu-central-2.wasabisys.com", "/b", "eu-central-2" },
+        { CLOUD_AWS, "https://x.vpce.amazonaws.com", NULL, "photos", "k", "x.vpce.amazonaws.com", "/photos/k",
+          "us-east-1" },
+        { CLOUD_WASABI, NULL, "ap-northeast-1", "photos", "k", "s3.ap-northeast-1.wasabisys.com", "/photos/k",
+          "ap-northeast-1" },
+        { CLOUD_WASABI, "https://s3.eu-central-2.wasabisys.com", NULL, "b", NULL, "s3.eu-central-2.wasabisys.com",
+          "/b", "eu-central-2" },
         { CLOUD_S3_GENERIC, "http://localhost:8000", NULL, "photos", "k", "localhost:8000", "/photos/k", "us-east-1" },
         { CLOUD_S3_GENERIC, "http://[::1]:8000/s3", "r-1", "photos", "..", "[::1]:8000", "/s3/photos/..", "r-1" },
         { CLOUD_S3_GENERIC, "https://h/base", NULL, NULL, NULL, "h", "/base", "us-east-1" },
         { CLOUD_GOOGLE, NULL, NULL, "photos", "k", "storage.googleapis.com", "/photos/k", "auto" },
-        { CLOUD_CLOUDFLARE, "https://acc.r2.cloudflarestorage.com", NULL, "photos", "k", "acc.r2.cloudflarestorage.com", "/photos/k", "auto" },
+        { CLOUD_CLOUDFLARE, "https://acc.r2.cloudflarestorage.com", NULL, "photos", "k",
+          "acc.r2.cloudflarestorage.com", "/photos/k", "auto" },
     };
     struct config *c = load(NULL);
 

@@ -130,6 +130,7 @@ static void dates_go_both_ways(void **state)
     assert_int_equal(date_parse("2026-01-01", &ns), -EINVAL);
     assert_int_equal(date_parse("2026-01-01T00:00:00", &ns), -EINVAL);
     assert_int_equal(date_parse("", &ns), -EINVAL);
+    assert_int_equal(date_parse("9999-12-31T23:59:59Z", &ns), -EINVAL);   /* more nanoseconds than fit */
 }
 
 static void utf8_is_checked(void **state)

@@ -49,19 +49,6 @@ static void a_file_with_its_metadata(void **state)
     cloud_request_free(r);
 }
 
-/* As if only a listing without metadata had told of it. */
-static void make_unsettled(struct rig *rig, uint64_t ino)
-{
-    CLEANUP(index_inode_done) struct index_inode i = inode(rig, ino);
-    struct index *x = rig->volume->index;
-
-    i.settled = false;
-    i.mode = S_IFREG | 0644;
-    i.uid = i.gid = 0;
-    assert_int_equal(index_begin(x), 0);
-    assert_int_equal(index_end(x, index_update(x, &i)), 0);
-}
-
 static void foreign_metadata_survives_a_write(void **state)
 {
     struct rig *rig = *state;
@@ -72,7 +59,7 @@ static void foreign_metadata_survives_a_write(void **state)
 
     rig_put_with(rig, "a", "bytes", 5, &meta);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
-    make_unsettled(rig, ino);
+    rig_forget_meta(rig, ino);
     assert_int_equal(worker_open(rig, ino, true, true, &h), 0);
     worker_write(rig, &h, 0, "other", 5);
     worker_close(rig, &h);

@@ -166,7 +166,8 @@ static void save_as_editors_do(struct rig *rig)
 
 static void saved_as_editors_do(void **state)
 {
-    static const struct story s = { "saved", two_files, save_as_editors_do, "a b ", { { "a", "saved" }, { "b", "bbb" } } };
+    static const struct story s = { "saved", two_files, save_as_editors_do, "a b ",
+                                    { { "a", "saved" }, { "b", "bbb" } } };
 
     (void)state;
     tell(&s);
@@ -207,7 +208,8 @@ static void delete_and_make_again(struct rig *rig)
 
 static void deleted_and_made_again(void **state)
 {
-    static const struct story s = { "made again", two_files, delete_and_make_again, "a b ", { { "a", "new" }, { "b", "bbb" } } };
+    static const struct story s = { "made again", two_files, delete_and_make_again, "a b ",
+                                    { { "a", "new" }, { "b", "bbb" } } };
 
     (void)state;
     tell(&s);
@@ -244,7 +246,8 @@ static void change_metadata(struct rig *rig)
 
 static void metadata_changed(void **state)
 {
-    static const struct story s = { "metadata", two_files, change_metadata, "a c ", { { "a", "aaa" }, { "c", "bbb" } } };
+    static const struct story s = { "metadata", two_files, change_metadata, "a c ",
+                                    { { "a", "aaa" }, { "c", "bbb" } } };
 
     (void)state;
     tell(&s);

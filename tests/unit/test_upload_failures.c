@@ -17,8 +17,6 @@ static char *reason(struct rig *rig, uint64_t ino)
     return index_reason(rig->volume->index, ino);
 }
 
-/* --- failures ------------------------------------------------------------------------------------------------------ */
-
 static int refuse_puts(struct rig *rig, const struct cloud_request *r, bool after)
 {
     (void)rig;

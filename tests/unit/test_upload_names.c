@@ -281,6 +281,26 @@ static void a_renamed_object_that_changed_moves_as_it_is(void **state)
     assert_object(rig, "b", "newer", 5);
 }
 
+static int refuse_source_conditions(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_COPY && r->if_match && !after ? -ESTALE : 0;
+}
+
+static void a_provider_that_compares_the_source_wrongly(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)worker_file(rig, "a", "bytes", 5);
+    rig_settle(rig);
+    rig->fault = refuse_source_conditions;
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_settle(rig);
+    assert_keys(rig, "b ");
+    assert_object(rig, "b", "bytes", 5);
+    assert_int_equal(rig->counts[CLOUD_COPY], 2);
+}
+
 static void a_cached_file_whose_object_vanished_goes_up_again(void **state)
 {
     struct rig *rig = *state;
@@ -331,14 +351,21 @@ static void what_is_too_large_is_copied_in_parts(void **state)
 {
     struct rig *rig = *state;
     struct cloud_ops *ops = (struct cloud_ops *)(uintptr_t)rig->cloud->ops;
+    struct cloud_meta meta = { .has_mode = true, .mode = S_IFREG | 0755 };
     CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
     struct cloud_request *r;
     uint64_t ino;
 
     ops->limits.put_max = 18 * MIB;
-    rig_put(rig, "a", bytes, 20 * MIB);
+    rig_put_with(rig, "a", bytes, 20 * MIB, &meta);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
-    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_forget_meta(rig, ino);
+    assert_int_equal(worker_rename(rig, "a", "t", 0), 0);
+    rig_settle(rig);
+    r = rig_stat(rig, "t");
+    assert_int_equal(r->object.meta.mode & 07777, 0755);   /* asked for, since the index did not know */
+    cloud_request_free(r);
+    assert_int_equal(worker_rename(rig, "t", "b", 0), 0);
     assert_int_equal(worker_chmod(rig, ino, 0400), 0);
     rig_settle(rig);
     assert_keys(rig, "b ");
@@ -348,6 +375,22 @@ static void what_is_too_large_is_copied_in_parts(void **state)
     r = rig_stat(rig, "b");
     assert_int_equal(r->object.meta.mode & 07777, 0400);
     cloud_request_free(r);
+}
+
+static void a_provider_that_cannot_copy_parts(void **state)
+{
+    struct rig *rig = *state;
+    struct cloud_ops *ops = (struct cloud_ops *)(uintptr_t)rig->cloud->ops;
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
+
+    ops->limits.put_max = 18 * MIB;
+    set_capabilities(rig, CLOUD_CAN_COPY_PART);
+    rig_put(rig, "a", bytes, 20 * MIB);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_settle(rig);
+    assert_keys(rig, "b ");
+    assert_object(rig, "b", bytes, 20 * MIB);
+    assert_int_equal(rig->counts[CLOUD_PART_COPY] + rig->counts[CLOUD_COPY], 0);
 }
 
 /* --- graves ---------------------------------------------------------------------------------------------------- */
@@ -486,10 +529,12 @@ int main(void)
         TEST(a_directory_moves_with_what_is_in_it),
         TEST(a_rename_during_the_upload),
         TEST(a_renamed_object_that_changed_moves_as_it_is),
+        TEST(a_provider_that_compares_the_source_wrongly),
         TEST(a_cached_file_whose_object_vanished_goes_up_again),
         TEST(new_metadata_is_a_copy_onto_itself),
         TEST(a_provider_that_cannot_copy),
         TEST(what_is_too_large_is_copied_in_parts),
+        TEST(a_provider_that_cannot_copy_parts),
         TEST(deletions_go_in_batches),
         TEST(deletions_one_by_one),
         TEST(deleted_and_made_again),

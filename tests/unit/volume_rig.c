@@ -67,6 +67,19 @@ void rig_reset_counts(struct rig *rig)
     memset(rig->bytes, 0, sizeof(rig->bytes));
 }
 
+void rig_forget_meta(struct rig *rig, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct index *x = rig->volume->index;
+
+    assert_int_equal(index_get(x, ino, &i), 0);
+    i.settled = false;
+    i.mode = S_IFREG | 0644;
+    i.uid = i.gid = 0;
+    assert_int_equal(index_begin(x), 0);
+    assert_int_equal(index_end(x, index_update(x, &i)), 0);
+}
+
 /* --- the cloud ----------------------------------------------------------------------------------------- */
 
 static int on_fault(const struct cloud_request *r, bool after, void *arg)

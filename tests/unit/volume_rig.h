@@ -65,6 +65,8 @@ void rig_idle(struct rig *rig);
 /* The same a while longer, where nothing is expected to happen. */
 void rig_linger(struct rig *rig);
 void rig_reset_counts(struct rig *rig);
+/* As if only a listing without metadata had told of the inode. */
+void rig_forget_meta(struct rig *rig, uint64_t ino);
 
 /* What was held goes on its way, and what comes is no longer held. */
 void rig_release(struct rig *rig);
@@ -74,7 +76,7 @@ void rig_release(struct rig *rig);
 void rig_put(struct rig *rig, const char *key, const void *bytes, size_t n);
 void rig_put_with(struct rig *rig, const char *key, const void *bytes, size_t n, const struct cloud_meta *meta);
 void rig_remove(struct rig *rig, const char *key);
-/* The object's bytes, owned by the caller; NULL: there is none. *ret (may be NULL) is cleared with cloud_request_free(). */
+/* The object's bytes, owned by the caller; NULL: there is none. */
 char *rig_object(struct rig *rig, const char *key, size_t *ret_size);
 struct cloud_request *rig_stat(struct rig *rig, const char *key);   /* owned by the caller */
 /* All keys, separated and ended by a space, in order; owned by the caller. */
