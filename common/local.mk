@@ -1,5 +1,6 @@
 noinst_LIBRARIES += libcommon.a
 libcommon_a_SOURCES = \
+	common/alloc.h \
 	common/base64.c \
 	common/base64.h \
 	common/chunk_map.h \

@@ -175,7 +175,7 @@ static void statfs_done(struct op *op, const struct error *e, const Lf__Envelope
     s = reply->fs_space;
     st = (struct statvfs){
         .f_bsize = s->block_size, .f_frsize = s->block_size, .f_blocks = s->blocks, .f_bfree = s->blocks_free,
-        .f_bavail = s->blocks_free, .f_files = s->files, .f_ffree = UINT32_MAX, .f_favail = UINT32_MAX,
+        .f_bavail = s->blocks_free, .f_files = s->files + UINT32_MAX, .f_ffree = UINT32_MAX, .f_favail = UINT32_MAX,
         .f_namemax = NAME_MAX,
     };
     (void)fuse_reply_statfs(op->req, &st);

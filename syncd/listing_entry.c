@@ -9,7 +9,8 @@
 #include "common/cleanup.h"
 #include "syncd/listing.h"
 
-enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 07777 };
+/* Whoever writes to the bucket writes its metadata: no set-user-ID comes from there, lest a copy as root keep it. */
+enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 01777 };
 
 /* --- news ------------------------------------------------------------------------------------------- */
 
