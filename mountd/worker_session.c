@@ -5,6 +5,7 @@
 #include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -245,12 +246,16 @@ void session_end(struct worker *w)
 
 /* Runs in the pool: the kernel may make a notification wait for a lock whose holder waits for the loop. */
 struct invalidation {
+    LIST_ENTRY(invalidation) next;
     struct fuse_session *session;
     uint64_t ino;
     bool data, named;
     size_t name_len;
     char name[NAME_MAX + 1];
 };
+
+/* Those under way: a loop that ends drops jobs without a word, and what they own must have an owner still. */
+static LIST_HEAD(, invalidation) invalidations = LIST_HEAD_INITIALIZER(invalidations);
 
 /* What the kernel does not know needs no dropping: -ENOENT is fine. */
 static void invalidate_work(void *arg)
@@ -261,6 +266,14 @@ static void invalidate_work(void *arg)
         (void)fuse_lowlevel_notify_inval_entry(i->session, i->ino, i->name, i->name_len);
     else
         (void)fuse_lowlevel_notify_inval_inode(i->session, i->ino, i->data ? 0 : -1, 0);
+}
+
+static void invalidate_done(void *arg)
+{
+    struct invalidation *i = arg;
+
+    LIST_REMOVE(i, next);
+    free(i);
 }
 
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
@@ -277,5 +290,6 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
         i->name_len = what->name.len;
         (void)memcpy(i->name, what->name.data, what->name.len);
     }
-    loop_work(w->loop, invalidate_work, free, i);
+    LIST_INSERT_HEAD(&invalidations, i, next);
+    loop_work(w->loop, invalidate_work, invalidate_done, i);
 }
