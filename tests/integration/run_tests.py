@@ -91,6 +91,8 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, here)
     signal.signal(signal.SIGALRM, on_alarm)
+    # Started in the background by a script it may be ignored, and so it would be in all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     names = options.tests or sorted(os.path.basename(p)[:-3] for p in glob.glob(os.path.join(here, "test_*.py")))
     suite = unittest.TestLoader().loadTestsFromNames(names)
     with open(options.results, "w") as results:
