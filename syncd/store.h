@@ -26,7 +26,8 @@ int store_setting_set(struct store *s, const char *name, const char *value);
 
 /* --- store_account.c --------------------------------------------------------------------------- */
 
-/* `model` has its keys masked; `sealed` is what cryptd made of the real ones, n 0: the account has none. */
+/* `model` has its keys masked; `sealed` is what cryptd made of the real ones, n 0: the account has none. -EEXIST when
+ * its name is taken. */
 int store_account_insert(struct store *s, const Lf__CloudAccount *model, const void *sealed, size_t n);
 /* *ret: lf__cloud_account__free_unpacked(, NULL). -EUCLEAN: the row does not unpack. */
 int store_account_get(struct store *s, const char *id, Lf__CloudAccount **ret);
