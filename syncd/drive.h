@@ -96,13 +96,12 @@ struct drive_folders {
 };
 struct drive_folders *drive_folders_new(struct syncd *d, const Lf__CloudDrive *m);
 void drive_folders_free(struct drive_folders *f);
-/* For loop_work(). Makes what is missing. A folder that is there must be an empty directory of the served user. The mount
- * point is closed to writing.
- * On failure it has removed again what it made. */
+/* For loop_work(). Makes what is missing. A folder that is there must be an empty directory of the served user. The
+ * mount point is closed to writing. On failure it has removed again what it made. */
 void drive_folders_make(void *folders);
 /* For loop_work(). Removes those whose `made_...` is set: index and cache with all they hold, the mount point if it is
- * empty; one that was there before gets its mode back. With `used` a cache folder that was there before is emptied. A failure is in ->error; the rest is
- * removed nevertheless. */
+ * empty. With `used` a cache folder that was there before is emptied; a mount point that was gets its mode back. A
+ * failure is in ->error; the rest is removed nevertheless. */
 void drive_folders_remove(void *folders);
 
 /* --- handlers ------------------------------------------------------------------------------------- */

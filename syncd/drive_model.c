@@ -256,7 +256,8 @@ static int set_mount_point(struct syncd *d, const Lf__CloudDrive *old, Lf__Cloud
     path = text_take(&text);
     if (!path)
         return error_set(e, -EINVAL, "The mount point of %s would have too long a path.", m->name);
-    if (given(m->local_path) && strcmp(m->local_path, path) != 0 && (!old || strcmp(m->local_path, old->local_path) != 0))
+    if (given(m->local_path) && strcmp(m->local_path, path) != 0
+        && (!old || strcmp(m->local_path, old->local_path) != 0))
         return error_set(e, -EINVAL, "The drive %s is mounted at %s; localPath cannot be another. Leave it out, or set "
                          "MountRoot in the configuration.", m->name, path);
     free(m->local_path);
