@@ -33,6 +33,8 @@ int store_account_insert(struct store *s, const Lf__CloudAccount *model, const v
 int store_account_get(struct store *s, const char *id, Lf__CloudAccount **ret);
 /* *ret is the caller's to free; NULL and 0 for an account without keys. */
 int store_account_sealed(struct store *s, const char *id, void **ret, size_t *ret_size);
+/* The id of some account that has keys, the caller's to free. */
+int store_account_with_keys(struct store *s, char **ret_id);
 /* Accounts by rising id, after `after` ("" from the start), until each() returns false. The model is
  * each()'s to free. Rows that do not unpack are left out. */
 int store_account_each(struct store *s, const char *after, bool (*each)(Lf__CloudAccount *model, void *arg), void *arg);

@@ -61,6 +61,18 @@ int store_account_sealed(struct store *s, const char *id, void **ret, size_t *re
     return 0;
 }
 
+int store_account_with_keys(struct store *s, char **ret_id)
+{
+    CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT id FROM accounts WHERE sealed IS NOT NULL"
+                                                          " ORDER BY id LIMIT 1");
+    int r = sql_next(&q);
+
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    *ret_id = sql_text_copy(&q, 0);
+    return 0;
+}
+
 int store_account_each(struct store *s, const char *after, bool (*each)(Lf__CloudAccount *model, void *arg), void *arg)
 {
     CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT model FROM accounts WHERE id > ? ORDER BY id",

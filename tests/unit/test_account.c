@@ -389,6 +389,37 @@ static void names_are_unique(void **state)
     answer_free(&other);
 }
 
+/* What would be sealed now would be lost when the old key store comes back. */
+static void nothing_is_sealed_with_another_key_store(void **state)
+{
+    struct fixture *f = *state;
+    struct provider p;
+    Lf__CloudAccount a;
+    struct answer first, other;
+    size_t unsealed;
+
+    provider_start(f, &p);
+    good(&a, &p);
+    first = insert(f, &a);
+    assert_int_equal(first.e.code, 0);
+    f->keys_lost = true;
+    a.name = (char *)"other";
+    expect_error(insert(f, &a), -ENOKEY, "lost or replaced");
+    assert_int_equal(f->sealed, 1);
+    assert_int_equal(count(f), 1);
+    unsealed = f->unsealed;
+    fixture_restart(f);
+    wait_until(f, f->unsealed > unsealed);   /* looked at once, for the log */
+    other = delete(f, first.reply->account_stored->account->id);
+    assert_int_equal(other.e.code, 0);
+    answer_free(&other);
+    other = insert(f, &a);
+    assert_int_equal(other.e.code, 0);       /* nothing is left of the old one */
+    answer_free(&other);
+    answer_free(&first);
+    provider_stop(&p);
+}
+
 static void used_account_is_not_deleted(void **state)
 {
     struct fixture *f = *state;
@@ -563,6 +594,7 @@ int main(void)
         TEST(masked_account_is_resolved_by_id),
         TEST(account_without_id_is_used_once),
         TEST(names_are_unique),
+        TEST(nothing_is_sealed_with_another_key_store),
         TEST(used_account_is_not_deleted),
         TEST(objects_are_listed_like_a_folder),
         TEST(a_hostile_listing),
