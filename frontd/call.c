@@ -96,10 +96,10 @@ static int set_query(const struct exchange *x, ProtobufCMessage *m, struct error
         const char *value = query_get(&x->query, name);
         int r = 0;
 
-        if (value)
-            r = json_set_field(m, name, value, e);
-        else if (is_required(m, name))
+        if ((!value || !*value) && is_required(m, name))
             r = error_set(e, -EINVAL, "The query parameter %s is missing.", name);
+        else if (value)
+            r = json_set_field(m, name, value, e);
         if (r < 0)
             return r;
     }

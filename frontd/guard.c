@@ -66,14 +66,23 @@ static const char *find_origin(const struct guard *g, const char *origin)
     return NULL;
 }
 
+/* Of a field that is there twice nobody knows which one a browser wrote. */
+static bool says_once(const struct http_head *h, const char *name)
+{
+    return http_head_count(h, name) <= 1;
+}
+
 static struct http_refusal check_origin(const struct guard *g, const struct http_head *h, const char **allow_origin)
 {
     const char *origin = http_head_field(h, "Origin"), *site = http_head_field(h, "Sec-Fetch-Site");
 
-    *allow_origin = origin && http_head_count(h, "Origin") == 1 ? find_origin(g, origin) : NULL;
+    *allow_origin = NULL;
+    if (!says_once(h, "Origin") || !says_once(h, "Sec-Fetch-Site"))
+        return HTTP_REFUSE(403, "Origin and Sec-Fetch-Site may each be there only once.");
+    *allow_origin = origin ? find_origin(g, origin) : NULL;
     if (*allow_origin)
         return HTTP_FINE;
-    if (origin && (http_head_count(h, "Origin") != 1 || !is_own_origin(g, origin)))
+    if (origin && !is_own_origin(g, origin))
         return HTTP_REFUSE(403, "Web pages of this origin may not use the API; see CorsOrigins.");
     if (site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0)
         return HTTP_REFUSE(403, "Web pages of another site may not use the API; see CorsOrigins.");
@@ -89,7 +98,7 @@ struct http_refusal guard_check_change(const struct guard *g, const struct http_
     if (!referer || !*referer)
         return HTTP_FINE;
     host = strstr(referer, "://");
-    len = host ? (size_t)(host - referer) + 3 + strcspn(host + 3, "/?#") : sizeof(origin);
+    len = host && says_once(h, "Referer") ? (size_t)(host - referer) + 3 + strcspn(host + 3, "/?#") : sizeof(origin);
     if (len < sizeof(origin)) {
         memcpy(origin, referer, len);
         origin[len] = '\0';

@@ -32,7 +32,7 @@ struct guard_verdict {
  *   421  not exactly one Host, or the Host or the authority of the target is not localhost, 127.0.0.1
  *        or [::1] with our port (which may be left out on the Unix socket)
  *   403  an Origin that is neither our own nor in CorsOrigins, "null" included; Sec-Fetch-Site other
- *        than same-origin and none, unless the Origin is in CorsOrigins
+ *        than same-origin and none, unless the Origin is in CorsOrigins; either of them twice
  *   401  a peer that is neither the served user nor root, or whose uid is not known */
 struct guard_verdict guard_check(const struct guard *g, const struct http_head *h, const struct peer *p);
 

@@ -14,18 +14,21 @@ enum { SIZE_DIGITS_MAX = 15, SIZE_LINE_MAX = 256, TRAILER_MAX = 4096 };
 typedef int part_fn(struct http_body *b, struct evbuffer *in, struct evbuffer *out);
 enum { NEXT_PART = 2 };
 
-/* The next line, to be freed; NULL with *ret_r 0 (not there yet) or -EBADMSG. */
+/* The next line without its CRLF, to be freed; NULL with *ret_r 0 (not there yet) or -EBADMSG. A CR or LF that stands
+ * alone, and a NUL, make it none. */
 static char *read_line(struct evbuffer *in, size_t max, int *ret_r)
 {
     size_t len;
-    char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_CRLF_STRICT);
+    char *line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF), *cr = line ? strchr(line, '\r') : NULL;
 
     *ret_r = !line && evbuffer_get_length(in) > max ? -EBADMSG : 0;
-    if (line && (len > max || strlen(line) != len)) {
+    if (line && (len > max || !cr || cr != line + len - 1)) {
         free(line);
         line = NULL;
         *ret_r = -EBADMSG;
     }
+    if (line)
+        *cr = '\0';
     return line;
 }
 

@@ -254,6 +254,7 @@ void drive_step(struct drive *d)
     } else if (!d->record && d->child.pid == 0 && !d->wanted) {
         struct mountd *m = d->mountd;
 
+        desired_report(d, NULL);   /* whoever had it deleted waits, even if it never was mounted */
         drive_free(d);
         mountd_drive_gone(m);
     } else if (!d->record && d->child.pid == 0 && !d->retry) {

@@ -16,7 +16,7 @@
 #include "mountd/fusermount.h"
 #include "mountd/mount_point.h"
 
-enum { INIT_WAIT_MS = 2000, SOURCE_MAX = 64 };
+enum { INIT_WAIT_MS = 2000, SOURCE_MAX = 64, OPEN_MODE = 0700, CLOSED_MODE = 0500 };
 
 #define FUSE_INIT_OPCODE 26   /* linux/fuse.h; the request's head is { u32 len, u32 opcode, ... } */
 
@@ -167,6 +167,27 @@ static int remove_privileged(const struct mount_point *p, bool *ret_busy)
 
 /* --- without root -------------------------------------------------------------------------------- */
 
+static int set_mode(const struct mount_point *p, mode_t mode)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", p->dir);
+    return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+/* fusermount3 asks for the right to write into the mount point, which syncd took away against accidents. By descriptor
+ * the mode is still that of the directory below once something is mounted on it. */
+static int call_fusermount(const struct mount_spec *spec, const struct mount_point *p, const char *options)
+{
+    int fuse = set_mode(p, OPEN_MODE);
+
+    if (fuse < 0)
+        return fuse;
+    fuse = fusermount_mount(spec->path, options);
+    (void)set_mode(p, CLOSED_MODE);
+    return fuse;
+}
+
 static int make_by_fusermount(const struct mount_spec *spec, const struct mount_point *p, struct mount_made *m)
 {
     char source[SOURCE_MAX], options[256];
@@ -175,7 +196,7 @@ static int make_by_fusermount(const struct mount_spec *spec, const struct mount_
     make_source(spec->name, source);
     (void)snprintf(options, sizeof(options), "%s,nosuid,nodev,default_permissions,max_read=%d,subtype=landfall,"
                    "fsname=%s", spec->read_only ? "ro" : "rw", MOUNT_MAX_IO, source);
-    m->fuse = fusermount_mount(spec->path, options);
+    m->fuse = call_fusermount(spec, p, options);
     if (m->fuse < 0)
         return m->fuse;
     r = read_init(m);

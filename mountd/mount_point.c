@@ -67,7 +67,7 @@ static const struct {
     { -EBUSY, "something is mounted there already" },
     { -ENOTCONN, "a drive that has lost its server is still mounted there" },
     { -EACCES, "it belongs to another user" },
-    { -ENOTEMPTY, "it is not empty" },
+    { -ENOTEMPTY, "it is not empty; move what lies in it elsewhere" },
 };
 
 static int refuse(int r, const char *path, struct error *e)

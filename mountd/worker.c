@@ -109,6 +109,7 @@ struct worker *worker_new(struct loop *l, int control)
     struct worker *w = xcalloc(1, sizeof(*w));
 
     w->loop = l;
+    w->users = 1;
     w->fuse = -1;
     spec.arg = w;
     w->mountd = ipc_client_new(l, &spec);
@@ -120,13 +121,21 @@ struct worker *worker_new(struct loop *l, int control)
     return w;
 }
 
+void worker_release(struct worker *w)
+{
+    if (--w->users > 0)
+        return;
+    session_end(w);
+    file_table_done(&w->files);
+    free(w);
+}
+
 void worker_free(struct worker *w)
 {
     if (!w)
         return;
     ipc_client_free(w->mountd);
     ipc_client_free(w->syncd);
-    session_end(w);
-    file_table_done(&w->files);
-    free(w);
+    session_stop(w);
+    worker_release(w);
 }

@@ -30,7 +30,8 @@ struct worker;
 /* A worker on `control`, its channel to mountd (owned from here on). NULL without memory. It ends the
  * loop with an enum control_exit, or EXIT_FAILURE. */
 struct worker *worker_new(struct loop *l, int control);
-/* Closes everything; requests under way stay unanswered. NULL is fine. */
+/* Closes everything; requests under way stay unanswered. An invalidation that the pool has not done yet keeps the
+ * FUSE connection until then. NULL is fine. */
 void worker_free(struct worker *w);
 
 /* --- worker_filter.c ------------------------------------------------------------------------------- */

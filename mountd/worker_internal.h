@@ -12,6 +12,7 @@
 
 struct worker {
     struct loop *loop;
+    unsigned users;             /* whoever made it, and invalidations under way */
     struct ipc_client *mountd, *syncd;
     struct file_table files;
     /* the session; NULL before WorkerStart */
@@ -32,11 +33,17 @@ struct worker {
 /* Largest read or write; the session negotiates it. */
 enum { SCRATCH_SIZE = 1024 * 1024 };
 
+/* One user less; the last one's worker goes. */
+void worker_release(struct worker *w);
+
 /* --- worker_session.c ------------------------------------------------------------------------------- */
 
 /* Takes over the FUSE connection (owned from here on), feeds the kernel's INIT to the session, starts answering.
  * 0 or negative errno. */
 int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init, bool replay);
+/* Reads no more requests. */
+void session_stop(struct worker *w);
+/* Closes the connection. Nobody uses the session any more. */
 void session_end(struct worker *w);
 /* Reads on after a pause, when there is room again. */
 void session_resume(struct worker *w);

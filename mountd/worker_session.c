@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "mountd/control.h"
 #include "mountd/worker_internal.h"
@@ -230,10 +231,14 @@ int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_by
     return !w->readable || event_add(w->readable, NULL) < 0 ? -ENOMEM : 0;
 }
 
-void session_end(struct worker *w)
+void session_stop(struct worker *w)
 {
     if (w->readable)
-        event_free(w->readable);
+        event_free(take_ptr(w->readable));
+}
+
+void session_end(struct worker *w)
+{
     if (w->session)
         fuse_session_destroy(w->session);   /* closes the connection */
     else if (w->fuse >= 0)
@@ -247,7 +252,7 @@ void session_end(struct worker *w)
 /* Runs in the pool: the kernel may make a notification wait for a lock whose holder waits for the loop. */
 struct invalidation {
     LIST_ENTRY(invalidation) next;
-    struct fuse_session *session;
+    struct worker *worker;   /* used: it and its session stay until this is done */
     uint64_t ino;
     bool data, named;
     size_t name_len;
@@ -261,11 +266,12 @@ static LIST_HEAD(, invalidation) invalidations = LIST_HEAD_INITIALIZER(invalidat
 static void invalidate_work(void *arg)
 {
     const struct invalidation *i = arg;
+    struct fuse_session *session = i->worker->session;
 
     if (i->named)
-        (void)fuse_lowlevel_notify_inval_entry(i->session, i->ino, i->name, i->name_len);
+        (void)fuse_lowlevel_notify_inval_entry(session, i->ino, i->name, i->name_len);
     else
-        (void)fuse_lowlevel_notify_inval_inode(i->session, i->ino, i->data ? 0 : -1, 0);
+        (void)fuse_lowlevel_notify_inval_inode(session, i->ino, i->data ? 0 : -1, 0);
 }
 
 static void invalidate_done(void *arg)
@@ -273,6 +279,7 @@ static void invalidate_done(void *arg)
     struct invalidation *i = arg;
 
     LIST_REMOVE(i, next);
+    worker_release(i->worker);
     free(i);
 }
 
@@ -284,12 +291,13 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
         return;
     i = xcalloc(1, sizeof(*i));
     *i = (struct invalidation){
-        .session = w->session, .ino = what->ino, .data = what->data, .named = what->has_name,
+        .worker = w, .ino = what->ino, .data = what->data, .named = what->has_name,
     };
     if (i->named) {
         i->name_len = what->name.len;
         (void)memcpy(i->name, what->name.data, what->name.len);
     }
+    w->users++;
     LIST_INSERT_HEAD(&invalidations, i, next);
     loop_work(w->loop, invalidate_work, invalidate_done, i);
 }

@@ -41,7 +41,10 @@ static void store(struct insert *in, const void *sealed, size_t n)
     int r = store_account_insert(in->d->store, in->model, sealed, n);
 
     if (r < 0) {
-        error_set(&e, r, "The account could not be stored.");
+        if (r == -EEXIST)
+            error_set(&e, r, "There is an account named %s already.", in->model->name);
+        else
+            error_set(&e, r, "The account could not be stored.");
         fail(in, &e);
         return;
     }

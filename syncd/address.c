@@ -1,10 +1,13 @@
-/* Classes of addresses. An IPv4 address that comes mapped into IPv6 is judged as IPv4. */
+/* Classes of addresses. An IPv6 address that carries an IPv4 address is judged as that one as well: whoever
+ * translates it (NAT64, 6to4) connects there. */
 #include "syncd/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
+
+#include "common/cleanup.h"
 
 union host_address {
     struct sockaddr any;
@@ -22,7 +25,7 @@ static bool parse(const char *host, union host_address *ret)
     return ret->any.sa_family != AF_UNSPEC;
 }
 
-/* The IPv4 address in host order that `a` is or carries. */
+/* The IPv4 address in host order that `a` is, perhaps mapped into IPv6. */
 static bool as_v4(const struct sockaddr *a, uint32_t *ret)
 {
     const struct sockaddr_in *v4 = (const void *)a;
@@ -39,15 +42,63 @@ static bool as_v4(const struct sockaddr *a, uint32_t *ret)
     return true;
 }
 
-bool address_is_loopback(const struct sockaddr *a)
+/* Where an IPv6 address holds the four bytes of an IPv4 address. RFC 4291, 2.5.5.1; RFC 6052, 2.1 and 2.2; RFC 8215:
+ * how long the prefix is inside of 64:ff9b:1::/48 only its network knows, so every reading counts; RFC 3056, 2. */
+static const struct carrier {
+    uint8_t prefix[12];
+    size_t prefix_len;
+    uint8_t at[4];
+} carriers[] = {
+    { { 0 }, 12, { 12, 13, 14, 15 } },
+    { { 0x00, 0x64, 0xff, 0x9b }, 12, { 12, 13, 14, 15 } },
+    { { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 6, { 12, 13, 14, 15 } },
+    { { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 6, { 9, 10, 11, 12 } },
+    { { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 6, { 7, 9, 10, 11 } },
+    { { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 6, { 6, 7, 9, 10 } },
+    { { 0x20, 0x02 }, 2, { 2, 3, 4, 5 } },
+};
+
+static bool carries(const struct sockaddr *a, bool (*is)(uint32_t v4))
+{
+    const uint8_t *bytes = ((const struct sockaddr_in6 *)(const void *)a)->sin6_addr.s6_addr;
+
+    for (size_t i = 0; a->sa_family == AF_INET6 && i < ARRAY_SIZE(carriers); i++) {
+        const struct carrier *c = &carriers[i];
+        uint32_t v4 = 0;
+
+        for (size_t n = 0; n < sizeof(c->at); n++)
+            v4 = v4 << 8 | bytes[c->at[n]];
+        if (memcmp(bytes, c->prefix, c->prefix_len) == 0 && is(v4))
+            return true;
+    }
+    return false;
+}
+
+static bool is_loopback_v4(uint32_t v4)
+{
+    return v4 >> 24 == 127;
+}
+
+static bool is_link_local_v4(uint32_t v4)
+{
+    return v4 >> 16 == (169u << 8 | 254u);
+}
+
+/* What this machine itself takes for its own, without anybody who translates. */
+static bool is_here(const struct sockaddr *a)
 {
     const struct sockaddr_in6 *v6 = (const void *)a;
     uint32_t v4;
 
     if (as_v4(a, &v4))
-        return v4 >> 24 == 127 || v4 == 0;   /* 0.0.0.0 connects to this machine, too */
+        return is_loopback_v4(v4) || v4 == 0;   /* 0.0.0.0 connects to this machine, too */
     return a->sa_family == AF_INET6
         && (IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr));
+}
+
+bool address_is_loopback(const struct sockaddr *a)
+{
+    return is_here(a) || carries(a, is_loopback_v4);
 }
 
 bool address_is_forbidden(const struct sockaddr *a)
@@ -57,9 +108,9 @@ bool address_is_forbidden(const struct sockaddr *a)
     uint32_t v4;
 
     if (as_v4(a, &v4))
-        return v4 >> 16 == (169u << 8 | 254u);
-    return a->sa_family == AF_INET6
-        && (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) || memcmp(&v6->sin6_addr, ec2, sizeof(ec2)) == 0);
+        return is_link_local_v4(v4);
+    return carries(a, is_link_local_v4) || (a->sa_family == AF_INET6
+        && (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) || memcmp(&v6->sin6_addr, ec2, sizeof(ec2)) == 0));
 }
 
 uint16_t address_port(const struct sockaddr *a)
@@ -80,7 +131,7 @@ bool address_host_is_loopback(const char *host)
 {
     union host_address a;
 
-    return strcasecmp(host, "localhost") == 0 || (parse(host, &a) && address_is_loopback(&a.any));
+    return strcasecmp(host, "localhost") == 0 || (parse(host, &a) && is_here(&a.any));
 }
 
 bool address_host_is_forbidden(const char *host)

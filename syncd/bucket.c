@@ -1,5 +1,6 @@
 /* Buckets and objects of an account, for people who choose. The account of a request is resolved by its
- * id; without an id, its type and keys are used for this one request and are not stored. */
+ * id; without an id, its type and keys are used for this one request and are not stored. Keys are shown as the
+ * cloud has them, "a/../b" too: a key is no path here. What a drive shows is listing_merge.c's to judge. */
 #include "syncd/bucket.h"
 
 #include <errno.h>
@@ -221,6 +222,15 @@ static Lf__CloudObject *new_object(const struct look *l, const char *key, const 
     return o;
 }
 
+/* Whether the key lies in the folder that was asked for. The folder's own marker does not, nor does what a server
+ * may list besides. */
+static bool lies_inside(const struct look *l, const char *key)
+{
+    size_t n = strlen(l->asked->prefix);
+
+    return strncmp(key, l->asked->prefix, n) == 0 && key[n];
+}
+
 /* Walks objects and common prefixes together, in key order. NULL at the end. */
 struct walk {
     size_t object, prefix;
@@ -230,9 +240,10 @@ static Lf__CloudObject *walk_next(const struct look *l, struct walk *w)
     const struct cloud_request *r = l->asked;
     const struct cloud_object *object;
 
-    /* The folder's own marker is not in the folder. */
-    while (w->object < r->n_objects && strcmp(r->objects[w->object].key, r->prefix) == 0)
+    while (w->object < r->n_objects && !lies_inside(l, r->objects[w->object].key))
         w->object++;
+    while (w->prefix < r->n_prefixes && !lies_inside(l, r->prefixes[w->prefix]))
+        w->prefix++;
     object = w->object < r->n_objects ? &r->objects[w->object] : NULL;
     if (w->prefix < r->n_prefixes && (!object || strcmp(r->prefixes[w->prefix], object->key) < 0))
         return new_object(l, r->prefixes[w->prefix++], NULL);

@@ -154,7 +154,7 @@ static int begin_get(struct local_job *j)
     return take_range(j);
 }
 
-/* Whether what is open is still what it was: a read that saw two states is no read. */
+/* Whether what is open is still what it was: nothing that was read after a change is handed over. */
 static int check_unchanged(const struct local_job *j)
 {
     char before[LOCAL_ETAG_SIZE], after[LOCAL_ETAG_SIZE];
@@ -171,14 +171,16 @@ static int read_run(struct local_job *j)
 {
     size_t want = j->length - j->at < RUN ? (size_t)(j->length - j->at) : RUN;
     ssize_t n = want ? pread(j->source, j->buffer, want, (off_t)(j->source_at + j->at)) : 0;
+    int r;
 
     if (n < 0)
         return -errno;
-    if (n == 0 && want)
-        return -ESTALE;
+    r = n == 0 && want ? -ESTALE : check_unchanged(j);
+    if (r < 0)
+        return r;
     j->filled = (size_t)n;
     j->at += (size_t)n;
-    return j->at < j->length ? 1 : check_unchanged(j);
+    return j->at < j->length;
 }
 
 int local_get(struct local_job *j)

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/ipc.h"
+#include "common/log.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
 
@@ -55,51 +56,6 @@ static void draft_get(void *arg, const char *account_id,
 struct cloud_keyring credential_draft(const struct credential *c)
 {
     return (struct cloud_keyring){ draft_get, (void *)c };
-}
-
-/* --- sealing ---------------------------------------------------------------------------------- */
-
-struct seal {
-    void (*done)(const struct error *e, const void *sealed, size_t n, void *arg);
-    void *arg;
-};
-
-static ipc_answer_fn seal_done;
-
-void credential_seal(struct syncd *d, const char *account_id, const struct credential *c,
-                     void (*done)(const struct error *e, const void *sealed, size_t n, void *arg), void *arg)
-{
-    struct seal *s = xcalloc(1, sizeof(*s));
-    char why[PURPOSE_SIZE];
-    Lf__CloudAccount keys = LF__CLOUD_ACCOUNT__INIT;
-    Lf__Seal seal = LF__SEAL__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(SEAL, seal, &seal);
-    size_t size;
-    uint8_t *plain;
-
-    *s = (struct seal){ done, arg };
-    keys.access_key = c->access_key;
-    keys.secret_key = c->secret_key;
-    size = lf__cloud_account__get_packed_size(&keys);
-    plain = xcalloc(1, size + 1);
-    lf__cloud_account__pack(&keys, plain);
-    purpose(why, account_id);
-    seal.purpose = why;
-    seal.plain = (ProtobufCBinaryData){ size, plain };
-    ipc_call(d->cryptd, &env, NULL, 0, CRYPTD_DEADLINE_MS, seal_done, s);
-    explicit_bzero(plain, size);
-    free(plain);
-}
-
-static void seal_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
-{
-    CLEANUP_FREE struct seal *s = arg;
-
-    (void)fds;
-    if (e)
-        s->done(e, NULL, 0, s->arg);
-    else
-        s->done(NULL, reply->sealed->sealed.data, reply->sealed->sealed.len, s->arg);
 }
 
 /* --- unsealing -------------------------------------------------------------------------------- */
@@ -182,7 +138,104 @@ static void keyring_get(void *arg, const char *account_id,
     unseal(d, account_id, sealed, n, kept);
 }
 
+/* Whether cryptd can open what is stored: asks for the keys of some account that has any. */
+static void check(struct syncd *d, void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg),
+                  void *give_arg)
+{
+    CLEANUP_FREE char *id = NULL;
+    int r = store_account_with_keys(d->store, &id);
+    const struct unseal u = { give, give_arg };
+
+    if (r == 0)
+        keyring_get(d, id, give, give_arg);
+    else if (r == -ENOENT)
+        give(NULL, NULL, give_arg);
+    else
+        give_error(&u, r, "");
+}
+
 struct cloud_keyring credential_keyring(struct syncd *d)
 {
     return (struct cloud_keyring){ keyring_get, d };
+}
+
+/* --- sealing ---------------------------------------------------------------------------------- */
+
+struct seal {
+    struct syncd *d;
+    const char *account_id;
+    const struct credential *keys;
+    void (*done)(const struct error *e, const void *sealed, size_t n, void *arg);
+    void *arg;
+};
+
+static ipc_answer_fn seal_done;
+
+static void seal(struct seal *s)
+{
+    char why[PURPOSE_SIZE];
+    Lf__CloudAccount keys = LF__CLOUD_ACCOUNT__INIT;
+    Lf__Seal ask = LF__SEAL__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(SEAL, seal, &ask);
+    size_t size;
+    uint8_t *plain;
+
+    keys.access_key = s->keys->access_key;
+    keys.secret_key = s->keys->secret_key;
+    size = lf__cloud_account__get_packed_size(&keys);
+    plain = xcalloc(1, size + 1);
+    lf__cloud_account__pack(&keys, plain);
+    purpose(why, s->account_id);
+    ask.purpose = why;
+    ask.plain = (ProtobufCBinaryData){ size, plain };
+    ipc_call(s->d->cryptd, &env, NULL, 0, CRYPTD_DEADLINE_MS, seal_done, s);
+    explicit_bzero(plain, size);
+    free(plain);
+}
+
+static void seal_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    CLEANUP_FREE struct seal *s = arg;
+
+    (void)fds;
+    if (e)
+        s->done(e, NULL, 0, s->arg);
+    else
+        s->done(NULL, reply->sealed->sealed.data, reply->sealed->sealed.len, s->arg);
+}
+
+/* One account that does not open for damage is no reason to seal no other. */
+static void checked(const struct error *e, const struct cloud_secret *secret, void *arg)
+{
+    struct seal *s = arg;
+
+    (void)secret;
+    if (!e || e->code == -EUCLEAN) {
+        seal(s);
+        return;
+    }
+    s->done(e, NULL, 0, s->arg);
+    free(s);
+}
+
+void credential_seal(struct syncd *d, const char *account_id, const struct credential *c,
+                     void (*done)(const struct error *e, const void *sealed, size_t n, void *arg), void *arg)
+{
+    struct seal *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct seal){ d, account_id, c, done, arg };
+    check(d, checked, s);
+}
+
+static void log_check(const struct error *e, const struct cloud_secret *secret, void *arg)
+{
+    (void)secret;
+    (void)arg;
+    if (e && e->code == -ENOKEY)
+        LOG(LOG_CRIT, "keys_do_not_open", "reason=%s", error_text(e));
+}
+
+void credential_check(struct syncd *d)
+{
+    check(d, log_check, NULL);
 }

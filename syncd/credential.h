@@ -25,6 +25,12 @@ struct cloud_keyring credential_draft(const struct credential *c);
  * with -ENOKEY for an account without keys and with cryptd's reason. */
 struct cloud_keyring credential_keyring(struct syncd *d);
 
-/* Has cryptd seal the keys for this account. `done` runs from the loop with the sealed bytes, borrowed, or an error. */
+/* Looks whether cryptd can open the stored keys, and logs it if its key store is another one than they were sealed
+ * with. */
+void credential_check(struct syncd *d);
+
+/* Has cryptd seal the keys for this account, unless its key store is not the one that other accounts were sealed with
+ * (-ENOKEY): what is sealed now would be lost when the right one comes back. `account_id` and `c` are borrowed until
+ * `done`, which runs from the loop or at once with the sealed bytes, borrowed, or an error. */
 void credential_seal(struct syncd *d, const char *account_id, const struct credential *c,
                      void (*done)(const struct error *e, const void *sealed, size_t n, void *arg), void *arg);

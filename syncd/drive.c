@@ -211,6 +211,20 @@ void drive_unload(struct syncd *d)
         drive_remove(d, d->drives);
 }
 
+/* --- showing ---------------------------------------------------------------------------------- */
+
+Lf__CloudDrive *drive_shown(const struct drive *drive)
+{
+    Lf__CloudDrive *m = drive_model_copy(drive->model);
+    const struct error *why = drive->fault.code ? &drive->fault : &drive->mount_error;
+
+    if (!m)
+        abort();
+    if (why->code)
+        xstrset(&m->mount_error, error_text(why));
+    return m;
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 static bool shown(const struct drive *drive, const char *after, const struct drive *only)
@@ -218,16 +232,21 @@ static bool shown(const struct drive *drive, const char *after, const struct dri
     return drive->phase != DRIVE_INSERTING && strcmp(drive->model->id, after) > 0 && (!only || drive == only);
 }
 
-/* As for mounts: the id to go on behind, NULL at the end. The models are borrowed. */
+/* As for mounts: the id to go on behind, NULL at the end. */
 static const char *fill(struct syncd *d, const char *after, const struct drive *only, struct page *page)
 {
     const char *last = NULL;
 
     for (struct drive *drive = d->drives; drive; drive = drive->next) {
+        Lf__CloudDrive *m;
+
         if (!shown(drive, after, only))
             continue;
-        if (!page_add(page, &drive->model->base))
+        m = drive_shown(drive);
+        if (!page_add(page, &m->base)) {
+            lf__cloud_drive__free_unpacked(m, NULL);
             return last;
+        }
         last = drive->model->id;
     }
     return NULL;
@@ -248,7 +267,7 @@ void drive_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
     listed.drives = (Lf__CloudDrive **)page.items;
     listed.n_drives = page.n;
     ipc_reply(req, &reply, NULL, 0);
-    page_free(&page, false);
+    page_free(&page, true);
 }
 
 void drive_exists(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -259,6 +278,6 @@ void drive_exists(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_EXISTENCE, drive_existence, &existence);
 
     (void)fds;
-    existence.exists = (char *)(path && path_owner(daemon, path, &owner) == 0 ? "1" : "0");
+    existence.exists = (char *)(path_owner(daemon, path, &owner) == 0 ? "1" : "0");
     ipc_reply(req, &reply, NULL, 0);
 }

@@ -22,12 +22,13 @@ enum drive_mount { DRIVE_MOUNT_UNKNOWN, DRIVE_MOUNT_MOUNTED, DRIVE_MOUNT_NONE };
 
 struct drive {
     struct drive *next;
-    Lf__CloudDrive *model;        /* as stored and shown */
+    Lf__CloudDrive *model;        /* as stored */
     struct volume *volume;        /* NULL: down, `fault` says why */
     struct error fault;
     enum drive_phase phase;
     bool wanted;                  /* mountd shall mount it */
     enum drive_mount mount;       /* as mountd last reported */
+    struct error mount_error;     /* and why not; code 0: nothing is wrong that it knows of */
     struct mounts_wait *wait;     /* who waits for a report; mounts.c */
     struct drive_worker {
         struct drive_worker *next;
@@ -60,11 +61,16 @@ void drive_close(struct drive *drive);
 /* Closes it, takes it out of the list, frees it. */
 void drive_remove(struct syncd *d, struct drive *drive);
 
+/* The model with what is wrong at the moment; a copy (lf__cloud_drive__free_unpacked). */
+Lf__CloudDrive *drive_shown(const struct drive *drive);
+
 /* "<StateDir>/drives/<id>": the index. The caller's to free. */
 char *drive_state_dir(const struct syncd *d, const char *id);
 
 /* --- drive_model.c -------------------------------------------------------------------------------- */
 
+/* NULL without memory. */
+Lf__CloudDrive *drive_model_copy(const Lf__CloudDrive *m);
 /* A new model from a request: checked, defaults filled in, forced members forced, with a new id, mount point and cache
  * folder. 0 (lf__cloud_drive__free_unpacked), -EINVAL naming the member, -EPERM for a path that leaves its
  * place, or -EOPNOTSUPP naming what is not available yet. */
@@ -83,18 +89,19 @@ struct drive_folders {
     char *mount_root, *mount_point, *state_dir, *cache_dir;   /* owned; NULL: not concerned */
     uint32_t uid;
     bool made_mount_point, made_state_dir, made_cache_dir;    /* out: it was not there before */
+    uint32_t mode_before;                                     /* out: of a mount point that was there before */
     bool used;                                                /* in: a volume has been at work in them */
     struct error error;                                       /* out */
     void *arg;                                                /* the caller's */
 };
 struct drive_folders *drive_folders_new(struct syncd *d, const Lf__CloudDrive *m);
 void drive_folders_free(struct drive_folders *f);
-/* For loop_work(). Makes what is missing. A folder that is there must be an empty directory of the served user.
- * On failure it has removed again what it made. */
+/* For loop_work(). Makes what is missing. A folder that is there must be an empty directory of the served user. The
+ * mount point is closed to writing. On failure it has removed again what it made. */
 void drive_folders_make(void *folders);
 /* For loop_work(). Removes those whose `made_...` is set: index and cache with all they hold, the mount point if it is
- * empty. With `used` a cache folder that was there before is emptied. A failure is in ->error; the rest is
- * removed nevertheless. */
+ * empty. With `used` a cache folder that was there before is emptied; a mount point that was gets its mode back. A
+ * failure is in ->error; the rest is removed nevertheless. */
 void drive_folders_remove(void *folders);
 
 /* --- handlers ------------------------------------------------------------------------------------- */

@@ -13,7 +13,9 @@
 #include "syncd/drive.h"
 #include "syncd/syncd.h"
 
-enum { TREE_FDS = 32 };
+/* Nobody but root can write into a mount point while nothing is mounted on it: what would lie there is not in the
+ * cloud, and would keep the drive from being mounted. mountd lends fusermount3 the bit for writing. */
+enum { TREE_FDS = 32, POINT_MODE = 0500 };
 
 struct drive_folders *drive_folders_new(struct syncd *d, const Lf__CloudDrive *m)
 {
@@ -111,6 +113,21 @@ static int make_below(const char *path, uint32_t uid, bool *ret_made, struct err
     return r < 0 ? r : make_folder(path, uid, ret_made, e);
 }
 
+static int make_point(struct drive_folders *f, struct error *e)
+{
+    struct stat st;
+    int r = make_parents(f->mount_root, e);
+
+    if (r == 0)
+        r = make_folder(f->mount_point, f->uid, &f->made_mount_point, e);
+    if (r < 0)
+        return r;
+    if (lstat(f->mount_point, &st) < 0 || chmod(f->mount_point, POINT_MODE) < 0)
+        return error_set(e, -EINVAL, "The folder %s cannot be closed: %s.", f->mount_point, strerror(errno));
+    f->mode_before = f->made_mount_point ? 0 : st.st_mode & 07777;
+    return 0;
+}
+
 void drive_folders_make(void *folders)
 {
     struct drive_folders *f = folders;
@@ -118,9 +135,7 @@ void drive_folders_make(void *folders)
 
     f->error = (struct error){ 0 };
     if (f->mount_point)
-        r = make_parents(f->mount_root, &f->error);
-    if (r == 0 && f->mount_point)
-        r = make_folder(f->mount_point, f->uid, &f->made_mount_point, &f->error);
+        r = make_point(f, &f->error);
     if (r == 0 && f->state_dir)
         r = make_below(f->state_dir, f->uid, &f->made_state_dir, &f->error);
     if (r == 0 && f->cache_dir)
@@ -168,4 +183,6 @@ void drive_folders_remove(void *folders)
         remove_tree(f->cache_dir, f->made_cache_dir, &f->error);
     if (f->mount_point && f->made_mount_point)
         (void)rmdir(f->mount_point);   /* one that is in use or not empty stays */
+    else if (f->mount_point && f->mode_before)
+        (void)chmod(f->mount_point, f->mode_before);
 }

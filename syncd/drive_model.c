@@ -245,11 +245,29 @@ static int check_available(const Lf__CloudDrive *m, struct error *e)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-/* Whatever the client sent, this profile holds. */
-static void force(struct syncd *d, Lf__CloudDrive *m)
+/* Where a drive is mounted follows from its name. Another localPath is refused, but for the one it has so far: that is
+ * what a client sends back that has read the drive and gives it another name. */
+static int set_mount_point(struct syncd *d, const Lf__CloudDrive *old, Lf__CloudDrive *m, struct error *e)
 {
-    struct text path = TEXT_INIT(PATH_MAX_BYTES);
+    struct text text = TEXT_INIT(PATH_MAX_BYTES);
+    CLEANUP_FREE char *path = NULL;
 
+    text_printf(&text, "%s/%s", d->mount_root, m->name);
+    path = text_take(&text);
+    if (!path)
+        return error_set(e, -EINVAL, "The mount point of %s would have too long a path.", m->name);
+    if (given(m->local_path) && strcmp(m->local_path, path) != 0
+        && (!old || strcmp(m->local_path, old->local_path) != 0))
+        return error_set(e, -EINVAL, "The drive %s is mounted at %s; localPath cannot be another. Leave it out, or set "
+                         "MountRoot in the configuration.", m->name, path);
+    free(m->local_path);
+    m->local_path = take_ptr(path);
+    return 0;
+}
+
+/* Whatever the client sent, this profile holds. */
+static void force(Lf__CloudDrive *m)
+{
     if (!m->transfer_options) {
         m->transfer_options = xcalloc(1, sizeof(*m->transfer_options));
         lf__transfer_options__init(m->transfer_options);
@@ -261,16 +279,14 @@ static void force(struct syncd *d, Lf__CloudDrive *m)
     m->transfer_options->concurrent_chunks = 5;
     m->transfer_options->concurrent_files = 5;
     m->has_keep_file_after_upload = m->keep_file_after_upload = true;
-    text_printf(&path, "%s/%s", d->mount_root, m->name);
-    free(m->local_path);
-    m->local_path = text_take(&path);
+    xstrset(&m->mount_error, NULL);
     if (!m->shared_drive_id)
         m->shared_drive_id = xstrdup("");
     if (!m->drive_name)
         m->drive_name = xstrdup("");
 }
 
-static int check_all(struct syncd *d, Lf__CloudDrive *m, struct error *e)
+static int check_all(struct syncd *d, const Lf__CloudDrive *old, Lf__CloudDrive *m, struct error *e)
 {
     int r = check_name(m, e);
 
@@ -288,10 +304,10 @@ static int check_all(struct syncd *d, Lf__CloudDrive *m, struct error *e)
         r = check_available(m, e);
     if (r == 0)
         r = check_cache_dir(d, m, e);
-    if (r < 0)
-        return r;
-    force(d, m);
-    return m->local_path ? 0 : error_set(e, -EINVAL, "The mount point of %s would have too long a path.", m->name);
+    if (r == 0)
+        r = set_mount_point(d, old, m, e);
+    force(m);
+    return r;
 }
 
 /* The model refers to its account by id and type only. */
@@ -317,7 +333,7 @@ static int set_account(struct syncd *d, Lf__CloudDrive *m, struct error *e)
     return 0;
 }
 
-static Lf__CloudDrive *copy(const Lf__CloudDrive *m)
+Lf__CloudDrive *drive_model_copy(const Lf__CloudDrive *m)
 {
     size_t n = lf__cloud_drive__get_packed_size(m);
     CLEANUP_FREE uint8_t *packed = xcalloc(1, n + 1);
@@ -359,7 +375,7 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
 
     if (!in)
         return error_set(e, -EINVAL, "The drive is missing.");
-    m = copy(in);
+    m = drive_model_copy(in);
     if (!m)
         return error_set(e, -ENOMEM, "There is no memory left.");
     id_new(id);
@@ -369,7 +385,7 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
     xstrset(&m->shared_drive_id, "");
     r = set_cache_dir(d, m, e);
     if (r == 0)
-        r = check_all(d, m, e);
+        r = check_all(d, NULL, m, e);
     if (r == 0)
         r = set_account(d, m, e);
     return finish(r, m, ret);
@@ -423,7 +439,7 @@ int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__Clou
     xstrset(&m->shared_drive_id, old->shared_drive_id);
     m->shared_drive = old->shared_drive;
     xstrset(&m->permanent_local_path, old->permanent_local_path);
-    r = check_all(d, m, e);
+    r = check_all(d, old, m, e);
     if (r == 0)
         r = check_fixed(old, in, m, e);
     if (r == 0) {

@@ -43,8 +43,9 @@ static void succeed(struct update *u)
 
     u->drive->phase = DRIVE_READY;
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_updated", "drive=%s", u->drive->model->id);
-    stored.drive = u->drive->model;
+    stored.drive = drive_shown(u->drive);
     ipc_reply(u->req, &reply, NULL, 0);
+    lf__cloud_drive__free_unpacked(stored.drive, NULL);
     end(u);
 }
 

@@ -174,15 +174,16 @@ static void report(struct drive *drive, const Lf__MountReport *r)
 {
     struct error e = { 0 };
 
+    if (r->failure)
+        error_set(&e, -abs(r->failure->code), "%s", r->failure->text ? r->failure->text : "");
     drive->mount = r->mounted ? DRIVE_MOUNT_MOUNTED : DRIVE_MOUNT_NONE;
+    drive->mount_error = e;
     if (!drive->wait)
         return;
-    if ((bool)r->mounted == drive->wait->mounted) {
+    if ((bool)r->mounted == drive->wait->mounted)
         tell(drive, NULL);
-    } else if (r->failure) {
-        error_set(&e, -abs(r->failure->code), "%s", r->failure->text ? r->failure->text : "");
+    else if (r->failure)
         tell(drive, &e);
-    }
 }
 
 /* Confirmations come with every list; what is new is worth a line. */

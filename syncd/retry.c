@@ -61,7 +61,7 @@ bool retry_throttled(int status, const char *code)
 
 bool retry_fault(enum http_fault fault)
 {
-    return fault == HTTP_UNREACHED || fault == HTTP_STALLED || fault == HTTP_LOST || fault == HTTP_GARBLED;
+    return fault == HTTP_UNREACHED || fault == HTTP_STALLED || fault == HTTP_LOST;
 }
 
 uint64_t retry_delay_ms(unsigned tries, uint32_t dice, uint64_t after_ms)

@@ -61,7 +61,7 @@ struct s3_call;
  * reason. */
 typedef int s3_describe_fn(const struct s3_call *c, struct s3_message *m, struct error *e);
 /* Reads a reply with status 2xx into the request. 0; 1: describe and ask once more for the rest; -EBADMSG;
- * -EREMOTEIO: the document is an <Error>. */
+ * -EPIPE: the document is cut off; -EREMOTEIO: it is an <Error>. */
 typedef int s3_parse_fn(const struct http_reply *reply, struct cloud_request *r);
 
 /* What if_match and if_none_match are about. */
@@ -148,7 +148,7 @@ bool s3_key_sayable(const char *key);
 s3_parse_fn s3_parse_nothing, s3_parse_buckets, s3_parse_list, s3_parse_head, s3_parse_put, s3_parse_part_begin,
     s3_parse_part_list, s3_parse_stored, s3_parse_delete_batch;
 /* Checks the head of a GET's reply against what was asked and what is here already; fills object. 0, or
- * -EBADMSG, -EBADE. */
+ * -EBADMSG, -EBADE, or -ESTALE for another version. */
 int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply);
 /* The ETag that most services give what PUT or PART_END sends; `body` was hashed with MD5 if there is one. */
 void s3_own_etag(const struct cloud_request *r, const struct hash_extent *body, char out[S3_ETAG_MAX + 1]);

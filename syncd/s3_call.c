@@ -197,6 +197,13 @@ static bool cannot_go_on(const struct s3_call *c)
     return c->step == S3_MAIN && c->received && !c->etag[0];
 }
 
+/* Whether it was done after all, before it counts as failed with this error. */
+static void confirm(struct s3_call *c, const struct error *e)
+{
+    c->refusal = *e;
+    s3_call_again(c, S3_CONFIRM);
+}
+
 static void on_fault(struct s3_call *c, const struct http_reply *reply)
 {
     struct error e = { 0 };
@@ -208,6 +215,8 @@ static void on_fault(struct s3_call *c, const struct http_reply *reply)
         e.code = -EBADE;
     if (retry_fault(reply->fault) && !cannot_go_on(c))
         retry_or_end(c, &e);
+    else if (reply->fault == HTTP_GARBLED && c->unsure && !c->confirmed && c->row->conditions == S3_KEY)
+        confirm(c, &e);
     else
         end_with(c, &e);
 }
@@ -227,12 +236,13 @@ static void on_refused(struct s3_call *c, const struct http_reply *reply)
     end_with(c, &e);
 }
 
-/* The whole answer was there and makes no sense, or less came than the head announced. */
-static void on_garbled(struct s3_call *c, const char *what)
+/* The whole answer was there and makes no sense (HTTP_GARBLED), or it broke off (HTTP_LOST). */
+static void on_unusable(struct s3_call *c, enum http_fault fault)
 {
-    struct http_reply reply = { .fault = HTTP_GARBLED, .error = -EBADMSG };
+    struct http_reply reply = { .fault = fault, .error = -EBADMSG };
 
-    (void)snprintf(reply.reason, sizeof(reply.reason), "%s", what);
+    (void)snprintf(reply.reason, sizeof(reply.reason), "%s",
+                   fault == HTTP_LOST ? "its answer ended early" : "a document that is not the one asked for");
     on_fault(c, &reply);
 }
 
@@ -245,7 +255,7 @@ static void on_taken(struct s3_call *c, const struct http_reply *reply)
         if (c->received == c->expected)
             s3_call_done(c);
         else
-            on_garbled(c, "it ended early");
+            on_unusable(c, HTTP_LOST);
         return;
     }
     result = c->row->parse(reply, r);
@@ -261,7 +271,7 @@ static void on_taken(struct s3_call *c, const struct http_reply *reply)
     else if (result == -EREMOTEIO)
         on_refused(c, reply);
     else
-        on_garbled(c, "a document that is not the one asked for");
+        on_unusable(c, result == -EPIPE ? HTTP_LOST : HTTP_GARBLED);
 }
 
 static bool is_success(const struct http_reply *reply)

@@ -123,16 +123,25 @@ static int word(const struct s3_call *c, int code, const char *reason, const cha
                      advice ? " " : "", advice ? advice : "");
 }
 
+/* The provider's words, or ours when it has none but the code, which stands behind them anyway. */
+static const char *reason_of(const struct s3_refusal *f, int error)
+{
+    const char *message = f->why.message;
+    size_t n = strlen(f->why.code);
+
+    if (n && strncmp(message, f->why.code, n) == 0 && (!message[n] || strchr(": .", message[n])))
+        message += n + strspn(message + n, ": .");
+    return *message ? message : error_meaning(error)->text;
+}
+
 void s3_refusal_word(const struct s3_call *c, const struct s3_refusal *f, struct error *e)
 {
     const struct meaning *m = find(f);
-    const char *code = f->why.code[0] ? f->why.code : error_meaning(m->error)->text;
-    const char *reason = f->why.message[0] ? f->why.message : code;
     char origin[512];
 
     (void)snprintf(origin, sizeof(origin), "%s%s%s, status %d", f->why.code, f->why.code[0] ? " from " : "", c->host,
                    f->status);
-    (void)word(c, m->error, reason, origin, m->advice, e);
+    (void)word(c, m->error, reason_of(f, m->error), origin, m->advice, e);
 }
 
 void s3_fault_word(const struct s3_call *c, const struct http_reply *reply, struct error *e)

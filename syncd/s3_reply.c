@@ -106,6 +106,14 @@ static int read_run(const struct http_reply *reply, uint64_t *ret_first, uint64_
     return 0;
 }
 
+/* Servers that ignore If-Match are caught here: what was begun goes on, or what was asked for comes, or nothing. */
+static bool is_wanted_version(const struct s3_call *c)
+{
+    const char *wanted = c->received ? c->etag : c->r->if_match, *etag = c->r->object.etag;
+
+    return !wanted || (etag && strcmp(etag, wanted) == 0);
+}
+
 int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply)
 {
     struct cloud_request *r = c->r;
@@ -116,7 +124,9 @@ int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply)
     if (r->has_range && (start > size || length + c->received > r->range_length))
         return -EBADMSG;
     read_object(reply, r);
-    if (c->received && (!r->object.etag || strcmp(r->object.etag, c->etag) != 0 || c->received + length != c->expected))
+    if (!is_wanted_version(c))
+        return -ESTALE;
+    if (c->received && c->received + length != c->expected)
         return -EBADE;
     r->object.size = size;
     c->expected = c->received + length;

@@ -1,5 +1,5 @@
 /* The XML that S3 services answer with. Every parser takes the whole document; counts are bounded
- * here, depth and text by s3_xml_walk.h. 0 or -EBADMSG. */
+ * here, depth and text by s3_xml_walk.h. 0, -EBADMSG, or -EPIPE when the document is cut off. */
 #pragma once
 
 #include <stdbool.h>

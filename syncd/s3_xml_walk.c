@@ -95,10 +95,26 @@ static void on_doctype(void *arg, const XML_Char *name, const XML_Char *system, 
     stop(arg, -EBADMSG);
 }
 
+/* Complaints about an end where none belongs: the document up to there is in order. */
+static bool is_cut(enum XML_Error error)
+{
+    return error == XML_ERROR_NO_ELEMENTS || error == XML_ERROR_UNCLOSED_TOKEN || error == XML_ERROR_PARTIAL_CHAR
+        || error == XML_ERROR_UNCLOSED_CDATA_SECTION;
+}
+
+static int judge(const struct walk *w, enum XML_Status status)
+{
+    if (w->error)
+        return w->error;
+    if (status != XML_STATUS_OK)
+        return is_cut(XML_GetErrorCode(w->parser)) ? -EPIPE : -EBADMSG;
+    return w->matched ? 0 : -EBADMSG;
+}
+
 int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg)
 {
     struct walk w = { .rules = rules, .arg = arg, .text = TEXT_INIT(S3_XML_TEXT_MAX) };
-    enum XML_Status status = XML_STATUS_ERROR;
+    int r = -EBADMSG;
 
     while (n && *xml && strchr(" \t\r\n", *xml))   /* sent to keep the connection busy */
         xml++, n--;
@@ -110,10 +126,8 @@ int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void
     XML_SetCharacterDataHandler(w.parser, on_text);
     XML_SetStartDoctypeDeclHandler(w.parser, on_doctype);
     if (n <= INT32_MAX)
-        status = XML_Parse(w.parser, xml, (int)n, XML_TRUE);
+        r = judge(&w, XML_Parse(w.parser, xml, (int)n, XML_TRUE));
     XML_ParserFree(w.parser);
     text_free(&w.text);
-    if (w.error)
-        return w.error;
-    return status == XML_STATUS_OK && w.matched ? 0 : -EBADMSG;
+    return r;
 }

@@ -13,6 +13,6 @@ struct s3_xml_rule {
 };
 
 /* Calls the rules that match, in document order; namespace prefixes are cut off, white space before
- * the document is skipped. 0; -EBADMSG when it is not well-formed, beyond bounds or matches no rule
- * at all; or what a rule returned. */
+ * the document is skipped. 0; -EPIPE when it ends before its end and is in order so far; -EBADMSG when it is not
+ * well-formed, beyond bounds or matches no rule at all; or what a rule returned. */
 int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg);

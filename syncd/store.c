@@ -32,6 +32,8 @@ static const char *const STEPS[] = {
     "  settled INTEGER NOT NULL DEFAULT 0,"
     "  model BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX drives_account ON drives(account_id);",
+    "ALTER TABLE accounts ADD COLUMN name TEXT;"   /* NULL: store_account_claim_names() */
+    "CREATE UNIQUE INDEX accounts_name ON accounts(name);",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -88,7 +90,11 @@ int store_open(const char *state_dir, struct store **ret, struct error *e)
         return r;
     *ret = xcalloc(1, sizeof(**ret));
     (*ret)->sql = sql;
-    return 0;
+    r = store_account_claim_names(*ret);
+    if (r == 0)
+        return 0;
+    store_close(*ret);
+    return error_set(e, r, "The accounts in the state database %s cannot be read.", path);
 }
 
 void store_close(struct store *s)

@@ -26,12 +26,15 @@ int store_setting_set(struct store *s, const char *name, const char *value);
 
 /* --- store_account.c --------------------------------------------------------------------------- */
 
-/* `model` has its keys masked; `sealed` is what cryptd made of the real ones, n 0: the account has none. */
+/* `model` has its keys masked; `sealed` is what cryptd made of the real ones, n 0: the account has none. -EEXIST when
+ * its name is taken. */
 int store_account_insert(struct store *s, const Lf__CloudAccount *model, const void *sealed, size_t n);
 /* *ret: lf__cloud_account__free_unpacked(, NULL). -EUCLEAN: the row does not unpack. */
 int store_account_get(struct store *s, const char *id, Lf__CloudAccount **ret);
 /* *ret is the caller's to free; NULL and 0 for an account without keys. */
 int store_account_sealed(struct store *s, const char *id, void **ret, size_t *ret_size);
+/* The id of some account that has keys, the caller's to free. */
+int store_account_with_keys(struct store *s, char **ret_id);
 /* Accounts by rising id, after `after` ("" from the start), until each() returns false. The model is
  * each()'s to free. Rows that do not unpack are left out. */
 int store_account_each(struct store *s, const char *after, bool (*each)(Lf__CloudAccount *model, void *arg), void *arg);

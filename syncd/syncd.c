@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
+#include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
@@ -76,6 +77,8 @@ static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
     r = agent_load(d);
     if (r == 0)
         r = drive_load(d);
+    if (r == 0)
+        credential_check(d);
     return r < 0 ? error_set(e, r, "The state database in %s cannot be read.", spec->config->state_dir) : 0;
 }
 

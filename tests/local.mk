@@ -57,6 +57,11 @@ TESTS += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
 tests_unit_test_account_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_address
+TESTS += tests/unit/test_address
+tests_unit_test_address_SOURCES = tests/unit/test_address.c
+tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
@@ -314,6 +319,13 @@ tests_integration_cloud_conformance_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 # tests_fuzz_fuzz_NAME_SOURCES = tests/fuzz/fuzz_NAME.c
 # tests_fuzz_fuzz_NAME_LDADD = libsyncd.a $(FUZZ_LINK)
 # tests_fuzz_fuzz_NAME_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+#
+# Seeds stand in tests/fuzz/seeds/NAME, or a program tests/fuzz/seeds_NAME writes them into a directory.
+check_PROGRAMS += tests/fuzz/seeds_ipc_packet
+TESTS += tests/fuzz/seeds_ipc_packet
+tests_fuzz_seeds_ipc_packet_SOURCES = tests/fuzz/seeds_ipc_packet.c
+tests_fuzz_seeds_ipc_packet_LDADD = $(FUZZ_LINK)
+
 FUZZ_LINK = libcommon.a libproto.a $(COMMON_LIBS) -lpthread
 LIBFUZZER = -fsanitize=fuzzer
 if FUZZING

@@ -6,7 +6,7 @@ import stat
 import unittest
 
 import landfall_test as lt
-from drive_case import ODD_NAMES, DriveCase, fill, make_tree
+from drive_case import ODD_NAMES, SERVED, DriveCase, fill, make_tree
 from landfall_test import wait_until
 
 
@@ -176,6 +176,25 @@ class Remount(DriveCase):
             self.assertEqual(f.read(), "small")
         self.instance.wait_uploaded(os.path.join(mount, "small"))
         self.assertTrue(os.path.exists(os.path.join(bucket, "small")))
+
+    def mount_error(self):
+        return next((d.get("mountError") for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == "stray"), None)
+
+    def test_a_stray_file_below_the_mount_point(self):
+        mount, _ = self.folder_drive(name="stray")
+        self.assertIsNone(self.mount_error())
+        self.assertEqual(self.instance.stop(), 0)
+        self.assertEqual(stat.S_IMODE(os.stat(mount).st_mode), 0o500, "nobody writes there by accident")
+        self.assertNotEqual(lt.run("touch", os.path.join(mount, "stray"), user=SERVED, check=False).returncode, 0)
+        with open(os.path.join(mount, "stray"), "w"):   # root can
+            pass
+        self.instance.start()
+        wait_until(self.mount_error, 20, "the reason")
+        self.assertIn("not empty", self.mount_error())
+        self.assertIn(mount, self.mount_error())
+        os.unlink(os.path.join(mount, "stray"))
+        self.instance.wait_mounted(mount)
+        wait_until(lambda: self.mount_error() is None, 20, "the end of the reason")
 
     def test_a_read_only_drive(self):
         mount, bucket = self.folder_drive(name="read only", permissionType=1)

@@ -86,6 +86,22 @@ class Restart(DriveCase):
             self.assertEqual(f.read(), "first second")
         self.assertEqual(self.read("open"), "first second")
 
+    def test_a_lost_key_store(self):
+        """What is wrong is said, nothing is sealed with the new store, and putting the old one back is all it takes."""
+        store = os.path.join(self.instance.dir, "keys", "keys")
+        os.rename(store, store + ".lost")
+        self.instance.restart("cryptd")
+        reply = self.instance.request("POST", "/cloud/list_buckets", {"id": self.account["id"]})
+        self.assertEqual((reply.status, reply.headers["error-code"]), (499, "ACCESS"))
+        self.assertIn(b"lost or replaced", reply.body)
+        with self.assertRaisesRegex(lt.ApiError, "lost or replaced"):
+            self.instance.add_s3_account(self.server, name="s3 sealed with another key")
+        self.instance.restart("syncd")
+        wait_until(lambda: "keys_do_not_open" in self.instance.log("syncd"), 20, "the line in the log")
+        os.rename(store + ".lost", store)
+        self.instance.restart("cryptd")
+        self.check_everything("key store")
+
     def test_all_at_once(self):
         pids = self.instance.info()["pids"]
         for daemon in lt.DAEMONS:

@@ -140,7 +140,7 @@ static void exists_drive(struct ipc_request *r, const Lf__Envelope *env, int *fd
 
     (void)fds;
     (void)arg;
-    existence.exists = env->drive_exists->path ? (char *)"1" : (char *)"0";
+    existence.exists = strcmp(env->drive_exists->path, "/none") == 0 ? (char *)"0" : (char *)"1";
     ipc_reply(r, &reply, NULL, 0);
 }
 

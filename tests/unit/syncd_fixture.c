@@ -132,6 +132,10 @@ static void on_unseal(struct ipc_request *req, const Lf__Envelope *env, int *fds
 
     (void)fds;
     f->unsealed++;
+    if (f->keys_lost) {
+        ipc_fail(req, -ENOKEY, "The key store was lost or replaced.");
+        return;
+    }
     if (strcmp(f->last_purpose, env->unseal->purpose) != 0) {
         ipc_fail(req, -EPERM, "This was sealed for another purpose.");
         return;

@@ -32,6 +32,7 @@ struct fixture {
     /* the cryptd */
     size_t sealed, unsealed;
     char last_purpose[128];
+    bool keys_lost;                     /* it has another key store now */
 };
 
 int fixture_set_up(void **state);

@@ -362,6 +362,64 @@ static void account_without_id_is_used_once(void **state)
     provider_stop(&p);
 }
 
+static void names_are_unique(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *first = fixture_account(f);
+    Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+    char url[128];
+    struct answer other;
+
+    snprintf(url, sizeof(url), "file://%s", f->cloud);
+    a.name = (char *)"local";
+    a.has_cloud_type = true;
+    a.cloud_type = 1048576;
+    a.service_url = url;
+    expect_error(insert(f, &a), -EEXIST, "account named local");
+    assert_int_equal(count(f), 1);
+    a.name = (char *)"Local";
+    other = insert(f, &a);
+    assert_int_equal(other.e.code, 0);
+    answer_free(&other);
+    other = delete(f, first);
+    answer_free(&other);
+    a.name = (char *)"local";
+    other = insert(f, &a);
+    assert_int_equal(other.e.code, 0);
+    answer_free(&other);
+}
+
+/* What would be sealed now would be lost when the old key store comes back. */
+static void nothing_is_sealed_with_another_key_store(void **state)
+{
+    struct fixture *f = *state;
+    struct provider p;
+    Lf__CloudAccount a;
+    struct answer first, other;
+    size_t unsealed;
+
+    provider_start(f, &p);
+    good(&a, &p);
+    first = insert(f, &a);
+    assert_int_equal(first.e.code, 0);
+    f->keys_lost = true;
+    a.name = (char *)"other";
+    expect_error(insert(f, &a), -ENOKEY, "lost or replaced");
+    assert_int_equal(f->sealed, 1);
+    assert_int_equal(count(f), 1);
+    unsealed = f->unsealed;
+    fixture_restart(f);
+    wait_until(f, f->unsealed > unsealed);   /* looked at once, for the log */
+    other = delete(f, first.reply->account_stored->account->id);
+    assert_int_equal(other.e.code, 0);
+    answer_free(&other);
+    other = insert(f, &a);
+    assert_int_equal(other.e.code, 0);       /* nothing is left of the old one */
+    answer_free(&other);
+    answer_free(&first);
+    provider_stop(&p);
+}
+
 static void used_account_is_not_deleted(void **state)
 {
     struct fixture *f = *state;
@@ -451,6 +509,44 @@ static void objects_are_listed_like_a_folder(void **state)
     expect_error(list_objects(f, account, "/", "nonsense", 0), -EINVAL, "continuationToken");
 }
 
+/* Keys are shown as they are, whatever a path made of them would be; what does not lie in the folder is left out,
+ * whatever the server says. */
+static void a_hostile_listing(void **state)
+{
+    static const char listing[] =
+        "<ListBucketResult><Contents><Key>s</Key></Contents><Contents><Key>sub/</Key></Contents>"
+        "<Contents><Key>sub/.</Key></Contents><Contents><Key>sub/..</Key></Contents>"
+        "<Contents><Key>sub/a/b</Key></Contents><Contents><Key>elsewhere/x</Key></Contents>"
+        "<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>"
+        "<CommonPrefixes><Prefix>sub/../</Prefix></CommonPrefixes></ListBucketResult>";
+    static const struct { const char *path, *name; int type; } expected[] = {
+        { "sub/.", ".", 1 }, { "sub/..", "..", 1 }, { "sub/../", "..", 2 }, { "sub/a/b", "a/b", 1 },
+    };
+    struct fixture *f = *state;
+    struct provider p;
+    Lf__CloudAccount a;
+    struct answer stored, listed;
+    Lf__CloudObjectCollection *c;
+
+    provider_start(f, &p);
+    good(&a, &p);
+    stored = insert(f, &a);
+    assert_int_equal(stored.e.code, 0);
+    p.body = listing;
+    listed = list_objects(f, stored.reply->account_stored->account->id, "/sub", NULL, 0);
+    assert_int_equal(listed.e.code, 0);
+    c = listed.reply->cloud_object_listed->collection;
+    assert_int_equal(c->n_data, ARRAY_SIZE(expected));
+    for (size_t i = 0; i < c->n_data; i++) {
+        assert_string_equal(c->data[i]->path, expected[i].path);
+        assert_string_equal(c->data[i]->name, expected[i].name);
+        assert_int_equal(c->data[i]->type, expected[i].type);
+    }
+    answer_free(&listed);
+    answer_free(&stored);
+    provider_stop(&p);
+}
+
 /* 600 names of 200 bytes are more than one packet holds; by the client's count they are more than one page, too. */
 static void long_listings_go_on_where_they_stopped(void **state)
 {
@@ -497,8 +593,11 @@ int main(void)
         TEST(endpoint_stands_in_for_service_url),
         TEST(masked_account_is_resolved_by_id),
         TEST(account_without_id_is_used_once),
+        TEST(names_are_unique),
+        TEST(nothing_is_sealed_with_another_key_store),
         TEST(used_account_is_not_deleted),
         TEST(objects_are_listed_like_a_folder),
+        TEST(a_hostile_listing),
         TEST(long_listings_go_on_where_they_stopped),
     };
 

@@ -234,6 +234,46 @@ static void nothing_is_left_behind(void **state)
     assert_int_equal(rmdir(hidden), 0);   /* empty */
 }
 
+enum { LONG = 2 * 1024 * 1024 };
+
+static struct {
+    const struct fixture *f;
+    size_t strange;     /* bytes of the other version that arrived */
+} reading;              /* the request's arg is the suite's */
+
+/* The first run is there: somebody writes over the rest, in place. */
+static bool on_run(struct cloud_request *r, const void *bytes, size_t n, void *arg)
+{
+    CLEANUP_FREE char *other = NULL;
+    CLEANUP_CLOSE int fd = -1;
+
+    (void)arg;
+    for (size_t i = 0; i < n; i++)
+        reading.strange += ((const char *)bytes)[i] == 'b';
+    if (r->content_length > n)
+        return true;
+    other = xcalloc(1, LONG + 1);
+    memset(other, 'b', LONG + 1);
+    fd = open_in(reading.f, "long", O_WRONLY);
+    assert_int_equal(write(fd, other, LONG + 1), LONG + 1);
+    return true;
+}
+
+static void a_file_written_while_it_is_read(void **state)
+{
+    struct fixture *f = *state;
+    SUITE_REQUEST *get = suite_ask(&f->suite, CLOUD_GET, "long");
+    CLEANUP_FREE char *bytes = xcalloc(1, LONG);
+
+    memset(bytes, 'a', LONG);
+    suite_put(&f->suite, "long", bytes, LONG);
+    get->data = on_run;
+    reading.f = f;
+    suite_expect(&f->suite, get, -ESTALE);
+    assert_int_equal(reading.strange, 0);
+    suite_clean(&f->suite, "");
+}
+
 static void a_folder_that_is_gone(void **state)
 {
     struct error e = { 0 };
@@ -345,6 +385,7 @@ int main(void)
         cmocka_unit_test(strangers_show),
         cmocka_unit_test(a_name_is_file_or_folder),
         cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(a_file_written_while_it_is_read),
     };
     static const struct CMUnitTest alone[] = {
         cmocka_unit_test(a_folder_that_is_gone),

@@ -118,8 +118,10 @@ static void every_bit_counts(void **state)
     CLEANUP_FREE uint8_t *sealed = seal_secret(*state, &n);
 
     for (size_t bit = 0; bit < 8 * n; bit++) {
+        bool in_id = bit / 8 >= 1 && bit / 8 < 1 + SEAL_ID_SIZE;
+
         sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        assert_int_equal(try_open(*state, "account:1", sealed, n), -EUCLEAN);
+        assert_int_equal(try_open(*state, "account:1", sealed, n), in_id ? -ENOKEY : -EUCLEAN);
         sealed[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     for (size_t len = 0; len < n; len++)
@@ -127,16 +129,39 @@ static void every_bit_counts(void **state)
     assert_int_equal(try_open(*state, "account:1", sealed, n), 0);
 }
 
+/* That the key store is another one is not taken for damage. */
 static void another_key_does_not_open(void **state)
 {
     struct secret *s = *state;
-    size_t n;
+    struct error e = { 0 };
+    uint8_t *plain = NULL;
+    size_t n, plain_n;
     CLEANUP_FREE uint8_t *sealed = seal_secret(s, &n);
 
     s->data_key[31] ^= 1;
-    assert_int_equal(try_open(s, "account:1", sealed, n), -EUCLEAN);
+    assert_int_equal(seal_open(s, "account:1", sealed, n, &plain, &plain_n, &e), -ENOKEY);
+    assert_non_null(strstr(e.text, "lost or replaced"));
+    assert_null(plain);
     s->data_key[31] ^= 1;
     assert_int_equal(try_open(s, "account:1", sealed, n), 0);
+}
+
+/* As the first version sealed: nothing says with which key. */
+static void what_the_first_version_sealed_opens(void **state)
+{
+    static const uint8_t aad[] = "\1account:1";
+    struct secret *s = *state;
+    uint8_t key[KEY_SIZE], sealed[1 + AEAD_NONCE_SIZE + SECRET_LEN + AEAD_TAG_SIZE] = { 1 };
+
+    assert_int_equal(aead_derive(s->data_key, "", 0, "landfall seal 1 account", key, KEY_SIZE), 0);
+    assert_int_equal(aead_seal(key, sealed + 1, aad, sizeof(aad) - 1, secret_text, SECRET_LEN,
+                               sealed + 1 + AEAD_NONCE_SIZE), 0);
+    assert_int_equal(try_open(s, "account:1", sealed, sizeof(sealed)), 0);
+    assert_int_equal(try_open(s, "account:2", sealed, sizeof(sealed)), -EUCLEAN);
+    for (size_t n = 0; n < sizeof(sealed); n++)
+        assert_int_equal(try_open(s, "account:1", sealed, n), -EUCLEAN);
+    s->data_key[0] ^= 1;
+    assert_int_equal(try_open(s, "account:1", sealed, sizeof(sealed)), -EUCLEAN);
 }
 
 static void purposes_have_a_form(void **state)
@@ -224,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_purpose_does_not_open, make, drop),
         cmocka_unit_test_setup_teardown(every_bit_counts, make, drop),
         cmocka_unit_test_setup_teardown(another_key_does_not_open, make, drop),
+        cmocka_unit_test_setup_teardown(what_the_first_version_sealed_opens, make, drop),
         cmocka_unit_test_setup_teardown(purposes_have_a_form, make, drop),
         cmocka_unit_test_setup_teardown(derivation_is_hkdf_sha256, make, drop),
         cmocka_unit_test_setup_teardown(encryption_is_aes_256_gcm, make, drop),

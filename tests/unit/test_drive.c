@@ -151,6 +151,7 @@ static void set_letter(Lf__CloudDrive *d, const char *v) { d->drive_name = (char
 static void set_bucket(Lf__CloudDrive *d, const char *v) { d->storage_name = (char *)v; }
 static void set_prefix(Lf__CloudDrive *d, const char *v) { d->prefix = (char *)v; }
 static void set_cache(Lf__CloudDrive *d, const char *v) { d->permanent_local_path = (char *)v; }
+static void set_point(Lf__CloudDrive *d, const char *v) { d->local_path = (char *)v; }
 static void set_account(Lf__CloudDrive *d, const char *v) { d->account->id = (char *)v; }
 static void set_permission(Lf__CloudDrive *d, const char *v)
 {
@@ -203,6 +204,8 @@ static const struct {
     { set_cache, "/", -EINVAL, "absolute" },
     { set_cache, "/tmp/../etc/x", -EPERM, "permanentLocalPath" },
     { set_cache, "/proc/no/such", -EINVAL, "cannot be made" },
+    { set_point, "/somewhere/else", -EINVAL, "localPath" },
+    { set_point, "n", -EINVAL, "localPath" },
     { set_account, NULL, -EINVAL, "account.id" },
     { set_account, "00000000-0000-0000-0000-000000000000", -EINVAL, "account.id" },
     { set_account, "7b2f8f3c-0000-4000-8000-000000000000", -EINVAL, "no account" },
@@ -231,6 +234,30 @@ static void insert_refuses(void **state)
     }
     expect_error(fixture_insert(f, NULL), -EINVAL, "missing");
     expect_nothing(f);
+}
+
+/* Its own mount point and the one it has are what a client sends that read the drive and changed something else. */
+static void local_path_is_ours(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    char path[160];
+    struct row r;
+    struct answer a;
+
+    good(&r, account, "one");
+    snprintf(path, sizeof(path), "%s/one", f->mount_root);
+    r.drive.local_path = path;
+    a = fixture_insert(f, &r.drive);
+    assert_int_equal(a.e.code, 0);
+    assert_string_equal(a.reply->drive_stored->drive->local_path, path);
+    r.drive.name = (char *)"two";
+    expect_done(update(f, a.reply->drive_stored->drive->id, &r.drive));
+    assert_true(there(f->mount_root, "/two"));
+    expect_error(update(f, a.reply->drive_stored->drive->id, &r.drive), -EINVAL, "localPath");
+    r.drive.local_path = (char *)"";
+    expect_done(update(f, a.reply->drive_stored->drive->id, &r.drive));
+    answer_free(&a);
 }
 
 static void names_letters_and_caches_are_unique(void **state)
@@ -511,6 +538,69 @@ static void drives_come_back(void **state)
     expect_nothing(f);
 }
 
+/* What the first drive of the list says about itself; static storage. */
+static const char *mount_error(struct fixture *f)
+{
+    static char text[256];
+    struct answer a = list(f, NULL, NULL);
+    const char *why = a.reply->drive_listed->drives[0]->mount_error;
+
+    snprintf(text, sizeof(text), "%s", why ? why : "");
+    answer_free(&a);
+    return text;
+}
+
+static void why_a_drive_is_not_mounted_is_shown(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    Lf__CloudDrive change = LF__CLOUD_DRIVE__INIT;
+
+    assert_string_equal(mount_error(f), "");
+    f->n_mounted = 0;
+    f->mount_failure = "Something lies in the way.";
+    fixture_restart(f);
+    wait_until(f, *mount_error(f));
+    assert_string_equal(mount_error(f), "Something lies in the way.");
+    change.has_maximum_cache_size = true;
+    change.mount_error = (char *)"nothing of yours";
+    expect_done(update(f, id, &change));
+    assert_string_equal(mount_error(f), "Something lies in the way.");
+    f->mount_failure = NULL;
+    fixture_restart(f);
+    wait_until(f, !*mount_error(f));
+    assert_true(fixture_is_mounted(f, id));
+    fake_volume_bad = "one";
+    fixture_restart(f);
+    assert_string_equal(mount_error(f), "The index is damaged and was kept as index.db.corrupt.");
+    fake_volume_bad = NULL;
+}
+
+/* Nothing can be written there by accident; somebody's own empty directory is as before when it was in vain. */
+static void unmounted_mount_point_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    char path[160];
+    struct stat st;
+    struct row r;
+
+    snprintf(path, sizeof(path), "%s/one", f->mount_root);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0500);
+    snprintf(path, sizeof(path), "%s/mine", f->mount_root);
+    assert_int_equal(mkdir(path, 0750), 0);
+    good(&r, account, "mine");
+    f->mount_failure = "no";
+    expect_error(fixture_insert(f, &r.drive), -EBUSY, "no");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0750);
+    f->mount_failure = NULL;
+    expect_done(fixture_insert(f, &r.drive));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0500);
+}
+
 static void one_bad_drive_does_not_stop_the_others(void **state)
 {
     struct fixture *f = *state;
@@ -622,6 +712,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(insert_fills_in_and_forces),
         TEST(insert_refuses),
+        TEST(local_path_is_ours),
         TEST(names_letters_and_caches_are_unique),
         TEST(mount_point_must_be_free),
         TEST(failed_mount_leaves_nothing),
@@ -636,6 +727,8 @@ int main(void)
         TEST(force_deletes_what_is_pending),
         TEST(drive_in_use_is_not_deleted),
         TEST(drives_come_back),
+        TEST(why_a_drive_is_not_mounted_is_shown),
+        TEST(unmounted_mount_point_is_closed),
         TEST(one_bad_drive_does_not_stop_the_others),
         TEST(half_made_drive_is_removed_at_start),
         TEST(long_lists_come_in_pages),

@@ -173,6 +173,9 @@ static void origins_must_be_ours_or_configured(void **state)
         { "Sec-Fetch-Site: anything\r\n", 403, NULL },
         { "Sec-Fetch-Site:\r\n", 403, NULL },
         { "Origin: http://localhost:29123\r\nSec-Fetch-Site: cross-site\r\n", 403, NULL },
+        { "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n", 403, NULL },
+        { "Sec-Fetch-Site: none\r\nSec-Fetch-Site: none\r\n", 403, NULL },
+        { "Origin: https://app.example.org\r\nSec-Fetch-Site: none\r\nsec-fetch-site: cross-site\r\n", 403, NULL },
     };
     static const char *const lines[] = { "GET /x HTTP/1.1", "POST /x HTTP/1.1", "OPTIONS /x HTTP/1.1",
                                          "BREW /x HTTP/1.0" };
@@ -240,6 +243,7 @@ static void referers_may_not_change_things(void **state)
         { "about:blank", 403 },
         { "android-app://x", 403 },
         { "nonsense", 403 },
+        { "http://localhost:29123/\r\nReferer: https://evil.test/", 403 },
     };
     struct guard g = make_guard(PORT);
 

@@ -268,6 +268,10 @@ static void too_much_is_refused(void **state)
     r = ask_once(f->loop, f->port, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
     assert_int_equal(r.status, 400);
     reply_free(&r);
+    r = ask_once(f->loop, f->port, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;a\n");
+    assert_int_equal(r.status, 400);
+    assert_string_equal(reply_field(&r, "Connection"), "close");
+    reply_free(&r);
     assert_int_equal(f->served, 0);
 }
 

@@ -273,6 +273,13 @@ static void bodies_end_where_they_should(void **state)
         { chunked, "\r\n", "", -EBADMSG, 0 },
         { chunked, "1\nx\r\n", "", -EBADMSG, 0 },
         { chunked, "1\r\nxy\r\n", "x", -EBADMSG, 1 },
+        { chunked, "1\n", "", -EBADMSG, 0 },
+        { chunked, "1;a\n", "", -EBADMSG, 0 },
+        { chunked, "1;a\nb\r\nx\r\n0\r\n\r\n", "", -EBADMSG, 0 },
+        { chunked, "1;a\rb\r\nx\r\n0\r\n\r\n", "", -EBADMSG, 0 },
+        { chunked, "1\r\r\nx\r\n0\r\n\r\n", "", -EBADMSG, 0 },
+        { chunked, "0\r\nX: y\nZ: z\r\n\r\n", "", -EBADMSG, 0 },
+        { chunked, "0\r\n\n", "", -EBADMSG, 0 },
     };
     static const size_t steps[] = { 1, 2, 3, 1000 };
 

@@ -321,6 +321,11 @@ static void test_names_that_cannot_be_shown(void **state)
     cloud_has(f, "fine", "1");
     cloud_has(f, "..", "1");
     cloud_has(f, "./x", "1");
+    cloud_has(f, ".", "1");
+    cloud_has(f, "../x", "1");
+    cloud_has(f, "d/..", "1");
+    cloud_has(f, "d/../x", "1");
+    cloud_has(f, "d/./x", "1");
     cloud_has(f, "/absolute", "1");
     cloud_has(f, "bad\xff", "1");
     memset(name, 'n', sizeof(name));
@@ -334,6 +339,35 @@ static void test_names_that_cannot_be_shown(void **state)
     assert_true(exists(f, "fine") && exists(f, "d") && exists(f, name));
     assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "a");
     assert_string_equal(ask_names(f, ino_of(f, "d/a"), 10), "");
+}
+
+/* A server that does not know delimiters, or does not care. */
+static void test_listing_of_another_folder(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(index_inode_done) struct index_inode dir = { 0 };
+    static const char *const keys[] = { "d/a/b", "d/../../etc", "d/..", "d//", "e/x", "d", "d/x" },
+                            *const folders[] = { "d/a/b/", "d/../", "d/./", "d//", "e/", "/", "d/y/" };
+    char prefixes[7][64], names[7][64], *shown[7];
+    struct cloud_object objects[7] = { 0 };
+    struct cloud_request page = { .op = CLOUD_LIST, .objects = objects, .n_objects = 7, .prefixes = shown,
+                                  .n_prefixes = 7 };
+    struct merge m;
+
+    for (size_t i = 0; i < 7; i++) {
+        snprintf(names[i], sizeof(names[i]), "%s%s", f->v->prefix, keys[i]);
+        snprintf(prefixes[i], sizeof(prefixes[i]), "%s%s", f->v->prefix, folders[i]);
+        objects[i].key = names[i];
+        shown[i] = prefixes[i];
+    }
+    cloud_has(f, "d/x", "");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_int_equal(index_get(f->v->index, ino_of(f, "d"), &dir), 0);
+    merge_begin(&m, f->v, &dir, "d/");
+    assert_int_equal(merge_page(&m, &page), 0);
+    assert_int_equal(merge_end(&m), 0);
+    merge_done(&m);
+    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "x y");
 }
 
 static void test_directory_hides_a_file(void **state)
@@ -655,6 +689,7 @@ int main(void)
         TEST(test_symlinks),
         TEST(test_head_that_fails),
         TEST(test_names_that_cannot_be_shown),
+        TEST(test_listing_of_another_folder),
         TEST(test_directory_hides_a_file),
         TEST(test_directory_that_is_gone),
         TEST(test_directory_with_work_below_is_kept),

@@ -383,6 +383,44 @@ static void a_bad_mount_point_is_reported(void **state)
     wait_until(h, h->syncd->mounted);   /* by itself, once it can */
 }
 
+/* Whoever deletes a drive waits to hear that it is not mounted, even if it never was. */
+static void a_drive_that_was_never_mounted_goes_with_a_report(void **state)
+{
+    struct house *h = *state;
+    char file[160];
+    unsigned reports;
+
+    (void)snprintf(file, sizeof(file), "%s/full", point);
+    (void)close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    h->syncd->mount_point = point;
+    fake_mounts_changed(h->syncd);
+    wait_until(h, h->syncd->failure);
+    reports = h->syncd->reports;
+    h->syncd->mount_point = NULL;
+    fake_mounts_changed(h->syncd);
+    wait_until(h, !h->mountd->drives);
+    wait_until(h, h->syncd->reports == reports + 1);
+    assert_int_equal(h->syncd->failure, 0);
+    assert_false(h->syncd->mounted);
+    assert_int_equal(unlink(file), 0);
+}
+
+/* As syncd makes it, so that nobody writes below it by accident while nothing is mounted. */
+static void a_closed_mount_point_is_used(void **state)
+{
+    struct house *h = *state;
+    struct stat st;
+
+    assert_int_equal(chmod(point, 0500), 0);
+    mount_drive(h);
+    run_app(h, use_files);
+    h->syncd->mount_point = NULL;
+    fake_mounts_changed(h->syncd);
+    wait_until(h, !h->mountd->drives);
+    assert_int_equal(stat(point, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0500);
+}
+
 static void what_is_no_longer_listed_goes(void **state)
 {
     struct house *h = *state;
@@ -620,6 +658,8 @@ static int run_as_root(void)
         IN_HOUSE(a_read_only_drive_is),
         IN_HOUSE(other_users_see_nothing),
         IN_HOUSE(a_bad_mount_point_is_reported),
+        IN_HOUSE(a_drive_that_was_never_mounted_goes_with_a_report),
+        IN_HOUSE(a_closed_mount_point_is_used),
         IN_HOUSE(what_is_no_longer_listed_goes),
         IN_HOUSE(a_drive_in_use_goes_all_the_same),
         IN_HOUSE(an_unmount_from_outside_is_undone),
@@ -640,6 +680,8 @@ static int run_as_user(void)
     const struct CMUnitTest tests[] = {
         IN_HOUSE(an_application_finds_a_file_system),
         IN_HOUSE(a_read_only_drive_is),
+        IN_HOUSE(a_drive_that_was_never_mounted_goes_with_a_report),
+        IN_HOUSE(a_closed_mount_point_is_used),
         IN_HOUSE(what_is_no_longer_listed_goes),
         IN_HOUSE(a_drive_in_use_goes_all_the_same),
         IN_HOUSE(a_reader_outlives_its_worker),

@@ -173,7 +173,7 @@ static void a_cut_read_that_cannot_go_on(void **state)
               "89", FAKE_KEEP },
     };
     const struct { const struct fake_step *steps; size_t n; int code; } cases[] = {
-        { no_etag, 1, -EBADE }, { changed, 2, -ESTALE }, { ignored, 2, -EBADE },
+        { no_etag, 1, -EBADE }, { changed, 2, -ESTALE }, { ignored, 2, -ESTALE },
     };
 
     (void)state;
@@ -187,6 +187,37 @@ static void a_cut_read_that_cannot_go_on(void **state)
 
             assert_int_equal(get(&rig, r, got), cases[i].code);
             assert_string_equal(got, "01234");
+        }
+        close_rig(&rig);
+    }
+}
+
+/* A server that does not know If-Match sends the version it has: not a byte of it may arrive. */
+static void another_version_than_asked_for(void **state)
+{
+    static const struct { const char *reply; int code; const char *got; } cases[] = {
+        { "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 5\r\n\r\n01234", 0, "01234" },
+        { "HTTP/1.1 200 OK\r\nETag: W/\"e1\"\r\nContent-Length: 5\r\n\r\n01234", 0, "01234" },
+        { "HTTP/1.1 200 OK\r\nETag: \"e2\"\r\nContent-Length: 5\r\n\r\n01234", -ESTALE, "" },
+        { "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n01234", -ESTALE, "" },
+        { "HTTP/1.1 206 Partial Content\r\nETag: \"e2\"\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/5\r\n\r\n"
+          "01234", -ESTALE, "" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct fake_step steps[] = { { { "if-match: \"e1\"" }, cases[i].reply, FAKE_CLOSE } };
+        struct rig rig;
+        char got[32];
+
+        open_rig(&rig, steps, 1, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+            cloud_request_set(&r->if_match, "e1");
+            if (get(&rig, r, got) != cases[i].code)
+                fail_msg("case %zu: %d %s", i, r->error.code, r->error.text);
+            assert_string_equal(got, cases[i].got);
         }
         close_rig(&rig);
     }
@@ -621,6 +652,101 @@ static void nonsense(void **state)
     }
 }
 
+/* Asking again brings the same nonsense, unless it only broke off: the server has one step for each try. */
+static void nonsense_is_not_asked_for_again(void **state)
+{
+    static const struct fake_step bad[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListBucketResult></Wrong>", FAKE_CLOSE },
+    };
+    static const struct fake_step other[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>", FAKE_CLOSE },
+    };
+    static const struct fake_step mail[] = { { { "GET" }, "220 smtp.example.com ESMTP\r\n", FAKE_CLOSE } };
+    static const struct fake_step short_of_its_end[] = {
+        { { "GET" }, "HTTP/1.1 200 OK\r\n\r\n<ListBucketResult><Contents><Ke", FAKE_CLOSE },
+        { { "GET" }, "HTTP/1.1 200 OK\r\n\r\n<ListBucketResult>", FAKE_CLOSE },
+        { { "GET" }, "HTTP/1.1 200 OK\r\n\r\n<ListBucketResult/>", FAKE_CLOSE },
+    };
+    const struct { const struct fake_step *steps; size_t n; int code; } cases[] = {
+        { bad, 1, -EBADMSG }, { other, 1, -EBADMSG }, { mail, 1, -EBADMSG }, { short_of_its_end, 3, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        static const char *const sets[] = { "CloudRetries=2" };
+        struct rig rig;
+
+        open_rig(&rig, cases[i].steps, cases[i].n, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+            if (suite_run(&rig.suite, r) != cases[i].code)
+                fail_msg("case %zu: %d %s", i, r->error.code, r->error.text);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* The change may have been made all the same: one look tells, and no second try. */
+static void an_unreadable_answer_to_a_change(void **state)
+{
+    static const char nonsense_[] = "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>";
+    static const struct fake_step made[] = {
+        { { "POST" }, nonsense_, FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"af5da9f45af7a300e3aded972f8ff687-1\"\r\n\r\n",
+          FAKE_KEEP },
+    };
+    static const struct fake_step not_made[] = {
+        { { "POST" }, nonsense_, FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n\r\n", FAKE_CLOSE },
+    };
+    const struct { const struct fake_step *steps; int code; } cases[] = { { made, 0 }, { not_made, -EBADMSG } };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rig rig;
+
+        open_rig(&rig, cases[i].steps, 2, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PART_END, "key");
+
+            set_parts(r);
+            suite_expect(&rig.suite, r, cases[i].code);
+        }
+        close_rig(&rig);
+    }
+}
+
+static void refusals_say_a_thing_once(void **state)
+{
+    static const struct { const char *message, *begin; } cases[] = {
+        { "", "bucket: Access is denied (AccessDenied from 127.0.0.1:" },
+        { "AccessDenied", "bucket: Access is denied (AccessDenied from 127.0.0.1:" },
+        { "AccessDenied: not for you.", "bucket: not for you (AccessDenied from 127.0.0.1:" },
+        { "AccessDeniedly.", "bucket: AccessDeniedly (AccessDenied from 127.0.0.1:" },
+        { "Not for you.", "bucket: Not for you (AccessDenied from 127.0.0.1:" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char reply[512];
+        const struct fake_step steps[] = { { { "GET" }, reply, FAKE_CLOSE } };
+        struct rig rig;
+
+        (void)snprintf(reply, sizeof(reply), "HTTP/1.1 403 Forbidden\r\nContent-Length: *\r\n\r\n"
+                       "<Error><Code>AccessDenied</Code><Message>%s</Message></Error>", cases[i].message);
+        open_rig(&rig, steps, 1, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+
+            suite_expect(&rig.suite, r, -EACCES);
+            if (strncmp(r->error.text, cases[i].begin, strlen(cases[i].begin)) != 0)
+                fail_msg("%s", r->error.text);
+        }
+        close_rig(&rig);
+    }
+}
+
 /* `head`, `n` times `more`, `tail`. */
 static char *repeat(const char *head, const char *more, size_t n, const char *tail)
 {
@@ -646,7 +772,7 @@ static void floods(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
         const struct fake_step steps[] = { { { "GET" }, replies[i], FAKE_CLOSE } };
-        static const char *const sets[] = { "CloudRetries=0" };
+        static const char *const sets[] = { "CloudRetries=2" };   /* of which none is made */
         struct rig rig;
         int code;
 
@@ -827,6 +953,7 @@ int main(void)
         cmocka_unit_test(a_cut_read_goes_on),
         cmocka_unit_test(a_cut_read_of_a_range),
         cmocka_unit_test(a_cut_read_that_cannot_go_on),
+        cmocka_unit_test(another_version_than_asked_for),
         cmocka_unit_test(heads_that_lie),
         cmocka_unit_test(errors_that_pass),
         cmocka_unit_test(patience_ends),
@@ -842,6 +969,9 @@ int main(void)
         cmocka_unit_test(a_lost_end),
         cmocka_unit_test(parts_by_pages),
         cmocka_unit_test(nonsense),
+        cmocka_unit_test(nonsense_is_not_asked_for_again),
+        cmocka_unit_test(an_unreadable_answer_to_a_change),
+        cmocka_unit_test(refusals_say_a_thing_once),
         cmocka_unit_test(floods),
         cmocka_unit_test(keyrings),
         cmocka_unit_test(canceled_while_the_keyring_thinks),

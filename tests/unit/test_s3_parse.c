@@ -65,7 +65,7 @@ static void listings_without_coding(void **state)
 static void bad_listings(void **state)
 {
     static const char *const cases[] = {
-        "", " ", "x", "<ListBucketResult>", "<Other/>", "<ListBucketResult><Contents></Contents></ListBucketResult>",
+        "x", "<Other/>", "<ListBucketResult></Other>", "<ListBucketResult><Contents></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
@@ -89,6 +89,21 @@ static void bad_listings(void **state)
         cloud_request_set(&r->token, "same");
         if (s3_xml_list(cases[i], strlen(cases[i]), r) != -EBADMSG)
             fail_msg("%s was taken", cases[i]);
+    }
+}
+
+/* What is only cut off is told apart from what is wrong. */
+static void cut_listings(void **state)
+{
+    static const char xml[] = " <?xml version=\"1.0\"?><!-- c --><ListBucketResult x='y'><Contents><Key>k&#228;</Key>"
+                              "<Size>1</Size></Contents><Other><![CDATA[x]]></Other></ListBucketResult>";
+
+    (void)state;
+    for (size_t n = 0; n < strlen(xml); n++) {
+        REQUEST *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
+
+        if (s3_xml_list(xml, n, r) != -EPIPE)
+            fail_msg("%.*s", (int)n, xml);
     }
 }
 
@@ -340,7 +355,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(listings), cmocka_unit_test(listings_without_coding), cmocka_unit_test(bad_listings),
-            cmocka_unit_test(long_texts),
+            cmocka_unit_test(cut_listings),
+        cmocka_unit_test(long_texts),
         cmocka_unit_test(errors), cmocka_unit_test(other_documents), cmocka_unit_test(content_ranges),
             cmocka_unit_test(etags),
         cmocka_unit_test(base32), cmocka_unit_test(metadata_of_others), cmocka_unit_test(metadata_as_written),

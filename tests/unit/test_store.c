@@ -428,6 +428,7 @@ static void accounts_are_kept(void **state)
     CLEANUP_FREE void *sealed = NULL;
     size_t n = 0;
 
+    a.name = (char *)"first";
     assert_int_equal(store_account_insert(s, &b, NULL, 0), 0);
     assert_int_equal(store_account_insert(s, &a, "sealed", 6), 0);
     assert_int_equal(store_account_insert(s, &a, "other", 5), -EEXIST);
@@ -449,6 +450,58 @@ static void accounts_are_kept(void **state)
     assert_string_equal(rest.ids, "b");
     assert_int_equal(store_account_delete(s, "a"), 0);
     assert_int_equal(store_account_delete(s, "a"), -ENOENT);
+    store_close(s);
+}
+
+/* The tables as they were before names of accounts were unique. */
+static const char *const BEFORE[] = {
+    "CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE accounts(id TEXT PRIMARY KEY, model BLOB NOT NULL, sealed BLOB) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE drives(id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES accounts(id), name TEXT NOT NULL"
+    " UNIQUE, letter TEXT UNIQUE COLLATE NOCASE, settled INTEGER NOT NULL DEFAULT 0, model BLOB NOT NULL) STRICT,"
+    " WITHOUT ROWID;"
+    "CREATE INDEX drives_account ON drives(account_id);",
+};
+static const struct sql_schema OLD_STATE = { "the state database", 0x4c467374, BEFORE, 1, true, true };
+
+static void put_old_account(struct sql *s, char *id, char *name)
+{
+    Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+    uint8_t packed[64];
+
+    a.id = id;
+    a.name = name;
+    assert_int_equal(sql_run(s, "INSERT INTO accounts(id, model) VALUES(?, ?)", SQL_TEXT(id),
+                             SQL_BLOB(packed, lf__cloud_account__pack(&a, packed))), 0);
+}
+
+/* Those that share a name from before stay, and the name stays taken until the last of them has gone. */
+static void names_of_accounts_become_unique(void **state)
+{
+    struct fixture *f = *state;
+    struct sql *old = open_sql(f, &OLD_STATE);
+    Lf__CloudAccount new = LF__CLOUD_ACCOUNT__INIT, *a;
+    struct store *s;
+
+    put_old_account(old, (char *)"1", (char *)"same");
+    put_old_account(old, (char *)"2", (char *)"same");
+    put_old_account(old, (char *)"3", (char *)"other");
+    sql_close(old);
+    s = open_store(f);
+    for (const char *id = "1"; *id; id = id[0] == '1' ? "2" : id[0] == '2' ? "3" : "") {
+        assert_int_equal(store_account_get(s, id, &a), 0);
+        assert_string_equal(a->name, id[0] == '3' ? "other" : "same");
+        lf__cloud_account__free_unpacked(a, NULL);
+    }
+    new.id = (char *)"4";
+    new.name = (char *)"other";
+    assert_int_equal(store_account_insert(s, &new, NULL, 0), -EEXIST);
+    new.name = (char *)"same";
+    assert_int_equal(store_account_insert(s, &new, NULL, 0), -EEXIST);
+    assert_int_equal(store_account_delete(s, "1"), 0);
+    assert_int_equal(store_account_insert(s, &new, NULL, 0), -EEXIST);
+    assert_int_equal(store_account_delete(s, "2"), 0);
+    assert_int_equal(store_account_insert(s, &new, NULL, 0), 0);
     store_close(s);
 }
 
@@ -511,6 +564,7 @@ int main(void)
         TEST(settings_are_kept),
         TEST(damage_is_not_followed_by_an_empty_start),
         TEST(accounts_are_kept),
+        TEST(names_of_accounts_become_unique),
         TEST(drives_are_kept),
     };
 

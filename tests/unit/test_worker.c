@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +95,48 @@ static void invalidations_reach_the_kernel(void **state)
     (void)memcpy(&inode, bench_notified(b, FUSE_NOTIFY_INVAL_INODE)->body, sizeof(inode));
     assert_int_equal(inode.ino, 9);
     assert_int_equal(inode.off, 0);
+}
+
+static void wait_at_gate(void *arg)
+{
+    char byte;
+
+    if (read(*(const int *)arg, &byte, 1) != 1)
+        abort();
+}
+
+static void pass_gate(void *arg)
+{
+    *(int *)arg = -1;
+}
+
+static bool is_connected(const struct bench *b)
+{
+    char byte;
+
+    return recv(b->kernel, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
+/* The pool is busy, and the worker ends before it has come to the notification. */
+static void an_invalidation_under_way_keeps_the_session(void **state)
+{
+    struct bench *b = *state;
+    int gate[2], passing;
+
+    (void)bench_answer(b, send_getattr(b, 1));
+    assert_int_equal(pipe(gate), 0);
+    passing = gate[0];
+    loop_work(b->loop, wait_at_gate, pass_gate, &passing);
+    fake_invalidate(b->syncd, 9, NULL, true);
+    (void)bench_answer(b, send_getattr(b, 1));   /* what syncd said before has been heard */
+    worker_free(b->worker);
+    b->worker = NULL;
+    assert_true(is_connected(b));
+    assert_int_equal(write(gate[1], "x", 1), 1);
+    (void)bench_notified(b, FUSE_NOTIFY_INVAL_INODE);
+    wait_until(b, passing < 0 && !is_connected(b));
+    (void)close(gate[0]);
+    (void)close(gate[1]);
 }
 
 /* --- names --------------------------------------------------------------------------------------------- */
@@ -551,6 +594,7 @@ int main(void)
         WITH_BENCH(strangers_are_refused),
         WITH_BENCH(a_successor_asks_for_what_was_read_before),
         WITH_BENCH(invalidations_reach_the_kernel),
+        WITH_BENCH(an_invalidation_under_way_keeps_the_session),
         WITH_BENCH(a_lookup_gives_node_and_how_long_it_holds),
         WITH_BENCH(what_is_not_there_is_believed_for_a_second),
         WITH_BENCH(refusals_of_syncd_become_errnos),
