@@ -18,6 +18,7 @@ libcli_a_SOURCES = \
 	cli/run_dirs.c \
 	cli/run_instance.c \
 	cli/run_kept.c \
+	cli/run_limits.c \
 	cli/run_mounts.c \
 	cli/run_notify.c \
 	cli/run_plan.c \

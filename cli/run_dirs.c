@@ -198,7 +198,7 @@ int run_dirs_make(const struct run_plan *p, struct error *e)
     int r = asprintf(&log, "%s/log", p->dir) < 0 ? -ENOMEM : 0;
     const struct place wanted[] = {
         { p->config->runtime_dir, &self, self.gid, 0755, 022 },
-        { log, &self, self.gid, 0755, 022 },
+        { log, &self, self.gid, 0700, 022 },
         { p->config->state_dir, &p->served, p->served.gid, 0700, 077 },
         { p->config->key_dir, cryptd, cryptd->gid, 0700, 077 },
         { p->config->mount_root, &p->served, p->group, 0750, 022 },
@@ -228,7 +228,7 @@ static void rotate(const char *path)
         (void)rename(path, old);
 }
 
-/* Readable by the served user, not by others: it names files of drives. */
+/* For whoever started Landfall alone: it names files of drives, and no daemon is to read what another one says. */
 int run_dirs_log(const struct run_plan *p, const struct run_row *row)
 {
     CLEANUP_FREE char *path = log_path(p, row);
@@ -237,8 +237,8 @@ int run_dirs_log(const struct run_plan *p, const struct run_row *row)
     if (!path)
         return -ENOMEM;
     rotate(path);
-    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-    if (fd < 0 || fchown(fd, geteuid(), p->served.gid) < 0 || fchmod(fd, 0640) < 0)
+    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || fchown(fd, geteuid(), getegid()) < 0 || fchmod(fd, 0600) < 0)
         return -errno;
     return take_fd(&fd);
 }

@@ -255,9 +255,11 @@ void run_plan_print_separation(const struct run_plan *p)
                "      accounts of their own, so a program of yours can read the root key and the API's memory; a\n"
                "      drive admits only you, and is mounted through fusermount3. Use sudo for separate users.\n",
                p->served.name);
+        (void)fflush(stdout);
         return;
     }
     print_shared(p, ROLE_FRONTD);
     print_shared(p, ROLE_CRYPTD);
     print_shared(p, ROLE_WORKER);
+    (void)fflush(stdout);   /* before the first line of a daemon's life */
 }

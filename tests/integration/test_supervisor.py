@@ -19,6 +19,15 @@ FAKE = os.path.join(os.path.dirname(__file__), "fake_daemon.py")
 USERS = {"frontd": "landfall-frontd", "syncd": "landfall", "mountd": "root", "cryptd": "landfall-cryptd"}
 
 
+CAPABILITIES = {0: "CHOWN", 1: "DAC_OVERRIDE", 2: "DAC_READ_SEARCH", 3: "FOWNER", 5: "KILL", 6: "SETGID", 7: "SETUID", 8: "SETPCAP",
+                10: "NET_BIND_SERVICE", 21: "SYS_ADMIN", 24: "SYS_RESOURCE"}
+
+
+def capabilities(mask):
+    """Names of those that have a part here, numbers of the others."""
+    return {CAPABILITIES.get(bit, bit) for bit in range(64) if int(mask, 16) >> bit & 1}
+
+
 class Supervised(unittest.TestCase):
     user = None
 
@@ -90,13 +99,56 @@ class Start(Supervised):
             self.assertEqual(facts["environment"]["LISTEN_PID"], str(facts["pid"]))
             self.assertEqual(facts["environment"]["WATCHDOG_PID"], str(facts["pid"]))
 
+    def proc(self, pid, name):
+        with open(f"/proc/{pid}/{name}") as f:
+            return f.read()
+
+    def capability_sets(self, pid):
+        return dict(line.split(":\t") for line in self.proc(pid, "status").splitlines() if line.startswith("Cap"))
+
+    def test_no_process_keeps_the_environment_of_the_starter(self):
+        """As /proc shows it, for as long as an instance runs: the supervisor's own too."""
+        self.instance.env = {"AWS_SECRET_ACCESS_KEY": "canary", "LD_LIBRARY_PATH": "/nonexistent", "HOME": "/nonexistent"}
+        self.instance.start()
+        for name, pid in self.instance.info()["pids"].items():
+            names = {entry.split("=")[0] for entry in self.proc(pid, "environ").split("\0") if entry.strip()}
+            self.assertEqual(names & {"AWS_SECRET_ACCESS_KEY", "LD_LIBRARY_PATH", "LANG"}, set(), name)
+            self.assertEqual("HOME" in names, True, name)
+        self.assertEqual(self.instance.info()["pids"]["landfall"], self.instance.process.pid)
+
+    def test_no_process_keeps_capabilities_it_does_not_need(self):
+        mounting = {"SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL", "DAC_READ_SEARCH", "DAC_OVERRIDE"}
+        expected = {"cryptd": set(), "syncd": set(), "frontd": set(), "mountd": mounting,
+                    "landfall": mounting | {"CHOWN", "FOWNER", "SYS_RESOURCE", "NET_BIND_SERVICE"}}
+        given = capabilities(self.capability_sets("self")["CapBnd"])     # a container may have fewer than there are
+        self.instance.starter = ["setpriv", "--inh-caps=+net_raw,+sys_admin", "--ambient-caps=+net_raw", "--"]
+        self.instance.start()
+        for name, pid in self.instance.info()["pids"].items():
+            sets = self.capability_sets(pid)
+            self.assertEqual(capabilities(sets["CapBnd"]), expected[name] & given, name)
+            for kind in ("CapInh", "CapAmb"):
+                self.assertEqual(capabilities(sets[kind]), set(), f"{name} {kind}")
+            for kind in ("CapPrm", "CapEff"):
+                self.assertLessEqual(capabilities(sets[kind]), expected[name], f"{name} {kind}")
+
+    def test_logs_are_for_root_alone(self):
+        """Every daemon has the group landfall; what one says is not for the others."""
+        self.instance.start()
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.instance.dir, "log")).st_mode), 0o700)
+        for name in os.listdir(os.path.join(self.instance.dir, "log")):
+            st = os.stat(os.path.join(self.instance.dir, "log", name))
+            self.assertEqual((st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)), (0, 0, 0o600), name)
+        for user in ("landfall", "landfall-frontd", "landfall-cryptd", "landfall-worker"):
+            done = lt.run("cat", os.path.join(self.instance.dir, "log", "syncd.log"), user=user, check=False)
+            self.assertIn("Permission denied", done.stderr, user)
+
     def test_directories_have_their_owners_and_modes(self):
         self.instance.start()
         group = grp.getgrnam("landfall").gr_gid
-        expected = {"run": ("root", 0o755), "log": ("root", 0o755), "state": ("landfall", 0o700), "keys": ("landfall-cryptd", 0o700),
+        expected = {"run": ("root", 0o755), "log": ("root", 0o700), "state": ("landfall", 0o700), "keys": ("landfall-cryptd", 0o700),
                     "mnt": ("landfall", 0o750), "root.key": ("landfall-cryptd", 0o400), "run/api.sock": ("root", 0o666),
                     "run/syncd.sock": ("root", 0o660), "run/cryptd.sock": ("root", 0o660), "run/mountd.sock": ("root", 0o660),
-                    "log/syncd.log": ("root", 0o640), "instance.json": ("root", 0o644)}
+                    "log/syncd.log": ("root", 0o600), "instance.json": ("root", 0o644)}
         for path, (owner, mode) in expected.items():
             st = os.stat(os.path.join(self.instance.dir, path))
             self.assertEqual((pwd.getpwuid(st.st_uid).pw_name, stat.S_IMODE(st.st_mode)), (owner, mode), path)
