@@ -22,10 +22,6 @@
 
 #include "common/error.h"
 
-/* Where an instance lives when nobody says: /var/lib/landfall-quickstart for root, else
- * landfall-quickstart in $XDG_DATA_HOME or ~/.local/share. The caller frees it; NULL without memory. */
-char *instance_default_dir(void);
-
 /* DIR/instance.json, to be freed with json_object_put(). 0, -ENOENT (nothing runs there), -EUCLEAN,
  * or another negative errno with a sentence. */
 int instance_read(const char *dir, struct json_object **ret, struct error *e);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/instance.h"
+#include "cli/dir.h"
 #include "cli/run.h"
 #include "common/cleanup.h"
 
@@ -89,21 +89,6 @@ static int take_options(struct run_plan *p, const struct run_options *o, struct 
         r = add_key(p, "HostUrl", url);
     }
     return r < 0 ? r : reload(p, e);
-}
-
-static int resolve_dir(struct run_plan *p, const char *dir)
-{
-    CLEANUP_FREE char *chosen = dir ? strdup(dir) : instance_default_dir(), *here = NULL;
-
-    if (!chosen)
-        return -ENOMEM;
-    if (*chosen == '/')
-        p->dir = take_ptr(chosen);
-    else if (!(here = get_current_dir_name()) || asprintf(&p->dir, "%s/%s", here, chosen) < 0)
-        return -ENOMEM;
-    for (size_t n = strlen(p->dir); n > 1 && p->dir[n - 1] == '/'; n--)
-        p->dir[n - 1] = '\0';
-    return 0;
 }
 
 static int fill_places(struct run_plan *p)
@@ -214,7 +199,7 @@ int run_plan_make(struct run_plan *p, const struct run_options *o, struct error 
     *p = (struct run_plan){ 0 };
     r = take_options(p, o, e);
     if (r == 0)
-        r = resolve_dir(p, o->dir);
+        r = dir_resolve(o->dir, &p->dir, e);
     if (r == 0)
         r = fill_places(p);
     if (r == 0)

@@ -218,6 +218,13 @@ static bool shown(const struct drive *drive, const char *after, const struct dri
     return drive->phase != DRIVE_INSERTING && strcmp(drive->model->id, after) > 0 && (!only || drive == only);
 }
 
+/* How the drive stands right now; the stored model knows nothing of it. */
+static void show_state(struct drive *drive)
+{
+    drive->model->has_pending_changes = drive->volume != NULL;
+    drive->model->pending_changes = drive->volume ? (int64_t)volume_pending(drive->volume) : 0;
+}
+
 /* As for mounts: the id to go on behind, NULL at the end. The models are borrowed. */
 static const char *fill(struct syncd *d, const char *after, const struct drive *only, struct page *page)
 {
@@ -226,6 +233,7 @@ static const char *fill(struct syncd *d, const char *after, const struct drive *
     for (struct drive *drive = d->drives; drive; drive = drive->next) {
         if (!shown(drive, after, only))
             continue;
+        show_state(drive);
         if (!page_add(page, &drive->model->base))
             return last;
         last = drive->model->id;
@@ -249,6 +257,8 @@ void drive_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
     listed.n_drives = page.n;
     ipc_reply(req, &reply, NULL, 0);
     page_free(&page, false);
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        drive->model->has_pending_changes = false;
 }
 
 void drive_exists(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

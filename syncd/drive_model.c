@@ -261,6 +261,7 @@ static void force(struct syncd *d, Lf__CloudDrive *m)
     m->transfer_options->concurrent_chunks = 5;
     m->transfer_options->concurrent_files = 5;
     m->has_keep_file_after_upload = m->keep_file_after_upload = true;
+    m->has_pending_changes = false;
     text_printf(&path, "%s/%s", d->mount_root, m->name);
     free(m->local_path);
     m->local_path = text_take(&path);
