@@ -12,6 +12,8 @@
  *                 which makes a pid unmistakable
  *   users         the account of each daemon and of the drive workers
  *   dirs          {"state", "keys", "runtime", "mount_root", "log"}
+ *   config        the configuration file, "" without one
+ *   settings      what every daemon is told beside it: ["Key=value", ...]
  *   mounts        [{"drive": name, "mount_point": path}]
  */
 #pragma once

@@ -26,7 +26,7 @@ static const struct command commands[] = {
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
     { "account", "list | add ...", "cloud accounts of a running instance", command_account },
     { "drive", "list | add ...", "drives of a running instance", command_drive },
-    { "config", "", "every configuration key with its default", command_config },
+    { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config },
     { "version", "", "the version", command_version },
     { "help", "", "this text", command_help },
 };

@@ -170,6 +170,20 @@ class Start(Supervised):
                              f"StateDir={self.instance.dir}/state", f"HostUrl=http://localhost:{self.instance.info()['port']}"):
                 self.assertIn(expected, arguments, daemon)
 
+    def config(self):
+        return dict(line.split(None, 1) for line in self.instance.landfall("config").stdout.splitlines())
+
+    def test_config_says_what_holds_in_a_directory(self):
+        before = self.config()
+        self.assertEqual((before["StateDir"], before["UploadSlots"]), (self.instance.dir + "/state", "16"))
+        self.instance.start("--set", "UploadSlots=3", "--set", "CorsOrigins=http://a.example,http://b.example")
+        running = self.config()
+        self.assertEqual(running["UploadSlots"], "3")
+        self.assertEqual(running["CorsOrigins"], "http://a.example,http://b.example")
+        self.assertEqual(running["HostUrl"], self.instance.info()["api"])
+        table = lt.run(os.path.join(self.bin, "landfall"), "config").stdout
+        self.assertRegex(table, r"UploadSlots +NUMBER +16 ")
+
     def test_who_stands_behind_sudo_is_served(self):
         self.instance.env = {"SUDO_USER": "nobody"}
         self.instance.start()
