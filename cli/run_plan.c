@@ -236,9 +236,10 @@ static void print_shared(const struct run_plan *p, enum role role)
 void run_plan_print_separation(const struct run_plan *p)
 {
     if (!p->root) {
-        printf("note: without root every process runs as %s. What is missing: frontd and cryptd do not have\n"
-               "      accounts of their own, so a program of yours can read the root key and the API's memory; a\n"
-               "      drive admits only you, and is mounted through fusermount3. Use sudo for separate users.\n",
+        printf("note: without root every process runs as %s instead of five accounts. What is missing: a program\n"
+               "      of yours can read the root key, the state and the logs, and can end or pass for each process;\n"
+               "      mountd has no system call filter; a drive admits only you, and is mounted by fusermount3. Use\n"
+               "      sudo for separate accounts.\n",
                p->served.name);
         (void)fflush(stdout);
         return;

@@ -127,8 +127,10 @@ static int stop_instance(struct json_object *instance, long seconds, struct erro
     }
     left = await_uploads(instance, seconds);
     r = stop(pid, e);
-    if (r == 0)
+    if (r == 0) {
+        printf("Stopped what ran in %s.\n", instance_text(instance, "dir"));
         say_left(instance, left);
+    }
     return r;
 }
 

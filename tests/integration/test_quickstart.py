@@ -39,6 +39,19 @@ class Quickstart(unittest.TestCase):
     def landfall(self, *argv, **options):
         return lt.run(os.path.join(lt.programs(), "landfall"), *argv, "--dir", self.dir, **options)
 
+    def start_after_a_kill(self, **options):
+        """As after a power cut, but that the mount is still in the way; then it is stopped, twice."""
+        before = self.info()
+        for pid in before["pids"].values():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(lt.alive(pid) for pid in before["pids"].values()), 10, "the end of all")
+        self.quickstart("--background", **options)
+        self.use(os.path.join(self.dir, "mnt", "first"), **options)
+        pids = self.info()["pids"]
+        self.assertIn("Stopped", self.stop(**options).stdout)
+        self.assertNothingLeft(pids)
+        self.assertIn("Nothing runs", self.stop(**options).stdout)
+
     def refused(self, sentence, *more, **options):
         """It fails with just one sentence, and nothing runs."""
         done = self.quickstart("--background", *more, check=False, **options)
@@ -90,6 +103,10 @@ class AsRoot(Quickstart):
         self.stop()
         self.assertNothingLeft(info["pids"])
         self.assertIn("Nothing runs", self.stop().stdout)
+
+    def test_again_after_all_of_it_was_killed(self):
+        self.quickstart("--background")
+        self.start_after_a_kill()
 
     def test_started_again_it_finds_what_was_there(self):
         self.quickstart("--background")
@@ -348,14 +365,33 @@ class WithoutRoot(Quickstart):
 
     def test_rootless(self):
         said = self.quickstart("--background", user="nobody")
-        self.assertIn("without root every process runs as nobody", said.stdout)
+        self.assertIn("without root every process runs as nobody instead of five accounts", said.stdout)
         info = self.info()
+        self.assertEqual(set(info["users"].values()), {"nobody"})
+        # Just what the note says is missing.
+        self.assertEqual(len(lt.run("cat", os.path.join(self.dir, "root.key"), user="nobody", text=False).stdout), 32)
+        self.assertIn("no_filter", lt.run("cat", os.path.join(self.dir, "log", "mountd.log"), user="nobody").stdout)
         mount = os.path.join(self.dir, "mnt", "first")
         self.use(mount, user="nobody")
         for name, pid in info["pids"].items():
-            self.assertEqual(os.stat(f"/proc/{pid}").st_uid in (pwd.getpwnam("nobody").pw_uid, 0), True, name)
+            with open(f"/proc/{pid}/status") as f:
+                uids = next(line.split()[1:] for line in f if line.startswith("Uid:"))
+            self.assertEqual(set(uids), {str(pwd.getpwnam("nobody").pw_uid)}, name)
         self.stop(user="nobody")
         self.assertNothingLeft(info["pids"])
+
+    def test_again_after_all_of_it_was_killed(self):
+        self.quickstart("--background", user="nobody")
+        self.start_after_a_kill(user="nobody")
+
+    def test_a_port_is_refused_and_uploads_are_waited_for(self):
+        """What root's start and stop do, an ordinary user's do too."""
+        self.refused("takes a number", "--port", "0", user="nobody")
+        self.quickstart("--background", user="nobody")
+        lt.run("sh", "-c", f"echo late >{self.dir}/mnt/first/late", user="nobody")
+        self.assertIn("Waiting for uploads: 1 changes", self.stop(user="nobody").stdout)
+        with open(os.path.join(self.dir, "cloud", "first-bucket", "late")) as f:
+            self.assertEqual(f.read(), "late\n")
 
     def test_a_place_that_cannot_be_written(self):
         self.dir = os.path.join(self.dir, "below")
