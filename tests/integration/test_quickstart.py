@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
+import time
 import unittest
 
 import landfall_test as lt
@@ -131,6 +132,16 @@ class AsRoot(Quickstart):
             foreground.wait(60)
         self.assertNothingLeft(pids)
 
+    def test_control_c_while_it_starts(self):
+        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, start_new_session=True) as foreground:
+            self.assertEqual(foreground.stdout.readline(), "Starting\n")
+            os.killpg(foreground.pid, signal.SIGINT)
+            self.assertEqual(foreground.wait(60), 130)
+        self.assertNothingLeft({})
+        self.quickstart("--background")
+        self.stop()
+
     def test_an_exit_through_the_api(self):
         with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, start_new_session=True) as foreground:
@@ -228,6 +239,21 @@ class AsRoot(Quickstart):
         self.addCleanup(self.stop_whatever_runs)
         wait_until(lambda: self.info()["ready"] and self.info()["mounts"], 30, "the mount")
 
+    def test_a_second_control_c_waits_no_longer(self):
+        mount = os.path.join(self.dir, "mnt", "first")
+        self.quickstart("--background")
+        self.restart_with("SettleMilliseconds=60000")
+        with open(os.path.join(mount, "kept"), "w") as f:
+            f.write("kept")
+        # As `end` of quickstart calls it: with the signal ignored.
+        argv = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", os.path.join(lt.programs(), "landfall"), "stop", "--dir", self.dir]
+        with subprocess.Popen(argv, env=lt.clean_env(), stdout=subprocess.PIPE, text=True) as stop:
+            self.assertIn("Waiting for uploads", stop.stdout.readline())
+            began = time.monotonic()
+            stop.send_signal(signal.SIGINT)
+            self.assertIn("1 changes are not in the cloud yet. They are kept", stop.stdout.read())
+            self.assertLess(time.monotonic() - began, 30)
+
     def test_what_was_not_uploaded_is_kept_and_told(self):
         mount, cloud = os.path.join(self.dir, "mnt", "first"), os.path.join(self.dir, "cloud", "first-bucket")
         self.quickstart("--background")
@@ -249,6 +275,14 @@ class AsRoot(Quickstart):
             done = lt.run(QUICKSTART, *argv, check=False)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(sentence, done.stderr)
+
+    def test_keys_that_are_not_there_are_told_before_anything_is_done(self):
+        s3 = ["--s3-endpoint", "http://127.0.0.1:1", "--bucket", "b"]
+        os.rmdir(self.dir)
+        self.refused("AWS_ACCESS_KEY_ID is not", *s3, env=lt.clean_env(AWS_SECRET_ACCESS_KEY="s"))
+        for path in ("/tmp", self.dir + "/none"):
+            self.refused(f"the keys file {path} cannot be read", *s3, "--keys-file", path)
+        self.assertFalse(os.path.exists(self.dir))
 
     def s3_quickstart(self, *more, **env):
         server = lt.Radosgw.shared()
