@@ -13,7 +13,6 @@
 #include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
-#include "cli/listing.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
@@ -22,9 +21,11 @@ enum {
     UPLOAD_SECONDS = 60,      /* unless --wait says otherwise */
     UPLOAD_SECONDS_MAX = 86400,
     LOOK_MS = 200,
+    ANSWER_SECONDS = 5,
     SAY_MS = 5000,            /* between two lines on what is left */
     STOP_SECONDS = 90,        /* more than all daemons' limits together */
     STATUS_STARTED = 1,
+    UNKNOWN = -1,
 };
 
 /* --- uploads ---------------------------------------------------------------------------------- */
@@ -42,16 +43,24 @@ static int64_t pending_of(struct json_object *drive)
     return json_object_get_int64(json_object_object_get(drive, "pendingChanges"));
 }
 
-/* Changes that no cloud has yet, 0 when nobody can tell any more. */
+/* A process that hangs is a reason to stop, not to wait. */
+static struct json_object *ask(struct json_object *instance, const char *path)
+{
+    struct json_object *reply = NULL;
+    struct error e = { 0 };
+
+    (void)api_call_within(instance, ANSWER_SECONDS, "GET", path, NULL, &reply, &e);
+    return reply;
+}
+
+/* Changes that no cloud has yet; UNKNOWN when there is no answer. */
 static int64_t count_pending(struct json_object *instance)
 {
-    struct json_object *drives = NULL;
-    struct error e = { 0 };
-    int64_t n = 0;
+    struct json_object *drives = ask(instance, "/management/clouddrive");
+    int64_t n = json_object_is_type(drives, json_type_array) ? 0 : UNKNOWN;
 
-    if (listing_get(instance, "/management/clouddrive", &drives, &e) == 0)
-        for (size_t i = 0; i < json_object_array_length(drives); i++)
-            n += pending_of(json_object_array_get_idx(drives, i));
+    for (size_t i = 0; n != UNKNOWN && i < json_object_array_length(drives); i++)
+        n += pending_of(json_object_array_get_idx(drives, i));
     json_object_put(drives);
     return n;
 }
@@ -59,10 +68,8 @@ static int64_t count_pending(struct json_object *instance)
 /* A paused agent sends nothing, so there is nothing to wait for. */
 static bool sends(struct json_object *instance)
 {
-    struct json_object *status = NULL;
-    struct error e = { 0 };
-    bool started = api_call(instance, "GET", "/management/agent_status", NULL, &status, &e) == 0 &&
-                   json_object_get_int(status) == STATUS_STARTED;
+    struct json_object *status = ask(instance, "/management/agent_status");
+    bool started = json_object_get_int(status) == STATUS_STARTED;
 
     json_object_put(status);
     return started;
@@ -74,7 +81,7 @@ static int64_t await_uploads(struct json_object *instance, long seconds)
     const int64_t ms = 1000000, end = loop_now_ns() + seconds * 1000 * ms;
     int64_t left = count_pending(instance), say_at = 0;
 
-    while (left && sends(instance) && !impatient && loop_now_ns() < end) {
+    while (left > 0 && sends(instance) && !impatient && loop_now_ns() < end) {
         if (loop_now_ns() >= say_at) {
             printf("Waiting for uploads: %" PRId64 " changes are not in the cloud yet (%" PRId64 " s at most; Ctrl-C "
                    "stops without waiting)\n", left, (end - loop_now_ns()) / (1000 * ms) + 1);
@@ -91,7 +98,10 @@ static void say_left(struct json_object *instance, int64_t left)
 {
     struct json_object *dirs = json_object_object_get(instance, "dirs");
 
-    if (left)
+    if (left == UNKNOWN)
+        printf("Whether all changes are in the cloud could not be told. Those that are not are kept in %s and go on at "
+               "the next start.\n", instance_text(dirs, "state"));
+    else if (left)
         printf("%" PRId64 " changes are not in the cloud yet. They are kept in %s and go on at the next start.\n", left,
                instance_text(dirs, "state"));
 }

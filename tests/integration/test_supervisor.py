@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import stat
+import time
 import unittest
 
 import landfall_test as lt
@@ -353,6 +354,14 @@ class Life(Supervised):
         again = self.instance.landfall("stop", check=False)
         self.assertEqual(again.returncode, 1)
         self.assertIn("No instance runs in", again.stderr)
+
+    def test_stop_does_not_wait_for_an_api_that_hangs(self):
+        self.instance.start()
+        os.kill(self.instance.pid("frontd"), signal.SIGSTOP)
+        began = time.monotonic()
+        self.assertIn("could not be told", self.instance.landfall("stop").stdout)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(self.instance.process.wait(1), 0)
 
     def test_after_the_supervisor_was_killed(self):
         self.tell("syncd", "deaf")
