@@ -161,6 +161,49 @@ class AsRoot(Quickstart):
         self.assertIn("is taken by another program", done.stderr)
         self.assertFalse(os.path.exists(os.path.join(self.dir, "instance.json")))
 
+    def leave_a_stray_file(self):
+        """Something was written below the mount point while nothing was mounted there. Returns its path."""
+        self.quickstart("--background")
+        self.stop()
+        stray = os.path.join(self.dir, "mnt", "first", "stray")
+        with open(stray, "w") as f:
+            f.write("written while it was unmounted")
+        return stray
+
+    def test_a_stray_file_below_the_mount_point_is_named_and_the_rest_runs_on(self):
+        stray = self.leave_a_stray_file()
+        said = ""
+        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, start_new_session=True) as foreground:
+            began = time.monotonic()
+            for line in foreground.stdout:
+                said += line
+                if "Ctrl-C" in line:
+                    break
+            self.assertLess(time.monotonic() - began, 30, "it does not wait for what cannot come")
+            self.assertIn("not empty", said)
+            self.assertIn("runs without this drive", said)
+            pids = self.info()["pids"]
+            self.assertEqual(self.names("drive")[0].split("\t")[1], "first")
+            again = self.quickstart("--background", check=False)     # beside one that runs it changes nothing
+            self.assertNotEqual(again.returncode, 0)
+            self.assertEqual(self.info()["pids"], pids)
+            os.unlink(stray)
+            wait_until(lambda: lt.mounts_below(self.dir), 60, "the mount once the file is gone")
+            os.killpg(foreground.pid, signal.SIGINT)
+            foreground.wait(60)
+        self.assertNothingLeft(pids)
+
+    def test_a_stray_file_in_the_background_leaves_nothing_running(self):
+        stray = self.leave_a_stray_file()
+        began = time.monotonic()
+        self.refused("not empty")
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertNothingLeft({})
+        os.unlink(stray)
+        self.quickstart("--background")
+        self.stop()
+
     def test_a_port_that_is_none_is_told_before_anything_is_done(self):
         os.rmdir(self.dir)
         for port in ("0", "65536", "100000", "-1", "http", "80a"):
