@@ -1,4 +1,6 @@
-/* `landfall account`: cloud accounts. */
+/* `landfall account`: cloud accounts, and the account a new drive needs. */
+#include "cli/account.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +15,7 @@
 #include "common/cleanup.h"
 
 /* Numbers of the API's cloudType. */
-enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576 };
-
-struct wish {
-    const char *name, *folder, *endpoint, *region, *keys_file;
-    bool if_absent;
-};
+enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576, NAME_ENDPOINT_MAX = 50, NAME_KEY_END = 4 };
 
 static int list(int argc, char **argv)
 {
@@ -40,7 +37,7 @@ static void put(struct json_object *o, const char *key, const char *value)
     json_object_object_add(o, key, json_object_new_string(value));
 }
 
-static int add_folder(struct json_object *o, const struct wish *w, struct error *e)
+static int add_folder(struct json_object *o, const struct account_wish *w, struct error *e)
 {
     CLEANUP_FREE char *path = realpath(w->folder, NULL), *url = NULL;
 
@@ -53,47 +50,154 @@ static int add_folder(struct json_object *o, const struct wish *w, struct error 
     return 0;
 }
 
-static int add_s3(struct json_object *o, const struct wish *w, struct error *e)
+static void add_s3(struct json_object *o, const struct account_wish *w, const struct key_pair *k)
 {
-    struct key_pair k;
-    int r = keys_read(w->keys_file, &k, e);
-
-    if (r < 0)
-        return r;
     json_object_object_add(o, "cloudType", json_object_new_int(CLOUD_S3_GENERIC));
     put(o, "serviceUrl", w->endpoint);
     if (w->region)
         put(o, "region", w->region);
-    put(o, "accessKey", k.access);
-    put(o, "secretKey", k.secret);
-    keys_wipe(&k);
-    return 0;
+    put(o, "accessKey", k->access);
+    put(o, "secretKey", k->secret);
 }
 
-static int insert(struct json_object *instance, const struct wish *w, struct json_object **ret, struct error *e)
+/* `k` is for an S3 service. */
+static int insert(struct json_object *instance, const struct account_wish *w, const struct key_pair *k,
+                  struct json_object **ret, struct error *e)
 {
     struct json_object *o = json_object_new_object();
-    int r;
+    int r = w->folder ? add_folder(o, w, e) : 0;
 
     put(o, "name", w->name);
-    r = w->folder ? add_folder(o, w, e) : add_s3(o, w, e);
+    if (w->endpoint)
+        add_s3(o, w, k);
     if (r == 0)
         r = api_call(instance, "POST", "/cloud/insert_account", o, ret, e);
     json_object_put(o);
     return r;
 }
 
-static int add_wish(struct json_object *instance, const struct wish *w, struct error *e)
+/* Once: what a keys file names may be a pipe. */
+static int read_keys(const struct account_wish *w, struct key_pair *ret, struct error *e)
+{
+    *ret = (struct key_pair){ 0 };
+    if (!w->folder == !w->endpoint)
+        return error_set(e, -EINVAL, "One of --folder or --s3-endpoint is needed, to say which cloud.");
+    return w->endpoint ? keys_read(w->keys_file, ret, e) : 0;
+}
+
+/* --- the account of a drive --------------------------------------------------------------------- */
+
+static int drop(struct json_object *instance, const char *id, struct error *e)
+{
+    CLEANUP_FREE char *path = NULL;
+    struct json_object *reply = NULL;
+    int r;
+
+    if (asprintf(&path, "/cloud/delete?id=%s", id) < 0)
+        return -ENOMEM;
+    r = api_call(instance, "DELETE", path, NULL, &reply, e);
+    json_object_put(reply);
+    return r;
+}
+
+/* "ENDPOINT ..WXYZ", the end of the access key: another key at the same service makes another name. */
+static char *make_name(const struct account_wish *w, const struct key_pair *k)
+{
+    size_t n = strlen(k->access);
+    char *name = NULL;
+
+    if (w->folder)
+        return strdup("local");
+    return asprintf(&name, "%.*s ..%s", NAME_ENDPOINT_MAX, w->endpoint,
+                    k->access + (n > NAME_KEY_END ? n - NAME_KEY_END : n)) < 0 ? NULL : name;
+}
+
+/* A look into the bucket with the keys as given; nothing is stored. */
+static int try_keys(struct json_object *instance, const struct account_wish *w, const struct key_pair *k,
+                    const char *bucket, struct error *e)
+{
+    struct json_object *o = json_object_new_object(), *account = json_object_new_object();
+    struct json_object *request = json_object_new_object(), *reply = NULL;
+    int r;
+
+    add_s3(account, w, k);
+    put(request, "bucketName", bucket);
+    json_object_object_add(request, "count", json_object_new_int(1));
+    json_object_object_add(o, "account", account);
+    json_object_object_add(o, "request", request);
+    r = api_call(instance, "POST", "/cloud/list_objects", o, &reply, e);
+    json_object_put(o);
+    json_object_put(reply);
+    return r;
+}
+
+/* The account of that name, *ret NULL when there is none that can be taken: one that no drive uses gives way to a new
+ * one, since it may hold an older secret. */
+static int take_stored(struct json_object *instance, const struct account_wish *w, const struct key_pair *k,
+                       const char *bucket, struct json_object **ret, struct error *e)
+{
+    struct error used = { 0 };
+    int r = listing_find(instance, "/cloud/accounts", listing_named, (void *)w->name, ret, e);
+
+    if (r < 0 || !*ret)
+        return r;
+    r = w->endpoint ? try_keys(instance, w, k, bucket, e) : 0;
+    if (r < 0 || drop(instance, instance_text(*ret, "id"), &used) == 0) {
+        json_object_put(*ret);
+        *ret = NULL;
+    }
+    return r;
+}
+
+static int ensure(struct json_object *instance, const struct account_wish *w, const struct key_pair *k,
+                  const char *bucket, struct account *ret, struct error *e)
 {
     struct json_object *account = NULL;
-    int r = 0;
+    int r = take_stored(instance, w, k, bucket, &account, e);
 
-    if (!w->name || !w->folder == !w->endpoint)
-        return error_set(e, -EINVAL, "add needs --name and one of --folder or --s3-endpoint.");
-    if (w->if_absent)
-        r = listing_find(instance, "/cloud/accounts", w->name, &account, e);
+    ret->made = !account;
     if (r == 0 && !account)
-        r = insert(instance, w, &account, e);
+        r = insert(instance, w, k, &account, e);
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", instance_text(account, "id"));
+    json_object_put(account);
+    return r;
+}
+
+int account_ensure(struct json_object *instance, const struct account_wish *given, const char *bucket,
+                   struct account *ret, struct error *e)
+{
+    CLEANUP_FREE char *name = NULL;
+    struct account_wish w = *given;
+    struct key_pair k;
+    int r = read_keys(given, &k, e);
+
+    if (r == 0)
+        r = (w.name = name = make_name(given, &k)) ? ensure(instance, &w, &k, bucket, ret, e) : -ENOMEM;
+    keys_wipe(&k);
+    return r;
+}
+
+void account_undo(struct json_object *instance, struct account *a)
+{
+    struct error e = { 0 };
+
+    if (a->made && drop(instance, a->id, &e) < 0)
+        (void)target_fail("account", &e);
+    a->made = false;
+}
+
+/* --- commands ----------------------------------------------------------------------------------- */
+
+static int add_wish(struct json_object *instance, const struct account_wish *w, struct error *e)
+{
+    struct json_object *account = NULL;
+    struct key_pair k;
+    int r = w->name ? read_keys(w, &k, e) : error_set(e, -EINVAL, "add needs --name.");
+
+    if (r < 0)
+        return r;
+    r = insert(instance, w, &k, &account, e);
+    keys_wipe(&k);
     if (r == 0)
         printf("%s\n", instance_text(account, "id"));
     json_object_put(account);
@@ -102,13 +206,8 @@ static int add_wish(struct json_object *instance, const struct wish *w, struct e
 
 static int add(int argc, char **argv)
 {
-    struct wish w = { 0 };
-    const struct target_option options[] = {
-        { "name", &w.name, NULL },           { "folder", &w.folder, NULL },
-        { "s3-endpoint", &w.endpoint, NULL }, { "region", &w.region, NULL },
-        { "keys-file", &w.keys_file, NULL }, { "if-absent", NULL, &w.if_absent },
-        { 0 },
-    };
+    struct account_wish w = { 0 };
+    const struct target_option options[] = { { "name", &w.name, NULL }, ACCOUNT_OPTIONS(&w), { 0 } };
     struct json_object *instance = NULL;
     struct error e = { 0 };
     int r = target_open(argc, argv, options, &instance);
@@ -120,14 +219,44 @@ static int add(int argc, char **argv)
     return r < 0 ? target_fail("account", &e) : EXIT_SUCCESS;
 }
 
+static int remove_named(struct json_object *instance, const char *name, struct error *e)
+{
+    struct json_object *account = NULL;
+    int r = name ? listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e)
+                 : error_set(e, -EINVAL, "remove needs --name.");
+
+    if (r == 0 && !account)
+        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
+    if (r == 0)
+        r = drop(instance, instance_text(account, "id"), e);
+    json_object_put(account);
+    return r;
+}
+
+static int remove_account(int argc, char **argv)
+{
+    const char *name = NULL;
+    const struct target_option options[] = { { "name", &name, NULL }, { 0 } };
+    struct json_object *instance = NULL;
+    struct error e = { 0 };
+    int r = target_open(argc, argv, options, &instance);
+
+    if (r)
+        return r;
+    r = remove_named(instance, name, &e);
+    json_object_put(instance);
+    return r < 0 ? target_fail("account", &e) : EXIT_SUCCESS;
+}
+
 int command_account(int argc, char **argv)
 {
     static const struct command verbs[] = {
         { "list", "[--dir DIR]", "id, name and address of every account", list },
         { "add",
-          "--name NAME (--folder PATH | --s3-endpoint URL [--region R] [--keys-file FILE]) [--if-absent] [--dir DIR]",
+          "--name NAME (--folder PATH | --s3-endpoint URL [--region R] [--keys-file FILE]) [--dir DIR]",
           "a folder of this machine as a cloud, or an S3 service; its keys come from AWS_ACCESS_KEY_ID and\n"
           "      AWS_SECRET_ACCESS_KEY in the environment or in FILE. Prints the account's id", add },
+        { "remove", "--name NAME [--dir DIR]", "forgets an account that no drive uses", remove_account },
         { 0 },
     };
 

@@ -17,11 +17,11 @@
 
 enum { REPLY_BYTES_MAX = 64 << 20, REQUEST_BYTES_MAX = 1 << 20, TIMEOUT_SECONDS = 150 };
 
-static int connect_api(const char *path, struct error *e)
+static int connect_api(const char *path, int seconds, struct error *e)
 {
     CLEANUP_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un a = { .sun_family = AF_UNIX };
-    struct timeval limit = { .tv_sec = TIMEOUT_SECONDS };
+    struct timeval limit = { .tv_sec = seconds };
 
     if (strlen(path) >= sizeof(a.sun_path))
         return error_set(e, -ENAMETOOLONG, "%s is too long for a socket.", path);
@@ -119,10 +119,10 @@ static int parse_reply(const struct text *t, struct json_object **ret, struct er
     return r;
 }
 
-int api_call(struct json_object *instance, const char *method, const char *path, struct json_object *body,
-             struct json_object **ret, struct error *e)
+int api_call_within(struct json_object *instance, int seconds, const char *method, const char *path,
+                    struct json_object *body, struct json_object **ret, struct error *e)
 {
-    CLEANUP_CLOSE int fd = connect_api(instance_text(instance, "api_socket"), e);
+    CLEANUP_CLOSE int fd = connect_api(instance_text(instance, "api_socket"), seconds, e);
     int port = json_object_get_int(json_object_object_get(instance, "port"));
     struct text t = TEXT_INIT(REPLY_BYTES_MAX);
     int r = fd < 0 ? fd : send_request(fd, method, path, port, body);
@@ -136,4 +136,10 @@ int api_call(struct json_object *instance, const char *method, const char *path,
         r = parse_reply(&t, ret, e);
     text_free(&t);
     return r;
+}
+
+int api_call(struct json_object *instance, const char *method, const char *path, struct json_object *body,
+             struct json_object **ret, struct error *e)
+{
+    return api_call_within(instance, TIMEOUT_SECONDS, method, path, body, ret, e);
 }

@@ -11,3 +11,6 @@
  * API's own sentence when it refused; another negative errno when it could not be asked. */
 int api_call(struct json_object *instance, const char *method, const char *path, struct json_object *body,
              struct json_object **ret, struct error *e);
+/* The same with a limit of one's own for each wait; api_call() has patience with clouds that are slow to answer. */
+int api_call_within(struct json_object *instance, int seconds, const char *method, const char *path,
+                    struct json_object *body, struct json_object **ret, struct error *e);

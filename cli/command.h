@@ -10,6 +10,7 @@ struct command {
 int command_account(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_drive(int argc, char **argv);
+int command_install(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
@@ -18,4 +19,7 @@ int command_stop(int argc, char **argv);
  * on stderr and the status of a wrong call comes back. */
 int command_verb(const struct command *verbs, int argc, char **argv);
 
-enum { EXIT_USAGE = 2 };
+enum {
+    EXIT_USAGE = 2,
+    EXIT_UNMOUNTED = 3,   /* of `drive add --wait`: the drive is stored, but cannot be mounted */
+};

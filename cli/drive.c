@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/account.h"
 #include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
@@ -14,10 +15,12 @@
 #include "cli/target.h"
 #include "common/cleanup.h"
 
-enum { DRIVE_VIRTUAL = 1, SYNC_STREAM = 1, PERMISSION_READ = 1, PERMISSION_READ_WRITE = 2, MOUNT_SECONDS = 60 };
+enum { DRIVE_VIRTUAL = 1, SYNC_STREAM = 1, PERMISSION_READ = 1, PERMISSION_READ_WRITE = 2 };
+enum { MOUNT_SECONDS = 60, LOOK_MS = 500 };
 
 struct wish {
     const char *name, *account, *bucket, *prefix;
+    struct account_wish cloud;          /* instead of `account` */
     bool if_absent, read_only, wait;
 };
 
@@ -63,20 +66,50 @@ static struct json_object *make_drive(const struct wish *w, const char *account_
     return o;
 }
 
-static int insert(struct json_object *instance, const struct wish *w, struct json_object **ret, struct error *e)
+static int insert(struct json_object *instance, const struct wish *w, const char *account_id, struct json_object **ret,
+                  struct error *e)
 {
-    struct json_object *account = NULL, *o;
-    int r = listing_find(instance, "/cloud/accounts", w->account, &account, e);
+    struct json_object *o = make_drive(w, account_id);
+    int r = api_call(instance, "POST", "/management/clouddrive", o, ret, e);
 
-    if (r < 0)
-        return r;
-    if (!account)
-        return error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", w->account);
-    o = make_drive(w, instance_text(account, "id"));
-    r = api_call(instance, "POST", "/management/clouddrive", o, ret, e);
     json_object_put(o);
+    return r;
+}
+
+/* --- its account -------------------------------------------------------------------------------- */
+
+static int find_account(struct json_object *instance, const char *name, struct account *ret, struct error *e)
+{
+    struct json_object *account = NULL;
+    int r = listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e);
+
+    if (r == 0 && !account)
+        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
+    *ret = (struct account){ 0 };
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", instance_text(account, "id"));
     json_object_put(account);
     return r;
+}
+
+static int take_account(struct json_object *instance, const struct wish *w, struct account *ret, struct error *e)
+{
+    return w->account ? find_account(instance, w->account, ret, e)
+                      : account_ensure(instance, &w->cloud, w->bucket, ret, e);
+}
+
+/* A drive that is there already is the wanted one only if it leads to the same bucket, with the same account. */
+static int check_same(struct json_object *drive, const struct wish *w, const char *account_id, struct error *e)
+{
+    struct json_object *account = json_object_object_get(drive, "account");
+
+    if (strcmp(instance_text(drive, "storageName"), w->bucket) != 0)
+        return error_set(e, -EEXIST, "There is a drive %s on another bucket, %s; give this one another --name.",
+                         w->name, instance_text(drive, "storageName"));
+    if (strcmp(instance_text(account, "id"), account_id) != 0)
+        return error_set(e, -EEXIST, "There is a drive %s already, with other keys or at another endpoint; it was left "
+                         "as it is. To change it: `landfall drive remove --name %s`, which leaves alone what is in the "
+                         "cloud, and then this again.", w->name, w->name);
+    return 0;
 }
 
 /* --- waiting for the mount -------------------------------------------------------------------- */
@@ -107,41 +140,72 @@ static bool mounted(const char *point)
     return s.found;
 }
 
-static int await_mount(const char *point, struct error *e)
+/* Why mountd could not mount it, as the list of drives says; 0 while nothing is known against it. */
+static int check_mount(struct json_object *instance, const char *id, struct error *e)
 {
+    struct json_object *drive = NULL;
+    const char *why;
+    int r = listing_find(instance, "/management/clouddrive", listing_named, (void *)id, &drive, e);
+
+    why = r == 0 ? instance_text(drive, "mountError") : "";
+    if (*why)
+        r = error_set(e, -EIO, "%s", why);
+    json_object_put(drive);
+    return r;
+}
+
+static int await_mount(struct json_object *instance, struct json_object *drive, struct error *e)
+{
+    const char *point = instance_text(drive, "localPath");
     CLEANUP_CLOSE int watch = run_mounts_watch();
     struct pollfd p = { .fd = watch, .events = POLLIN };
-    int64_t until = loop_now_ns() + MOUNT_SECONDS * INT64_C(1000000000), left;
+    int64_t until = loop_now_ns() + MOUNT_SECONDS * INT64_C(1000000000);
+    int r = 0;
 
-    while (!mounted(point) && (left = (until - loop_now_ns()) / 1000000) > 0) {
-        (void)poll(&p, 1, (int)left);
+    while (!mounted(point) && r == 0 && loop_now_ns() < until) {
+        (void)poll(&p, 1, LOOK_MS);
         run_mounts_drain(watch);
+        r = mounted(point) ? 0 : check_mount(instance, instance_text(drive, "id"), e);
     }
-    if (mounted(point))
-        return 0;
+    if (r < 0 || mounted(point))
+        return r;
     return error_set(e, -ETIMEDOUT, "The drive is stored, but was not mounted at %s within %d seconds; the logs of "
                      "mountd and syncd say why.", point, MOUNT_SECONDS);
 }
 
+/* --- commands ----------------------------------------------------------------------------------- */
+
+/* The drive of this name, if --if-absent lets it count, or a new one. An account made on the way goes when it fails. */
+static int find_or_insert(struct json_object *instance, const struct wish *w, struct json_object **ret, struct error *e)
+{
+    struct account a;
+    int r = take_account(instance, w, &a, e);
+
+    if (r < 0)
+        return r;
+    if (w->if_absent)
+        r = listing_find(instance, "/management/clouddrive", listing_named, (void *)w->name, ret, e);
+    if (r == 0)
+        r = *ret ? check_same(*ret, w, a.id, e) : insert(instance, w, a.id, ret, e);
+    if (r < 0)
+        account_undo(instance, &a);
+    return r;
+}
+
+/* The exit status, with a sentence in *e when it is no success. */
 static int add_wish(struct json_object *instance, const struct wish *w, struct error *e)
 {
     struct json_object *drive = NULL;
-    const char *point;
-    int r = 0;
+    int status = EXIT_FAILURE;
 
-    if (!w->name || !w->account || !w->bucket)
-        return error_set(e, -EINVAL, "add needs --name, --account and --bucket.");
-    if (w->if_absent)
-        r = listing_find(instance, "/management/clouddrive", w->name, &drive, e);
-    if (r == 0 && !drive)
-        r = insert(instance, w, &drive, e);
-    point = instance_text(drive, "localPath");
-    if (r == 0 && w->wait)
-        r = await_mount(point, e);
-    if (r == 0)
-        printf("%s\n", point);
+    if (!w->name || !w->bucket)
+        (void)error_set(e, -EINVAL, "add needs --name and --bucket.");
+    else if (find_or_insert(instance, w, &drive, e) == 0) {
+        printf("%s\n", instance_text(drive, "localPath"));
+        status = w->wait && await_mount(instance, drive, e) < 0 ? EXIT_UNMOUNTED : EXIT_SUCCESS;
+    }
     json_object_put(drive);
-    return r;
+    return status;
 }
 
 static int add(int argc, char **argv)
@@ -150,7 +214,7 @@ static int add(int argc, char **argv)
     const struct target_option options[] = {
         { "name", &w.name, NULL },           { "account", &w.account, NULL },     { "bucket", &w.bucket, NULL },
         { "prefix", &w.prefix, NULL },       { "if-absent", NULL, &w.if_absent }, { "read-only", NULL, &w.read_only },
-        { "wait", NULL, &w.wait },           { 0 },
+        { "wait", NULL, &w.wait },           ACCOUNT_OPTIONS(&w.cloud),           { 0 },
     };
     struct json_object *instance = NULL;
     struct error e = { 0 };
@@ -160,6 +224,43 @@ static int add(int argc, char **argv)
         return r;
     r = add_wish(instance, &w, &e);
     json_object_put(instance);
+    if (r != EXIT_SUCCESS)
+        (void)target_fail("drive", &e);
+    return r;
+}
+
+static int remove_named(struct json_object *instance, const char *name, bool force, struct error *e)
+{
+    struct json_object *drive = NULL, *reply = NULL;
+    CLEANUP_FREE char *path = NULL;
+    int r = name ? listing_find(instance, "/management/clouddrive", listing_named, (void *)name, &drive, e)
+                 : error_set(e, -EINVAL, "remove needs --name.");
+
+    if (r == 0 && !drive)
+        r = error_set(e, -ENOENT, "There is no drive %s; `landfall drive list` shows them.", name);
+    if (r == 0 && asprintf(&path, "/management/clouddrive/%s%s", instance_text(drive, "id"),
+                           force ? "?force=true" : "") < 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = api_call(instance, "DELETE", path, NULL, &reply, e);
+    json_object_put(drive);
+    json_object_put(reply);
+    return r;
+}
+
+static int remove_drive(int argc, char **argv)
+{
+    const char *name = NULL;
+    bool force = false;
+    const struct target_option options[] = { { "name", &name, NULL }, { "force", NULL, &force }, { 0 } };
+    struct json_object *instance = NULL;
+    struct error e = { 0 };
+    int r = target_open(argc, argv, options, &instance);
+
+    if (r)
+        return r;
+    r = remove_named(instance, name, force, &e);
+    json_object_put(instance);
     return r < 0 ? target_fail("drive", &e) : EXIT_SUCCESS;
 }
 
@@ -168,8 +269,13 @@ int command_drive(int argc, char **argv)
     static const struct command verbs[] = {
         { "list", "[--dir DIR]", "id, name, bucket and mount point of every drive", list },
         { "add",
-          "--name NAME --account NAME --bucket BUCKET [--prefix P] [--read-only] [--if-absent] [--wait] [--dir DIR]",
-          "mounts a bucket; prints the mount point. --wait returns when it is mounted", add },
+          "--name NAME --bucket BUCKET (--account NAME | --s3-endpoint URL [--region R] [--keys-file FILE] |\n"
+          "      --folder PATH) [--prefix P] [--read-only] [--if-absent] [--wait] [--dir DIR]",
+          "mounts a bucket; prints the mount point. With an endpoint or folder its account is made on the way. --wait\n"
+          "      returns when it is mounted, or with the reason why it is not", add },
+        { "remove", "--name NAME [--force] [--dir DIR]",
+          "unmounts and forgets a drive; what is in the cloud stays. --force: also with changes that are not there yet",
+          remove_drive },
         { 0 },
     };
 

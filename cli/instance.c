@@ -5,26 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 
 enum { INSTANCE_BYTES_MAX = 1 << 20 };
-
-char *instance_default_dir(void)
-{
-    const char *home = getenv("HOME"), *data = getenv("XDG_DATA_HOME");
-    char *dir = NULL;
-    int r;
-
-    if (geteuid() == 0)
-        return strdup("/var/lib/landfall-quickstart");
-    if (data && *data == '/')
-        r = asprintf(&dir, "%s/landfall-quickstart", data);
-    else
-        r = asprintf(&dir, "%s/.local/share/landfall-quickstart", home ? home : "");
-    return r < 0 ? NULL : dir;
-}
 
 static int parse(const char *path, const char *text, struct json_object **ret, struct error *e)
 {

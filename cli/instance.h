@@ -12,6 +12,8 @@
  *                 which makes a pid unmistakable
  *   users         the account of each daemon and of the drive workers
  *   dirs          {"state", "keys", "runtime", "mount_root", "log"}
+ *   config        the configuration file, "" without one
+ *   settings      what every daemon is told beside it: ["Key=value", ...]
  *   mounts        [{"drive": name, "mount_point": path}]
  */
 #pragma once
@@ -21,10 +23,6 @@
 #include <sys/types.h>
 
 #include "common/error.h"
-
-/* Where an instance lives when nobody says: /var/lib/landfall-quickstart for root, else
- * landfall-quickstart in $XDG_DATA_HOME or ~/.local/share. The caller frees it; NULL without memory. */
-char *instance_default_dir(void);
 
 /* DIR/instance.json, to be freed with json_object_put(). 0, -ENOENT (nothing runs there), -EUCLEAN,
  * or another negative errno with a sentence. */

@@ -8,7 +8,7 @@
 #include "cli/api.h"
 #include "cli/instance.h"
 
-static int fetch(struct json_object *instance, const char *path, struct json_object **ret, struct error *e)
+int listing_get(struct json_object *instance, const char *path, struct json_object **ret, struct error *e)
 {
     int r = api_call(instance, "GET", path, NULL, ret, e);
 
@@ -19,21 +19,26 @@ static int fetch(struct json_object *instance, const char *path, struct json_obj
     return error_set(e, -EPROTO, "Landfall's answer to %s is not a list.", path);
 }
 
-int listing_find(struct json_object *instance, const char *path, const char *name, struct json_object **ret,
-                 struct error *e)
+int listing_find(struct json_object *instance, const char *path, listing_fits *fits, void *arg,
+                 struct json_object **ret, struct error *e)
 {
     struct json_object *list;
-    int r = fetch(instance, path, &list, e);
+    int r = listing_get(instance, path, &list, e);
 
     *ret = NULL;
     for (size_t i = 0; r == 0 && !*ret && i < json_object_array_length(list); i++) {
         struct json_object *item = json_object_array_get_idx(list, i);
 
-        if (strcmp(instance_text(item, "name"), name) == 0 || strcmp(instance_text(item, "id"), name) == 0)
+        if (fits(item, arg))
             *ret = json_object_get(item);
     }
     json_object_put(list);
     return r;
+}
+
+bool listing_named(struct json_object *item, void *name)
+{
+    return strcmp(instance_text(item, "name"), name) == 0 || strcmp(instance_text(item, "id"), name) == 0;
 }
 
 /* Names come from the cloud and from other programs: nothing of them may steer the terminal. */
@@ -46,7 +51,7 @@ static void print_safely(const char *s)
 int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e)
 {
     struct json_object *list;
-    int r = fetch(instance, path, &list, e);
+    int r = listing_get(instance, path, &list, e);
 
     for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
         for (size_t k = 0; keys[k]; k++) {

@@ -2,13 +2,20 @@
 #pragma once
 
 #include <json-c/json.h>
+#include <stdbool.h>
 
 #include "common/error.h"
 
-/* The item of the JSON array at `path` whose name or id is `name`, *ret NULL when there is none.
- * 0 or negative errno. The caller puts it. */
-int listing_find(struct json_object *instance, const char *path, const char *name, struct json_object **ret,
-                 struct error *e);
+/* The JSON array at `path`, to be put. 0 or negative errno. */
+int listing_get(struct json_object *instance, const char *path, struct json_object **ret, struct error *e);
+
+/* The first item of the array at `path` that fits, to be put; *ret NULL when none does. 0 or negative errno. */
+typedef bool listing_fits(struct json_object *item, void *arg);
+int listing_find(struct json_object *instance, const char *path, listing_fits *fits, void *arg,
+                 struct json_object **ret, struct error *e);
+
+/* For listing_find(): whether the name or id of the item is the text `name`. */
+listing_fits listing_named;
 
 /* Prints the array at `path`, one line an item: the members `keys` (ending in NULL), tab separated. */
 int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e);

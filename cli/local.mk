@@ -2,11 +2,15 @@
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
 	cli/account.c \
+	cli/account.h \
 	cli/api.c \
 	cli/api.h \
 	cli/command.h \
 	cli/config_list.c \
+	cli/dir.c \
+	cli/dir.h \
 	cli/drive.c \
+	cli/install.c \
 	cli/instance.c \
 	cli/instance.h \
 	cli/keys.c \
@@ -18,6 +22,7 @@ libcli_a_SOURCES = \
 	cli/run_dirs.c \
 	cli/run_instance.c \
 	cli/run_kept.c \
+	cli/run_limits.c \
 	cli/run_mounts.c \
 	cli/run_notify.c \
 	cli/run_plan.c \

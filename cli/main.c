@@ -17,13 +17,16 @@ static int command_version(int argc, char **argv)
 }
 
 static const struct command commands[] = {
+    { "install", "[--dir DIR]", "make DIR and copy the programs into DIR/bin, for `DIR/bin/landfall run`",
+      command_install },
     { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]...",
       "start all processes and keep them running, in the foreground", command_run },
-    { "stop", "[--dir DIR]", "end an instance in order: drives are unmounted, nothing is left behind", command_stop },
+    { "stop", "[--wait SECONDS] [--dir DIR]",
+      "wait for uploads (60 seconds at most), end an instance in order, say what is left to do", command_stop },
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
     { "account", "list | add ...", "cloud accounts of a running instance", command_account },
     { "drive", "list | add ...", "drives of a running instance", command_drive },
-    { "config", "", "every configuration key with its default", command_config },
+    { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config },
     { "version", "", "the version", command_version },
     { "help", "", "this text", command_help },
 };

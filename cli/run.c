@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,22 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
+#define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
+
+/* As in systemd/landfall-mountd@.service.in. Beside mounting: workers get another user, and cut their own rights. */
+#define MOUNTING (CAPABILITY(SYS_ADMIN) | CAPABILITY(SETUID) | CAPABILITY(SETGID) | CAPABILITY(SETPCAP) | \
+                  CAPABILITY(KILL) | CAPABILITY(DAC_READ_SEARCH) | CAPABILITY(DAC_OVERRIDE))
+
+/* The supervisor's own: what it gives away, directories of other users, limits, a port below 1024. */
+#define SUPERVISING (MOUNTING | CAPABILITY(CHOWN) | CAPABILITY(FOWNER) | CAPABILITY(SYS_RESOURCE) | \
+                     CAPABILITY(NET_BIND_SERVICE))
+
 /* In the order of starting: nobody is started before whom it asks. */
 const struct run_row run_rows[RUN_DAEMONS] = {
-    { ROLE_CRYPTD, "cryptd", "landfall-cryptd", RUN_SOCKET_IPC, 5, false },
-    { ROLE_SYNCD, "syncd", "landfall-syncd", RUN_SOCKET_IPC, 20, false },
-    { ROLE_MOUNTD, "mountd", "landfall-mountd", RUN_SOCKET_IPC, 15, true },
-    { ROLE_FRONTD, "frontd", "landfall-frontd", RUN_SOCKET_HTTP | RUN_SOCKET_API, 5, false },
+    { ROLE_CRYPTD, "cryptd", "landfall-cryptd", RUN_SOCKET_IPC, 5, false, 0 },
+    { ROLE_SYNCD, "syncd", "landfall-syncd", RUN_SOCKET_IPC, 20, false, 0 },
+    { ROLE_MOUNTD, "mountd", "landfall-mountd", RUN_SOCKET_IPC, 15, true, MOUNTING },
+    { ROLE_FRONTD, "frontd", "landfall-frontd", RUN_SOCKET_HTTP | RUN_SOCKET_API, 5, false, 0 },
 };
 
 /* --- what follows from a change ----------------------------------------------------------------- */
@@ -269,6 +280,14 @@ static bool take_option(struct run_options *o, int c)
     return true;
 }
 
+/* argv[0] is "run"; the program's own name stands before it. */
+static int limit(char **argv)
+{
+    int r = run_limits_environment(argv - 1);
+
+    return r < 0 ? r : run_limits_capabilities(SUPERVISING);
+}
+
 int command_run(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -280,8 +299,12 @@ int command_run(int argc, char **argv)
     };
     CLEANUP_FREE const char **sets = calloc((size_t)argc, sizeof(*sets));
     struct run_options o = { .sets = sets, .port = -1 };
-    int c;
+    int c, r = limit(argv);
 
+    if (r < 0) {
+        fprintf(stderr, "landfall run: what the caller's environment gives cannot be dropped: %s.\n", strerror(-r));
+        return EXIT_FAILURE;
+    }
     while (sets && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!take_option(&o, c))
             return EXIT_USAGE;

@@ -4,10 +4,11 @@
  *
  * It is a row table (run_rows) and these parts, each in its own file:
  *   run_plan      who runs as whom and where things are: configuration turned into facts
- *   run_dirs      directories, the lock, the root key
+ *   run_dirs      directories in DIR, the lock, the root key
  *   run_sockets   listening sockets
  *   run_notify    the notification socket of one daemon
  *   run_kept      descriptors kept for a daemon
+ *   run_limits    the environment and the capabilities that are not taken over
  *   run_spawn     fork and exec of one daemon
  *   run_process   the life of one daemon: start, readiness, watchdog, death, restart, stop
  *   run_mounts    drives in the mount table
@@ -47,6 +48,7 @@ struct run_row {
     unsigned sockets;           /* enum run_socket bits */
     unsigned stop_seconds;      /* SIGTERM to SIGKILL */
     bool may_gain;              /* may use set-user-ID programs (fusermount3) */
+    uint64_t capabilities;      /* all it can ever have, bits by number of capabilities(7) */
 };
 extern const struct run_row run_rows[RUN_DAEMONS];
 
@@ -151,6 +153,19 @@ void run_notice_close(struct run_notice *n);
 /* Parses the text of a message into *n. For tests. */
 void run_notice_parse(struct run_notice *n, char *text);
 
+/* --- run_limits ------------------------------------------------------------------------------- */
+
+/* Starts this program anew, with the same arguments, unless the environment holds nothing but what the supervisor
+ * reads: what else the starter had in it, keys perhaps, is not to be found in /proc for as long as an instance runs.
+ * 0 or a negative errno. */
+int run_limits_environment(char **argv);
+
+/* What this process starts will never have other capabilities than these: the bounding set is cut, the inheritable
+ * and ambient ones are emptied. Its own stay, to change the user with. 0 or a negative errno. Async-signal-safe. */
+int run_limits_bound(uint64_t keep);
+/* The same, and this process has no others either from here on. */
+int run_limits_capabilities(uint64_t keep);
+
 /* --- run_spawn -------------------------------------------------------------------------------- */
 
 struct run_launch {
@@ -163,6 +178,7 @@ struct run_launch {
     const struct run_account *account;
     gid_t extra_group;
     bool change_user, may_gain;
+    uint64_t capabilities;
     rlim_t open_files;
 };
 enum { RUN_PID_SLOT = 40 };

@@ -1,4 +1,4 @@
-/* The directories of an instance, its lock and the root key file.
+/* The directories in DIR, its lock and the root key file.
  *
  * Nothing that exists changes its owner, and no symbolic link is followed in the last component: a
  * directory that somebody else prepared is refused with a sentence instead. */
@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/dir.h"
 #include "cli/run.h"
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -66,57 +67,6 @@ static int make_directory(const struct place *want, struct error *e)
 
 /* --- DIR and its lock ------------------------------------------------------------------------- */
 
-/* Whoever may write into a directory above DIR could put another DIR in its place. */
-static int check_above(const char *path, const struct run_plan *p, struct error *e)
-{
-    struct stat st;
-
-    if (stat(path, &st) < 0)
-        return error_set(e, -errno, "%s cannot be examined: %m.", path);
-    if (st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != p->served.uid)
-        return error_set(e, -EPERM, "%s belongs to uid %d, who could replace what is below it; choose another --dir.",
-                         path, (int)st.st_uid);
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX))
-        return error_set(e, -EPERM, "%s can be written by others, who could replace what is below it; choose another "
-                         "--dir.", path);
-    return 0;
-}
-
-static int make_above(const struct run_plan *p, struct error *e)
-{
-    CLEANUP_FREE char *path = strdup(p->dir);
-    int r = path ? 0 : -ENOMEM;
-
-    for (char *slash = path ? strchr(path + 1, '/') : NULL; r == 0 && slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            r = error_set(e, -errno, "%s cannot be made: %m.", path);
-        else
-            r = check_above(path, p, e);
-        *slash = '/';
-    }
-    return r;
-}
-
-static int make_dir(const struct run_plan *p, struct error *e)
-{
-    CLEANUP_CLOSE int fd = -1;
-    struct stat st;
-
-    if (mkdir(p->dir, 0755) < 0 && errno != EEXIST)
-        return error_set(e, -errno, "%s cannot be made: %m.", p->dir);
-    fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_set(e, -errno, "%s cannot be used: %m.", p->dir);
-    if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
-        return error_set(e, -EPERM, "%s must belong to you and be writable by nobody else; choose another --dir.",
-                         p->dir);
-    /* The daemons' users have to reach what is theirs below; the umask may have been strict. */
-    if (p->root && fchmod(fd, 0755) < 0)
-        return error_set(e, -errno, "%s cannot be opened to the daemons: %m.", p->dir);
-    return 0;
-}
-
 static int take_lock(const char *path, int *ret_lock, struct error *e)
 {
     CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
@@ -140,10 +90,8 @@ static int take_lock(const char *path, int *ret_lock, struct error *e)
 int run_dirs_lock(const struct run_plan *p, int *ret_lock, struct error *e)
 {
     CLEANUP_FREE char *path = NULL;
-    int r = make_above(p, e);
+    int r = dir_make(p->dir, e);
 
-    if (r == 0)
-        r = make_dir(p, e);
     if (r == 0 && asprintf(&path, "%s/lock", p->dir) < 0)
         r = -ENOMEM;
     return r < 0 ? r : take_lock(path, ret_lock, e);
@@ -198,7 +146,7 @@ int run_dirs_make(const struct run_plan *p, struct error *e)
     int r = asprintf(&log, "%s/log", p->dir) < 0 ? -ENOMEM : 0;
     const struct place wanted[] = {
         { p->config->runtime_dir, &self, self.gid, 0755, 022 },
-        { log, &self, self.gid, 0755, 022 },
+        { log, &self, self.gid, 0700, 022 },
         { p->config->state_dir, &p->served, p->served.gid, 0700, 077 },
         { p->config->key_dir, cryptd, cryptd->gid, 0700, 077 },
         { p->config->mount_root, &p->served, p->group, 0750, 022 },
@@ -228,7 +176,7 @@ static void rotate(const char *path)
         (void)rename(path, old);
 }
 
-/* Readable by the served user, not by others: it names files of drives. */
+/* For whoever started Landfall alone: it names files of drives, and no daemon is to read what another one says. */
 int run_dirs_log(const struct run_plan *p, const struct run_row *row)
 {
     CLEANUP_FREE char *path = log_path(p, row);
@@ -237,8 +185,8 @@ int run_dirs_log(const struct run_plan *p, const struct run_row *row)
     if (!path)
         return -ENOMEM;
     rotate(path);
-    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-    if (fd < 0 || fchown(fd, geteuid(), p->served.gid) < 0 || fchmod(fd, 0640) < 0)
+    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || fchown(fd, geteuid(), getegid()) < 0 || fchmod(fd, 0600) < 0)
         return -errno;
     return take_fd(&fd);
 }

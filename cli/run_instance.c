@@ -80,6 +80,15 @@ static void add_mount(const char *source, const char *point, void *list)
     json_object_array_add(list, o);
 }
 
+static struct json_object *settings(const struct run_plan *p)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < p->n_sets; i++)
+        json_object_array_add(list, json_object_new_string(p->sets[i]));
+    return list;
+}
+
 static struct json_object *describe(const struct run *run)
 {
     const struct run_plan *p = &run->plan;
@@ -95,6 +104,8 @@ static struct json_object *describe(const struct run *run)
     json_object_object_add(o, "started", pids(run, true));
     json_object_object_add(o, "users", users(p));
     json_object_object_add(o, "dirs", dirs(p));
+    put_text(o, "config", p->config_path ? p->config_path : "");
+    json_object_object_add(o, "settings", settings(p));
     run_mounts_each(p->config->mount_root, add_mount, mounts);
     json_object_object_add(o, "mounts", mounts);
     return o;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/instance.h"
+#include "cli/dir.h"
 #include "cli/run.h"
 #include "common/cleanup.h"
 
@@ -89,21 +89,6 @@ static int take_options(struct run_plan *p, const struct run_options *o, struct 
         r = add_key(p, "HostUrl", url);
     }
     return r < 0 ? r : reload(p, e);
-}
-
-static int resolve_dir(struct run_plan *p, const char *dir)
-{
-    CLEANUP_FREE char *chosen = dir ? strdup(dir) : instance_default_dir(), *here = NULL;
-
-    if (!chosen)
-        return -ENOMEM;
-    if (*chosen == '/')
-        p->dir = take_ptr(chosen);
-    else if (!(here = get_current_dir_name()) || asprintf(&p->dir, "%s/%s", here, chosen) < 0)
-        return -ENOMEM;
-    for (size_t n = strlen(p->dir); n > 1 && p->dir[n - 1] == '/'; n--)
-        p->dir[n - 1] = '\0';
-    return 0;
 }
 
 static int fill_places(struct run_plan *p)
@@ -214,7 +199,7 @@ int run_plan_make(struct run_plan *p, const struct run_options *o, struct error 
     *p = (struct run_plan){ 0 };
     r = take_options(p, o, e);
     if (r == 0)
-        r = resolve_dir(p, o->dir);
+        r = dir_resolve(o->dir, &p->dir, e);
     if (r == 0)
         r = fill_places(p);
     if (r == 0)
@@ -251,13 +236,16 @@ static void print_shared(const struct run_plan *p, enum role role)
 void run_plan_print_separation(const struct run_plan *p)
 {
     if (!p->root) {
-        printf("note: without root every process runs as %s. What is missing: frontd and cryptd do not have\n"
-               "      accounts of their own, so a program of yours can read the root key and the API's memory; a\n"
-               "      drive admits only you, and is mounted through fusermount3. Use sudo for separate users.\n",
+        printf("note: without root every process runs as %s instead of five accounts. What is missing: a program\n"
+               "      of yours can read the root key, the state and the logs, and can end or pass for each process;\n"
+               "      mountd has no system call filter; a drive admits only you, and is mounted by fusermount3. Use\n"
+               "      sudo for separate accounts.\n",
                p->served.name);
+        (void)fflush(stdout);
         return;
     }
     print_shared(p, ROLE_FRONTD);
     print_shared(p, ROLE_CRYPTD);
     print_shared(p, ROLE_WORKER);
+    (void)fflush(stdout);   /* before the first line of a daemon's life */
 }

@@ -149,7 +149,8 @@ static pid_t launch(struct run_process *p, const struct inheritance *h, int log)
     struct run_launch l = {
         .binary = binary, .argv = argv, .env = env, .fds = h->fds, .n_fds = h->n, .log = log,
         .account = &plan->accounts[p->row->role], .extra_group = plan->group, .change_user = plan->root,
-        .may_gain = p->row->may_gain, .open_files = (rlim_t)plan->config->open_files,
+        .may_gain = p->row->may_gain, .capabilities = p->row->capabilities,
+        .open_files = (rlim_t)plan->config->open_files,
     };
     pid_t pid;
 

@@ -79,6 +79,8 @@ static void drop_privileges(const struct run_launch *l)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
+    if (run_limits_bound(l->capabilities) < 0)
+        die("dropping capabilities", l->binary);
     if (l->change_user) {
         gid_t groups[NGROUPS_MAX];
         int n = NGROUPS_MAX - 1;

@@ -1,48 +1,175 @@
-/* `landfall stop`: tells the supervisor to end and waits until it has. */
+/* `landfall stop`: waits for uploads, tells the supervisor to end, waits until it has, and says what is not in the
+ * cloud yet. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
+#include "common/loop.h"
 
-enum { STOP_SECONDS = 90 };   /* more than all daemons' limits together */
+enum {
+    UPLOAD_SECONDS = 60,      /* unless --wait says otherwise */
+    UPLOAD_SECONDS_MAX = 86400,
+    LOOK_MS = 200,
+    ANSWER_SECONDS = 5,
+    SAY_MS = 5000,            /* between two lines on what is left */
+    STOP_SECONDS = 90,        /* more than all daemons' limits together */
+    STATUS_STARTED = 1,
+    UNKNOWN = -1,
+};
+
+/* --- uploads ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t impatient;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    impatient = 1;
+}
+
+static int64_t pending_of(struct json_object *drive)
+{
+    return json_object_get_int64(json_object_object_get(drive, "pendingChanges"));
+}
+
+/* A process that hangs is a reason to stop, not to wait. */
+static struct json_object *ask(struct json_object *instance, const char *path)
+{
+    struct json_object *reply = NULL;
+    struct error e = { 0 };
+
+    (void)api_call_within(instance, ANSWER_SECONDS, "GET", path, NULL, &reply, &e);
+    return reply;
+}
+
+/* Changes that no cloud has yet; UNKNOWN when there is no answer. */
+static int64_t count_pending(struct json_object *instance)
+{
+    struct json_object *drives = ask(instance, "/management/clouddrive");
+    int64_t n = json_object_is_type(drives, json_type_array) ? 0 : UNKNOWN;
+
+    for (size_t i = 0; n != UNKNOWN && i < json_object_array_length(drives); i++)
+        n += pending_of(json_object_array_get_idx(drives, i));
+    json_object_put(drives);
+    return n;
+}
+
+/* A paused agent sends nothing, so there is nothing to wait for. */
+static bool sends(struct json_object *instance)
+{
+    struct json_object *status = ask(instance, "/management/agent_status");
+    bool started = json_object_get_int(status) == STATUS_STARTED;
+
+    json_object_put(status);
+    return started;
+}
+
+/* Returns what is left: 0 as soon as all is in the cloud, else after `seconds` or a Ctrl-C. */
+static int64_t await_uploads(struct json_object *instance, long seconds)
+{
+    const int64_t ms = 1000000, end = loop_now_ns() + seconds * 1000 * ms;
+    int64_t left = count_pending(instance), say_at = 0;
+
+    while (left > 0 && sends(instance) && !impatient && loop_now_ns() < end) {
+        if (loop_now_ns() >= say_at) {
+            printf("Waiting for uploads: %" PRId64 " changes are not in the cloud yet (%" PRId64 " s at most; Ctrl-C "
+                   "stops without waiting)\n", left, (end - loop_now_ns()) / (1000 * ms) + 1);
+            (void)fflush(stdout);
+            say_at = loop_now_ns() + SAY_MS * ms;
+        }
+        (void)poll(NULL, 0, LOOK_MS);
+        left = count_pending(instance);
+    }
+    return left;
+}
+
+static void say_left(struct json_object *instance, int64_t left)
+{
+    struct json_object *dirs = json_object_object_get(instance, "dirs");
+
+    if (left == UNKNOWN)
+        printf("Whether all changes are in the cloud could not be told. Those that are not are kept in %s and go on at "
+               "the next start.\n", instance_text(dirs, "state"));
+    else if (left)
+        printf("%" PRId64 " changes are not in the cloud yet. They are kept in %s and go on at the next start.\n", left,
+               instance_text(dirs, "state"));
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static int stop(pid_t pid, struct error *e)
 {
     CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int64_t until = loop_now_ns() + STOP_SECONDS * INT64_C(1000000000), left;
     struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
     if (pidfd < 0)
         return errno == ESRCH ? 0 : error_set(e, -errno, "Process %d cannot be watched: %m.", (int)pid);
     if (syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH)
         return error_set(e, -errno, "Process %d cannot be stopped: %m.", (int)pid);
-    if (poll(&p, 1, STOP_SECONDS * 1000) == 1)
-        return 0;
+    while ((left = (until - loop_now_ns()) / 1000000) > 0)
+        if (poll(&p, 1, (int)left) == 1)
+            return 0;
     return error_set(e, -ETIMEDOUT, "Process %d is still ending after %d seconds; its log says why.", (int)pid,
                      STOP_SECONDS);
 }
 
+static int stop_instance(struct json_object *instance, long seconds, struct error *e)
+{
+    pid_t pid = instance_pid(instance, "landfall");
+    int64_t left;
+    int r;
+
+    if (!pid) {
+        printf("The instance in %s does not run any more.\n", instance_text(instance, "dir"));
+        return 0;
+    }
+    left = await_uploads(instance, seconds);
+    r = stop(pid, e);
+    if (r == 0) {
+        printf("Stopped what ran in %s.\n", instance_text(instance, "dir"));
+        say_left(instance, left);
+    }
+    return r;
+}
+
+static bool read_seconds(const char *text, long *ret)
+{
+    char *end;
+
+    *ret = text ? strtol(text, &end, 10) : UPLOAD_SECONDS;
+    if (!text || (*text && !*end && *ret >= 0 && *ret <= UPLOAD_SECONDS_MAX))
+        return true;
+    fprintf(stderr, "landfall stop: --wait takes a number of seconds from 0 to %d.\n", UPLOAD_SECONDS_MAX);
+    return false;
+}
+
 int command_stop(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
+    /* Also where a caller ignores it: the first Ctrl-C asked for the end, the second is impatience. */
+    const struct sigaction action = { .sa_handler = on_interrupt };
+    const char *given = NULL;
+    const struct target_option options[] = { { "wait", &given, NULL }, { 0 } };
     struct json_object *instance = NULL;
     struct error e = { 0 };
-    int r = target_open(argc, argv, none, &instance);
-    pid_t pid;
+    int r = target_open(argc, argv, options, &instance);
+    long seconds;
 
     if (r)
         return r;
-    pid = instance_pid(instance, "landfall");
-    if (!pid)
-        printf("The instance in %s does not run any more.\n", instance_text(instance, "dir"));
-    r = pid ? stop(pid, &e) : 0;
+    (void)sigaction(SIGINT, &action, NULL);
+    r = read_seconds(given, &seconds) ? stop_instance(instance, seconds, &e) : EXIT_USAGE;
     json_object_put(instance);
-    return r < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
+    return r < 0 ? target_fail(argv[0], &e) : r;
 }

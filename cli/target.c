@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/dir.h"
 #include "cli/instance.h"
 #include "common/cleanup.h"
 
@@ -45,17 +46,28 @@ static int read_options(int argc, char **argv, const struct target_option *optio
     return 0;
 }
 
+int target_options(int argc, char **argv, const struct target_option *options, const char **ret_dir)
+{
+    const struct target_option common[] = { { "dir", ret_dir, NULL }, { 0 } };
+
+    return read_options(argc, argv, options, common);
+}
+
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret)
 {
-    CLEANUP_FREE char *place = instance_default_dir();
-    const char *dir = place;
-    const struct target_option common[] = { { "dir", &dir, NULL }, { 0 } };
+    CLEANUP_FREE char *dir = NULL;
+    const char *given = NULL;
     struct error e = { 0 };
-    int r = read_options(argc, argv, options, common);
+    int r = target_options(argc, argv, options, &given);
 
     if (r)
         return r;
-    if (!dir || instance_read(dir, ret, &e) < 0)
-        return target_fail(argv[0], &e);
-    return 0;
+    r = dir_resolve(given, &dir, &e);
+    if (r == 0)
+        r = dir_check(dir, &e);
+    if (r == 0)
+        r = instance_read(dir, ret, &e);
+    else if (r == -ENOENT)
+        r = error_set(&e, r, "No instance runs in %s: there is no such directory.", dir);
+    return r < 0 ? target_fail(argv[0], &e) : 0;
 }

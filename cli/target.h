@@ -13,7 +13,11 @@ struct target_option {
     bool *flag;
 };
 
-/* Reads the options and --dir, then DIR/instance.json. 0 and *ret to be put; a sentence is on
+/* Reads the options and --dir; *ret_dir stays as it is without one. 0, or the exit status for the command, with a
+ * sentence on stderr. */
+int target_options(int argc, char **argv, const struct target_option *options, const char **ret_dir);
+
+/* The same, then checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and *ret to be put; a sentence is on
  * stderr otherwise and the exit status for the command comes back. */
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret);
 

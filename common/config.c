@@ -275,6 +275,50 @@ const struct config_key *config_keys(size_t *ret_n)
     return keys;
 }
 
+/* --- a field as text ---------------------------------------------------------------------------- */
+
+static char *text_value(const void *field)
+{
+    return strdup(*(char *const *)field);
+}
+
+static char *number_value(const void *field)
+{
+    char *text = NULL;
+
+    return asprintf(&text, "%lld", (long long)*(const int64_t *)field) < 0 ? NULL : text;
+}
+
+static char *flag_value(const void *field)
+{
+    return strdup(*(const bool *)field ? "true" : "false");
+}
+
+static char *list_value(const void *field)
+{
+    char **list = *(char **const *)field, *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+
+    for (size_t i = 0; f && list && list[i]; i++)
+        (void)fprintf(f, "%s%s", i ? "," : "", list[i]);
+    return f && fclose(f) == 0 ? text : NULL;
+}
+
+static char *(*const values[TYPE_COUNT])(const void *field) = {
+    [TEXT] = text_value,
+    [NUMBER] = number_value,
+    [FLAG] = flag_value,
+    [LIST] = list_value,
+};
+
+char *config_value(const struct config *c, size_t i)
+{
+    return values[rows[i].type]((const char *)c + rows[i].offset);
+}
+
+/* --- the whole ---------------------------------------------------------------------------------- */
+
 int config_load(const char *path, const char *const *sets, size_t n, struct config **ret, struct error *e)
 {
     CLEANUP(config_freep) struct config *c = calloc(1, sizeof(*c));

@@ -86,3 +86,6 @@ struct config_key {
     const char *key, *type, *default_text, *doc;
 };
 const struct config_key *config_keys(size_t *ret_n);
+
+/* The value of key number `i` of that table as text, lists comma separated. The caller frees it; NULL without memory. */
+char *config_value(const struct config *c, size_t i);

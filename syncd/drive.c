@@ -222,6 +222,8 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
         abort();
     if (why->code)
         xstrset(&m->mount_error, error_text(why));
+    m->has_pending_changes = drive->volume != NULL;
+    m->pending_changes = drive->volume ? (int64_t)volume_pending(drive->volume) : 0;
     return m;
 }
 

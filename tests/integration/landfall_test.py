@@ -159,6 +159,7 @@ class Instance:
         self.bin = bin_dir or programs()
         self.arguments = list(arguments)
         self.env = {}
+        self.starter = []             # a command that runs the supervisor
         self.process = self.output = None
         if user and self.owns_dir:
             account = pwd.getpwnam(user)
@@ -171,7 +172,7 @@ class Instance:
         self.close_output()
         self.output = open(os.path.join(self.dir, "supervisor.out"), "ab+")
         argv = [os.path.join(self.bin, "landfall"), "run", "--dir", self.dir, "--port", "0", *self.arguments, *more]
-        argv = ["setpriv", "--pdeathsig", "TERM", "--"] + argv      # it does not outlive the tests
+        argv = ["setpriv", "--pdeathsig", "TERM", "--", *self.starter, *argv]      # it does not outlive the tests
         if self.user:
             argv = as_user(self.user) + argv
         # A session of its own: a signal of the terminal reaches it only through stop().
@@ -350,8 +351,9 @@ class Server:
                         f"host_bucket = {host}\nuse_https = False\nbucket_location = US\n")
         return run("s3cmd", "-c", config, "--no-progress", *argv, **more)
 
-    def aws(self, *argv, **more):
-        env = clean_env(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key,
+    def aws(self, *argv, keys=None, **more):
+        access, secret = keys or (self.access_key, self.secret_key)
+        env = clean_env(AWS_ACCESS_KEY_ID=access, AWS_SECRET_ACCESS_KEY=secret,
                         AWS_DEFAULT_REGION=self.region, AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE="/nonexistent")
         return run("/usr/bin/aws", "--endpoint-url", self.url, *argv, env=env, **more)
 
@@ -429,6 +431,16 @@ rgw_thread_pool_size = 64
         wait_until(lambda: self.answers("/"), 60, "radosgw")
         self.ceph("radosgw-admin", "-n", "client.admin", "user", "create", "--uid=t", "--display-name=t",
                   f"--access-key={self.access_key}", f"--secret-key={self.secret_key}")
+
+    def make_user(self, name):
+        """Another user with keys of its own. Returns (access key, secret key)."""
+        keys = "AK" + name.upper(), "secret-of-" + name
+        self.ceph("radosgw-admin", "-n", "client.admin", "user", "create", f"--uid={name}", f"--display-name={name}",
+                  f"--access-key={keys[0]}", f"--secret-key={keys[1]}")
+        return keys
+
+    def make_bucket_of(self, keys, bucket):
+        self.aws("s3api", "create-bucket", "--bucket", bucket, keys=keys)
 
     def ceph(self, program, *argv, **more):
         return run(program, "-c", "ceph.conf", *argv, cwd=self.dir, **more)

@@ -5,6 +5,7 @@ The machine is a debootstrap root with processes and mounts of its own; the sour
 """
 
 import os
+import re
 import shutil
 import subprocess
 import unittest
@@ -13,30 +14,38 @@ import landfall_test as lt
 
 MIRROR = "http://deb.debian.org/debian"
 
+# Every figure it prints is checked below; `set -e` ends it at the first command that fails.
 SCRIPT = r"""
 set -eu
 cd /landfall
-[ ! -e /usr/bin/gcc ] && [ ! -e /usr/bin/protoc-c ] && [ ! -e /usr/bin/fusermount3 ]
-./quickstart --background --dir /var/lib/first
+for package in $(awk '$1 == "build" || $1 == "run" { print $2 }' setup/packages); do
+    case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true) in ?i*) echo "there: $package" ;; esac
+done
+./quickstart --background --dir /var/lib/first --port "$1"
 drive=$(sed -n 's/^ *"mount_point": *"\(.*\)".*/\1/p' /var/lib/first/instance.json)
 echo "drive $drive"
-ls -la "$drive"
+grep -c " $drive fuse" /proc/mounts | sed 's/^/mounted: /'
+ls "$drive"
 cp -r /usr/share/doc "$drive/doc"
 diff -r --no-dereference /usr/share/doc "$drive/doc"
-find "$drive/doc" -type f | wc -l
+find "$drive/doc" -type f | wc -l | sed 's/^/files: /'
 mv "$drive/doc" "$drive/moved"
 diff -r --no-dereference /usr/share/doc "$drive/moved"
+ls "$drive" | sed 's/^/moved: /'
 rm -r "$drive/moved"
-[ -z "$(ls -A "$drive")" ]
+ls -A "$drive" | wc -l | sed 's/^/left on the drive: /'
 for process in /proc/[0-9]*; do
     case $(readlink "$process/exe") in */landfall*) echo "$(basename "$(readlink "$process/exe")") $(stat -c %U "$process")" ;; esac
 done
 ./quickstart --stop --dir /var/lib/first
-if grep /var/lib/first /proc/mounts; then exit 3; fi
+grep -c /var/lib/first /proc/mounts | sed 's/^/mounts left: /'
 for process in /proc/[0-9]*; do
-    case $(readlink "$process/exe" || true) in */landfall*) exit 4 ;; esac
+    case $(readlink "$process/exe" || true) in */landfall*) echo "left running: $process" ;; esac
 done
-echo "nothing left"
+awk '$4 == "0A" { print $2 }' /proc/net/tcp /proc/net/tcp6 | grep -c ":$(printf %04X "$1")\$" | sed 's/^/listening left: /'
+ls -A /var/lib/first/run | wc -l | sed 's/^/sockets left: /'
+ls /var/lib/first
+find /var/lib/first/cloud/first-bucket -type f | wc -l | sed 's/^/files in the cloud: /'
 """
 
 
@@ -67,8 +76,8 @@ class FreshMachine(unittest.TestCase):
                 shutil.copy(source, target)
 
     def inside(self, script, seconds):
-        setup = f"mount -t proc proc {self.root}/proc && exec chroot {self.root} /bin/sh -c \"$1\""
-        return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", setup, "sh", script],
+        setup = f"mount -t proc proc {self.root}/proc && exec chroot {self.root} /bin/sh -c \"$1\" sh \"$2\""
+        return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", setup, "sh", script, str(lt.free_port())],
                               env=lt.clean_env(HOME="/root"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=seconds, check=False)
 
@@ -76,10 +85,20 @@ class FreshMachine(unittest.TestCase):
         self.install()
         self.copy_source()
         done = self.inside(SCRIPT, 550)
-        self.assertEqual(done.returncode, 0, done.stdout[-6000:])
-        for expected in ("Installing packages", "drive /var/lib/first/mnt/first", "landfall-frontd landfall-frontd", "landfall-mountd root",
-                         "landfall-cryptd landfall-cryptd", "landfall-worker landfall-worker", "landfall-syncd landfall", "nothing left"):
-            self.assertIn(expected, done.stdout)
+        print(done.stdout, flush=True)
+        self.assertEqual(done.returncode, 0)
+        lines = done.stdout.splitlines()
+        for expected in ("drive /var/lib/first/mnt/first", "mounted: 1", "moved: moved", "left on the drive: 0", "landfall root",
+                         "landfall-mountd root", "landfall-frontd landfall-frontd", "landfall-cryptd landfall-cryptd",
+                         "landfall-worker landfall-worker", "landfall-syncd landfall", "mounts left: 0", "listening left: 0", "sockets left: 0",
+                         "files in the cloud: 0"):
+            self.assertIn(expected, lines)
+        self.assertRegex(done.stdout, "Installing packages: .*gcc")
+        self.assertGreater(int(re.search(r"^files: (\d+)$", done.stdout, re.M)[1]), 100)
+        self.assertNotIn("left running", done.stdout)
+        self.assertNotIn("instance.json\n", done.stdout[done.stdout.index("mounts left"):])
+        # What a minimal Debian has anyway; nothing of it compiles.
+        self.assertLessEqual({line[7:] for line in lines if line.startswith("there: ")}, set())
 
 
 if __name__ == "__main__":

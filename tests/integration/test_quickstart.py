@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import subprocess
+import time
 import unittest
 
 import landfall_test as lt
@@ -32,6 +33,33 @@ class Quickstart(unittest.TestCase):
 
     def quickstart(self, *more, **options):
         return lt.run(*self.argv(*more), **options)
+
+    def stop(self, **options):
+        return lt.run(QUICKSTART, "--stop", "--build-dir", lt.programs(), "--dir", self.dir, **options)
+
+    def landfall(self, *argv, **options):
+        return lt.run(os.path.join(lt.programs(), "landfall"), *argv, "--dir", self.dir, **options)
+
+    def start_after_a_kill(self, **options):
+        """As after a power cut, but that the mount is still in the way; then it is stopped, twice."""
+        before = self.info()
+        for pid in before["pids"].values():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(lt.alive(pid) for pid in before["pids"].values()), 10, "the end of all")
+        self.quickstart("--background", **options)
+        self.use(os.path.join(self.dir, "mnt", "first"), **options)
+        pids = self.info()["pids"]
+        self.assertIn("Stopped", self.stop(**options).stdout)
+        self.assertNothingLeft(pids)
+        self.assertIn("Nothing runs", self.stop(**options).stdout)
+
+    def refused(self, sentence, *more, **options):
+        """It fails with just one sentence, and nothing runs."""
+        done = self.quickstart("--background", *more, check=False, **options)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(sentence, done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        return done
 
     def info(self):
         with open(os.path.join(self.dir, "instance.json")) as f:
@@ -73,21 +101,25 @@ class AsRoot(Quickstart):
         self.assertIn("runs in", second.stdout)
         self.assertEqual(self.info()["pids"], info["pids"])
         self.assertEqual(len(lt.mounts_below(self.dir)), 1)
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir)
+        self.stop()
         self.assertNothingLeft(info["pids"])
-        self.assertIn("Nothing runs", lt.run(QUICKSTART, "--stop", "--dir", self.dir).stdout)
+        self.assertIn("Nothing runs", self.stop().stdout)
+
+    def test_again_after_all_of_it_was_killed(self):
+        self.quickstart("--background")
+        self.start_after_a_kill()
 
     def test_started_again_it_finds_what_was_there(self):
         self.quickstart("--background")
         mount = os.path.join(self.dir, "mnt", "first")
         with open(os.path.join(mount, "kept"), "w") as f:
             f.write("kept")
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir)
+        self.stop()
         self.quickstart("--background")
         with open(os.path.join(mount, "kept")) as f:
             self.assertEqual(f.read(), "kept")
         self.assertEqual(len(os.listdir(os.path.join(self.dir, "mnt"))), 1)
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir)
+        self.stop()
 
     def test_control_c(self):
         with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -99,6 +131,16 @@ class AsRoot(Quickstart):
             os.killpg(foreground.pid, signal.SIGINT)     # as a terminal does
             foreground.wait(60)
         self.assertNothingLeft(pids)
+
+    def test_control_c_while_it_starts(self):
+        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, start_new_session=True) as foreground:
+            self.assertEqual(foreground.stdout.readline(), "Starting\n")
+            os.killpg(foreground.pid, signal.SIGINT)
+            self.assertEqual(foreground.wait(60), 130)
+        self.assertNothingLeft({})
+        self.quickstart("--background")
+        self.stop()
 
     def test_an_exit_through_the_api(self):
         with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -119,6 +161,156 @@ class AsRoot(Quickstart):
         self.assertIn("is taken by another program", done.stderr)
         self.assertFalse(os.path.exists(os.path.join(self.dir, "instance.json")))
 
+    def leave_a_stray_file(self):
+        """Something was written below the mount point while nothing was mounted there. Returns its path."""
+        self.quickstart("--background")
+        self.stop()
+        stray = os.path.join(self.dir, "mnt", "first", "stray")
+        with open(stray, "w") as f:
+            f.write("written while it was unmounted")
+        return stray
+
+    def test_a_stray_file_below_the_mount_point_is_named_and_the_rest_runs_on(self):
+        stray = self.leave_a_stray_file()
+        said = ""
+        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, start_new_session=True) as foreground:
+            began = time.monotonic()
+            for line in foreground.stdout:
+                said += line
+                if "Ctrl-C" in line:
+                    break
+            self.assertLess(time.monotonic() - began, 30, "it does not wait for what cannot come")
+            self.assertIn("not empty", said)
+            self.assertIn("runs without this drive", said)
+            pids = self.info()["pids"]
+            self.assertEqual(self.names("drive")[0].split("\t")[1], "first")
+            again = self.quickstart("--background", check=False)     # beside one that runs it changes nothing
+            self.assertNotEqual(again.returncode, 0)
+            self.assertEqual(self.info()["pids"], pids)
+            os.unlink(stray)
+            wait_until(lambda: lt.mounts_below(self.dir), 60, "the mount once the file is gone")
+            os.killpg(foreground.pid, signal.SIGINT)
+            foreground.wait(60)
+        self.assertNothingLeft(pids)
+
+    def test_a_stray_file_in_the_background_leaves_nothing_running(self):
+        stray = self.leave_a_stray_file()
+        began = time.monotonic()
+        self.refused("not empty")
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertNothingLeft({})
+        os.unlink(stray)
+        self.quickstart("--background")
+        self.stop()
+
+    def test_a_port_that_is_none_is_told_before_anything_is_done(self):
+        os.rmdir(self.dir)
+        for port in ("0", "65536", "100000", "-1", "http", "80a"):
+            self.refused("takes a number from 1 to 65535", "--port", port)
+        self.assertFalse(os.path.exists(self.dir))
+
+    def test_another_port_than_the_one_in_use(self):
+        self.quickstart("--background")
+        self.refused(f"at http://localhost:{self.port} and not at port {self.port + 1}", "--port", str(self.port + 1))
+        lt.run(QUICKSTART, "--build-dir", lt.programs(), "--dir", self.dir, "--background")
+        self.assertEqual(self.info()["port"], self.port)
+
+    def test_nothing_is_made_or_run_where_another_user_could_replace_it(self):
+        """DIR itself, a directory above it, a link above it, DIR as a link: the same rule for starting and stopping."""
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for name in ("theirs", "open", "real"):
+            os.mkdir(os.path.join(self.dir, name))
+        os.chown(os.path.join(self.dir, "theirs"), nobody, nobody)
+        os.chmod(os.path.join(self.dir, "open"), 0o777)
+        os.symlink("real", os.path.join(self.dir, "link"))
+        os.symlink("real", os.path.join(self.dir, "their-link"))
+        os.lchown(os.path.join(self.dir, "their-link"), nobody, nobody)
+        top = self.dir
+        for name, sentence in (("theirs", "belongs to nobody"), ("theirs/below", "who could replace"), ("open", "chmod go-w"),
+                               ("open/below/deeper", "who could replace"), ("link", "is a symbolic link"),
+                               ("link/below", "is a symbolic link"), ("their-link/below", "who could replace")):
+            self.dir = os.path.join(top, name)
+            with self.subTest(name):
+                before = sorted(os.walk(top))
+                self.refused(sentence)
+                self.assertEqual(sorted(os.walk(top)), before, "nothing is made")
+        self.dir = top
+
+    def test_stop_believes_no_directory_that_another_user_could_replace(self):
+        """Whoever writes instance.json names the process that root ends."""
+        nobody = pwd.getpwnam("nobody").pw_uid
+        top, self.dir = self.dir, os.path.join(self.dir, "below")
+        os.mkdir(self.dir)
+        with subprocess.Popen(["sleep", "600"]) as bystander:
+            self.addCleanup(bystander.kill)
+            started = lt.run("awk", "{ print $22 }", f"/proc/{bystander.pid}/stat").stdout
+            with open(os.path.join(self.dir, "instance.json"), "w") as f:
+                json.dump({"pids": {"landfall": bystander.pid}, "started": {"landfall": int(started)}, "dir": self.dir}, f)
+            for theirs in (self.dir, top):
+                os.chown(theirs, nobody, -1)
+                done = self.stop(check=False)
+                os.chown(theirs, 0, -1)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("belongs to nobody", done.stderr)
+                self.assertIsNone(bystander.poll())
+            self.stop()
+            self.assertEqual(bystander.wait(10), -signal.SIGTERM, "it would have been ended")
+        os.unlink(os.path.join(self.dir, "instance.json"))
+        self.dir = top
+
+    def test_stop_waits_for_uploads(self):
+        mount = os.path.join(self.dir, "mnt", "first")
+        self.quickstart("--background")
+        self.restart_with("SettleMilliseconds=3000")
+        with open(os.path.join(mount, "late"), "w") as f:
+            f.write("late")
+        said = self.stop().stdout
+        self.assertIn("Waiting for uploads: 1 changes", said)
+        self.assertNotIn("are kept", said)
+        with open(os.path.join(self.dir, "cloud", "first-bucket", "late")) as f:
+            self.assertEqual(f.read(), "late")
+
+    def restart_with(self, setting):
+        """The same instance with a setting that quickstart does not have."""
+        self.stop()
+        log = open(os.path.join(self.dir, "by-hand.log"), "wb")
+        self.addCleanup(log.close)
+        by_hand = subprocess.Popen([os.path.join(self.dir, "bin", "landfall"), "run", "--dir", self.dir, "--port", str(self.port), "--set", setting],
+                                   env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.addCleanup(by_hand.wait, 60)
+        self.addCleanup(self.stop_whatever_runs)
+        wait_until(lambda: self.info()["ready"] and self.info()["mounts"], 30, "the mount")
+
+    def test_a_second_control_c_waits_no_longer(self):
+        mount = os.path.join(self.dir, "mnt", "first")
+        self.quickstart("--background")
+        self.restart_with("SettleMilliseconds=60000")
+        with open(os.path.join(mount, "kept"), "w") as f:
+            f.write("kept")
+        # As `end` of quickstart calls it: with the signal ignored.
+        argv = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", os.path.join(lt.programs(), "landfall"), "stop", "--dir", self.dir]
+        with subprocess.Popen(argv, env=lt.clean_env(), stdout=subprocess.PIPE, text=True) as stop:
+            self.assertIn("Waiting for uploads", stop.stdout.readline())
+            began = time.monotonic()
+            stop.send_signal(signal.SIGINT)
+            self.assertIn("1 changes are not in the cloud yet. They are kept", stop.stdout.read())
+            self.assertLess(time.monotonic() - began, 30)
+
+    def test_what_was_not_uploaded_is_kept_and_told(self):
+        mount, cloud = os.path.join(self.dir, "mnt", "first"), os.path.join(self.dir, "cloud", "first-bucket")
+        self.quickstart("--background")
+        self.restart_with("SettleMilliseconds=6000")
+        with open(os.path.join(mount, "kept"), "w") as f:
+            f.write("kept")
+        said = self.landfall("stop", "--wait", "1").stdout
+        self.assertIn("Waiting for uploads: 1 changes", said)
+        self.assertIn(f"1 changes are not in the cloud yet. They are kept in {self.dir}/state", said)
+        self.assertEqual(os.listdir(cloud), [])
+        self.quickstart("--background")
+        wait_until(lambda: os.path.exists(os.path.join(cloud, "kept")), 30, "the upload after the next start")
+        self.assertNotIn("are kept", self.stop().stdout)
+
     def test_wrong_calls(self):
         for argv, sentence in ((["--nonsense"], "is not an option"), (["--dir"], "needs a value"),
                                (["--s3-endpoint", "http://127.0.0.1:1"], "needs --bucket"),
@@ -126,6 +318,14 @@ class AsRoot(Quickstart):
             done = lt.run(QUICKSTART, *argv, check=False)
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(sentence, done.stderr)
+
+    def test_keys_that_are_not_there_are_told_before_anything_is_done(self):
+        s3 = ["--s3-endpoint", "http://127.0.0.1:1", "--bucket", "b"]
+        os.rmdir(self.dir)
+        self.refused("AWS_ACCESS_KEY_ID is not", *s3, env=lt.clean_env(AWS_SECRET_ACCESS_KEY="s"))
+        for path in ("/tmp", self.dir + "/none"):
+            self.refused(f"the keys file {path} cannot be read", *s3, "--keys-file", path)
+        self.assertFalse(os.path.exists(self.dir))
 
     def s3_quickstart(self, *more, **env):
         server = lt.Radosgw.shared()
@@ -153,7 +353,7 @@ class AsRoot(Quickstart):
                         self.assertNotIn(server.secret_key.encode(), f.read(), f"/proc/{pid}/{what}")
                 except OSError:
                     continue
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir)
+        self.stop()
 
     def test_a_real_bucket_with_keys_from_a_file(self):
         server = lt.Radosgw.shared()
@@ -163,14 +363,70 @@ class AsRoot(Quickstart):
             f.write(f"AWS_ACCESS_KEY_ID={server.access_key}\nAWS_SECRET_ACCESS_KEY={server.secret_key}\n")
         self.s3_quickstart("--keys-file", keys)
         self.check_bucket(server)
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir)
+        self.stop()
+
+    def names(self, what):
+        return self.landfall(what, "list").stdout.splitlines()
+
+    def s3_argv(self, server, bucket, **keys):
+        path = os.path.join(self.dir, "keys.txt")
+        with open(path, "w") as f:
+            f.write(f"AWS_ACCESS_KEY_ID={keys.get('access', server.access_key)}\nAWS_SECRET_ACCESS_KEY={keys.get('secret', server.secret_key)}\n")
+        return ["--s3-endpoint", server.url, "--bucket", bucket, "--region", server.region, "--keys-file", path]
 
     def test_wrong_keys(self):
         server = lt.Radosgw.shared()
         server.make_bucket("lf-quickstart")
-        with self.assertRaisesRegex(AssertionError, "account:") as caught:
-            self.s3_quickstart(AWS_ACCESS_KEY_ID=server.access_key, AWS_SECRET_ACCESS_KEY="wrong-secret")
-        self.assertNotIn("wrong-secret", str(caught.exception))
+        done = self.refused("The account was not accepted", *self.s3_argv(server, "lf-quickstart", secret="wrong-secret"))
+        self.assertNotIn("wrong-secret", done.stdout + done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "instance.json")))
+        self.quickstart("--background")
+        self.refused("The account was not accepted", *self.s3_argv(server, "lf-quickstart", secret="wrong-secret"))
+        self.assertEqual(len(self.names("account")), 1, "the local folder's")
+
+    def test_keys_are_tried_although_the_endpoint_is_known(self):
+        server = lt.Radosgw.shared()
+        server.make_bucket("lf-quickstart")
+        server.make_bucket("lf-quickstart-2")
+        self.quickstart("--background", *self.s3_argv(server, "lf-quickstart"))
+        accounts = self.names("account")
+        for bucket in ("lf-quickstart", "lf-quickstart-2"):
+            self.refused("landfall drive: ", *self.s3_argv(server, bucket, secret="wrong-secret"))
+        self.quickstart("--background", *self.s3_argv(server, "lf-quickstart"))
+        self.quickstart("--background", *self.s3_argv(server, "lf-quickstart-2"))
+        self.assertEqual(self.names("account"), accounts, "the same keys are the same account")
+        self.assertEqual(len(self.names("drive")), 2)
+
+    def test_other_keys_at_the_same_endpoint_are_another_account(self):
+        server = lt.Radosgw.shared()
+        server.make_bucket("lf-quickstart")
+        other = server.make_user("other")
+        server.make_bucket_of(other, "lf-quickstart-other")
+        self.quickstart("--background", *self.s3_argv(server, "lf-quickstart"))
+        keys = {"access": other[0], "secret": other[1]}
+        self.refused("with other keys", *self.s3_argv(server, "lf-quickstart", **keys))
+        self.assertEqual(len(self.names("account")), 1, "nothing is left of the other account")
+        self.quickstart("--background", *self.s3_argv(server, "lf-quickstart-other", **keys))
+        self.assertEqual(len(self.names("account")), 2)
+        account = next(line.split("\t")[1] for line in self.names("account") if "..THER" in line)
+        done = self.landfall("account", "remove", "--name", account, check=False)
+        self.assertIn("used by the drive lf-quickstart-other", done.stderr)
+        self.landfall("drive", "remove", "--name", "lf-quickstart-other")
+        self.landfall("account", "remove", "--name", account)
+        self.assertEqual(len(self.names("account")), 1)
+
+    def test_a_bucket_that_is_not_there_leaves_no_account(self):
+        server = lt.Radosgw.shared()
+        self.quickstart("--background")
+        self.refused("no-such-bucket-here", *self.s3_argv(server, "no-such-bucket-here"))
+        self.assertEqual([line.split("\t")[1] for line in self.names("account")], ["local"])
+        self.assertEqual([line.split("\t")[1] for line in self.names("drive")], ["first"])
+
+    def test_an_endpoint_that_does_not_answer(self):
+        self.refused("landfall drive:", "--s3-endpoint", f"http://127.0.0.1:{lt.free_port()}", "--bucket", "lf-quickstart",
+                     env=lt.clean_env(AWS_ACCESS_KEY_ID="A", AWS_SECRET_ACCESS_KEY="S"))
+        self.assertEqual(lt.mounts_below(self.dir), [])
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "instance.json")))
 
 
 @needs_root
@@ -186,14 +442,41 @@ class WithoutRoot(Quickstart):
 
     def test_rootless(self):
         said = self.quickstart("--background", user="nobody")
-        self.assertIn("without root every process runs as nobody", said.stdout)
+        self.assertIn("without root every process runs as nobody instead of five accounts", said.stdout)
         info = self.info()
+        self.assertEqual(set(info["users"].values()), {"nobody"})
+        # Just what the note says is missing.
+        self.assertEqual(len(lt.run("cat", os.path.join(self.dir, "root.key"), user="nobody", text=False).stdout), 32)
+        self.assertIn("no_filter", lt.run("cat", os.path.join(self.dir, "log", "mountd.log"), user="nobody").stdout)
         mount = os.path.join(self.dir, "mnt", "first")
         self.use(mount, user="nobody")
         for name, pid in info["pids"].items():
-            self.assertEqual(os.stat(f"/proc/{pid}").st_uid in (pwd.getpwnam("nobody").pw_uid, 0), True, name)
-        lt.run(QUICKSTART, "--stop", "--dir", self.dir, user="nobody")
+            with open(f"/proc/{pid}/status") as f:
+                uids = next(line.split()[1:] for line in f if line.startswith("Uid:"))
+            self.assertEqual(set(uids), {str(pwd.getpwnam("nobody").pw_uid)}, name)
+        self.stop(user="nobody")
         self.assertNothingLeft(info["pids"])
+
+    def test_again_after_all_of_it_was_killed(self):
+        self.quickstart("--background", user="nobody")
+        self.start_after_a_kill(user="nobody")
+
+    def test_a_port_is_refused_and_uploads_are_waited_for(self):
+        """What root's start and stop do, an ordinary user's do too."""
+        self.refused("takes a number", "--port", "0", user="nobody")
+        self.quickstart("--background", user="nobody")
+        lt.run("sh", "-c", f"echo late >{self.dir}/mnt/first/late", user="nobody")
+        self.assertIn("Waiting for uploads: 1 changes", self.stop(user="nobody").stdout)
+        with open(os.path.join(self.dir, "cloud", "first-bucket", "late")) as f:
+            self.assertEqual(f.read(), "late\n")
+
+    def test_a_place_that_cannot_be_written(self):
+        self.dir = os.path.join(self.dir, "below")
+        os.mkdir(self.dir)
+        self.refused("belongs to root (uid 0), not to you", user="nobody")
+        top, self.dir = self.dir, os.path.join(self.dir, "deeper")
+        self.refused("cannot be made: Permission denied", user="nobody")
+        self.dir = os.path.dirname(top)
 
 
 if __name__ == "__main__":

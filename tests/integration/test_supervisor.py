@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import stat
+import time
 import unittest
 
 import landfall_test as lt
@@ -17,6 +18,15 @@ from landfall_test import needs_root, wait_until
 
 FAKE = os.path.join(os.path.dirname(__file__), "fake_daemon.py")
 USERS = {"frontd": "landfall-frontd", "syncd": "landfall", "mountd": "root", "cryptd": "landfall-cryptd"}
+
+
+CAPABILITIES = {0: "CHOWN", 1: "DAC_OVERRIDE", 2: "DAC_READ_SEARCH", 3: "FOWNER", 5: "KILL", 6: "SETGID", 7: "SETUID", 8: "SETPCAP",
+                10: "NET_BIND_SERVICE", 21: "SYS_ADMIN", 24: "SYS_RESOURCE"}
+
+
+def capabilities(mask):
+    """Names of those that have a part here, numbers of the others."""
+    return {CAPABILITIES.get(bit, bit) for bit in range(64) if int(mask, 16) >> bit & 1}
 
 
 class Supervised(unittest.TestCase):
@@ -90,13 +100,56 @@ class Start(Supervised):
             self.assertEqual(facts["environment"]["LISTEN_PID"], str(facts["pid"]))
             self.assertEqual(facts["environment"]["WATCHDOG_PID"], str(facts["pid"]))
 
+    def proc(self, pid, name):
+        with open(f"/proc/{pid}/{name}") as f:
+            return f.read()
+
+    def capability_sets(self, pid):
+        return dict(line.split(":\t") for line in self.proc(pid, "status").splitlines() if line.startswith("Cap"))
+
+    def test_no_process_keeps_the_environment_of_the_starter(self):
+        """As /proc shows it, for as long as an instance runs: the supervisor's own too."""
+        self.instance.env = {"AWS_SECRET_ACCESS_KEY": "canary", "LD_LIBRARY_PATH": "/nonexistent", "HOME": "/nonexistent"}
+        self.instance.start()
+        for name, pid in self.instance.info()["pids"].items():
+            names = {entry.split("=")[0] for entry in self.proc(pid, "environ").split("\0") if entry.strip()}
+            self.assertEqual(names & {"AWS_SECRET_ACCESS_KEY", "LD_LIBRARY_PATH", "LANG"}, set(), name)
+            self.assertEqual("HOME" in names, True, name)
+        self.assertEqual(self.instance.info()["pids"]["landfall"], self.instance.process.pid)
+
+    def test_no_process_keeps_capabilities_it_does_not_need(self):
+        mounting = {"SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL", "DAC_READ_SEARCH", "DAC_OVERRIDE"}
+        expected = {"cryptd": set(), "syncd": set(), "frontd": set(), "mountd": mounting,
+                    "landfall": mounting | {"CHOWN", "FOWNER", "SYS_RESOURCE", "NET_BIND_SERVICE"}}
+        given = capabilities(self.capability_sets("self")["CapBnd"])     # a container may have fewer than there are
+        self.instance.starter = ["setpriv", "--inh-caps=+net_raw,+sys_admin", "--ambient-caps=+net_raw", "--"]
+        self.instance.start()
+        for name, pid in self.instance.info()["pids"].items():
+            sets = self.capability_sets(pid)
+            self.assertEqual(capabilities(sets["CapBnd"]), expected[name] & given, name)
+            for kind in ("CapInh", "CapAmb"):
+                self.assertEqual(capabilities(sets[kind]), set(), f"{name} {kind}")
+            for kind in ("CapPrm", "CapEff"):
+                self.assertLessEqual(capabilities(sets[kind]), expected[name], f"{name} {kind}")
+
+    def test_logs_are_for_root_alone(self):
+        """Every daemon has the group landfall; what one says is not for the others."""
+        self.instance.start()
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.instance.dir, "log")).st_mode), 0o700)
+        for name in os.listdir(os.path.join(self.instance.dir, "log")):
+            st = os.stat(os.path.join(self.instance.dir, "log", name))
+            self.assertEqual((st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)), (0, 0, 0o600), name)
+        for user in ("landfall", "landfall-frontd", "landfall-cryptd", "landfall-worker"):
+            done = lt.run("cat", os.path.join(self.instance.dir, "log", "syncd.log"), user=user, check=False)
+            self.assertIn("Permission denied", done.stderr, user)
+
     def test_directories_have_their_owners_and_modes(self):
         self.instance.start()
         group = grp.getgrnam("landfall").gr_gid
-        expected = {"run": ("root", 0o755), "log": ("root", 0o755), "state": ("landfall", 0o700), "keys": ("landfall-cryptd", 0o700),
+        expected = {"run": ("root", 0o755), "log": ("root", 0o700), "state": ("landfall", 0o700), "keys": ("landfall-cryptd", 0o700),
                     "mnt": ("landfall", 0o750), "root.key": ("landfall-cryptd", 0o400), "run/api.sock": ("root", 0o666),
                     "run/syncd.sock": ("root", 0o660), "run/cryptd.sock": ("root", 0o660), "run/mountd.sock": ("root", 0o660),
-                    "log/syncd.log": ("root", 0o640), "instance.json": ("root", 0o644)}
+                    "log/syncd.log": ("root", 0o600), "instance.json": ("root", 0o644)}
         for path, (owner, mode) in expected.items():
             st = os.stat(os.path.join(self.instance.dir, path))
             self.assertEqual((pwd.getpwuid(st.st_uid).pw_name, stat.S_IMODE(st.st_mode)), (owner, mode), path)
@@ -117,6 +170,20 @@ class Start(Supervised):
             for expected in ("UploadSlots=3", "User=landfall", "CryptdUser=landfall-cryptd", "WorkerUser=landfall-worker",
                              f"StateDir={self.instance.dir}/state", f"HostUrl=http://localhost:{self.instance.info()['port']}"):
                 self.assertIn(expected, arguments, daemon)
+
+    def config(self):
+        return dict(line.split(None, 1) for line in self.instance.landfall("config").stdout.splitlines())
+
+    def test_config_says_what_holds_in_a_directory(self):
+        before = self.config()
+        self.assertEqual((before["StateDir"], before["UploadSlots"]), (self.instance.dir + "/state", "16"))
+        self.instance.start("--set", "UploadSlots=3", "--set", "CorsOrigins=http://a.example,http://b.example")
+        running = self.config()
+        self.assertEqual(running["UploadSlots"], "3")
+        self.assertEqual(running["CorsOrigins"], "http://a.example,http://b.example")
+        self.assertEqual(running["HostUrl"], self.instance.info()["api"])
+        table = lt.run(os.path.join(self.bin, "landfall"), "config").stdout
+        self.assertRegex(table, r"UploadSlots +NUMBER +16 ")
 
     def test_who_stands_behind_sudo_is_served(self):
         self.instance.env = {"SUDO_USER": "nobody"}
@@ -287,6 +354,14 @@ class Life(Supervised):
         again = self.instance.landfall("stop", check=False)
         self.assertEqual(again.returncode, 1)
         self.assertIn("No instance runs in", again.stderr)
+
+    def test_stop_does_not_wait_for_an_api_that_hangs(self):
+        self.instance.start()
+        os.kill(self.instance.pid("frontd"), signal.SIGSTOP)
+        began = time.monotonic()
+        self.assertIn("could not be told", self.instance.landfall("stop").stdout)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(self.instance.process.wait(1), 0)
 
     def test_after_the_supervisor_was_killed(self):
         self.tell("syncd", "deaf")

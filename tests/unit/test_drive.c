@@ -492,6 +492,35 @@ static void delete_waits_for_uploads(void **state)
     expect_nothing(f);
 }
 
+static void expect_pending(struct fixture *f, bool has, int64_t n)
+{
+    struct answer a = list(f, NULL, NULL);
+    const Lf__CloudDrive *d = a.reply->drive_listed->drives[0];
+
+    assert_int_equal(d->has_pending_changes, has);
+    assert_int_equal(d->pending_changes, n);
+    answer_free(&a);
+}
+
+static void lists_say_what_is_pending(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    Lf__CloudDrive given = LF__CLOUD_DRIVE__INIT;
+    struct answer a;
+
+    expect_pending(f, true, 0);
+    fake_volume(id)->pending = 3;
+    expect_pending(f, true, 3);
+    given.has_pending_changes = true;
+    given.pending_changes = 17;
+    a = update(f, id, &given);
+    assert_int_equal(a.e.code, 0);
+    assert_int_not_equal(a.reply->drive_stored->drive->pending_changes, 17);
+    answer_free(&a);
+    expect_pending(f, true, 3);
+}
+
 static void force_deletes_what_is_pending(void **state)
 {
     struct fixture *f = *state;
@@ -724,6 +753,7 @@ int main(void)
         TEST(failed_rename_comes_back),
         TEST(update_refuses),
         TEST(delete_waits_for_uploads),
+        TEST(lists_say_what_is_pending),
         TEST(force_deletes_what_is_pending),
         TEST(drive_in_use_is_not_deleted),
         TEST(drives_come_back),
