@@ -97,13 +97,13 @@ static void write_seed(const char *dir, const char *name, const struct message_r
 {
     CLEANUP_FREE char *path = NULL;
     unsigned fds = row->fds, choice = first_of(row->senders) + first_of(row->receivers) * ROLE_COUNT;
-    FILE *f;
+    FILE *f = asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : fopen(path, "we");
 
-    if (asprintf(&path, "%s/%s", dir, name) < 0 || !(f = fopen(path, "we")))
-        fail(name, "it cannot be written");
-    (void)fputc((int)(choice + fds * ROLE_COUNT * ROLE_COUNT), f);
-    (void)fwrite(p->data, p->len, 1, f);
-    if (fclose(f) != 0)
+    if (f) {
+        (void)fputc((int)(choice + fds * ROLE_COUNT * ROLE_COUNT), f);
+        (void)fwrite(p->data, p->len, 1, f);
+    }
+    if (!f || fclose(f) != 0)
         fail(name, "it cannot be written");
 }
 

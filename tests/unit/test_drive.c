@@ -609,11 +609,12 @@ static void why_a_drive_is_not_mounted_is_shown(void **state)
 static void unmounted_mount_point_is_closed(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    CLEANUP_FREE char *account = fixture_account(f);
     char path[160];
     struct stat st;
     struct row r;
 
+    free(fixture_drive(f, account, "one"));
     snprintf(path, sizeof(path), "%s/one", f->mount_root);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0500);
