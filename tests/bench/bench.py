@@ -190,7 +190,7 @@ class System:
 class Landfall(System):
     name = "Landfall"
     settings = "`landfall run` with its defaults: all four daemons, each under its own user, sandboxes on"
-    cloud = "begins to upload 0.3 s after the close"
+    cloud = "begins to upload when nothing was changed for 0.3 s, or changes have gone on for 3 s (`SettleMilliseconds`)"
 
     @staticmethod
     def version():
