@@ -52,7 +52,7 @@
     X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \
       "a read of absent data fails after") \
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
-      "pause between close and upload") \
+      "pause between close and upload; ten times as long at most while changes go on") \
     X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, "descriptor limit of syncd and the workers") \
     X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, per process")

@@ -161,7 +161,7 @@ static bool end(struct volume *v, struct ipc_request *req, int r, Lf__Envelope *
     }
     if (!fs_commit(v, req, reply, NULL, 0))
         return false;
-    uploader_kick(v->uploader);
+    uploader_changed(v->uploader);
     return true;
 }
 

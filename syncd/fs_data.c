@@ -383,7 +383,7 @@ void fs_flush(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
         sync_file(v, req, f);
     else
         ipc_done(req);
-    uploader_kick(v->uploader);
+    uploader_changed(v->uploader);
     if (f)
         cache_release(f);
 }

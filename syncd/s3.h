@@ -38,6 +38,8 @@ struct s3 {
     size_t n_regions;                 /* ever learned; the oldest is overwritten */
     int64_t skew_ns;                  /* the server's clock minus ours, once it mattered */
     bool no_conditions;               /* the server has answered 501 to a condition */
+    bool probed;                      /* whether it checks If-None-Match of PUT was tried (S3_PROBE): */
+    bool checks_absent;               /* it does */
     bool bare_etags;                  /* it wants the ETag in If-Match of PUT without quotes */
 };
 
@@ -86,6 +88,7 @@ enum s3_step {
     S3_GUARD,      /* HEAD of what the conditions are about, when the server may not check them */
     S3_LOCATE,     /* HEAD of the bucket, to learn its region */
     S3_CONFIRM,    /* HEAD of the key: has an earlier try, whose answer was lost, done it after all? */
+    S3_PROBE,      /* the PUT once more, on condition that the key is absent: will it be refused? */
 };
 
 struct s3_call {
@@ -136,10 +139,10 @@ void s3_message_free(struct s3_message *m);
 
 /* s3_request.c */
 s3_describe_fn s3_describe_buckets, s3_describe_list, s3_describe_head, s3_describe_guard, s3_describe_bucket_head,
-    s3_describe_get, s3_describe_put, s3_describe_part_begin, s3_describe_part_put, s3_describe_part_copy,
-    s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_copy, s3_describe_delete,
-    s3_describe_delete_batch, s3_describe_bucket_create;
-/* Whether the server is known to check the conditions of this operation. */
+    s3_describe_get, s3_describe_put, s3_describe_probe, s3_describe_part_begin, s3_describe_part_put,
+    s3_describe_part_copy, s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_copy,
+    s3_describe_delete, s3_describe_delete_batch, s3_describe_bucket_create;
+/* Whether the server is known, or was seen, to check the conditions of this operation. */
 bool s3_checks(const struct s3_call *c);
 /* Whether a document can name the key. DELETE_BATCH leaves the others out; they end in failed_keys. */
 bool s3_key_sayable(const char *key);

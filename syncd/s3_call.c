@@ -246,6 +246,24 @@ static void on_unusable(struct s3_call *c, enum http_fault fault)
     on_fault(c, &reply);
 }
 
+/* Whether a server checks conditions is worth a request: it spares the look before every new object. The PUT of a
+ * marker is the one to try it with. It may replace whatever is there, so doing it twice changes nothing. */
+static bool wants_probe(const struct s3_call *c)
+{
+    const struct cloud_request *r = c->r;
+
+    return r->op == CLOUD_PUT && !r->body.length && !r->if_match && !r->if_none_match && !c->s3->probed
+        && !c->s3->no_conditions && !c->s3->endpoint.service->checks_put;
+}
+
+static void on_stored(struct s3_call *c)
+{
+    if (wants_probe(c))
+        s3_call_again(c, S3_PROBE);
+    else
+        s3_call_done(c);
+}
+
 static void on_taken(struct s3_call *c, const struct http_reply *reply)
 {
     struct cloud_request *r = c->r;
@@ -260,7 +278,7 @@ static void on_taken(struct s3_call *c, const struct http_reply *reply)
     }
     result = c->row->parse(reply, r);
     if (result == 0) {
-        s3_call_done(c);
+        on_stored(c);
         return;
     }
     if (result < 0)
@@ -285,6 +303,17 @@ static void on_main(struct s3_call *c, const struct http_reply *reply)
         on_taken(c, reply);
     else
         on_refused(c, reply);
+}
+
+/* The object is stored, whatever becomes of this. */
+static void on_probed(struct s3_call *c, const struct http_reply *reply)
+{
+    c->s3->checks_absent |= reply->status == 412;
+    c->s3->no_conditions |= reply->status == 501;
+    c->s3->probed = is_success(reply) || reply->status == 412;
+    if (is_success(reply))
+        (void)c->row->parse(reply, c->r);
+    s3_call_done(c);
 }
 
 /* The ETag a HEAD found, "" when there is nothing or none. */
@@ -366,11 +395,14 @@ void s3_call_answered(struct s3_call *c, const struct http_reply *reply, const s
         [S3_GUARD] = on_guard,
         [S3_LOCATE] = on_located,
         [S3_CONFIRM] = on_confirmed,
+        [S3_PROBE] = on_probed,
     };
 
     c->unsure |= reply && reply->repeated && c->step == S3_MAIN;
     if (reply && reply->fault == HTTP_ANSWERED)
         answers[c->step](c, reply);
+    else if (c->step == S3_PROBE)
+        s3_call_done(c);
     else if (reply)
         on_fault(c, reply);
     else if (passes(e->code))

@@ -26,7 +26,8 @@ static void add_etag(struct pairs *headers, const char *name, const char *etag)
 bool s3_checks(const struct s3_call *c)
 {
     const struct s3_service *service = c->s3->endpoint.service;
-    bool put = c->r->op == CLOUD_PART_END ? service->checks_end : service->checks_put;
+    bool seen = c->s3->checks_absent && c->r->if_none_match;
+    bool put = c->r->op == CLOUD_PART_END ? service->checks_end : service->checks_put || seen;
 
     return (c->row->conditions == S3_SOURCE ? service->checks_source : put) && !c->s3->no_conditions;
 }
@@ -143,6 +144,13 @@ int s3_describe_put(const struct s3_call *c, struct s3_message *m, struct error 
     m->sends_extent = true;
     add_conditions(c, m);
     return add_metadata(c->r, m, e);
+}
+
+int s3_describe_probe(const struct s3_call *c, struct s3_message *m, struct error *e)
+{
+    int r = s3_describe_put(c, m, e);
+
+    return r < 0 ? r : pairs_add(&m->headers, "if-none-match", "*");
 }
 
 int s3_describe_part_begin(const struct s3_call *c, struct s3_message *m, struct error *e)

@@ -25,6 +25,7 @@ static int describe(struct s3_call *c, struct error *e)
         [S3_GUARD] = s3_describe_guard,
         [S3_LOCATE] = s3_describe_bucket_head,
         [S3_CONFIRM] = s3_describe_head,
+        [S3_PROBE] = s3_describe_probe,
     };
     struct s3_message *m = &c->message;
     int r;

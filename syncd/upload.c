@@ -17,7 +17,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-enum { CHAIN_MAX = 128 };
+enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
 
 static const int64_t MS = 1000000;
 static const int64_t REST_FIRST_NS = INT64_C(1000000000);
@@ -54,6 +54,30 @@ void uploader_kick(struct uploader *u)
 {
     if (u)
         uploader_look_at(u, loop_now_ns());
+}
+
+static int64_t settle_ns(const struct uploader *u)
+{
+    return u->volume->config->settle_milliseconds * MS;
+}
+
+static int64_t held_until(const struct uploader *u)
+{
+    int64_t quiet = u->changed_ns + settle_ns(u), at_last = u->burst_ns + BURST_SETTLES * settle_ns(u);
+
+    return quiet < at_last ? quiet : at_last;
+}
+
+void uploader_changed(struct uploader *u)
+{
+    int64_t now = loop_now_ns();
+
+    if (!u)
+        return;
+    if (now >= u->changed_ns + settle_ns(u))
+        u->burst_ns = now;
+    u->changed_ns = now;
+    uploader_look_at(u, held_until(u));
 }
 
 void uploader_reached(struct uploader *u)
@@ -283,12 +307,14 @@ static void scan(void *arg)
 {
     struct uploader *u = arg;
     struct scan s = { .uploader = u, .again_ns = INT64_MAX };
+    int64_t until;
 
     loop_timer_free(take_ptr(u->timer));
     if (u->volume->paused)
         return;
-    if (loop_now_ns() < u->rest_until_ns) {
-        uploader_look_at(u, u->rest_until_ns);
+    until = u->rest_until_ns > held_until(u) ? u->rest_until_ns : held_until(u);
+    if (loop_now_ns() < until) {
+        uploader_look_at(u, until);
         return;
     }
     fill_slots(u, &s);

@@ -70,6 +70,8 @@ struct uploader {
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
     int64_t rest_ns;
     int64_t graves_after_ns;
+    int64_t changed_ns;            /* the last change by a program */
+    int64_t burst_ns;              /* the first of those that came without a pause */
     bool unsynced;                 /* commits that released a key are not on the disk yet */
     struct index_syncing *syncing; /* on their way there */
 };

@@ -17,7 +17,6 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fake_daemon.py \
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
-	tests/integration/servers.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
@@ -373,6 +372,7 @@ tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- measurements ----------------------------------------------------------------------------------
+# BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
 bench: all
-	$(srcdir)/tests/bench/run --build $(abs_builddir)
+	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Measures drives on one radosgw: each system mounts the same bucket, fresh, and does the same work.
 
-Every figure is the median of several rounds; the systems take turns within a round, so that a slow minute of the machine
-hits all of them. Before anything is measured, memory that a virtual machine has not been given yet is touched once.
+Every figure is the median of several rounds. The systems take turns within a round, and another one begins each round, so
+that a slow minute of the machine hits all of them. docs/BENCH.md says what is measured and what the figures do not say.
 """
 
 import argparse
 import contextlib
 import datetime
+import http.client
 import json
 import os
 import platform
@@ -15,6 +16,8 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
@@ -22,7 +25,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 MIB = 1 << 20
 BIG, SMALL_FILES, SMALL_BYTES = 256 * MIB, 1000, 4096
 LIST_DIRECTORIES, LIST_FILES = 100, 100
-WARM_UP = 4096 * MIB
+WARM_UP = 6144 * MIB
+LOOK_SECONDS = 0.1       # between two looks at memory, or at the bucket
+MARKERS = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 # What is measured: key, what the table calls it.
 MEASURES = [
@@ -35,16 +40,19 @@ MEASURES = [
     ("small_out", "1000 × 4 KiB out, cold"),
     ("list_first", "`ls -lR` of 10 000 objects, first"),
     ("list_again", "`ls -lR` of 10 000 objects, again"),
-    ("memory", "peak resident memory of its processes"),
+    ("memory", "memory of its processes at most (PSS)"),
 ]
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--build", help="build tree; the current directory otherwise")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", help="names of systems, separated by commas")
-    parser.add_argument("--write", help="Markdown file for the table")
+    # The server keeps in memory what is deleted: more rounds would fill it.
+    parser.add_argument("--runs", type=int, default=3, choices=range(1, 6), help="rounds; 3 otherwise")
+    parser.add_argument("--only", help="names of systems, separated by commas; all otherwise")
+    parser.add_argument("--scratch", help="directory on a local disk for caches; a temporary one otherwise")
+    parser.add_argument("--json", default="bench.json", help="every figure of every round goes here; bench.json otherwise")
+    parser.add_argument("--insert", action="store_true", help="put the table into docs/BENCH.md")
     options = parser.parse_args()
     if options.build:
         os.environ["LANDFALL_BUILD"] = os.path.abspath(options.build)
@@ -71,18 +79,19 @@ def drop_caches():
 def touch_memory():
     """The first use of a page is slow in a virtual machine; it must not count for whoever comes first."""
     block = os.urandom(MIB)
-    path = os.path.join("/dev/shm", f"landfall-warm-{os.getpid()}")
-    with open(path, "wb") as f:
-        for _ in range(WARM_UP // MIB):
+    with open("/proc/meminfo") as f:
+        available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable")) * 1024
+    with tempfile.TemporaryFile(dir="/dev/shm") as f:
+        for _ in range(min(WARM_UP, available // 2) // MIB):
             f.write(block)
-    os.unlink(path)
 
 
-def peak_memory(pids):
+def memory_of(pids):
+    """Proportional set size: what processes share counts once."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as f:
-            total += next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) * 1024
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as f:
+            total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024
     return total
 
 
@@ -121,32 +130,39 @@ class Bucket:
             for _ in range(BIG // MIB):
                 f.write(os.urandom(MIB))
         self.server.rclone("copy", "--transfers", "32", "--checkers", "32", tree, f"s3:{self.name}", timeout=900)
-        shutil.rmtree(tree)
 
     def ask(self, method, path):
-        import http.client
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)) as c:
             c.request(method, f"/{self.name}{path}")
             reply = c.getresponse()
             return reply.status, reply.headers, reply.read()
 
-    def wait_object(self, key, size):
-        lt.wait_until(lambda: self.ask("HEAD", "/" + key)[1].get("Content-Length") == str(size) and
-                      self.ask("HEAD", "/" + key)[0] == 200, 120, f"{key} in the bucket")
+    def wait(self, condition, what, seconds=300):
+        """Looks now and then: the server that is asked is the one that is measured."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"bench: {what} did not arrive in the bucket within {seconds} s.")
+            time.sleep(LOOK_SECONDS)
 
-    def wait_objects(self, prefix, number):
-        lt.wait_until(lambda: self.ask("GET", f"?list-type=2&max-keys=1000&prefix={prefix}&start-after={prefix}")[2].count(b"<Size>4096<") >= number, 300,
-                      f"{number} objects in the bucket")
+    def has_object(self, key, size):
+        status, headers, _ = self.ask("HEAD", "/" + key)
+        return status == 200 and headers.get("Content-Length") == str(size)
+
+    def has_objects(self, prefix, number, size):
+        page = self.ask("GET", f"?list-type=2&max-keys=1000&prefix={prefix}&start-after={prefix}")[2]
+        return page.count(b"<Size>%d<" % size) >= number
 
     def remove(self, prefix):
         self.server.rclone("purge", f"s3:{self.name}/{prefix}", check=False)
 
 
 class System:
-    """One way of mounting the bucket. mount() starts fresh, with an empty cache."""
+    """One way of mounting the bucket. mount() starts fresh, with an empty cache. Directories are left behind until the end:
+    ext4 passes over the inodes of files deleted within the last minutes one by one, at the cost of whoever makes files next."""
 
-    def __init__(self, bucket, scratch):
-        self.bucket, self.scratch = bucket, scratch
+    def __init__(self, bucket):
+        self.bucket = bucket
 
     def mount(self):
         self.dir = lt.temporary_directory("lf-bench-")
@@ -162,7 +178,6 @@ class System:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.dir)
 
     def spawn(self, *argv):
         with open(os.path.join(self.dir, "log"), "ab") as log:
@@ -174,25 +189,27 @@ class System:
 
 class Landfall(System):
     name = "Landfall"
+    settings = "`landfall run` with its defaults: all four daemons, each under its own user, sandboxes on"
+    cloud = "begins to upload when nothing was changed for 0.3 s, or changes have gone on for 3 s (`SettleMilliseconds`)"
 
     @staticmethod
     def version():
         return lt.run(os.path.join(lt.programs(), "landfall"), "version").stdout.split()[1]
 
     def mount(self):
-        self.instance = lt.Instance().start()
+        self.instance = lt.Instance(directory=lt.temporary_directory("lf-bench-")).start()
+        self.process = self.instance.process
         account = self.instance.add_s3_account(self.bucket.server)
         self.point = self.instance.add_drive(account, self.bucket.name)["localPath"]
 
     def unmount(self):
-        self.instance.remove()
-
-    def pids(self):
-        return descendants(self.instance.process.pid)
+        self.instance.stop()
 
 
 class Rclone(System):
     name = "rclone mount"
+    settings = "`--vfs-cache-mode full`, else its defaults"
+    cloud = "begins to upload 5 s after the close (`--vfs-write-back`)"
 
     @staticmethod
     def version():
@@ -205,6 +222,8 @@ class Rclone(System):
 
 class S3fs(System):
     name = "s3fs"
+    settings = "without `use_cache`, else its defaults"
+    cloud = "uploads within the close"
 
     @staticmethod
     def version():
@@ -248,46 +267,88 @@ def list_tree(path):
     assert said.count(b"object-") == LIST_DIRECTORIES * LIST_FILES, "the listing is not complete"
 
 
+class Memory(threading.Thread):
+    """The most that a system's processes took together while it was watched."""
+
+    def __init__(self, system):
+        super().__init__(daemon=True)
+        self.pids, self.most, self.over = system.pids, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(LOOK_SECONDS):
+            self.most = max(self.most, memory_of(self.pids()))
+
+    def end(self):
+        self.most = max(self.most, memory_of(self.pids()))
+        self.over.set()
+        self.join()
+
+
 @contextlib.contextmanager
-def mounted(system, memory):
+def mounted(system, found):
     drop_caches()
     system.mount()
     try:
+        memory = Memory(system)
+        memory.start()
         yield system.point
-        memory.append(peak_memory(system.pids()))
+        memory.end()
+        found["memory"] = max(found.get("memory", 0), memory.most)
     finally:
         system.unmount()
 
 
-def measure(system, round_number, source):
-    """All figures of one system in one round. Reading, writing and listing each get a fresh mount."""
-    found, memory = {}, []
-    bucket, tag = system.bucket, f"{system.name.split()[0]}-{round_number}"
-    with mounted(system, memory) as point:
+def measure_reading(system, found):
+    with mounted(system, found) as point:
         found["cold_read"] = timed(lambda: read_file(os.path.join(point, "big")))
         found["warm_read"] = timed(lambda: read_file(os.path.join(point, "big")))
         found["small_out"] = timed(lambda: read_directory(os.path.join(point, "read")))
-    with mounted(system, memory) as point:
+
+
+def measure_writing(system, found, source, tag):
+    bucket = system.bucket
+    with mounted(system, found) as point:
         began = time.perf_counter()
         shutil.copyfile(source, os.path.join(point, f"written-{tag}"))
         found["write_close"] = time.perf_counter() - began
-        bucket.wait_object(f"written-{tag}", BIG)
+        bucket.wait(lambda: bucket.has_object(f"written-{tag}", BIG), f"the file that {system.name} wrote")
         found["write_cloud"] = time.perf_counter() - began
         began = time.perf_counter()
         write_directory(os.path.join(point, f"in-{tag}"))
         found["small_in"] = time.perf_counter() - began
-        bucket.wait_objects(f"in-{tag}/", SMALL_FILES)
+        bucket.wait(lambda: bucket.has_objects(f"in-{tag}/", SMALL_FILES, SMALL_BYTES), f"all of what {system.name} wrote")
         found["small_cloud"] = time.perf_counter() - began
-    with mounted(system, memory) as point:
+
+
+def measure_listing(system, found):
+    with mounted(system, found) as point:
         found["list_first"] = timed(lambda: list_tree(os.path.join(point, "list")))
         found["list_again"] = timed(lambda: list_tree(os.path.join(point, "list")))
-    found["memory"] = max(memory)
-    bucket.server.rclone("deletefile", f"s3:{bucket.name}/written-{tag}")
-    bucket.remove(f"in-{tag}")
+
+
+def measure(system, round_number, source):
+    """All figures of one system in one round. Reading, writing and listing each get a fresh mount."""
+    found, tag = {}, f"{system.name.split()[0]}-{round_number}"
+    measure_reading(system, found)
+    measure_writing(system, found, source, tag)
+    measure_listing(system, found)
+    system.bucket.server.rclone("deletefile", f"s3:{system.bucket.name}/written-{tag}")
+    system.bucket.remove(f"in-{tag}")
     return found
 
 
-# --- the table ---------------------------------------------------------------------------------
+def measure_all(systems, source):
+    results = {s.name: [] for s in systems}
+    for n in range(OPTIONS.runs):
+        for system in systems[n % len(systems):] + systems[:n % len(systems)]:
+            figures = measure(system, n, source)
+            results[system.name].append(figures)
+            print(f"round {n + 1}: {system.name}: " + ", ".join(f"{k} {shown(k, figures[k])}" for k, _ in MEASURES),
+                  file=sys.stderr, flush=True)
+    return results
+
+
+# --- what is said about it ---------------------------------------------------------------------
 
 def shown(key, value):
     if key == "memory":
@@ -297,66 +358,110 @@ def shown(key, value):
     return f"{value:.2f} s"
 
 
-def table(results, names):
-    own, peers = names[0], names[1:]
-    yield "| | " + " | ".join(names) + "".join(f" | {own} : {p}" for p in peers) + " |"
-    yield "|---" * (1 + len(names) + len(peers)) + "|"
+def medians(results, key):
+    return [statistics.median(r[key] for r in rounds) for rounds in results.values()]
+
+
+def table(results):
+    names = list(results)
+    yield "| | " + " | ".join(names) + "".join(f" | {names[0]} : {p}" for p in names[1:]) + " |"
+    yield "|---" * (2 * len(names)) + "|"
     for key, title in MEASURES:
-        values = [statistics.median(r[key] for r in results[n]) for n in names]
+        values = medians(results, key)
         ratios = [f"{values[0] / v:.2f}" for v in values[1:]]
         yield f"| {title} | " + " | ".join([shown(key, v) for v in values] + ratios) + " |"
 
 
-def spread(results, names):
+def spread(results):
     """How far the rounds lie apart, at worst: a ratio closer to 1 than this says nothing."""
-    worst = max((max(v) / min(v), key, n) for n in names for key, _ in MEASURES for v in [[r[key] for r in results[n]]] if min(v) > 0.05)
-    return f"Widest spread between rounds: {worst[0]:.2f}× ({dict(MEASURES)[worst[1]]}, {worst[2]})."
+    found = [(max(v) / min(v), title, n) for n, rounds in results.items() for key, title in MEASURES
+             for v in [[r[key] for r in rounds]] if min(v) > 0.05]
+    worst = max(found)
+    return f"Slowest round against the quickest, at worst: {worst[0]:.2f} ({worst[1]}, {worst[2]}); median of all rows " \
+           f"{statistics.median(w for w, _, _ in found):.2f}."
 
 
-def document(results, systems):
-    names = [s.name for s in systems]
-    memory = next(int(line.split()[1]) >> 20 for line in open("/proc/meminfo") if line.startswith("MemTotal"))
-    yield "# Measurements"
+def machine():
+    with open("/proc/meminfo") as f:
+        memory = next(int(line.split()[1]) >> 20 for line in f if line.startswith("MemTotal"))
+    with open("/proc/loadavg") as f:
+        load = f.read().split()[0]
+    return f"{os.cpu_count()} cores, {memory} GiB of memory, Linux {'.'.join(platform.release().split('.')[:2])}; " \
+           f"load average before the first round: {load}"
+
+
+def describe(systems, on):
+    return {
+        "date": str(datetime.date.today()),
+        "machine": on,
+        "server": lt.run("radosgw", "--version").stdout.split(" (")[0] + ", one OSD in memory (memstore), plain HTTP over loopback",
+        "rounds": OPTIONS.runs,
+        "systems": {s.name: {"version": s.version(), "settings": s.settings, "cloud": s.cloud} for s in systems},
+    }
+
+
+def document(about, results):
+    yield f"Measured {about['date']}, rounds: {about['rounds']}. Machine: {about['machine']}. Server: {about['server']}."
     yield ""
-    yield f"Made by `tests/bench/run --runs {OPTIONS.runs} --write docs/BENCH.md` on {datetime.date.today()}: {os.cpu_count()} cores, {memory} GiB, " \
-          f"Linux {platform.release()}; client and server share the machine."
-    yield "Server: radosgw over one OSD in memory, on loopback. " + ", ".join(f"{s.name} {s.version()}" for s in systems) + "."
-    yield "rclone runs with `--vfs-cache-mode full`, s3fs without `use_cache`; each measurement starts with a fresh mount, an empty cache and"
-    yield "dropped page cache. Medians; memory was touched once beforehand. A ratio below 1 means that Landfall needs less."
+    for name, s in about["systems"].items():
+        yield f"* {name} {s['version']}: {s['settings']}; {s['cloud']}."
     yield ""
-    yield from table(results, names)
+    yield from table(results)
     yield ""
-    yield spread(results, names)
+    yield spread(results)
+
+
+def insert(text):
+    path = os.path.join(lt.SOURCE, "docs", "BENCH.md")
+    with open(path) as f:
+        before, begin, rest = f.read().partition(MARKERS[0])
+    _, end, after = rest.partition(MARKERS[1])
+    if not begin or not end:
+        sys.exit(f"bench: {path} does not have the lines {MARKERS[0]} and {MARKERS[1]}.")
+    with open(path, "w") as f:
+        f.write(f"{before}{begin}\n{text}{end}{after}")
+
+
+def write_json(about, results):
+    with open(OPTIONS.json, "w") as f:
+        json.dump({**about, "figures": results, "medians": {
+            name: {key: statistics.median(r[key] for r in rounds) for key, _ in MEASURES} for name, rounds in results.items()}},
+            f, indent=1)
+        f.write("\n")
+
+
+def prepare(scratch):
+    """The bucket and the file to be written. What is temporary lies in `scratch` from now on, but for the server."""
+    touch_memory()
+    bucket = Bucket(lt.Radosgw.shared(), "bench")
+    tempfile.tempdir = scratch
+    bucket.prepare(scratch)
+    return bucket, os.path.join(scratch, "bucket", "big")
 
 
 def main():
     wanted = OPTIONS.only.split(",") if OPTIONS.only else None
-    systems_wanted = [s for s in SYSTEMS if not wanted or s.name in wanted or s.name.split()[0] in wanted]
-    for program in ("rclone", "s3fs", "radosgw"):
+    chosen = [s for s in SYSTEMS if not wanted or s.name in wanted or s.name.split()[0] in wanted]
+    for program in ("rclone", "s3fs", "radosgw", "s3cmd"):
         if not shutil.which(program):
             sys.exit(f"bench: {program} is not installed; setup/packages lists what is needed.")
-    scratch = lt.temporary_directory("lf-bench-data-")
+    if not chosen or os.geteuid() != 0:
+        sys.exit("bench: it needs root, and --only the name of a system.")
+    scratch = tempfile.mkdtemp(prefix="lf-bench-data-", dir=OPTIONS.scratch)
+    os.chmod(scratch, 0o755)
     try:
-        touch_memory()
-        bucket = Bucket(lt.Radosgw.shared(), "bench")
-        bucket.prepare(scratch)
-        source = os.path.join(scratch, "source")
-        with open(source, "wb") as f:
-            f.write(os.urandom(BIG))
-        systems = [s(bucket, scratch) for s in systems_wanted]
-        results = {s.name: [] for s in systems}
-        for round_number in range(OPTIONS.runs):
-            for system in systems:
-                results[system.name].append(measure(system, round_number, source))
-                print(f"round {round_number + 1}: {system.name}: " +
-                      ", ".join(f"{k} {shown(k, v)}" for k, v in results[system.name][-1].items()), file=sys.stderr, flush=True)
-        text = "\n".join(document(results, systems)) + "\n"
+        on = machine()
+        bucket, source = prepare(scratch)
+        systems = [s(bucket) for s in chosen]
+        results = measure_all(systems, source)
+        about = describe(systems, on)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        lt.remove_tree(scratch)
+    text = "\n".join(document(about, results)) + "\n"
+    write_json(about, results)
     print(text)
-    if OPTIONS.write:
-        with open(OPTIONS.write, "w") as f:
-            f.write(text)
+    if OPTIONS.insert:
+        insert(text)
 
 
 if __name__ == "__main__":

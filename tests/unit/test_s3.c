@@ -459,6 +459,51 @@ static void conditions_not_implemented(void **state)
     close_rig(&rig);
 }
 
+/* A marker, a file after it, and whether that was looked for first: it is only for a server that was seen to refuse. */
+static void conditions_seen_to_be_checked(void **state)
+{
+#define MARKER { { "PUT /bucket/dir/ ", "!if-none-match" }, stored, FAKE_KEEP }
+#define AGAIN { "PUT /bucket/dir/ ", "if-none-match: *" }
+#define LOOK { { "HEAD /bucket/key " }, absent, FAKE_KEEP }
+#define FILE { { "PUT /bucket/key ", "if-none-match: *", "\r\n\r\nabc" }, stored, FAKE_KEEP }
+    static const char stored[] = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n" NO_BODY;
+    static const char absent[] = "HTTP/1.1 404 Not Found\r\n" NO_BODY;
+    static const char replaced[] = "HTTP/1.1 200 OK\r\nETag: \"e2\"\r\n" NO_BODY;
+    static const char refused[] = "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY;
+    static const char busy[] = "HTTP/1.1 503 Slow Down\r\n" NO_BODY;
+    static const struct { struct fake_step steps[6]; size_t n; const char *etag; } cases[] = {
+        { { MARKER, { AGAIN, refused, FAKE_KEEP }, MARKER, FILE }, 4, "e" },
+        { { MARKER, { AGAIN, replaced, FAKE_KEEP }, MARKER, LOOK, FILE }, 5, "e2" },
+        /* that says nothing: another marker tries again */
+        { { MARKER, { AGAIN, busy, FAKE_KEEP }, MARKER, { AGAIN, refused, FAKE_KEEP }, FILE }, 5, "e" },
+        { { MARKER, { AGAIN, "", FAKE_CLOSE }, { AGAIN, "", FAKE_CLOSE }, MARKER, { AGAIN, refused, FAKE_KEEP }, FILE },
+          6, "e" },
+    };
+#undef MARKER
+#undef AGAIN
+#undef LOOK
+#undef FILE
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rig rig;
+
+        open_rig(&rig, cases[i].steps, cases[i].n, NULL, 0);
+        {
+            SUITE_REQUEST *marker = suite_ask(&rig.suite, CLOUD_PUT, "dir/");
+            SUITE_REQUEST *again = suite_ask(&rig.suite, CLOUD_PUT, "dir/");
+            SUITE_REQUEST *file = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            file->if_none_match = true;
+            assert_int_equal(put(&rig, marker, ""), 0);
+            assert_string_equal(marker->object.etag, cases[i].etag);
+            assert_int_equal(put(&rig, again, ""), 0);
+            assert_int_equal(put(&rig, file, "abc"), 0);
+        }
+        close_rig(&rig);
+    }
+}
+
 static void etags_with_quotes_or_without(void **state)
 {
     static const struct fake_step steps[] = {
@@ -963,6 +1008,7 @@ int main(void)
         cmocka_unit_test(regions_that_are_none),
         cmocka_unit_test(another_time),
         cmocka_unit_test(conditions_not_implemented),
+        cmocka_unit_test(conditions_seen_to_be_checked),
         cmocka_unit_test(etags_with_quotes_or_without),
         cmocka_unit_test(a_lost_answer),
         cmocka_unit_test(errors_that_look_like_success),

@@ -391,6 +391,30 @@ static void parts_of_a_deleted_file_are_aborted(void **state)
     assert_keys(rig, "");
 }
 
+/* --- while changes go on ------------------------------------------------------------------------------------ */
+
+/* Every clock is read before what it stands for, so the bound is never above the real one however slow the machine. */
+static void uploads_wait_for_a_pause(void **state)
+{
+    enum { SETTLE_MS = 50 };
+    const int64_t settle = SETTLE_MS * INT64_C(1000000);
+    struct rig *rig = *state;
+    int64_t first = loop_now_ns(), last = first, before_last, bound;
+    uint64_t ino;
+
+    rig->config->settle_milliseconds = SETTLE_MS;
+    ino = worker_file(rig, "a", "x", 1);
+    do {
+        before_last = last;
+        last = loop_now_ns();
+        assert_int_equal(worker_chmod(rig, ino, 0600), 0);
+    } while (rig->counts[CLOUD_PUT] == 0);
+    bound = before_last + settle < first + 10 * settle ? before_last + settle : first + 10 * settle;
+    assert_true(loop_now_ns() >= bound);
+    rig_settle(rig);
+    assert_object(rig, "a", "x", 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
@@ -413,6 +437,7 @@ int main(void)
         TEST(a_changed_file_begins_anew),
         TEST(parts_of_two_states_never_meet),
         TEST(parts_of_a_deleted_file_are_aborted),
+        TEST(uploads_wait_for_a_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
