@@ -31,10 +31,7 @@ static int check_text(const char *member, const char *s, size_t most, struct err
         return error_set(e, -EINVAL, "%s is longer than %zu bytes.", member, most);
     if (!utf8_valid(s, strlen(s)))
         return error_set(e, -EINVAL, "%s is not valid UTF-8.", member);
-    for (; *s; s++)
-        if (iscntrl((unsigned char)*s))
-            return error_set(e, -EINVAL, "%s has a control character.", member);
-    return 0;
+    return text_has_control(s) ? error_set(e, -EINVAL, "%s has a control character.", member) : 0;
 }
 
 static int check_name(const Lf__CloudDrive *m, struct error *e)
