@@ -14,6 +14,7 @@
 
 #include "cli/run.h"
 #include "common/cleanup.h"
+#include "common/exposed.h"
 #include "common/log.h"
 
 enum { KEY_BYTES = 32, LOG_BYTES_MAX = 16 << 20, LOG_TAIL_BYTES = 2000 };
@@ -73,13 +74,7 @@ static int check_above(const char *path, const struct run_plan *p, struct error 
 
     if (stat(path, &st) < 0)
         return error_set(e, -errno, "%s cannot be examined: %m.", path);
-    if (st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != p->served.uid)
-        return error_set(e, -EPERM, "%s belongs to uid %d, who could replace what is below it; choose another --dir.",
-                         path, (int)st.st_uid);
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX))
-        return error_set(e, -EPERM, "%s can be written by others, who could replace what is below it; choose another "
-                         "--dir.", path);
-    return 0;
+    return exposed_check(path, &st, p->served.uid, e);
 }
 
 static int make_above(const struct run_plan *p, struct error *e)

@@ -11,6 +11,8 @@ libcommon_a_SOURCES = \
 	common/daemon.h \
 	common/error.c \
 	common/error.h \
+	common/exposed.c \
+	common/exposed.h \
 	common/ipc.h \
 	common/ipc_call.c \
 	common/ipc_call.h \

@@ -329,11 +329,11 @@ static int set_cache_dir(struct syncd *d, Lf__CloudDrive *m, struct error *e)
     struct text path = TEXT_INIT(PATH_MAX_BYTES);
 
     if (given(m->permanent_local_path) && strcmp(m->permanent_local_path, ALLOCATE) != 0) {
-        if (!below(m->permanent_local_path, d->config->state_dir))
+        if (!below(m->permanent_local_path, d->state_dir))
             return 0;
         return error_set(e, -EINVAL, "permanentLocalPath lies below StateDir; leave it out to have one made there.");
     }
-    text_printf(&path, "%s/cache/%s", d->config->state_dir, m->id);
+    text_printf(&path, "%s/cache/%s", d->state_dir, m->id);
     free(m->permanent_local_path);
     m->permanent_local_path = text_take(&path);
     return m->permanent_local_path ? 0 : error_set(e, -EINVAL, "The path of StateDir is too long.");

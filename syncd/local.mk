@@ -46,6 +46,8 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.h \
 	syncd/filter.c \
 	syncd/filter.h \
+	syncd/folder.c \
+	syncd/folder.h \
 	syncd/fs.c \
 	syncd/fs_attr.c \
 	syncd/fs_data.c \

@@ -102,6 +102,11 @@ TESTS += tests/unit/test_fetch
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(VOLUME_RIG)
 tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_folder
+TESTS += tests/unit/test_folder
+tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
+tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_frontd
 TESTS += tests/unit/test_frontd
 tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \

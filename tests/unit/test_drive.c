@@ -340,6 +340,84 @@ static void given_cache_folder_stays_when_insertion_fails(void **state)
     assert_int_equal(rmdir(cache), 0);
 }
 
+/* A folder that anybody may write to lies above it: whoever does could exchange it at any time. */
+static void cache_folders_of_others_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *open = NULL, *cache = NULL, *link = NULL;
+    struct row r;
+
+    if (asprintf(&open, "%s/open", f->dir) < 0 || asprintf(&cache, "%s/mine/cache", open) < 0 ||
+        asprintf(&link, "%s/link", f->dir) < 0)
+        abort();
+    assert_int_equal(mkdir(open, 0700), 0);
+    assert_int_equal(chmod(open, 0777), 0);
+    good(&r, account, "one");
+    r.drive.permanent_local_path = cache;
+    expect_error(fixture_insert(f, &r.drive), -EPERM, "can be written by others");
+    assert_false(there(open, "/mine"));
+    assert_int_equal(chmod(open, 01777), 0);
+    expect_done(fixture_insert(f, &r.drive));
+    assert_int_equal(symlink(open, link), 0);
+    good(&r, account, "two");
+    free(cache);
+    if (asprintf(&cache, "%s/other", link) < 0)
+        abort();
+    r.drive.permanent_local_path = cache;
+    expect_error(fixture_insert(f, &r.drive), -ENOTDIR, "symbolic link");
+    assert_false(there(open, "/other"));
+}
+
+static char *in(const struct fixture *f, const char *name)
+{
+    char *path = NULL;
+
+    if (asprintf(&path, "%s/%s", f->dir, name) < 0)
+        abort();
+    return path;
+}
+
+static void make(const struct fixture *f, const char *name)
+{
+    CLEANUP_FREE char *path = in(f, name);
+
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* The way to the cache folder leads, when the drive is deleted, to somebody's documents. */
+static void exchanged(struct fixture *f, bool by_link)
+{
+    CLEANUP_FREE char *account = fixture_account(f), *above = in(f, "above"), *cache = in(f, "above/cache");
+    CLEANUP_FREE char *away = in(f, "away"), *documents = in(f, "documents"), *id = NULL;
+    struct answer a;
+    struct row r;
+
+    good(&r, account, "one");
+    r.drive.permanent_local_path = cache;
+    a = fixture_insert(f, &r.drive);
+    assert_int_equal(a.e.code, 0);
+    id = xstrdup(a.reply->drive_stored->drive->id);
+    answer_free(&a);
+    assert_int_equal(rename(above, away), 0);
+    make(f, "documents");
+    make(f, "documents/cache");
+    make(f, "documents/cache/05");
+    assert_int_equal(by_link ? symlink(documents, above) : rename(documents, above), 0);
+    expect_done(delete(f, id, true));
+    assert_true(there(by_link ? documents : above, "/cache/05"));
+    assert_true(there(away, "/cache"));
+}
+
+static void nothing_behind_a_link_is_removed(void **state)
+{
+    exchanged(*state, true);
+}
+
+static void nothing_in_another_folder_is_removed(void **state)
+{
+    exchanged(*state, false);
+}
+
 static void inactive_drive_is_not_mounted(void **state)
 {
     struct fixture *f = *state;
@@ -643,6 +721,9 @@ int main(void)
         TEST(drive_in_use_is_not_deleted),
         TEST(drives_come_back),
         TEST(one_bad_drive_does_not_stop_the_others),
+        TEST(cache_folders_of_others_are_refused),
+        TEST(nothing_behind_a_link_is_removed),
+        TEST(nothing_in_another_folder_is_removed),
         TEST(half_made_drive_is_removed_at_start),
         TEST(long_lists_come_in_pages),
         TEST(worker_gets_the_volume),
