@@ -33,6 +33,8 @@ libcommon_a_SOURCES = \
 	common/loop.h \
 	common/messages.c \
 	common/messages.h \
+	common/mount_table.c \
+	common/mount_table.h \
 	common/notify.c \
 	common/notify.h \
 	common/sandbox.c \

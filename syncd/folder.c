@@ -17,13 +17,23 @@
 
 enum { DEPTH_MAX = 100 };
 
-int folder_at(int dir, const char *path, int flags, mode_t mode)
+static int open_resolved(int dir, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
     struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .mode = flags & O_CREAT ? mode : 0,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
-    long fd = syscall(SYS_openat2, dir, *path ? path : ".", &how, sizeof(how));
+        .resolve = resolve | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+    long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
 
     return fd < 0 ? -errno : (int)fd;
+}
+
+int folder_at(int dir, const char *path, int flags, mode_t mode)
+{
+    return open_resolved(dir, *path ? path : ".", flags, mode, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+}
+
+int folder_find(const char *path, int flags)
+{
+    return open_resolved(AT_FDCWD, path, flags | O_DIRECTORY, 0, 0);
 }
 
 /* --- the way there ---------------------------------------------------------------------------------- */

@@ -43,6 +43,8 @@ int folder_empty(int fd);
 /* Removes the folder itself, which is empty. 0 or negative errno. */
 int folder_remove(const struct folder *f);
 
+/* A folder of whomever by its absolute path, reached through no symbolic link. A descriptor or negative errno. */
+int folder_find(const char *path, int flags);
 /* openat2(2) that stays beneath `dir`, follows no link and crosses no mount; "" is the folder itself. A descriptor or
  * negative errno, -EXDEV where something is mounted. */
 int folder_at(int dir, const char *path, int flags, mode_t mode);
