@@ -124,8 +124,8 @@ int local_temp_link(struct local_job *j, const struct cloud_meta *m);
 /* Copies one slice from source to target: adds to at and source_at. 0 all is there, 1 more to come, negative errno;
  * -EBADE when the source ends early. */
 int local_copy_slice(struct local_job *j);
-/* Runs `step` while nobody else changes places in the bucket, now or later. What it returns is returned, or LOCAL_LATER,
- * or a negative errno when the lock could not be had. From here on it is the job's step. */
+/* Runs `step` while nobody else changes places in the bucket, now or later. What it returns is returned, or
+ * LOCAL_LATER, or a negative errno when the lock could not be had. From here on it is the job's step. */
 int local_locked(struct local_job *j, local_step *step);
 /* Makes j->target durable, then local_locked(). */
 int local_commit(struct local_job *j, local_step *step);

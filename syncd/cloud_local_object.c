@@ -74,7 +74,8 @@ static int read_root(struct local_job *j, DIR **ret)
         return fd;
     *ret = fdopendir(fd);
     if (!*ret)
-        return error_set(&j->error, -EHOSTUNREACH, "The folder %s cannot be read: %s.", j->local->root, strerror(errno));
+        return error_set(&j->error, -EHOSTUNREACH, "The folder %s cannot be read: %s.", j->local->root,
+                         strerror(errno));
     (void)take_fd(&fd);
     return 0;
 }

@@ -126,7 +126,8 @@ static bool keeps_modes(int hidden)
 
     id_new(id);
     (void)snprintf(name, sizeof(name), "mode-%s", id);
-    kept = mkdirat(hidden, name, 0700) < 0 || fstatat(hidden, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(st.st_mode & 077);
+    kept = mkdirat(hidden, name, 0700) < 0 || fstatat(hidden, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+        || !(st.st_mode & 077);
     (void)unlinkat(hidden, name, AT_REMOVEDIR);
     return kept;
 }
@@ -139,8 +140,8 @@ static int check_hidden(struct local_job *j)
     if (fstat(j->hidden, &st) < 0)
         return -errno;
     if (st.st_uid != geteuid())
-        return error_set(&j->error, -EPERM, "%s/%s/%s belongs to another user; Landfall needs a folder of this name for "
-                         "itself, so move that one away.", j->local->root, j->r->bucket, hidden_folder);
+        return error_set(&j->error, -EPERM, "%s/%s/%s belongs to another user; Landfall needs a folder of this name "
+                         "for itself, so move that one away.", j->local->root, j->r->bucket, hidden_folder);
     if (st.st_mode & 077 && keeps_modes(j->hidden))
         return error_set(&j->error, -EPERM, "%s/%s/%s lets others in; run: chmod 700 on it.", j->local->root,
                          j->r->bucket, hidden_folder);

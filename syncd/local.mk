@@ -77,6 +77,8 @@ libsyncd_a_SOURCES = \
 	syncd/pairs.h \
 	syncd/path.c \
 	syncd/path.h \
+	syncd/place.c \
+	syncd/place.h \
 	syncd/presign.c \
 	syncd/presign.h \
 	syncd/retry.c \

@@ -205,6 +205,8 @@ static const struct {
     { set_prefix, "..", -EPERM, "prefix" },
     { set_prefix, "a/./b", -EPERM, "prefix" },
     { set_prefix, "a//b", -EINVAL, "empty component" },
+    { set_prefix, ".landfall", -EPERM, "reserved" },
+    { set_prefix, ".landfall/x", -EPERM, "reserved" },
     { set_cache, "relative", -EINVAL, "absolute" },
     { set_cache, "/", -EINVAL, "absolute" },
     { set_cache, "/tmp/../etc/x", -EPERM, "permanentLocalPath" },
@@ -242,10 +244,10 @@ static void insert_refuses(void **state)
 static void names_letters_and_caches_are_unique(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *cache = NULL;
+    CLEANUP_FREE char *account = fixture_account(f), *cache = NULL, *above = NULL;
     struct row r;
 
-    if (asprintf(&cache, "%s/mycache", f->dir) < 0)
+    if (asprintf(&above, "%s/own", f->dir) < 0 || asprintf(&cache, "%s/mycache", above) < 0)
         abort();
     good(&r, account, "one");
     r.drive.drive_name = (char *)"g";
@@ -259,7 +261,7 @@ static void names_letters_and_caches_are_unique(void **state)
     r.drive.drive_name = (char *)"H";
     r.drive.permanent_local_path = cache;
     expect_error(fixture_insert(f, &r.drive), -EEXIST, "cache folder");
-    r.drive.permanent_local_path = f->dir;      /* above the other one's */
+    r.drive.permanent_local_path = above;
     expect_error(fixture_insert(f, &r.drive), -EEXIST, "not apart");
     r.drive.permanent_local_path = NULL;
     expect_done(fixture_insert(f, &r.drive));
@@ -382,6 +384,28 @@ static void make(const struct fixture *f, const char *name)
     CLEANUP_FREE char *path = in(f, name);
 
     assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* Landfall's own folders, and what an account shows as buckets. */
+static void caches_are_apart_from_the_rest(void **state)
+{
+    static const struct {
+        const char *name, *part;
+    } rows[] = {
+        { "state/mine", "StateDir" }, { "mounts", "MountRoot" }, { "mounts/one", "MountRoot" },
+        { "cloud/bucket/cache", "folder of an account" }, { "cloud", "folder of an account" },
+    };
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP_FREE char *cache = in(f, rows[i].name);
+        struct row r;
+
+        good(&r, account, "one");
+        r.drive.permanent_local_path = cache;
+        expect_error(fixture_insert(f, &r.drive), -EINVAL, rows[i].part);
+    }
 }
 
 /* The way to the cache folder leads, when the drive is deleted, to somebody's documents. */
@@ -722,6 +746,7 @@ int main(void)
         TEST(drives_come_back),
         TEST(one_bad_drive_does_not_stop_the_others),
         TEST(cache_folders_of_others_are_refused),
+        TEST(caches_are_apart_from_the_rest),
         TEST(nothing_behind_a_link_is_removed),
         TEST(nothing_in_another_folder_is_removed),
         TEST(half_made_drive_is_removed_at_start),

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
+#include "common/mount_table.h"
 #include "syncd/folder.h"
 
 static char base[64];
@@ -207,6 +208,16 @@ static void nothing_beyond_a_mount_is_removed(void **state)
     assert_int_equal(status, 0);
 }
 
+static void mounts_are_found_by_text(void **state)
+{
+    (void)state;
+    assert_true(mount_table_on("/proc", "proc"));
+    assert_true(mount_table_on("/proc/self/no/such", "proc"));
+    assert_false(mount_table_on("/procession", "proc"));
+    assert_false(mount_table_on("/", "proc"));
+    assert_false(mount_table_on("/proc/self", MOUNT_TABLE_DRIVE));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -218,6 +229,7 @@ int main(void)
         TEST(the_mark_tells_them_apart),
         TEST(only_what_is_held_is_emptied),
         TEST(nothing_beyond_a_mount_is_removed),
+        TEST(mounts_are_found_by_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
