@@ -47,6 +47,7 @@ enum cloud_capability {
     CLOUD_CAN_PRESIGN = 1 << 7,
     CLOUD_CAN_METADATA = 1 << 8,
     CLOUD_CAN_DELTA = 1 << 9,
+    CLOUD_HAS_FOLDERS = 1 << 10,        /* a key is a file or a folder: "a" and "a/b" exclude each other */
 };
 
 enum cloud_op {

@@ -175,7 +175,8 @@ static void local_close(struct cloud *c)
 const struct cloud_ops cloud_local_ops = {
     .name = "local",
     .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART
-        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA,
+        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA
+        | CLOUD_HAS_FOLDERS,
     .limits = { 1, INT64_MAX, INT64_MAX, LOCAL_PARTS_MAX },
     .open = local_open,
     .close = local_close,

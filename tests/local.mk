@@ -281,6 +281,11 @@ TESTS += tests/unit/test_upload_failures
 tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)
 tests_unit_test_upload_failures_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_folders
+TESTS += tests/unit/test_upload_folders
+tests_unit_test_upload_folders_SOURCES = tests/unit/test_upload_folders.c $(VOLUME_RIG)
+tests_unit_test_upload_folders_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_upload_names
 TESTS += tests/unit/test_upload_names
 tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
