@@ -52,8 +52,8 @@ static void store(struct insert *in, const void *sealed, size_t n)
     end(in);
 }
 
-/* Keys that may use a bucket but not list all of them are good: the signature was accepted. A folder has no keys: what
- * cannot be read is of no use. */
+/* Keys that may use a bucket but not list all of them are good: the signature was accepted. A folder has no keys:
+ * what cannot be read is of no use. */
 static bool accepted(const struct insert *in, const struct error *e)
 {
     return e->code == 0 || (e->code == -EACCES && in->keys.secret_key);
