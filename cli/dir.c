@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/exposed.h"
 
 static char *default_dir(void)
 {
@@ -72,13 +73,8 @@ static int check_above(const char *path, struct error *e)
 
     if (lstat(path, &st) < 0)
         return error_set(e, -errno, "%s cannot be examined: %m.", path);
-    if (!ours(&st))
-        return refuse_owner(path, st.st_uid, ", who could replace what is below it", e);
-    r = check_kind(path, &st, e);
-    if (r == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX))
-        return error_set(e, -EPERM, "%s can be written by others, who could replace what is below it; run chmod go-w "
-                         "%s, or choose another place with --dir.", path, path);
-    return r;
+    r = exposed_check(path, &st, geteuid(), e);
+    return r < 0 ? r : check_kind(path, &st, e);
 }
 
 static int make_above(const char *path, struct error *e)

@@ -2,8 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
@@ -12,24 +10,9 @@
 
 #include "cli/run.h"
 #include "common/cleanup.h"
+#include "common/mount_table.h"
 
 #define MOUNTINFO "/proc/self/mountinfo"
-
-/* Blanks and backslashes stand as \040 in proc(5) mountinfo. In place. */
-static void unescape(char *s)
-{
-    char *out = s;
-
-    for (; *s; s++) {
-        if (s[0] == '\\' && s[1] && s[2] && s[3]) {
-            *out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-            s += 3;
-        } else {
-            *out++ = *s;
-        }
-    }
-    *out = '\0';
-}
 
 static bool below(const char *root, const char *point)
 {
@@ -38,38 +21,23 @@ static bool below(const char *root, const char *point)
     return strncmp(root, point, n) == 0 && point[n] == '/';
 }
 
-/* "36 35 0:50 / /mnt rw,nosuid - fuse.x source opts": the fifth field is the mount point, the type
- * and the source stand after the lone dash. */
-static bool split(char *line, char **ret_point, char **ret_type, char **ret_source)
+struct below {
+    const char *root;
+    void (*fn)(const char *source, const char *point, void *arg);
+    void *arg;
+};
+
+static void consider(const struct mount_entry *m, void *arg)
 {
-    char *tail = strstr(line, " - ");
+    const struct below *b = arg;
 
-    if (!tail || sscanf(line, "%*s %*s %*s %*s %ms", ret_point) != 1)
-        return false;
-    if (sscanf(tail + 3, "%ms %ms", ret_type, ret_source) != 2)
-        return false;
-    unescape(*ret_point);
-    unescape(*ret_source);
-    return true;
-}
-
-static void each_line(char *line, const char *root, void (*fn)(const char *source, const char *point, void *arg),
-                      void *arg)
-{
-    CLEANUP_FREE char *point = NULL, *type = NULL, *source = NULL;
-
-    if (split(line, &point, &type, &source) && strncmp(type, "fuse", 4) == 0 && below(root, point))
-        fn(source, point, arg);
+    if (strncmp(m->type, "fuse", 4) == 0 && below(b->root, m->point))
+        b->fn(m->source, m->point, b->arg);
 }
 
 void run_mounts_each(const char *root, void (*fn)(const char *source, const char *point, void *arg), void *arg)
 {
-    CLEANUP_FCLOSE FILE *f = fopen(MOUNTINFO, "re");
-    CLEANUP_FREE char *line = NULL;
-    size_t size = 0;
-
-    while (f && getline(&line, &size, f) >= 0)
-        each_line(line, root, fn, arg);
+    mount_table_each(consider, &(struct below){ root, fn, arg });
 }
 
 /* --- detaching -------------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@ libcommon_a_SOURCES = \
 	common/daemon.h \
 	common/error.c \
 	common/error.h \
+	common/exposed.c \
+	common/exposed.h \
 	common/ipc.h \
 	common/ipc_call.c \
 	common/ipc_call.h \
@@ -31,6 +33,8 @@ libcommon_a_SOURCES = \
 	common/loop.h \
 	common/messages.c \
 	common/messages.h \
+	common/mount_table.c \
+	common/mount_table.h \
 	common/notify.c \
 	common/notify.h \
 	common/sandbox.c \

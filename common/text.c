@@ -279,3 +279,33 @@ bool utf8_valid(const void *s, size_t len)
     }
     return true;
 }
+
+/* By code point, as in the Unicode Character Database: Cc, Zl, Zp, and the bidi embeddings, overrides and isolates. */
+static const struct {
+    uint32_t first, last;
+} controls[] = {
+    { 0x00, 0x1f }, { 0x7f, 0x9f }, { 0x2028, 0x202e }, { 0x2066, 0x2069 },
+};
+
+/* The code point at s, of valid UTF-8. */
+static uint32_t code_point(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return s[0];
+    if (s[0] < 0xe0)
+        return (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
+    if (s[0] < 0xf0)
+        return (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+    return (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 | (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);
+}
+
+bool text_has_control(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s, *end = p + strlen(s);
+
+    for (; p < end; p += utf8_sequence(p, (size_t)(end - p)))
+        for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++)
+            if (code_point(p) >= controls[i].first && code_point(p) <= controls[i].last)
+                return true;
+    return false;
+}

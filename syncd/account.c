@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "syncd/drive.h"
 #include "syncd/page.h"
+#include "syncd/place.h"
+#include "syncd/service_url.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
 
@@ -40,11 +42,30 @@ static int get_model(struct syncd *d, const char *id, Lf__CloudAccount **ret, st
 
 /* --- clouds ----------------------------------------------------------------------------------- */
 
+static int check_place(const struct syncd *d, const Lf__CloudAccount *model, struct error *e)
+{
+    CLEANUP_FREE char *folder = NULL;
+    int r;
+
+    if (model->cloud_type != CLOUD_LOCAL_FOLDER)
+        return 0;
+    r = service_url_folder(model->service_url, &folder, e);
+    return r < 0 ? r : place_check_data(d, folder, e);
+}
+
+int account_open(const struct syncd *d, const Lf__CloudAccount *model, struct cloud_keyring keyring, struct cloud **ret,
+                 struct error *e)
+{
+    struct cloud_spec spec = account_model_spec(model, keyring);
+    int r = check_place(d, model, e);
+
+    return r < 0 ? r : cloud_new(d->loop, d->config, &spec, ret, e);
+}
+
 int account_cloud(struct syncd *d, const char *id, struct cloud **ret, struct error *e)
 {
     CLEANUP(free_model) Lf__CloudAccount *model = NULL;
     struct account *a;
-    struct cloud_spec spec;
     int r;
 
     for (a = d->accounts; a; a = a->next)
@@ -55,8 +76,7 @@ int account_cloud(struct syncd *d, const char *id, struct cloud **ret, struct er
     r = get_model(d, id, &model, e);
     if (r < 0)
         return r;
-    spec = account_model_spec(model, credential_keyring(d));
-    r = cloud_new(d->loop, d->config, &spec, ret, e);
+    r = account_open(d, model, credential_keyring(d), ret, e);
     if (r < 0)
         return r;
     a = xcalloc(1, sizeof(*a));

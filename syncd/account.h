@@ -16,6 +16,10 @@ enum { ACCOUNT_DEADLINE_MS = 30000 };
 /* The cloud of a stored account, borrowed until the account is deleted. 0, -ENOENT, or why it cannot be
  * opened, with a sentence. Talks to nobody. */
 int account_cloud(struct syncd *d, const char *id, struct cloud **ret, struct error *e);
+/* A cloud for the model, with these keys; cloud_free() it. 0, or why it cannot be opened, with a sentence. Every
+ * account passes here: the folder of a LocalFolder is checked by place_check_data(). */
+int account_open(const struct syncd *d, const Lf__CloudAccount *model, struct cloud_keyring keyring, struct cloud **ret,
+                 struct error *e);
 void account_close_all(struct syncd *d);
 
 /* Whether the id is one: present and not all zeros, which is how clients send an unset one. */

@@ -55,10 +55,11 @@ static void store(struct insert *in, const void *sealed, size_t n)
     end(in);
 }
 
-/* Keys that may use a bucket but not list all of them are good: the signature was accepted. */
-static bool accepted(const struct error *e)
+/* Keys that may use a bucket but not list all of them are good: the signature was accepted. A folder has no keys:
+ * what cannot be read is of no use. */
+static bool accepted(const struct insert *in, const struct error *e)
 {
-    return e->code == 0 || e->code == -EACCES;
+    return e->code == 0 || (e->code == -EACCES && in->keys.secret_key);
 }
 
 static void refuse(struct insert *in, const struct error *why)
@@ -66,7 +67,7 @@ static void refuse(struct insert *in, const struct error *why)
     struct error e = { 0 };
 
     /* A missing folder or endpoint is a fault of the request, not a missing resource of ours. */
-    error_set(&e, why->code == -ENOENT ? -EINVAL : why->code, "The account was not accepted: %s", error_text(why));
+    error_set(&e, why->code == -ENOENT || why->code == -EACCES ? -EINVAL : why->code, "The account was not accepted: %s", error_text(why));
     fail(in, &e);
 }
 
@@ -104,7 +105,7 @@ static void try_done(struct cloud_request *r, void *arg)
     struct error e = r->error;
 
     cloud_request_free(r);
-    if (!accepted(&e))
+    if (!accepted(in, &e))
         refuse(in, &e);
     else if (in->keys.secret_key)
         seal(in);
@@ -115,7 +116,6 @@ static void try_done(struct cloud_request *r, void *arg)
 static int prepare(struct insert *in, const Lf__CloudAccount *given, struct error *e)
 {
     char id[ID_SIZE];
-    struct cloud_spec spec;
     int r = account_model_check(given, &in->model, &in->keys, e);
 
     if (r == 0)
@@ -124,8 +124,7 @@ static int prepare(struct insert *in, const Lf__CloudAccount *given, struct erro
         return r;
     id_new(id);
     xstrset(&in->model->id, id);
-    spec = account_model_spec(in->model, credential_draft(&in->keys));
-    return cloud_new(in->d->loop, in->d->config, &spec, &in->cloud, e);
+    return account_open(in->d, in->model, credential_draft(&in->keys), &in->cloud, e);
 }
 
 void account_insert(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

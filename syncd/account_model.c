@@ -42,21 +42,13 @@ static bool given(const char *s)
     return s && *s;
 }
 
-static bool has_control(const char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < ' ' || *s == 0x7f)
-            return true;
-    return false;
-}
-
 static int check_text(const char *member, const char *s, size_t most, struct error *e)
 {
     if (!given(s))
         return 0;
     if (strlen(s) > most)
         return error_set(e, -EINVAL, "%s is longer than %zu bytes.", member, most);
-    if (!utf8_valid(s, strlen(s)) || has_control(s))
+    if (!utf8_valid(s, strlen(s)) || text_has_control(s))
         return error_set(e, -EINVAL, "%s has characters that cannot be in it.", member);
     return 0;
 }

@@ -64,15 +64,13 @@ static void fail(struct look *l, const struct error *e)
 static int open_own(struct look *l, const Lf__CloudAccount *account, struct error *e)
 {
     char id[ID_SIZE];
-    struct cloud_spec spec;
     int r = account_model_check(account, &l->model, &l->keys, e);
 
     if (r < 0)
         return r;
     id_new(id);
     xstrset(&l->model->id, id);
-    spec = account_model_spec(l->model, credential_draft(&l->keys));
-    r = cloud_new(l->d->loop, l->d->config, &spec, &l->cloud, e);
+    r = account_open(l->d, l->model, credential_draft(&l->keys), &l->cloud, e);
     l->own = r == 0;
     return r;
 }

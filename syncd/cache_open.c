@@ -2,31 +2,36 @@
  *
  * Must not know what happens in between (cache.c). */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/cache.h"
 #include "syncd/fetch.h"
+#include "syncd/folder.h"
 
-/* A folder of ours or nobody's: another user must not be able to lay files into it. */
-static int open_folder(const char *path, int *ret_fd, struct error *e)
+/* The one that the drive was given, or an empty one that becomes it. Anything else came into its place since,
+ * and nothing in it is ours to sweep. */
+static int open_folder(const struct volume *v, int *ret_fd, struct error *e)
 {
-    CLEANUP_CLOSE int fd = -1;
-    struct stat st;
+    CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
+    int r = folder_open(v->cache_dir, FOLDER_MAKE, &folder, e);
 
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return error_set(e, -errno, "The cache folder %s cannot be made: %s", path, strerror(errno));
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return error_set(e, -errno, "The cache folder %s cannot be opened: %s", path, strerror(errno));
-    if (st.st_uid != geteuid() || st.st_mode & 022)
-        return error_set(e, -EPERM, "The cache folder %s must be this user's, and writable by nobody else.", path);
-    *ret_fd = take_fd(&fd);
+    if (r < 0)
+        return r;
+    if (!folder_is_marked(folder.fd, v->drive->id)) {
+        if (!folder_is_empty(folder.fd))
+            return error_set(e, -EPERM, "%s is not the cache folder of this drive but another one in its place. Put "
+                             "the right one back, or move this one away to begin with an empty cache.", v->cache_dir);
+        r = folder_mark(folder.fd, v->drive->id);
+    }
+    if (r < 0)
+        return error_set(e, r, "The cache folder %s cannot be written: %s.", v->cache_dir, strerror(-r));
+    *ret_fd = take_fd(&folder.fd);
     return 0;
 }
 
@@ -123,7 +128,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     c->dir_fd = -1;
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
-    r = open_folder(v->cache_dir, &c->dir_fd, e);
+    r = open_folder(v, &c->dir_fd, e);
     if (r == 0) {
         r = recover_all(c);
         if (r < 0)

@@ -304,6 +304,11 @@ struct cloud_limits cloud_limits(const struct cloud *c)
     return c->ops->limits;
 }
 
+int cloud_check_key(const struct cloud *c, const char *key)
+{
+    return c->ops->check_key ? c->ops->check_key(key) : 0;
+}
+
 static void link_request(struct cloud *c, struct cloud_request *r)
 {
     r->cloud = c;

@@ -47,6 +47,7 @@ enum cloud_capability {
     CLOUD_CAN_PRESIGN = 1 << 7,
     CLOUD_CAN_METADATA = 1 << 8,
     CLOUD_CAN_DELTA = 1 << 9,
+    CLOUD_HAS_FOLDERS = 1 << 10,        /* a key is a file or a folder: "a" and "a/b" exclude each other */
 };
 
 enum cloud_op {
@@ -204,6 +205,10 @@ void cloud_cancel(struct cloud *c, struct cloud_request *r);
 /* Goes on with a GET whose data() returned false. */
 void cloud_continue(struct cloud *c, struct cloud_request *r);
 
+/* Whether an object can have this key here at all: 0, -EPERM for one that the provider keeps for itself, -EINVAL, or
+ * -ENAMETOOLONG. */
+int cloud_check_key(const struct cloud *c, const char *key);
+
 /* Signs a URL good for `seconds` at `now` (seconds since the epoch). `method` "GET" or "PUT". The
  * answer comes through `done` with the URL, borrowed, or NULL and an error. */
 void cloud_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
@@ -231,6 +236,7 @@ struct cloud_ops {
     void (*resume)(struct cloud *c, struct cloud_request *r);
     void (*presign)(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
                     void (*done)(const struct error *e, const char *url, void *arg), void *arg);
+    int (*check_key)(const char *key);   /* NULL: all will do */
 };
 
 struct cloud {

@@ -36,7 +36,7 @@ static void release(struct local_job *j)
 {
     if (j->temp[0])
         (void)unlinkat(j->hidden, j->temp, 0);
-    for (int *fds[] = { &j->source, &j->target, &j->hidden, &j->bucket }, i = 0; i < 4; i++)
+    for (int *fds[] = { &j->source, &j->target, &j->changed, &j->hidden, &j->bucket }, i = 0; i < 5; i++)
         cleanup_close(fds[i]);
 }
 
@@ -53,8 +53,11 @@ static void work(void *arg)
 
 static void on_worked(void *arg);
 
-static void go_on(struct local_job *j)
+static void go_on(void *arg)
 {
+    struct local_job *j = arg;
+
+    loop_timer_free(take_ptr(j->pause));
     j->idle = false;
     loop_work(j->local->cloud->loop, work, on_worked, j);
 }
@@ -96,6 +99,8 @@ static void on_worked(void *arg)
         hand_over(j);
     if (j->result <= 0)
         finish(j);
+    else if (j->result == LOCAL_LATER && !atomic_load(&j->stop))
+        j->pause = loop_timer(j->local->cloud->loop, j->pause_ms, go_on, j);
     else if (!j->paused || atomic_load(&j->stop))
         go_on(j);
 }
@@ -105,7 +110,7 @@ static void local_submit(struct cloud *c, struct cloud_request *r)
     struct local_job *j = xcalloc(1, sizeof(*j));
 
     *j = (struct local_job){ .local = c->state, .r = r, .step = steps[r->op], .bucket = -1, .hidden = -1, .source = -1,
-        .target = -1 };
+        .target = -1, .changed = -1 };
     r->driver = j;
     go_on(j);
 }
@@ -119,7 +124,7 @@ static void local_cancel(struct cloud *c, struct cloud_request *r)
     if (!j)
         return;
     atomic_store(&j->stop, true);
-    if (j->idle && j->paused)
+    if (j->idle && (j->paused || j->pause))
         go_on(j);
 }
 
@@ -170,7 +175,8 @@ static void local_close(struct cloud *c)
 const struct cloud_ops cloud_local_ops = {
     .name = "local",
     .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART
-        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA,
+        | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA
+        | CLOUD_HAS_FOLDERS,
     .limits = { 1, INT64_MAX, INT64_MAX, LOCAL_PARTS_MAX },
     .open = local_open,
     .close = local_close,
@@ -178,4 +184,5 @@ const struct cloud_ops cloud_local_ops = {
     .cancel = local_cancel,
     .resume = local_resume,
     .presign = local_presign,
+    .check_key = local_check_key,
 };

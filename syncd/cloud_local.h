@@ -20,29 +20,40 @@
 #include <sys/stat.h>
 
 #include "syncd/cloud.h"
+#include "syncd/folder.h"
 
 enum { LOCAL_ETAG_SIZE = 64, LOCAL_PARTS_MAX = 10000 };
+
+struct local_job;
+/* What runs in a pool thread: LOCAL_MORE, to be run again (after `buffer` was handed over); LOCAL_LATER, the same after
+ * a pause of j->pause_ms; 0 when done; or a negative errno with the sentence in `error`. */
+typedef int local_step(struct local_job *j);
+enum { LOCAL_MORE = 1, LOCAL_LATER = 2 };
 
 struct local {
     struct cloud *cloud;
     char *root;                    /* absolute path */
 };
 
-/* One request on its way through the pool. `step` runs in a pool thread and returns 1 to be run again (after
- * `buffer` was handed over), 0 when done, or a negative errno with the sentence in `error`. */
+/* One request on its way through the pool. */
 struct local_job {
     struct local *local;
     struct cloud_request *r;
-    int (*step)(struct local_job *j);
+    local_step *step;
     atomic_bool stop;
     bool paused, idle;             /* the loop's: data() said no; no work is under way */
+    struct loop_timer *pause;      /* the loop's: LOCAL_LATER */
     int result;
     struct error error;
     /* the step's; released in the pool when the job ends */
     bool begun;
     int bucket, hidden;            /* folders */
     int source, target;
+    int changed;                   /* folder in which local_place() has put something */
     char temp[64];                 /* file below hidden that goes with the job; "" none */
+    char finished[64];             /* file below hidden that does not */
+    local_step *locked;            /* to be run under the lock */
+    unsigned pause_ms, waited_ms;  /* for it */
     struct stat st;                /* of source when it was opened */
     uint64_t at, length, source_at;
     size_t index;
@@ -58,12 +69,17 @@ struct local_name {
     char leaf[NAME_MAX + 1];
     bool directory;                /* the key ends in '/' */
 };
-/* 0, -EINVAL or -ENAMETOOLONG for a key that no folder can hold. */
+/* 0; -EINVAL or -ENAMETOOLONG for a key that no folder can hold; -ENOTUNIQ for a reserved one. */
 int local_name(const char *key, struct local_name *ret);
+/* Whether the key is the hidden folder or below it. */
+bool local_is_reserved(const char *key);
+/* As cloud_check_key(). */
+int local_check_key(const char *key);
 
-/* openat2(2) that stays beneath `dir` and follows no link. A descriptor or negative errno. */
-int local_open_at(int dir, const char *path, int flags, mode_t mode);
-/* The folder of the request's bucket; the hidden folder in it, made at need. Into j. 0 or negative errno. */
+/* The root; a descriptor, or a negative errno with the sentence in j->error. */
+int local_open_root(struct local_job *j, int flags);
+/* The folder of the request's bucket; the hidden folder in it, made at need and nobody else's to enter. Into j. 0 or
+ * negative errno. */
 int local_open_bucket(struct local_job *j);
 int local_open_hidden(struct local_job *j);
 /* A descriptor of the folder `path` below `dir`, made with its parents, durably, when missing. 0 and *ret, or a
@@ -76,7 +92,7 @@ void local_prune(int bucket, const char *path);
  * and *st; -ENOENT when there is none, or something that is no object. */
 int local_open_entry(int dir, const char *path, int *ret, struct stat *st);
 
-/* Names the failure: fills j->error. Returns its code. */
+/* Names the failure: fills j->error, unless it says more already. Returns its code. `key` may be NULL. */
 int local_fail(struct local_job *j, int error, const char *key);
 
 /* --- cloud_local_meta.c ---------------------------------------------------------------------- */
@@ -108,11 +124,14 @@ int local_temp_link(struct local_job *j, const struct cloud_meta *m);
 /* Copies one slice from source to target: adds to at and source_at. 0 all is there, 1 more to come, negative errno;
  * -EBADE when the source ends early. */
 int local_copy_slice(struct local_job *j);
-/* Makes j->temp durable and puts it in the key's place, if the request's conditions hold; r->object is filled. */
-int local_commit(struct local_job *j, const char *key);
-/* Held while places change. 0 or negative errno. */
-int local_lock(struct local_job *j);
-void local_unlock(struct local_job *j);
+/* Runs `step` while nobody else changes places in the bucket, now or later. What it returns is returned, or
+ * LOCAL_LATER, or a negative errno when the lock could not be had. From here on it is the job's step. */
+int local_locked(struct local_job *j, local_step *step);
+/* Makes j->target durable, then local_locked(). */
+int local_commit(struct local_job *j, local_step *step);
+/* Under the lock: puts j->finished, or else j->temp, in the key's place, if the request's conditions hold; r->object
+ * is filled. */
+local_step local_place;
 /* Whether the conditions of a PUT or PART_END hold for what is at its key (NULL: nothing): 0 or -ESTALE. */
 int local_check_conditions(const struct cloud_request *r, const struct stat *st);
 /* Whether the request's if_match holds for what is open: 0 or -ESTALE. */
@@ -120,7 +139,6 @@ int local_check_match(const struct cloud_request *r, const struct stat *st);
 
 /* --- steps ----------------------------------------------------------------------------------- */
 
-typedef int local_step(struct local_job *j);
 local_step local_buckets, local_bucket_create, local_list, local_stat, local_get, local_put, local_copy, local_delete,
     local_delete_batch, local_part_begin, local_part_put, local_part_copy, local_part_list, local_part_end,
     local_part_abort;

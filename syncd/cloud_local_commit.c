@@ -21,7 +21,7 @@
 
 #define TEMP "tmp-"
 
-enum { SLICE = 16 << 20, BUFFER = 1 << 20, STALE_SECONDS = 24 * 3600 };
+enum { SLICE = 16 << 20, BUFFER = 1 << 20, STALE_SECONDS = 24 * 3600, LOCK_PAUSE_MS = 100, LOCK_PATIENCE_MS = 5000 };
 
 /* --- temporary files ---------------------------------------------------------------------------------- */
 
@@ -63,7 +63,7 @@ int local_temp_open(struct local_job *j)
 
     if (r < 0)
         return r;
-    j->target = local_open_at(j->hidden, j->temp, O_RDWR | O_CREAT | O_EXCL, 0666);
+    j->target = folder_at(j->hidden, j->temp, O_RDWR | O_CREAT | O_EXCL, 0666);
     return j->target < 0 ? j->target : 0;
 }
 
@@ -122,19 +122,48 @@ int local_copy_slice(struct local_job *j)
 
 /* --- into place --------------------------------------------------------------------------------------- */
 
-int local_lock(struct local_job *j)
+static int wait_for_lock(struct local_job *j)
+{
+    if (j->waited_ms >= LOCK_PATIENCE_MS)
+        return -EAGAIN;
+    j->pause_ms = j->pause_ms ? j->pause_ms * 2 : 1;
+    if (j->pause_ms > LOCK_PAUSE_MS)
+        j->pause_ms = LOCK_PAUSE_MS;
+    j->waited_ms += j->pause_ms;
+    return LOCAL_LATER;
+}
+
+/* What is held up by others leaves its thread to the rest meanwhile. */
+static int under_lock(struct local_job *j)
+{
+    int r;
+
+    if (flock(j->hidden, LOCK_EX | LOCK_NB) == 0) {
+        r = j->locked(j);
+        (void)flock(j->hidden, LOCK_UN);
+        j->pause_ms = j->waited_ms = 0;
+    } else {
+        r = errno == EWOULDBLOCK || errno == EINTR ? wait_for_lock(j) : -errno;
+    }
+    if (r == 0 && j->changed >= 0 && fsync(j->changed) < 0)
+        r = -errno;
+    return r < 0 ? local_fail(j, r, j->r->key) : r;
+}
+
+int local_locked(struct local_job *j, local_step *step)
 {
     int r = local_open_hidden(j);
 
-    while (r == 0 && flock(j->hidden, LOCK_EX) < 0)
-        if (errno != EINTR)
-            r = -errno;
-    return r;
+    if (r < 0)
+        return r;
+    j->locked = step;
+    j->step = under_lock;
+    return under_lock(j);
 }
 
-void local_unlock(struct local_job *j)
+int local_commit(struct local_job *j, local_step *step)
 {
-    (void)flock(j->hidden, LOCK_UN);
+    return j->target >= 0 && fsync(j->target) < 0 ? -errno : local_locked(j, step);
 }
 
 int local_check_match(const struct cloud_request *r, const struct stat *st)
@@ -156,17 +185,17 @@ int local_check_conditions(const struct cloud_request *r, const struct stat *st)
     return r->if_none_match ? -ESTALE : local_check_match(r, st);
 }
 
-/* Under the lock. */
-static int replace(struct local_job *j, const struct local_name *name, int *ret_parent)
+static int replace(struct local_job *j, const struct local_name *name)
 {
     CLEANUP_CLOSE int old = -1;
+    const char *from = j->finished[0] ? j->finished : j->temp;
     struct stat st;
-    int r = local_make_folder(j->bucket, name->parent, ret_parent);
+    int r = local_make_folder(j->bucket, name->parent, &j->changed);
     bool there;
 
     if (r < 0)
         return r;
-    r = local_open_entry(*ret_parent, name->leaf, &old, &st);
+    r = local_open_entry(j->changed, name->leaf, &old, &st);
     there = r == 0;
     if (r < 0 && r != -ENOENT)
         return r;
@@ -175,32 +204,24 @@ static int replace(struct local_job *j, const struct local_name *name, int *ret_
     r = local_check_conditions(j->r, there ? &st : NULL);
     if (r < 0)
         return r;
-    if (renameat(j->hidden, j->temp, *ret_parent, name->leaf) < 0)
+    if (renameat(j->hidden, from, j->changed, name->leaf) < 0)
         return -errno;
     j->temp[0] = '\0';
     return 0;
 }
 
-int local_commit(struct local_job *j, const char *key)
+int local_place(struct local_job *j)
 {
-    CLEANUP_CLOSE int parent = -1, fd = -1;
+    CLEANUP_CLOSE int fd = -1;
     struct local_name name;
     struct stat st;
-    int r = local_name(key, &name);
+    int r = local_name(j->r->key, &name);
 
-    if (r == 0 && j->target >= 0 && fsync(j->target) < 0)
-        r = -errno;
     if (r == 0)
-        r = local_lock(j);
-    if (r < 0)
-        return r;
-    r = replace(j, &name, &parent);
+        r = replace(j, &name);
     if (r == 0)
-        r = local_open_entry(parent, name.leaf, &fd, &st);
-    local_unlock(j);
-    if (r == 0 && fsync(parent) < 0)
-        r = -errno;
+        r = local_open_entry(j->changed, name.leaf, &fd, &st);
     if (r == 0)
-        local_describe(fd, &st, key, &j->r->object);
+        local_describe(fd, &st, j->r->key, &j->r->object);
     return r;
 }

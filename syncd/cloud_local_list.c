@@ -104,20 +104,24 @@ static int add_name(struct names *names, const char *name, bool folder)
     return names->n < NAMES_MAX ? 0 : -EMSGSIZE;
 }
 
+/* A folder that is there, and nothing mounted over it. */
+static bool is_reached(int dir, const char *name)
+{
+    CLEANUP_CLOSE int fd = folder_at(dir, name, O_PATH | O_DIRECTORY, 0);
+
+    return fd >= 0;
+}
+
 static bool is_folder(int dir, const struct dirent *entry)
 {
-    struct stat st;
-
-    if (entry->d_type != DT_UNKNOWN)
-        return entry->d_type == DT_DIR;
-    return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    return entry->d_type == DT_UNKNOWN ? is_reached(dir, entry->d_name) : entry->d_type == DT_DIR;
 }
 
 static bool is_wanted(const struct walk *w, const char *name)
 {
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return false;
-    return w->depth > 1 || strcmp(name, ".landfall") != 0;
+    return w->depth > 1 || !local_is_reserved(name);
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -158,10 +162,10 @@ static int visit_folder(struct walk *w, int dir, const char *name, const char *k
 
     if ((!inside && !starts_with(w->prefix, key)) || (strcmp(key, w->after) < 0 && !starts_with(w->after, key)))
         return 0;
-    if (inside && w->r->delimiter == '/' && strcmp(key, w->prefix) != 0)
-        return add_prefix(w, key, strlen(key));
     memcpy(leaf, name, strlen(name) - 1);
     leaf[strlen(name) - 1] = '\0';
+    if (inside && w->r->delimiter == '/' && strcmp(key, w->prefix) != 0)
+        return is_reached(dir, leaf) ? add_prefix(w, key, strlen(key)) : 0;
     r = local_open_entry(dir, leaf, &fd, &st);
     if (r < 0 || !S_ISDIR(st.st_mode) || (fcntl(fd, F_GETFL) & O_PATH))   /* gone, or not ours to read */
         return 0;
@@ -224,6 +228,8 @@ int local_list(struct local_job *j)
 
     if (error < 0)
         return error;
+    if (local_is_reserved(w.prefix) && strchr(w.prefix, '/'))
+        return local_fail(j, -ENOTUNIQ, w.prefix);
     r->objects = xcalloc(w.limit, sizeof(*r->objects));
     r->prefixes = xcalloc(w.limit, sizeof(*r->prefixes));
     error = walk_folder(&w, j->bucket);

@@ -10,7 +10,7 @@
 #include "common/cleanup.h"
 #include "syncd/cloud_local.h"
 
-enum { RUN = 512 * 1024, BUCKETS_MAX = 10000, BATCH = 100 };
+enum { RUN = 512 * 1024, BUCKETS_MAX = 10000, BATCH = 20 };
 
 /* The key without the '/' at its end. */
 static void path_of(const char *key, char out[PATH_MAX])
@@ -66,11 +66,18 @@ static void add_bucket(struct cloud_request *r, int root, const char *name)
     r->buckets[r->n_buckets++] = (struct cloud_bucket){ .name = xstrdup(name) };
 }
 
-static int open_root(struct local_job *j, DIR **ret)
+static int read_root(struct local_job *j, DIR **ret)
 {
-    *ret = opendir(j->local->root);
-    return *ret ? 0 : error_set(&j->error, errno == EACCES ? -EACCES : -ENOENT, "The folder %s cannot be opened: %s.",
-                                j->local->root, strerror(errno));
+    CLEANUP_CLOSE int fd = local_open_root(j, O_RDONLY);
+
+    if (fd < 0)
+        return fd;
+    *ret = fdopendir(fd);
+    if (!*ret)
+        return error_set(&j->error, -EHOSTUNREACH, "The folder %s cannot be read: %s.", j->local->root,
+                         strerror(errno));
+    (void)take_fd(&fd);
+    return 0;
 }
 
 int local_buckets(struct local_job *j)
@@ -78,7 +85,7 @@ int local_buckets(struct local_job *j)
     const struct dirent *entry;
     DIR *d;
 
-    if (open_root(j, &d) < 0)
+    if (read_root(j, &d) < 0)
         return j->error.code;
     while ((entry = readdir(d)))
         add_bucket(j->r, dirfd(d), entry->d_name);
@@ -97,7 +104,7 @@ int local_bucket_create(struct local_job *j)
     if (name[0] == '.' || strchr(name, '/'))
         return error_set(&j->error, -EINVAL, "A bucket in a folder needs a name without '/' that does not begin with "
                                              "a dot.");
-    if (open_root(j, &d) < 0)
+    if (read_root(j, &d) < 0)
         return j->error.code;
     if (mkdirat(dirfd(d), name, 0777) < 0 && errno != EEXIST)
         r = error_set(&j->error, errno == EACCES ? -EACCES : -EREMOTEIO, "%s/%s cannot be made: %s.", j->local->root,
@@ -200,47 +207,68 @@ int local_get(struct local_job *j)
 
 /* --- writing ---------------------------------------------------------------------------------------- */
 
-/* A directory's marker. */
-static int put_folder(struct local_job *j, const char *key, const struct cloud_meta *m)
+/* The metadata that the object is to have. */
+static int wanted_meta(const struct local_job *j, struct cloud_meta *ret)
 {
-    CLEANUP_CLOSE int fd = -1, old = -1;
-    char path[PATH_MAX];
-    struct stat st;
-    bool there;
-    int r = local_lock(j);
+    if (j->r->op != CLOUD_COPY || j->r->replace_metadata)
+        return cloud_meta_copy(ret, &j->r->meta);
+    local_meta_get(j->source, &j->st, ret);
+    return 0;
+}
 
-    if (r < 0)
-        return r;
-    path_of(key, path);
-    there = open_object(j, key, &old, &st) == 0;
-    r = local_check_conditions(j->r, there ? &st : NULL);
-    if (r == 0)
-        r = local_make_folder(j->bucket, path, &fd);
+static int describe_folder(struct local_job *j, int fd)
+{
+    CLEANUP(cloud_meta_free) struct cloud_meta m = { 0 };
+    struct stat st;
+    int r = wanted_meta(j, &m);
+
     if (r == 0)
         r = local_mark(fd);
     if (r == 0)
         local_meta_clear(fd);
     if (r == 0)
-        r = local_meta_put(fd, m, true);
+        r = local_meta_put(fd, &m, true);
     if (r == 0 && (fsync(fd) < 0 || fstat(fd, &st) < 0))
         r = -errno;
-    local_unlock(j);
     if (r == 0)
-        local_describe(fd, &st, key, &j->r->object);
+        local_describe(fd, &st, j->r->key, &j->r->object);
     return r;
 }
 
-/* What needs no bytes. */
-static int put_special(struct local_job *j, const char *key, const struct cloud_meta *m)
+/* A directory's marker, under the lock. */
+static int place_folder(struct local_job *j)
 {
-    int r = key[strlen(key) - 1] == '/' ? put_folder(j, key, m) : local_temp_link(j, m);
+    CLEANUP_CLOSE int fd = -1, old = -1;
+    char path[PATH_MAX];
+    struct stat st;
+    bool there = open_object(j, j->r->key, &old, &st) == 0;
+    int r = local_check_conditions(j->r, there ? &st : NULL);
 
-    return r < 0 || !j->temp[0] ? r : local_commit(j, key);
+    path_of(j->r->key, path);
+    if (r == 0)
+        r = local_make_folder(j->bucket, path, &fd);
+    return r < 0 ? r : describe_folder(j, fd);
+}
+
+static bool is_folder_key(const char *key)
+{
+    return key[strlen(key) - 1] == '/';
+}
+
+/* What needs no bytes. */
+static int put_special(struct local_job *j, const struct cloud_meta *m)
+{
+    int r;
+
+    if (is_folder_key(j->r->key))
+        return local_locked(j, place_folder);
+    r = local_temp_link(j, m);
+    return r < 0 ? r : local_commit(j, local_place);
 }
 
 static bool is_special(const char *key, const struct cloud_meta *m)
 {
-    return m->symlink || key[strlen(key) - 1] == '/';
+    return m->symlink || is_folder_key(key);
 }
 
 static int check_key(struct local_job *j)
@@ -258,7 +286,7 @@ static int begin_put(struct local_job *j)
     if (r < 0)
         return r;
     if (is_special(j->r->key, &j->r->meta))
-        return body->length ? -EINVAL : put_special(j, j->r->key, &j->r->meta);
+        return body->length ? -EINVAL : put_special(j, &j->r->meta);
     j->length = body->length;
     j->source_at = body->offset;
     j->source = body->length ? fcntl(body->fd, F_DUPFD_CLOEXEC, 3) : -1;
@@ -280,20 +308,11 @@ int local_put(struct local_job *j)
     if (r == 0 && j->target >= 0)
         r = local_meta_put(j->target, &j->r->meta, false);
     if (r == 0 && j->target >= 0)
-        r = local_commit(j, j->r->key);
+        r = local_commit(j, local_place);
     return r < 0 ? local_fail(j, r, j->r->key) : r;
 }
 
 /* --- copying ---------------------------------------------------------------------------------------- */
-
-/* The metadata the copy is to have. */
-static int copied_meta(const struct local_job *j, struct cloud_meta *ret)
-{
-    if (j->r->replace_metadata)
-        return cloud_meta_copy(ret, &j->r->meta);
-    local_meta_get(j->source, &j->st, ret);
-    return 0;
-}
 
 /* Onto itself, with other metadata: in place. A crash may leave some attributes new and some old. */
 static int rewrite_meta(struct local_job *j)
@@ -330,13 +349,13 @@ static int begin_copy(struct local_job *j)
         return r;
     if (strcmp(j->r->key, j->r->source_key) == 0)
         return rewrite_meta(j);
-    r = copied_meta(j, &m);
+    r = wanted_meta(j, &m);
     if (r < 0)
         return r;
     if (is_special(j->r->key, &m) && S_ISREG(j->st.st_mode) && j->st.st_size)
         return -EINVAL;
     if (is_special(j->r->key, &m))
-        return put_special(j, j->r->key, &m);
+        return put_special(j, &m);
     if (!S_ISREG(j->st.st_mode) || !is_readable(j->source))
         return S_ISREG(j->st.st_mode) ? -EACCES : -EINVAL;
     j->length = (uint64_t)j->st.st_size;
@@ -349,10 +368,10 @@ static int end_copy(struct local_job *j)
     int r = check_unchanged(j);
 
     if (r == 0)
-        r = copied_meta(j, &m);
+        r = wanted_meta(j, &m);
     if (r == 0)
         r = local_meta_put(j->target, &m, false);
-    return r < 0 ? r : local_commit(j, j->r->key);
+    return r < 0 ? r : local_commit(j, local_place);
 }
 
 int local_copy(struct local_job *j)
@@ -383,7 +402,7 @@ static int remove_folder(int bucket, const char *path, int parent, const char *l
         return 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return errno == ENOTDIR ? -ENOENT : -errno;
-    fd = local_open_at(bucket, path, O_RDONLY | O_DIRECTORY, 0);
+    fd = folder_at(bucket, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd >= 0)
         local_unmark(fd);
     return fd < 0 ? fd : 0;
@@ -399,7 +418,7 @@ static int remove_key(struct local_job *j, const char *key)
     if (r < 0)
         return r;
     path_of(key, path);
-    parent = local_open_at(j->bucket, name.parent, O_RDONLY | O_DIRECTORY, 0);
+    parent = folder_at(j->bucket, name.parent, O_RDONLY | O_DIRECTORY, 0);
     if (parent < 0)
         return parent;
     if (name.directory)
@@ -416,13 +435,14 @@ static int remove_key(struct local_job *j, const char *key)
 /* What is not there is as good as deleted. */
 static int delete_key(struct local_job *j, const char *key)
 {
-    int r = local_lock(j);
+    int r = remove_key(j, key);
 
-    if (r < 0)
-        return r;
-    r = remove_key(j, key);
-    local_unlock(j);
     return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+}
+
+static int delete_one(struct local_job *j)
+{
+    return delete_key(j, j->r->key);
 }
 
 int local_delete(struct local_job *j)
@@ -431,21 +451,30 @@ int local_delete(struct local_job *j)
 
     if (r < 0)
         return r;
-    r = delete_key(j, j->r->key);
-    return r < 0 ? local_fail(j, r, j->r->key) : 0;
+    r = check_key(j);
+    if (r == 0)
+        r = local_locked(j, delete_one);
+    return r < 0 ? local_fail(j, r, j->r->key) : r;
 }
 
-int local_delete_batch(struct local_job *j)
+static int delete_run(struct local_job *j)
 {
     struct cloud_request *r = j->r;
     size_t end = r->n_keys - j->index < BATCH ? r->n_keys : j->index + BATCH;
 
-    if (local_open_bucket(j) < 0)
-        return j->error.code;
-    if (!r->failed_keys)
-        r->failed_keys = xcalloc(r->n_keys + 1, sizeof(*r->failed_keys));
     for (; j->index < end; j->index++)
         if (delete_key(j, r->keys[j->index]) < 0)
             r->failed_keys[r->n_failed_keys++] = xstrdup(r->keys[j->index]);
-    return j->index < r->n_keys;
+    return j->index < r->n_keys ? LOCAL_MORE : 0;
+}
+
+int local_delete_batch(struct local_job *j)
+{
+    int r;
+
+    if (local_open_bucket(j) < 0)
+        return j->error.code;
+    j->r->failed_keys = xcalloc(j->r->n_keys + 1, sizeof(*j->r->failed_keys));
+    r = local_locked(j, delete_run);
+    return r < 0 ? local_fail(j, r, NULL) : r;
 }

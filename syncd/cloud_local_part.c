@@ -28,7 +28,7 @@ static void part_name(uint32_t number, char out[16])
 /* Its key and the time its object is to have. */
 static int read_key(int folder, char key[KEY_FILE_MAX], struct cloud_meta *m)
 {
-    CLEANUP_CLOSE int fd = local_open_at(folder, "key", O_RDONLY, 0);
+    CLEANUP_CLOSE int fd = folder_at(folder, "key", O_RDONLY, 0);
     char text[KEY_FILE_MAX], *line;
     ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
 
@@ -57,7 +57,7 @@ static int open_upload(struct local_job *j, struct cloud_meta *m)
     if (r == 0 && !id_valid(j->r->upload_id))
         r = -ENOENT;
     if (r == 0)
-        folder = local_open_at(j->hidden, j->r->upload_id, O_RDONLY | O_DIRECTORY, 0);
+        folder = folder_at(j->hidden, j->r->upload_id, O_RDONLY | O_DIRECTORY, 0);
     if (r == 0)
         r = folder < 0 ? folder : read_key(folder, key, m);
     if (r == 0 && strcmp(key, j->r->key) != 0)
@@ -70,7 +70,7 @@ static int open_upload(struct local_job *j, struct cloud_meta *m)
 
 static void remove_upload(int hidden, const char *id)
 {
-    int folder = local_open_at(hidden, id, O_RDONLY | O_DIRECTORY, 0);
+    int folder = folder_at(hidden, id, O_RDONLY | O_DIRECTORY, 0);
     DIR *d = folder < 0 ? NULL : fdopendir(folder);
     const struct dirent *entry;
 
@@ -88,7 +88,7 @@ static void remove_upload(int hidden, const char *id)
 
 static int write_key(int folder, const struct cloud_request *r)
 {
-    CLEANUP_CLOSE int fd = local_open_at(folder, "key", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CLEANUP_CLOSE int fd = folder_at(folder, "key", O_WRONLY | O_CREAT | O_EXCL, 0600);
     char text[KEY_FILE_MAX];
     int n;
 
@@ -109,7 +109,7 @@ static int make_upload(struct local_job *j, const char *id)
     if (r == 0)
         r = write_key(folder, j->r);
     if (r == 0)
-        object = local_open_at(folder, "object", O_RDWR | O_CREAT | O_EXCL, 0666);
+        object = folder_at(folder, "object", O_RDWR | O_CREAT | O_EXCL, 0666);
     if (r == 0)
         r = object < 0 ? object : local_meta_put(object, &j->r->meta, false);
     if (r == 0 && (fsync(object) < 0 || fsync(folder) < 0))
@@ -145,9 +145,14 @@ int local_part_abort(struct local_job *j)
 {
     int r = local_open_bucket(j);
 
-    if (r == 0 && id_valid(j->r->upload_id) && local_open_hidden(j) == 0)
+    if (r < 0)
+        return r;
+    r = local_open_hidden(j);
+    if (r < 0)
+        return local_fail(j, r, j->r->key);
+    if (id_valid(j->r->upload_id))
         remove_upload(j->hidden, j->r->upload_id);
-    return r;
+    return 0;
 }
 
 /* --- parts ------------------------------------------------------------------------------------------- */
@@ -294,7 +299,7 @@ static int open_part(struct local_job *j, int folder)
 
     part_name(p->number, name);
     cleanup_close(&j->source);
-    j->source = local_open_at(folder, name, O_RDONLY, 0);
+    j->source = folder_at(folder, name, O_RDONLY, 0);
     if (j->source < 0 || fstat(j->source, &j->st) < 0)
         return error_set(&j->error, -EREMOTEIO, "Part %" PRIu32 " of %s/%s is missing.", p->number,
                          j->r->bucket, j->r->key);
@@ -313,24 +318,31 @@ static int begin_end(struct local_job *j, int folder)
     if (j->r->n_parts == 0)
         return error_set(&j->error, -EREMOTEIO, "An upload of %s/%s cannot end without parts.", j->r->bucket,
                          j->r->key);
-    j->target = local_open_at(folder, "object", O_RDWR, 0);
+    j->target = folder_at(folder, "object", O_RDWR, 0);
     if (j->target < 0 || ftruncate(j->target, 0) < 0)
         return local_fail(j, j->target < 0 ? j->target : -errno, j->r->key);
     return open_part(j, folder);
 }
 
+static int place_upload(struct local_job *j)
+{
+    int r = local_place(j);
+
+    if (r == 0)
+        remove_upload(j->hidden, j->r->upload_id);
+    return r;
+}
+
+/* A refused upload stays as it is. */
 static int end_upload(struct local_job *j, const struct cloud_meta *m)
 {
     struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
     int r = m->has_mtime && futimens(j->target, times) < 0 ? -errno : 0;
 
-    (void)snprintf(j->temp, sizeof(j->temp), "%s/object", j->r->upload_id);
+    (void)snprintf(j->finished, sizeof(j->finished), "%s/object", j->r->upload_id);
     if (r == 0)
-        r = local_commit(j, j->r->key);
-    if (r == 0)
-        remove_upload(j->hidden, j->r->upload_id);
-    j->temp[0] = '\0';   /* a refused upload stays as it is */
-    return r < 0 ? local_fail(j, r, j->r->key) : 0;
+        r = local_commit(j, place_upload);
+    return r < 0 ? local_fail(j, r, j->r->key) : r;
 }
 
 int local_part_end(struct local_job *j)

@@ -60,7 +60,7 @@ char *drive_state_dir(const struct syncd *d, const char *id)
 {
     char *path = NULL;
 
-    if (asprintf(&path, "%s/drives/%s", d->config->state_dir, id) < 0)
+    if (asprintf(&path, "%s/drives/%s", d->state_dir, id) < 0)
         abort();
     return path;
 }

@@ -86,11 +86,10 @@ int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct dri
 /* The folders of a drive on their way: made and removed in the pool, since they may lie on slow or dead
  * file systems, and below a mount that this very process serves. */
 struct drive_folders {
-    char *mount_root, *mount_point, *state_dir, *cache_dir;   /* owned; NULL: not concerned */
-    uint32_t uid;
+    char *id;                                                 /* of the drive: the mark of its cache folder */
+    char *mount_point, *state_dir, *cache_dir;                /* owned; NULL: not concerned */
     bool made_mount_point, made_state_dir, made_cache_dir;    /* out: it was not there before */
     uint32_t mode_before;                                     /* out: of a mount point that was there before */
-    bool used;                                                /* in: a volume has been at work in them */
     struct error error;                                       /* out */
     void *arg;                                                /* the caller's */
 };
@@ -100,8 +99,8 @@ void drive_folders_free(struct drive_folders *f);
  * mount point is closed to writing. On failure it has removed again what it made. */
 void drive_folders_make(void *folders);
 /* For loop_work(). Removes those whose `made_...` is set: index and cache with all they hold, the mount point if it is
- * empty. With `used` a cache folder that was there before is emptied; a mount point that was gets its mode back. A
- * failure is in ->error; the rest is removed nevertheless. */
+ * empty. A cache folder is touched only with the drive's mark in it, and emptied when it was there before; a mount
+ * point that was gets its mode back. A failure is in ->error; the rest is removed nevertheless. */
 void drive_folders_remove(void *folders);
 
 /* --- handlers ------------------------------------------------------------------------------------- */

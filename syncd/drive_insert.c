@@ -116,7 +116,6 @@ static void make_folders_done(void *folders)
         undo(in, &e);
         return;
     }
-    in->folders->used = true;
     r = store_drive_insert(in->d->store, in->drive->model);
     if (r < 0)
         undo_code(in, r, r == -ENOENT ? "The account of the drive has been deleted."

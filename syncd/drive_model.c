@@ -11,6 +11,8 @@
 #include "common/text.h"
 #include "syncd/account.h"
 #include "syncd/drive.h"
+#include "syncd/path.h"
+#include "syncd/place.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
 
@@ -31,10 +33,7 @@ static int check_text(const char *member, const char *s, size_t most, struct err
         return error_set(e, -EINVAL, "%s is longer than %zu bytes.", member, most);
     if (!utf8_valid(s, strlen(s)))
         return error_set(e, -EINVAL, "%s is not valid UTF-8.", member);
-    for (; *s; s++)
-        if (iscntrl((unsigned char)*s))
-            return error_set(e, -EINVAL, "%s has a control character.", member);
-    return 0;
+    return text_has_control(s) ? error_set(e, -EINVAL, "%s has a control character.", member) : 0;
 }
 
 static int check_name(const Lf__CloudDrive *m, struct error *e)
@@ -113,14 +112,7 @@ static int check_prefix(const Lf__CloudDrive *m, struct error *e)
     return r;
 }
 
-static bool below(const char *path, const char *root)
-{
-    size_t n = strlen(root);
-
-    return strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
-static int check_cache_dir(const struct syncd *d, const Lf__CloudDrive *m, struct error *e)
+static int check_cache_dir(const Lf__CloudDrive *m, struct error *e)
 {
     const char *path = m->permanent_local_path;
     int r = check_text("permanentLocalPath", path, PATH_MAX_BYTES, e);
@@ -132,8 +124,6 @@ static int check_cache_dir(const struct syncd *d, const Lf__CloudDrive *m, struc
                          ALLOCATE);
     if (has_component(path, "..") || has_component(path, "."))
         return error_set(e, -EPERM, "permanentLocalPath %s has a component that leads elsewhere.", path);
-    if (below(path, d->mount_root))
-        return error_set(e, -EINVAL, "permanentLocalPath lies below the mount root %s.", d->mount_root);
     return 0;
 }
 
@@ -304,7 +294,7 @@ static int check_all(struct syncd *d, const Lf__CloudDrive *old, Lf__CloudDrive 
     if (r == 0)
         r = check_available(m, e);
     if (r == 0)
-        r = check_cache_dir(d, m, e);
+        r = check_cache_dir(m, e);
     if (r == 0)
         r = set_mount_point(d, old, m, e);
     force(m);
@@ -343,17 +333,19 @@ Lf__CloudDrive *drive_model_copy(const Lf__CloudDrive *m)
     return lf__cloud_drive__unpack(NULL, n, packed);
 }
 
+static bool names_cache(const Lf__CloudDrive *m)
+{
+    return given(m->permanent_local_path) && strcmp(m->permanent_local_path, ALLOCATE) != 0;
+}
+
 /* Ours, unless the client has one elsewhere. */
 static int set_cache_dir(struct syncd *d, Lf__CloudDrive *m, struct error *e)
 {
     struct text path = TEXT_INIT(PATH_MAX_BYTES);
 
-    if (given(m->permanent_local_path) && strcmp(m->permanent_local_path, ALLOCATE) != 0) {
-        if (!below(m->permanent_local_path, d->config->state_dir))
-            return 0;
-        return error_set(e, -EINVAL, "permanentLocalPath lies below StateDir; leave it out to have one made there.");
-    }
-    text_printf(&path, "%s/cache/%s", d->config->state_dir, m->id);
+    if (names_cache(m))
+        return 0;
+    text_printf(&path, "%s/cache/%s", d->state_dir, m->id);
     free(m->permanent_local_path);
     m->permanent_local_path = text_take(&path);
     return m->permanent_local_path ? 0 : error_set(e, -EINVAL, "The path of StateDir is too long.");
@@ -389,6 +381,8 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
         r = check_all(d, NULL, m, e);
     if (r == 0)
         r = set_account(d, m, e);
+    if (r == 0 && names_cache(in))
+        r = place_check_cache(d, m->permanent_local_path, e);
     return finish(r, m, ret);
 }
 
@@ -408,8 +402,7 @@ static int check_fixed(const Lf__CloudDrive *old, const Lf__CloudDrive *in, cons
         return error_set(e, -EINVAL, "The bucket of a drive cannot be changed; make a new drive.");
     if (differs(old->prefix, merged->prefix))
         return error_set(e, -EINVAL, "The prefix of a drive cannot be changed; make a new drive.");
-    if (given(in->permanent_local_path) && strcmp(in->permanent_local_path, ALLOCATE) != 0 &&
-        differs(old->permanent_local_path, in->permanent_local_path))
+    if (names_cache(in) && differs(old->permanent_local_path, in->permanent_local_path))
         return error_set(e, -EINVAL, "The cache folder of a drive cannot be changed this way.");
     return 0;
 }
@@ -459,8 +452,8 @@ int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct dri
             return error_set(e, -EEXIST, "There is a drive named %s already.", m->name);
         if (given(m->drive_name) && strcasecmp(other->model->drive_name, m->drive_name) == 0)
             return error_set(e, -EEXIST, "The letter %s is taken by the drive %s.", m->drive_name, other->model->name);
-        if (below(other->model->permanent_local_path, m->permanent_local_path) ||
-            below(m->permanent_local_path, other->model->permanent_local_path))
+        if (path_below(other->model->permanent_local_path, m->permanent_local_path) ||
+            path_below(m->permanent_local_path, other->model->permanent_local_path))
             return error_set(e, -EEXIST, "The cache folder %s and that of the drive %s are not apart.",
                              m->permanent_local_path, other->model->name);
     }

@@ -1,6 +1,7 @@
 /* Names made and taken away in the index, inside the caller's transaction, with what each means for
  * the cloud: something to put, or a grave. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,20 @@ static int check_bytes(const ProtobufCBinaryData *name)
     return utf8_valid(bytes, name->len) ? 0 : -EILSEQ;
 }
 
+/* Whether the cloud can have it: a name that could never be uploaded is refused. */
+static int check_key(struct volume *v, const char *parent_key, const ProtobufCBinaryData *name, bool is_directory)
+{
+    CLEANUP_FREE char *key = NULL;
+    size_t n = strlen(v->prefix) + strlen(parent_key) + name->len + is_directory;
+
+    if (n > KEY_MAX_BYTES)
+        return -ENAMETOOLONG;
+    if (asprintf(&key, "%s%s%.*s%s", v->prefix, parent_key, (int)name->len, (const char *)name->data,
+                 is_directory ? "/" : "") < 0)
+        abort();
+    return cloud_check_key(v->cloud, key);
+}
+
 int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory)
 {
     CLEANUP(index_inode_done) struct index_inode dir = { 0 };
@@ -43,7 +58,7 @@ int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *
     key = index_key(v->index, parent);
     if (!key)
         return -ENOENT;
-    return strlen(v->prefix) + strlen(key) + name->len + is_directory > KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    return check_key(v, key, name, is_directory);
 }
 
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i)

@@ -46,6 +46,8 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.h \
 	syncd/filter.c \
 	syncd/filter.h \
+	syncd/folder.c \
+	syncd/folder.h \
 	syncd/fs.c \
 	syncd/fs_attr.c \
 	syncd/fs_data.c \
@@ -75,6 +77,8 @@ libsyncd_a_SOURCES = \
 	syncd/pairs.h \
 	syncd/path.c \
 	syncd/path.h \
+	syncd/place.c \
+	syncd/place.h \
 	syncd/presign.c \
 	syncd/presign.h \
 	syncd/retry.c \

@@ -10,6 +10,15 @@
 #include "syncd/drive.h"
 #include "syncd/syncd.h"
 
+bool path_below(const char *path, const char *root)
+{
+    size_t n = strlen(root);
+
+    while (n > 0 && root[n - 1] == '/')
+        n--;
+    return strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
 int path_clean(const char *path, const char *separators, char **ret, struct error *e)
 {
     char *clean = xcalloc(1, strlen(path) + 1), *end = clean;

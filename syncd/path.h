@@ -5,6 +5,8 @@
  * symbolic link cannot lead anywhere, and a drive's own mount is never waited for. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/error.h"
 
 struct drive;
@@ -16,6 +18,9 @@ int path_resolve(struct syncd *d, const char *path, struct drive **ret, char **r
 
 /* The drive alone. 0 or as above. */
 int path_owner(struct syncd *d, const char *path, struct drive **ret);
+
+/* Whether an absolute path is `root` or below it. Text alone. */
+bool path_below(const char *path, const char *root);
 
 /* The relative path cleaned up the same way, owned by the caller. 0, or -EPERM for a "..". */
 int path_clean(const char *path, const char *separators, char **ret, struct error *e);

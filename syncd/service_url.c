@@ -156,6 +156,18 @@ int service_url_allowed(const struct service_url *u, const struct config *c, str
     return 0;
 }
 
+/* One spelling for one folder: no slash twice, none at the end. */
+static void tidy(char *path)
+{
+    char *out = path;
+
+    for (const char *p = path; *p; p++)
+        if (*p != '/' || out == path || out[-1] != '/')
+            *out++ = *p;
+    out -= out > path + 1 && out[-1] == '/';
+    *out = '\0';
+}
+
 int service_url_folder(const char *text, char **ret, struct error *e)
 {
     CLEANUP_FREE char *path = NULL;
@@ -173,6 +185,7 @@ int service_url_folder(const char *text, char **ret, struct error *e)
         return -ENOMEM;
     if (text_percent_decode(path) < 0 || has_dots(path))
         return error_set(e, -EINVAL, "The folder in the service URL may not have . or .. in it, or a bad %%-code.");
+    tidy(path);
     *ret = take_ptr(path);
     return 0;
 }

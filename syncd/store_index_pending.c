@@ -111,6 +111,60 @@ int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret
     return index_first(&q, ret);
 }
 
+/* The keys above one, from the top: "a" and "a/b" for "a/b/c" and for "a/b/". Each once, owned; NULL at the end. */
+static char *next_above(const char *key, size_t *at)
+{
+    const char *slash = strchr(key + *at, '/');
+
+    if (!slash)
+        return NULL;
+    *at = (size_t)(slash - key) + 1;
+    return strndup(key, *at - 1);
+}
+
+/* A file's key as that of a folder; NULL: it is one already. */
+static char *as_folder(const char *key)
+{
+    size_t len = strlen(key);
+    char *folder;
+
+    if (len == 0 || key[len - 1] == '/')
+        return NULL;
+    folder = xcalloc(1, len + 2);
+    memcpy(folder, key, len);
+    folder[len] = '/';
+    return folder;
+}
+
+int index_in_the_way(struct index *x, const char *key, struct index_inode *ret)
+{
+    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? key_end(folder) : NULL;
+    int r = -ENOENT;
+    struct sql_query q;
+    char *above;
+
+    for (size_t at = 0; r == -ENOENT && (above = next_above(key, &at)); free(above))
+        r = index_by_cloud_key(x, above, ret);
+    if (r != -ENOENT || !folder)
+        return r;
+    q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE cloud_key >= ?1 AND cloud_key < ?2 AND nlink > 0"
+                  " ORDER BY cloud_key LIMIT 1", SQL_TEXT(folder), SQL_TEXT(end));
+    return index_first(&q, ret);
+}
+
+bool index_buried_in_the_way(struct index *x, const char *key)
+{
+    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? key_end(folder) : NULL;
+    bool buried = false;
+    int64_t one;
+    char *above;
+
+    for (size_t at = 0; !buried && (above = next_above(key, &at)); free(above))
+        buried = index_buried(x, above);
+    return buried || (folder && sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2"
+                                            " AND closed = 0 LIMIT 1", SQL_TEXT(folder), SQL_TEXT(end)) == 0);
+}
+
 uint64_t index_pending_count(struct index *x)
 {
     int64_t inodes = 0, graves = 0;

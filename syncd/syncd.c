@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
+#include "syncd/folder.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
 #include "syncd/store.h"
@@ -35,6 +37,20 @@ static int set_mount_root(struct syncd *d, const struct syncd_spec *spec, struct
         return error_set(e, -EINVAL, "MountRoot %s is not an absolute path below /.", d->mount_root);
     d->mount_root_real = realpath(d->mount_root, NULL);
     return 0;
+}
+
+/* What the configuration names may be reached by way of links; what is used from then on is not. */
+static int set_state_dir(struct syncd *d, const struct syncd_spec *spec, struct error *e)
+{
+    CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
+    const char *given = spec->config->state_dir;
+
+    if (*given != '/')
+        return error_set(e, -EINVAL, "StateDir is not set to an absolute path.");
+    d->state_dir = realpath(given, NULL);
+    if (!d->state_dir)
+        return error_set(e, -errno, "StateDir %s cannot be used: %s.", given, strerror(errno));
+    return folder_open(d->state_dir, FOLDER_AS_IT_IS, &folder, e);
 }
 
 static int open_peers(struct syncd *d, const struct syncd_spec *spec, struct error *e)
@@ -64,12 +80,12 @@ static int open_peers(struct syncd *d, const struct syncd_spec *spec, struct err
 
 static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
 {
-    int r = *spec->config->state_dir == '/' ? 0 : error_set(e, -EINVAL, "StateDir is not set to an absolute path.");
+    int r = set_state_dir(d, spec, e);
 
     if (r == 0)
         r = set_mount_root(d, spec, e);
     if (r == 0)
-        r = store_open(spec->config->state_dir, &d->store, e);
+        r = store_open(d->state_dir, &d->store, e);
     if (r == 0)
         r = open_peers(d, spec, e);
     if (r < 0)
@@ -91,6 +107,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->config = spec->config;
     d->uid = spec->uid;
     d->gid = spec->gid;
+    d->home = xstrdup(spec->home);
     r = load(d, spec, e);
     if (r < 0)
         syncd_free(d);
@@ -116,6 +133,8 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     ipc_server_free(d->server);
     store_close(d->store);
+    free(d->state_dir);
+    free(d->home);
     free(d->mount_root);
     free(d->mount_root_real);
     free(d);

@@ -3,7 +3,8 @@
  *
  * Order between keys: an object at key K is replaced only when no other inode's version lives at K.
  * Such an owner is moved away first, without waiting for its own turn; owners in a circle (two files
- * that swapped names) are cut apart by taking one of them home into the cache.
+ * that swapped names) are cut apart by taking one of them home into the cache. Where keys are files or
+ * folders, what lives at a folder's key, or in a folder at a file's key, stands in the way as well.
  *
  * Must not know how anything is sent. */
 #include "syncd/upload.h"
@@ -205,7 +206,15 @@ static bool failed_before(struct volume *v, uint64_t ino)
     return reason;
 }
 
-/* The inode whose version lives where `ino` wants to write. 0 and *ret, -ENOENT: the way is free, or another
+/* What must go first where a key is either a file or a folder. As owner_of_target(). */
+static int what_is_in_the_way(struct index *x, const char *key, struct index_inode *ret)
+{
+    int r = index_in_the_way(x, key, ret);
+
+    return r == -ENOENT && index_buried_in_the_way(x, key) ? -EBUSY : r;
+}
+
+/* The inode whose version lives where `ino` wants to write, which may be itself, one folder up or down. 0 and *ret, -ENOENT: the way is free, or another
  * negative errno: it is not the time. */
 static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode *ret)
 {
@@ -219,7 +228,9 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
     r = index_by_cloud_key(u->volume->index, key, ret);
     if (r == 0 && ret->ino == ino)
         r = -ENOENT;
-    if (r == 0 && (uploader_busy(u, ret->ino) || failed_before(u->volume, ret->ino)))
+    if (r == -ENOENT && cloud_capabilities(u->volume->cloud) & CLOUD_HAS_FOLDERS)
+        r = what_is_in_the_way(u->volume->index, key, ret);
+    if (r == 0 && ret->ino != ino && (uploader_busy(u, ret->ino) || failed_before(u->volume, ret->ino)))
         r = -EBUSY;
     if (r == -ENOENT && index_buried(u->volume->index, key) && !uploader_synced(u))
         r = -EBUSY;
@@ -235,8 +246,8 @@ static bool choose(struct uploader *u, const struct index_inode *i, struct choic
     *ret = (struct choice){ i->ino, kind_of(u->volume, i) };
     for (unsigned n = 0; n < CHAIN_MAX; n++) {
         r = owner_of_target(u, ret->ino, &owner);
-        if (r == 0 && owner.ino == i->ino)
-            *ret = (struct choice){ i->ino, UPLOAD_CUT };
+        if (r == 0 && (owner.ino == i->ino || owner.ino == ret->ino))
+            *ret = (struct choice){ owner.ino, UPLOAD_CUT };
         else if (r == 0)
             *ret = (struct choice){ owner.ino, kind_of_owner(u->volume, &owner) };
         index_inode_done(&owner);

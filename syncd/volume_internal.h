@@ -123,7 +123,7 @@ enum { FS_META_MAX_BYTES = 1600 };
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
 
 /* Whether a name may be made in `parent`, whose key must leave room for it. 0, -EINVAL, -EILSEQ, -ENAMETOOLONG, -ENOENT
- * (no such parent), -ENOTDIR. */
+ * (no such parent), -ENOTDIR, or as cloud_check_key(). */
 int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory);
 /* Puts a new inode under a name. `i` comes with mode, uid, gid and target (owned by i) and is filled with the rest:
  * number, times, pending INDEX_CONTENT. 0, -EEXIST, as fs_check_name(), or another negative errno. */

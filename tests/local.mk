@@ -106,6 +106,11 @@ TESTS += tests/unit/test_fetch
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(VOLUME_RIG)
 tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_folder
+TESTS += tests/unit/test_folder
+tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
+tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_frontd
 TESTS += tests/unit/test_frontd
 tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
@@ -279,6 +284,11 @@ check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures
 tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)
 tests_unit_test_upload_failures_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_upload_folders
+TESTS += tests/unit/test_upload_folders
+tests_unit_test_upload_folders_SOURCES = tests/unit/test_upload_folders.c $(VOLUME_RIG)
+tests_unit_test_upload_folders_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_upload_names
 TESTS += tests/unit/test_upload_names

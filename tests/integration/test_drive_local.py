@@ -3,11 +3,18 @@
 
 import os
 import stat
+import sys
 import unittest
 
 import landfall_test as lt
 from drive_case import ODD_NAMES, SERVED, DriveCase, fill, make_tree
 from landfall_test import wait_until
+
+
+# renameat2(2) with RENAME_EXCHANGE, which os has not.
+EXCHANGE = """import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2) == 0, ctypes.get_errno()"""
 
 
 def regular_files(path):
@@ -99,6 +106,31 @@ class LocalDrive(DriveCase):
         self.instance.wait_uploaded(self.path("old"))
         with open(os.path.join(self.bucket, "old")) as f:
             self.assertEqual(f.read(), "new")
+
+    def test_a_file_and_a_full_directory_swap(self):
+        os.mkdir(self.path("swap-d"))
+        for name, text in (("swap-a", "a"), ("swap-d/x", "x")):
+            with open(self.path(name), "w") as f:
+                f.write(text)
+        self.instance.wait_uploaded(self.path("swap-a"), self.path("swap-d", "x"))
+        lt.run(sys.executable, "-c", EXCHANGE, self.path("swap-a"), self.path("swap-d"))
+        self.assertEqual(os.listdir(self.path("swap-a")), ["x"])
+        wait_until(lambda: os.path.isfile(os.path.join(self.bucket, "swap-d")) and
+                   regular_files(os.path.join(self.bucket, "swap-a")) == ["x"], 20, "the exchange in the folder")
+        with open(os.path.join(self.bucket, "swap-d")) as f:
+            self.assertEqual(f.read(), "a")
+
+    def test_the_reserved_name(self):
+        for make in (os.mkdir, lambda path: os.symlink("x", path), lambda path: open(path, "w").close()):
+            with self.assertRaises(PermissionError):
+                make(self.path(".landfall"))
+        self.assertNotIn(".landfall", os.listdir(self.mount))
+
+    def test_no_account_on_a_drive(self):
+        for folder in (self.mount, self.path("below"), os.path.dirname(self.mount)):
+            with self.assertRaisesRegex(lt.ApiError, "MountRoot"):
+                self.instance.add_folder_account(folder, name="own drive")
+        self.assertIsNotNone(os.listdir(self.mount))
 
     def test_an_unlinked_file_stays_readable_while_open(self):
         with open(self.path("gone"), "w+") as f:

@@ -12,6 +12,8 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/account.h"
+#include "syncd/drive.h"
+#include "syncd/syncd.h"
 #include "tests/unit/syncd_fixture.h"
 
 static char ACCESS[] = "AKIACANARY0ACCESS", SECRET[] = "canary-secret-5f1e0c/XYZ";
@@ -97,6 +99,15 @@ static struct answer delete(struct fixture *f, const char *id)
     return fixture_ask(f, &env);
 }
 
+static struct answer list_buckets(struct fixture *f, Lf__CloudAccount *account)
+{
+    Lf__BucketList msg = LF__BUCKET_LIST__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(BUCKET_LIST, bucket_list, &msg);
+
+    msg.account = account;
+    return fixture_ask(f, &env);
+}
+
 static size_t count(struct fixture *f)
 {
     Lf__AccountList msg = LF__ACCOUNT_LIST__INIT;
@@ -106,6 +117,14 @@ static size_t count(struct fixture *f)
 
     answer_free(&a);
     return n;
+}
+
+static void local(Lf__CloudAccount *a, const char *url)
+{
+    a->name = (char *)"local";
+    a->has_cloud_type = true;
+    a->cloud_type = 1048576;
+    a->service_url = (char *)url;
 }
 
 static void good(Lf__CloudAccount *a, const struct provider *p)
@@ -175,11 +194,108 @@ static void missing_folder_is_refused(void **state)
     struct fixture *f = *state;
     Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
 
-    a.name = (char *)"local";
-    a.has_cloud_type = true;
-    a.cloud_type = 1048576;
-    a.service_url = (char *)"file:///no/such/folder";
+    local(&a, "file:///no/such/folder");
     expect_error(insert(f, &a), -EINVAL, "/no/such/folder");
+    assert_int_equal(count(f), 0);
+}
+
+/* Folders that no account may show: the system's, Landfall's, and what holds them. */
+static void folders_that_are_no_data_are_refused(void **state)
+{
+    static const struct {
+        const char *path, *part;
+        bool inside;              /* path is below the fixture's folder */
+    } rows[] = {
+        { "/", "holds the whole system", false },
+        { "//", "holds the whole system", false },
+        { "/proc", "(/proc)", false },
+        { "/proc/self", "(/proc)", false },
+        { "/sys/fs", "(/sys)", false },
+        { "/dev/shm", "(/dev)", false },
+        { "/run/user", "(/run)", false },
+        { "/etc", "(/etc)", false },
+        { "/tmp", "not apart", false },
+        { "", "not apart", true },
+        { "/", "not apart", true },
+        { "/mounts", "MountRoot", true },
+        { "//mounts//drive/", "MountRoot", true },
+        { "/state", "StateDir", true },
+        { "/state/drives", "StateDir", true },
+        { "/link", "symbolic link", true },
+        { "/link/bucket", "symbolic link", true },
+    };
+    struct fixture *f = *state;
+    char url[256], link[256];
+
+    snprintf(link, sizeof(link), "%s/link", f->dir);
+    assert_int_equal(symlink(f->cloud, link), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+
+        snprintf(url, sizeof(url), "file://%s%s", rows[i].inside ? f->dir : "", rows[i].path);
+        local(&a, url);
+        expect_error(insert(f, &a), -EINVAL, rows[i].part);
+        expect_error(list_buckets(f, &a), -EINVAL, rows[i].part);
+    }
+    assert_int_equal(count(f), 0);
+}
+
+static void home_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+    struct answer answer;
+    char url[256];
+
+    free(f->syncd->home);
+    f->syncd->home = xstrdup(f->cloud);
+    snprintf(url, sizeof(url), "file://%s", f->cloud);
+    local(&a, url);
+    expect_error(insert(f, &a), -EINVAL, "home directory");
+    snprintf(url, sizeof(url), "file://%s/bucket", f->cloud);
+    answer = insert(f, &a);
+    assert_int_equal(answer.e.code, 0);
+    answer_free(&answer);
+}
+
+static void folder_with_a_cache_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *drive = NULL;
+    Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+    char url[256], cache[256];
+
+    drive = fixture_drive(f, account, "one");
+    snprintf(cache, sizeof(cache), "%s/data/cache", f->dir);
+    xstrset(&f->syncd->drives->model->permanent_local_path, cache);
+    snprintf(url, sizeof(url), "file://%s/data", f->dir);
+    local(&a, url);
+    expect_error(insert(f, &a), -EINVAL, "cache folder");
+    snprintf(url, sizeof(url), "file://%s/data/cache/x", f->dir);
+    expect_error(insert(f, &a), -EINVAL, "cache folder");
+}
+
+/* As somebody who may not enter it; the answer says so. */
+static void unreadable_folder_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+    struct answer answer;
+    char url[256];
+
+    snprintf(url, sizeof(url), "file://%s", f->cloud);
+    local(&a, url);
+    assert_int_equal(count(f), 0);   /* connected */
+    if (getuid() != 0)
+        assert_int_equal(chmod(f->cloud, 0), 0);
+    else
+        assert_int_equal(seteuid(65534), 0);
+    answer = insert(f, &a);
+    if (getuid() != 0)
+        assert_int_equal(chmod(f->cloud, 0700), 0);
+    else
+        assert_int_equal(seteuid(0), 0);
+    expect_error(answer, -EINVAL, "Permission denied");
     assert_int_equal(count(f), 0);
 }
 
@@ -295,15 +411,6 @@ static void endpoint_stands_in_for_service_url(void **state)
     assert_string_equal(inserted.reply->account_stored->account->service_url, p.url);
     answer_free(&inserted);
     provider_stop(&p);
-}
-
-static struct answer list_buckets(struct fixture *f, Lf__CloudAccount *account)
-{
-    Lf__BucketList msg = LF__BUCKET_LIST__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(BUCKET_LIST, bucket_list, &msg);
-
-    msg.account = account;
-    return fixture_ask(f, &env);
 }
 
 /* A client sends back the account it was shown, masked keys and all: its id counts, the rest is ours. */
@@ -591,6 +698,10 @@ int main(void)
         TEST(keys_are_sealed_and_masked),
         TEST(keys_that_may_not_list_buckets_are_good),
         TEST(endpoint_stands_in_for_service_url),
+        TEST(folders_that_are_no_data_are_refused),
+        TEST(home_is_refused),
+        TEST(folder_with_a_cache_is_refused),
+        TEST(unreadable_folder_is_refused),
         TEST(masked_account_is_resolved_by_id),
         TEST(account_without_id_is_used_once),
         TEST(names_are_unique),

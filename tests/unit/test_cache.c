@@ -54,6 +54,37 @@ static void check_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t
 
 /* --- places ---------------------------------------------------------------------------------------------- */
 
+/* Another folder of ours was put where the cache is: its files stay, whatever their names. */
+static void another_folder_is_not_swept(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *cache = NULL, *away = NULL, *stranger = NULL;
+    struct volume_spec spec;
+    struct error e = { 0 };
+
+    assert_true(asprintf(&cache, "%s/cache", rig->dir) > 0 && asprintf(&away, "%s/away", rig->dir) > 0 &&
+                asprintf(&stranger, "%s/cache/05/5.data", rig->dir) > 0);
+    spec = rig->volume->spec;
+    spec.drive = &rig->drive;
+    spec.state_dir = rig->dir;
+    rig_close(rig);
+    assert_int_equal(rename(cache, away), 0);
+    assert_int_equal(mkdir(cache, 0700), 0);
+    *strrchr(stranger, '/') = '\0';
+    assert_int_equal(mkdir(stranger, 0700), 0);
+    stranger[strlen(stranger)] = '/';
+    close(open(stranger, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(volume_open(&spec, &rig->volume, &e), -EPERM);
+    assert_non_null(strstr(e.text, "not the cache folder of this drive"));
+    assert_int_equal(access(stranger, F_OK), 0);
+    assert_int_equal(unlink(stranger), 0);
+    *strrchr(stranger, '/') = '\0';
+    assert_int_equal(rmdir(stranger), 0);
+    assert_int_equal(rmdir(cache), 0);
+    assert_int_equal(rename(away, cache), 0);
+    rig_open(rig);
+}
+
 static void files_are_private(void **state)
 {
     struct rig *rig = *state;
@@ -580,6 +611,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(files_are_private),
+        TEST(another_folder_is_not_swept),
         TEST(a_planted_link_is_not_followed),
         TEST(a_folder_of_another_is_refused),
         TEST(unknown_files_are_removed),

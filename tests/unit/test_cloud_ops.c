@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -170,7 +171,7 @@ static void links_lead_nowhere(void **state)
         SUITE_REQUEST *delete = suite_ask(&f->suite, CLOUD_DELETE, keys[i]);
         int code = suite_run(&f->suite, get);
 
-        assert_true(code == -ENOENT || code == -EINVAL || code == -ELOOP);
+        assert_true(code == -ENOENT || code == -EINVAL || code == -ELOOP || code == -EPERM);
         assert_true(suite_run(&f->suite, put) < 0);
         (void)suite_run(&f->suite, delete);
     }
@@ -215,6 +216,110 @@ static void a_name_is_file_or_folder(void **state)
     suite_expect(&f->suite, below, -ENOTDIR);
     suite_put(&f->suite, "dir/file", "x", 1);
     suite_expect(&f->suite, above, -EISDIR);
+    suite_clean(&f->suite, "");
+}
+
+/* --- what is Landfall's own --------------------------------------------------------------------------- */
+
+static void expect_refused(struct fixture *f, struct cloud_request *r, int code, const char *part)
+{
+    suite_expect(&f->suite, r, code);
+    if (!strstr(r->error.text, part))
+        fail_msg("\"%s\" is not in: %s", part, r->error.text);
+    cloud_request_free(r);
+}
+
+static void the_reserved_name(void **state)
+{
+    static const enum cloud_op ops[] = { CLOUD_STAT, CLOUD_GET, CLOUD_PUT, CLOUD_PART_BEGIN, CLOUD_DELETE };
+    static const char *const keys[] = { ".landfall", ".landfall/", ".landfall/x" };
+    struct fixture *f = *state;
+    struct cloud_request *list = suite_ask(&f->suite, CLOUD_LIST, NULL);
+
+    for (size_t i = 0; i < ARRAY_SIZE(ops) * ARRAY_SIZE(keys); i++)
+        expect_refused(f, suite_ask(&f->suite, ops[i % ARRAY_SIZE(ops)], keys[i / ARRAY_SIZE(ops)]), -EPERM,
+                       "the name .landfall is reserved");
+    cloud_request_set(&list->prefix, ".landfall/x/");
+    expect_refused(f, list, -EPERM, "the name .landfall is reserved");
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        assert_int_equal(cloud_check_key(f->suite.cloud, keys[i]), -EPERM);
+    assert_int_equal(cloud_check_key(f->suite.cloud, ".landfall-too"), 0);
+    assert_int_equal(cloud_check_key(f->suite.cloud, "a/.landfall/b"), 0);
+    suite_put(&f->suite, ".landfall-too", "x", 1);
+    suite_put(&f->suite, "a/.landfall/b", "x", 1);
+    suite_clean(&f->suite, "");
+}
+
+/* Somebody else made the folder that Landfall needs, or may enter it. */
+static void a_hidden_folder_of_others(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *hidden = NULL;
+
+    assert_true(asprintf(&hidden, "%s/bucket/.landfall", f->folder) > 0);
+    (void)rmdir(hidden);
+    make_in(f, ".landfall");
+    expect_refused(f, suite_ask(&f->suite, CLOUD_PUT, "x"), -EPERM, "chmod 700");
+    expect_refused(f, suite_ask(&f->suite, CLOUD_DELETE, "x"), -EPERM, "chmod 700");
+    assert_int_equal(chmod(hidden, 0700), 0);
+    if (getuid() == 0) {
+        assert_int_equal(chown(hidden, 1, 1), 0);
+        expect_refused(f, suite_ask(&f->suite, CLOUD_PUT, "x"), -EPERM, "belongs to another user");
+        assert_int_equal(chown(hidden, 0, 0), 0);
+    }
+    suite_put(&f->suite, "x", "x", 1);
+    suite_clean(&f->suite, "");
+}
+
+enum { FAILED = 100 };
+
+static void count_done(struct cloud_request *r, void *arg)
+{
+    *(unsigned *)arg += r->error.code ? FAILED : 1;
+    cloud_request_free(r);
+}
+
+static void submit(struct fixture *f, struct cloud_request *r, unsigned *done)
+{
+    r->done = count_done;
+    r->arg = done;
+    cloud_submit(f->suite.cloud, r);
+}
+
+/* More changes than there are threads wait for a lock that somebody holds: everything else goes on, the changes are
+ * made when it is free, and one that waits may be given up. */
+static void a_lock_held_by_others(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_CLOSE int lock = -1;
+    struct cloud_request *given_up = suite_ask(&f->suite, CLOUD_PUT, "given-up");
+    unsigned changed = 0, canceled = 0;
+
+    suite_put(&f->suite, "x", "x", 1);
+    lock = open_in(f, ".landfall", O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    submit(f, suite_ask(&f->suite, CLOUD_PUT, "one"), &changed);
+    submit(f, suite_ask(&f->suite, CLOUD_PUT, "two/"), &changed);
+    submit(f, suite_ask(&f->suite, CLOUD_DELETE, "x"), &changed);
+    suite_expect_bytes(&f->suite, "x", "x", 1);
+    submit(f, given_up, &canceled);
+    suite_expect_bytes(&f->suite, "x", "x", 1);
+    cloud_cancel(f->suite.cloud, given_up);
+    while (canceled == 0)
+        (void)event_base_loop(loop_base(f->suite.loop), EVLOOP_ONCE);
+    assert_int_equal(canceled, FAILED);
+    assert_int_equal(changed, 0);
+    assert_int_equal(flock(lock, LOCK_UN), 0);
+    while (changed < 3)
+        (void)event_base_loop(loop_base(f->suite.loop), EVLOOP_ONCE);
+    assert_int_equal(changed, 3);
+    assert_true(exists_in(f, "one"));
+    assert_true(exists_in(f, "two"));
+    assert_false(exists_in(f, "x"));
+    assert_false(exists_in(f, "given-up"));
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    expect_refused(f, suite_ask(&f->suite, CLOUD_PUT, "never"), -EAGAIN, "holds the lock");
+    assert_int_equal(flock(lock, LOCK_UN), 0);
     suite_clean(&f->suite, "");
 }
 
@@ -384,6 +489,9 @@ int main(void)
         cmocka_unit_test(links_lead_nowhere),
         cmocka_unit_test(strangers_show),
         cmocka_unit_test(a_name_is_file_or_folder),
+        cmocka_unit_test(the_reserved_name),
+        cmocka_unit_test(a_hidden_folder_of_others),
+        cmocka_unit_test(a_lock_held_by_others),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(a_file_written_while_it_is_read),
     };

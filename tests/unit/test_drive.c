@@ -189,6 +189,12 @@ static const struct {
     { set_name, "..", -EINVAL, "directory" },
     { set_name, "a\nb", -EINVAL, "control character" },
     { set_name, "\xff\xfe", -EINVAL, "UTF-8" },
+    { set_name, "next\xc2\x85line", -EINVAL, "control character" },
+    { set_name, "csi\xc2\x9b", -EINVAL, "control character" },
+    { set_name, "over\u202eride", -EINVAL, "control character" },
+    { set_name, "isolate\u2066", -EINVAL, "control character" },
+    { set_name, "line\u2028", -EINVAL, "control character" },
+    { set_name, "paragraph\u2029", -EINVAL, "control character" },
     { set_letter, "GG", -EINVAL, "driveName" },
     { set_letter, "G:", -EINVAL, "driveName" },
     { set_letter, "1", -EINVAL, "driveName" },
@@ -200,6 +206,8 @@ static const struct {
     { set_prefix, "..", -EPERM, "prefix" },
     { set_prefix, "a/./b", -EPERM, "prefix" },
     { set_prefix, "a//b", -EINVAL, "empty component" },
+    { set_prefix, ".landfall", -EPERM, "reserved" },
+    { set_prefix, ".landfall/x", -EPERM, "reserved" },
     { set_cache, "relative", -EINVAL, "absolute" },
     { set_cache, "/", -EINVAL, "absolute" },
     { set_cache, "/tmp/../etc/x", -EPERM, "permanentLocalPath" },
@@ -263,10 +271,10 @@ static void local_path_is_ours(void **state)
 static void names_letters_and_caches_are_unique(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *cache = NULL;
+    CLEANUP_FREE char *account = fixture_account(f), *cache = NULL, *above = NULL;
     struct row r;
 
-    if (asprintf(&cache, "%s/mycache", f->dir) < 0)
+    if (asprintf(&above, "%s/own", f->dir) < 0 || asprintf(&cache, "%s/mycache", above) < 0)
         abort();
     good(&r, account, "one");
     r.drive.drive_name = (char *)"g";
@@ -280,7 +288,7 @@ static void names_letters_and_caches_are_unique(void **state)
     r.drive.drive_name = (char *)"H";
     r.drive.permanent_local_path = cache;
     expect_error(fixture_insert(f, &r.drive), -EEXIST, "cache folder");
-    r.drive.permanent_local_path = f->dir;      /* above the other one's */
+    r.drive.permanent_local_path = above;
     expect_error(fixture_insert(f, &r.drive), -EEXIST, "not apart");
     r.drive.permanent_local_path = NULL;
     expect_done(fixture_insert(f, &r.drive));
@@ -359,6 +367,106 @@ static void given_cache_folder_stays_when_insertion_fails(void **state)
     r.drive.permanent_local_path = cache;
     expect_error(fixture_insert(f, &r.drive), -EBUSY, "no");
     assert_int_equal(rmdir(cache), 0);
+}
+
+/* A folder that anybody may write to lies above it: whoever does could exchange it at any time. */
+static void cache_folders_of_others_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *open = NULL, *cache = NULL, *link = NULL;
+    struct row r;
+
+    if (asprintf(&open, "%s/open", f->dir) < 0 || asprintf(&cache, "%s/mine/cache", open) < 0 ||
+        asprintf(&link, "%s/link", f->dir) < 0)
+        abort();
+    assert_int_equal(mkdir(open, 0700), 0);
+    assert_int_equal(chmod(open, 0777), 0);
+    good(&r, account, "one");
+    r.drive.permanent_local_path = cache;
+    expect_error(fixture_insert(f, &r.drive), -EPERM, "can be written by others");
+    assert_false(there(open, "/mine"));
+    assert_int_equal(chmod(open, 01777), 0);
+    expect_done(fixture_insert(f, &r.drive));
+    assert_int_equal(symlink(open, link), 0);
+    good(&r, account, "two");
+    free(cache);
+    if (asprintf(&cache, "%s/other", link) < 0)
+        abort();
+    r.drive.permanent_local_path = cache;
+    expect_error(fixture_insert(f, &r.drive), -ENOTDIR, "symbolic link");
+    assert_false(there(open, "/other"));
+}
+
+static char *in(const struct fixture *f, const char *name)
+{
+    char *path = NULL;
+
+    if (asprintf(&path, "%s/%s", f->dir, name) < 0)
+        abort();
+    return path;
+}
+
+static void make(const struct fixture *f, const char *name)
+{
+    CLEANUP_FREE char *path = in(f, name);
+
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* Landfall's own folders, and what an account shows as buckets. */
+static void caches_are_apart_from_the_rest(void **state)
+{
+    static const struct {
+        const char *name, *part;
+    } rows[] = {
+        { "state/mine", "StateDir" }, { "mounts", "MountRoot" }, { "mounts/one", "MountRoot" },
+        { "cloud/bucket/cache", "folder of an account" }, { "cloud", "folder of an account" },
+    };
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP_FREE char *cache = in(f, rows[i].name);
+        struct row r;
+
+        good(&r, account, "one");
+        r.drive.permanent_local_path = cache;
+        expect_error(fixture_insert(f, &r.drive), -EINVAL, rows[i].part);
+    }
+}
+
+/* The way to the cache folder leads, when the drive is deleted, to somebody's documents. */
+static void exchanged(struct fixture *f, bool by_link)
+{
+    CLEANUP_FREE char *account = fixture_account(f), *above = in(f, "above"), *cache = in(f, "above/cache");
+    CLEANUP_FREE char *away = in(f, "away"), *documents = in(f, "documents"), *id = NULL;
+    struct answer a;
+    struct row r;
+
+    good(&r, account, "one");
+    r.drive.permanent_local_path = cache;
+    a = fixture_insert(f, &r.drive);
+    assert_int_equal(a.e.code, 0);
+    id = xstrdup(a.reply->drive_stored->drive->id);
+    answer_free(&a);
+    assert_int_equal(rename(above, away), 0);
+    make(f, "documents");
+    make(f, "documents/cache");
+    make(f, "documents/cache/05");
+    assert_int_equal(by_link ? symlink(documents, above) : rename(documents, above), 0);
+    expect_done(delete(f, id, true));
+    assert_true(there(by_link ? documents : above, "/cache/05"));
+    assert_true(there(away, "/cache"));
+}
+
+static void nothing_behind_a_link_is_removed(void **state)
+{
+    exchanged(*state, true);
+}
+
+static void nothing_in_another_folder_is_removed(void **state)
+{
+    exchanged(*state, false);
 }
 
 static void inactive_drive_is_not_mounted(void **state)
@@ -761,6 +869,10 @@ int main(void)
         TEST(why_a_drive_is_not_mounted_is_shown),
         TEST(unmounted_mount_point_is_closed),
         TEST(one_bad_drive_does_not_stop_the_others),
+        TEST(cache_folders_of_others_are_refused),
+        TEST(caches_are_apart_from_the_rest),
+        TEST(nothing_behind_a_link_is_removed),
+        TEST(nothing_in_another_folder_is_removed),
         TEST(half_made_drive_is_removed_at_start),
         TEST(long_lists_come_in_pages),
         TEST(worker_gets_the_volume),

@@ -133,6 +133,19 @@ static void dates_go_both_ways(void **state)
     assert_int_equal(date_parse("9999-12-31T23:59:59Z", &ns), -EINVAL);   /* more nanoseconds than fit */
 }
 
+static void controls_are_seen(void **state)
+{
+    static const char *const shown[] = { "", "plain", "\u00a0", "\u2027\u202f", "\u2065\u206a", "\u65e5\u672c", "\U0001f980", "~" };
+    static const char *const obeyed[] = { "\x01", "a\n", "\x1b[2J", "\x7f", "\xc2\x80", "x\xc2\x9fy", "\u2028", "\u2029", "\u202a",
+                                          "\u202e", "\u2066", "\U0001f980\u2069" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+        assert_false(text_has_control(shown[i]));
+    for (size_t i = 0; i < sizeof(obeyed) / sizeof(obeyed[0]); i++)
+        assert_true(text_has_control(obeyed[i]));
+}
+
 static void utf8_is_checked(void **state)
 {
     static const struct {
@@ -166,6 +179,7 @@ int main(void)
         cmocka_unit_test(percent_encoding_is_sigv4s), cmocka_unit_test(bad_escapes_are_refused),
         cmocka_unit_test(hex_goes_both_ways),       cmocka_unit_test(ids_are_uuids),
         cmocka_unit_test(dates_go_both_ways),       cmocka_unit_test(utf8_is_checked),
+        cmocka_unit_test(controls_are_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

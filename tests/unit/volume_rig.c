@@ -378,16 +378,19 @@ void rig_reopen(struct rig *rig)
     rig_open(rig);
 }
 
-int rig_set_up(void **state)
+static int set_up(void **state, bool folder)
 {
     static const char *const sets[] = { "SettleMilliseconds=0", "ReadDeadlineSeconds=5", "CloudRetries=0" };
     struct rig *rig = xcalloc(1, sizeof(*rig));
-    struct cloud_spec spec = { .type = CLOUD_MEMORY, .account_id = "a", .service_url = "", .region = "",
-                               .keyring = { .get = no_secret } };
+    char url[96];
+    struct cloud_spec spec = { .type = folder ? CLOUD_LOCAL_FOLDER : CLOUD_MEMORY, .account_id = "a",
+                               .service_url = url, .region = "", .keyring = { .get = no_secret } };
     struct error e = { 0 };
 
     snprintf(rig->dir, sizeof(rig->dir), "/tmp/volume_rig.XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
+    snprintf(url, sizeof(url), "file://%s/cloud", rig->dir);
+    assert_int_equal(mkdir(url + strlen("file://"), 0700), 0);
     rig->loop = loop_new(2);
     if (config_load(NULL, sets, ARRAY_SIZE(sets), &rig->config, &e) < 0 ||
         cloud_new(rig->loop, rig->config, &spec, &rig->memory, &e) < 0)
@@ -401,6 +404,16 @@ int rig_set_up(void **state)
     rig_open(rig);
     *state = rig;
     return 0;
+}
+
+int rig_set_up(void **state)
+{
+    return set_up(state, false);
+}
+
+int rig_set_up_folder(void **state)
+{
+    return set_up(state, true);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)

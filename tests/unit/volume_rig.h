@@ -43,6 +43,7 @@ struct rig {
 
 /* As cmocka's set-up and tear-down; *state is a struct rig. */
 int rig_set_up(void **state);
+int rig_set_up_folder(void **state);   /* over a LocalFolder instead */
 int rig_tear_down(void **state);
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);   /* and waits for the requests under way */

@@ -1,0 +1,13 @@
+/* Which folders of the machine a person may name: as a LocalFolder, or as a drive's cache. Text and the mount table
+ * only; nothing here touches the folder itself, which may be dead, slow, or served by this very process. */
+#pragma once
+
+#include "common/error.h"
+
+struct syncd;
+
+/* A folder whose sub-folders are buckets. 0, or -EINVAL with a sentence: it is no user's data, it overlaps a folder of
+ * Landfall's own or a drive's cache, it is the home directory or above it, or it lies on a drive. */
+int place_check_data(const struct syncd *d, const char *path, struct error *e);
+/* A cache folder that the client names: not in a folder of Landfall's own, apart from every LocalFolder account. */
+int place_check_cache(const struct syncd *d, const char *path, struct error *e);
