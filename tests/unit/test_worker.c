@@ -55,12 +55,16 @@ static uint64_t send_getattr(struct bench *b, uint64_t ino)
 static void strangers_are_refused(void **state)
 {
     struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "x", 1);
     unsigned before = ASKED(b, FS_GETATTR);
 
     b->uid = BENCH_UID + 1;
     assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, -EACCES);
     assert_int_equal(ASKED(b, FS_GETATTR), before);
-    bench_release(b, 77, O_RDONLY);   /* closing is not asking */
+    b->uid = BENCH_UID;
+    (void)bench_open(b, ino, O_RDONLY);
+    b->uid = BENCH_UID + 1;
+    bench_release(b, ino, O_RDONLY);   /* closing is not asking */
     b->uid = 0;
     assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
     b->uid = BENCH_UID;
