@@ -134,6 +134,16 @@ static void what_is_not_there_is_believed_for_a_second(void **state)
     assert_int_equal(e.entry_valid, 1);
 }
 
+static void a_name_too_long_is_said_to_be(void **state)
+{
+    struct bench *b = *state;
+    char name[257] = { 0 };
+
+    (void)memset(name, 'x', 256);
+    assert_int_equal(bench_answer(b, bench_send(b, FUSE_LOOKUP, (uint64_t)1, name, sizeof(name), NULL))->head.error,
+                     -ENAMETOOLONG);
+}
+
 static void refusals_of_syncd_become_errnos(void **state)
 {
     struct bench *b = *state;
@@ -557,6 +567,7 @@ int main(void)
         WITH_BENCH(invalidations_reach_the_kernel),
         WITH_BENCH(a_lookup_gives_node_and_how_long_it_holds),
         WITH_BENCH(what_is_not_there_is_believed_for_a_second),
+        WITH_BENCH(a_name_too_long_is_said_to_be),
         WITH_BENCH(refusals_of_syncd_become_errnos),
         WITH_BENCH(hard_links_and_devices_are_not_permitted),
         WITH_BENCH(only_user_attributes_exist),
