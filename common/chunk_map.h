@@ -12,11 +12,15 @@
  *  - Only syncd truncates: it ends fetches beyond the new size, then lowers fetchable, then truncates.
  *    The logical size of the file is the cache file's st_size; while fetchable is above it the cloud
  *    has another version whose size is not known here yet, and an FsFetch brings it.
+ *  - How the kernel has the file open is the worker's to say (mountd/worker_mode.c) and outlives it; it holds for the
+ *    mount whose tag stands beside it. While `passed` is above 0 the kernel reads the data file itself: what is
+ *    present stays present, and what another version in the cloud says goes into another inode.
  */
 #pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -43,9 +47,15 @@ struct chunk_map {
     uint64_t mtime_seq;           /* syncd's: write_seq up to which the mtime of the index is right */
     uint64_t size_seq;            /* syncd's: the same for its size */
     char base[256];               /* syncd's: ETag of the cloud's version that the chunks are of, NUL-terminated */
-    uint8_t reserved[CHUNK_MAP_HEADER - 312];
+    uint64_t mount_tag;           /* the mount that the next three are about; 0: none */
+    uint32_t backing_id;          /* of that FUSE connection, while passed > 0 */
+    _Atomic uint32_t passed;      /* handles the kernel has in passthrough mode */
+    _Atomic uint32_t cached;      /* handles it has in its page cache's mode */
+    uint8_t reserved[CHUNK_MAP_HEADER - 332];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
+
+_Static_assert(offsetof(struct chunk_map, bits) == CHUNK_MAP_HEADER, "the layout of docs/FORMATS.md");
 
 static inline bool chunk_present(const struct chunk_map *m, uint64_t c)
 {
@@ -57,6 +67,12 @@ static inline bool chunk_present(const struct chunk_map *m, uint64_t c)
 static inline void chunk_set(struct chunk_map *m, uint64_t c)
 {
     atomic_fetch_or_explicit(&m->bits[c / 64], UINT64_C(1) << (c % 64), memory_order_release);
+}
+
+/* Whether the kernel reads the data file without asking. `mount_tag` 0: not known, then every mount's word counts. */
+static inline bool chunk_map_passed(const struct chunk_map *m, uint64_t mount_tag)
+{
+    return atomic_load(&m->passed) > 0 && (mount_tag == 0 || m->mount_tag == mount_tag);
 }
 
 /* The first absent chunk that overlaps [offset, offset + length), or UINT64_MAX. */

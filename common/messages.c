@@ -44,6 +44,8 @@ static const struct message_row rows[] = {
     { B(WORKER_START),        M,             W,             EVENT,               1, 0, ONCE },
     { B(WORKER_CHANNEL),      M,             W,             EVENT,               1, 0, ONCE },
     { B(WORKER_READY),        W,             M,             EVENT,               0, 0, ONCE },
+    { B(BACKING_OPEN),        W,             M,             B(BACKING_OPENED),   1, 0, ONCE },
+    { B(BACKING_CLOSE),       W,             M,             EVENT,               0, 0, ONCE },
 
     { B(FS_LOOKUP),           W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_GETATTR),          W,             S,             B(FS_ENTRY),         0, 0, REPEAT },

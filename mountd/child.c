@@ -64,6 +64,8 @@ static int send_start(struct drive *d)
     msg.log_level = (uint32_t)c->log_level;
     msg.deadline_ms = (uint32_t)c->read_deadline_seconds * 1000;
     msg.queue_length = (uint32_t)c->ipc_queue_length;
+    msg.mount_tag = d->record->tag;
+    msg.passthrough = d->mountd->spec.privileged;
     return ipc_peer_event(d->child.peer, &env, &d->fuse, 1);
 }
 
@@ -152,6 +154,7 @@ void child_attach(struct drive *d)
     if (!d->child.peer)
         return;
     msg.drive_id = d->id;
+    msg.mount_tag = d->record ? d->record->tag : 0;
     d->child.attaching = ipc_call(d->mountd->syncd, &env, NULL, 0, 0, attach_done, d);
 }
 

@@ -163,6 +163,7 @@ static void take_over(struct drive *d, struct drive_job *j)
     record.init = (ProtobufCBinaryData){ j->made.init_size, j->made.init };
     record.device = j->made.device;
     record.root = j->root;
+    record.tag = ipc_trace_new();
     n = lf__kept_mount__get_packed_size(&record);
     packed = xcalloc(1, n);
     (void)lf__kept_mount__pack(&record, packed);

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/sandbox.h"
 #include "mountd/mountd.h"
+#include "mountd/passthrough.h"
 
 /* Mounting; a directory of the user that is closed to others; workers under another user. */
 static const char *const capabilities[] = { "sys_admin", "dac_read_search", "setuid", "setgid", "kill", NULL };
@@ -17,7 +18,9 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(fsopen), SANDBOX_ANY(fsconfig), SANDBOX_ANY(fsmount), SANDBOX_ANY(move_mount), SANDBOX_ANY(umount2),
     SANDBOX_ANY(openat), SANDBOX_ANY(openat2), SANDBOX_ANY(getdents64), SANDBOX_ANY(statx), SANDBOX_ANY(fstat),
     SANDBOX_ANY(newfstatat), SANDBOX_ANY(access), SANDBOX_ANY(faccessat), SANDBOX_ANY(faccessat2), SANDBOX_ANY(fstatfs),
-    SANDBOX_ANY(memfd_create),
+    SANDBOX_ANY(memfd_create), SANDBOX_ARG(ioctl, 1, FUSE_DEV_IOC_BACKING_OPEN),
+    SANDBOX_ARG(ioctl, 1, FUSE_DEV_IOC_BACKING_CLOSE),
+    SANDBOX_ARG(ioctl, 1, TCGETS),   /* "is this a terminal?" of the log and of libraries */
     /* descriptors */
     SANDBOX_ANY(read), SANDBOX_ANY(write), SANDBOX_ANY(readv), SANDBOX_ANY(writev), SANDBOX_ANY(pread64),
     SANDBOX_ANY(pwrite64), SANDBOX_ANY(lseek), SANDBOX_ANY(close), SANDBOX_ANY(close_range), SANDBOX_ANY(dup),
@@ -46,10 +49,6 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(getgid), SANDBOX_ANY(getegid), SANDBOX_ANY(exit), SANDBOX_ANY(exit_group),
 };
 
-static const struct sandbox_deny denied[] = {
-    { "ioctl", 25 /* ENOTTY */ },   /* "is this a terminal?" of the log and of libraries */
-};
-
 int mountd_sandbox(bool privileged, struct error *e)
 {
     int r = privileged ? sandbox_capabilities(capabilities, e) : 0;
@@ -60,5 +59,5 @@ int mountd_sandbox(bool privileged, struct error *e)
         LOG(LOG_NOTICE, "no_filter", "reason=%s", "without root fusermount3 mounts, which a filter would disarm");
         return 0;
     }
-    return sandbox_seccomp(allowed, ARRAY_SIZE(allowed), denied, ARRAY_SIZE(denied), e);
+    return sandbox_seccomp(allowed, ARRAY_SIZE(allowed), NULL, 0, e);
 }

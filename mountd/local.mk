@@ -3,6 +3,7 @@ noinst_LIBRARIES += libmountd.a libworker.a
 pkglibexec_PROGRAMS += landfall-mountd landfall-worker
 
 libmountd_a_SOURCES = \
+	mountd/backing.c \
 	mountd/child.c \
 	mountd/control.h \
 	mountd/desired.c \
@@ -19,6 +20,7 @@ libmountd_a_SOURCES = \
 	mountd/mountd.c \
 	mountd/mountd.h \
 	mountd/mountd_internal.h \
+	mountd/passthrough.h \
 	mountd/spawn.c \
 	mountd/spawn.h
 
@@ -35,6 +37,7 @@ libworker_a_SOURCES = \
 	mountd/worker_file.h \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
+	mountd/worker_mode.c \
 	mountd/worker_names.c \
 	mountd/worker_op.c \
 	mountd/worker_open.c \

@@ -70,6 +70,9 @@ void drive_step(struct drive *d);
 /* At the very end: frees it without unmounting. */
 void drive_free(struct drive *d);
 
+/* --- backing.c: handlers of messages of workers */
+ipc_handler_fn backing_open, backing_close;
+
 /* --- child.c */
 void child_start(struct drive *d);
 /* Asks syncd for the worker's channel, unless that is under way. */

@@ -12,8 +12,6 @@
 #include "mountd/control.h"
 #include "mountd/worker_internal.h"
 
-enum { CONTROL_QUEUE = 16 };
-
 /* --- syncd ---------------------------------------------------------------------------------------------- */
 
 static void on_syncd_event(const Lf__Envelope *env, int *fds, void *arg)
@@ -51,6 +49,8 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
     w->uid = msg->uid;
     w->deadline_ms = msg->deadline_ms;
     w->queue_length = msg->queue_length;
+    w->mount_tag = msg->mount_tag;
+    w->passthrough = msg->passthrough;
     w->syncd = make_syncd(w);
     if (!w->syncd)
         return -ENOMEM;
@@ -103,7 +103,7 @@ static void on_mountd_lost(void *arg)
 struct worker *worker_new(struct loop *l, int control)
 {
     struct ipc_client_spec spec = {
-        .role = ROLE_WORKER, .peer = ROLE_MOUNTD, .max_queue = CONTROL_QUEUE,
+        .role = ROLE_WORKER, .peer = ROLE_MOUNTD, .max_queue = SIZE_MAX,   /* bounded by w->queue_length */
         .event = on_mountd_event, .lost = on_mountd_lost,
     };
     struct worker *w = xcalloc(1, sizeof(*w));

@@ -189,6 +189,28 @@ static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size
     open_then(op, FILE_WRITE, write_step);
 }
 
+/* --- writes past the worker ---------------------------------------------------------------------------- */
+
+static void settle_step(struct op *op)
+{
+    if (!file_dirty(op->file)) {
+        ask_dirty(op, settle_step);
+        return;
+    }
+    (void)atomic_fetch_add(&op->file->map->write_seq, 1);
+    op->then(op);
+}
+
+void data_settle(struct op *op, void (*next)(struct op *op))
+{
+    if (!mode_written(op->worker, op->file)) {
+        next(op);
+        return;
+    }
+    op->then = next;
+    settle_step(op);
+}
+
 /* --- to the cloud and to the disk ---------------------------------------------------------------------- */
 
 static void ask_flush(struct op *op, bool sync, op_done_fn *done)
@@ -203,22 +225,31 @@ static void ask_flush(struct op *op, bool sync, op_done_fn *done)
 
 static op_done_fn flush_done;
 
+static void flush_step(struct op *op)
+{
+    struct file *f = op->file;
+
+    op->seq = atomic_load(&f->map->write_seq);
+    if (!file_dirty(f) || f->flushed_seq == op->seq)
+        op_error(op, 0);
+    else
+        ask_flush(op, false, flush_done);
+}
+
 /* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
 static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct worker *w = worker_of(req);
-    struct file *f = file_find(&w->files, ino);
+    struct file *f = file_find(&worker_of(req)->files, ino);
     struct op *op;
 
     (void)fi;
-    if (!f || !file_dirty(f) || f->flushed_seq == atomic_load(&f->map->write_seq)) {
+    if (!f) {
         (void)fuse_reply_err(req, 0);
         return;
     }
     op = op_new(req, ino);
     op_use_file(op, f);
-    op->seq = atomic_load(&f->map->write_seq);
-    ask_flush(op, false, flush_done);
+    data_settle(op, flush_step);
 }
 
 static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)

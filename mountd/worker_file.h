@@ -20,6 +20,7 @@ struct file {
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */
+    struct timespec seen;           /* worker_mode.c's: time of the last change it knows of, while it may be mapped */
     uint64_t flushed_seq;           /* write_seq that syncd was told of by FsFlush; UINT64_MAX: none yet */
 };
 

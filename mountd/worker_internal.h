@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 314
 
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <string.h>
 
 #include "common/ipc.h"
@@ -18,17 +19,24 @@ struct worker {
     /* the session; NULL before WorkerStart */
     struct fuse_session *session;
     int fuse;
-    uint32_t init_flags;        /* what the kernel offers, while FUSE_INIT is being answered; else 0 */
+    /* Changes an answer that libfuse is about to send, which lacks what is newer than it; NULL: none. */
+    void (*amend)(struct worker *w, struct iovec *answer);
+    struct fuse_init_in init;           /* what the kernel offers, for amend */
+    const struct fuse_open_out *opened; /* what an open answers, for amend */
     struct event *readable;
     bool paused;                /* not reading requests: too many under way */
     struct fuse_buf buf;
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
     /* as WorkerStart says */
+    uint64_t mount_tag;
+    bool passthrough;           /* until it turns out that kernel or file system cannot */
     uid_t uid;
     uint32_t deadline_ms;
     size_t queue_length;
     size_t ops;                 /* requests under way */
 };
+
+struct op;
 
 /* Largest read or write; the session negotiates it. */
 enum { SCRATCH_SIZE = 1024 * 1024 };
@@ -47,12 +55,12 @@ void session_stop(struct worker *w);
 void session_end(struct worker *w);
 /* Reads on after a pause, when there is room again. */
 void session_resume(struct worker *w);
+/* Answers an open with op->opened; a create when op->data has its struct fuse_entry_param. What libfuse says. */
+int session_reply_open(struct op *op);
 /* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
 
 /* --- worker_op.c -------------------------------------------------------------------------------------- */
-
-struct op;
 
 /* syncd answered: `reply` has the body that the row names, or is NULL and *e says why. Take descriptors by
  * setting their place to -1. */
@@ -63,7 +71,8 @@ struct op {
     struct worker *worker;      /* borrowed */
     fuse_req_t req;             /* NULL: answered before syncd did, because of its deadline or a signal */
     op_done_fn *done;
-    uint64_t call;              /* at syncd; 0: none */
+    struct ipc_client *asked;   /* syncd or mountd */
+    uint64_t call;              /* there; 0: none */
     struct loop_timer *timer;
     bool interrupted;
     /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
@@ -77,6 +86,9 @@ struct op {
     uint64_t seq;
     unsigned tries;
     void (*next)(struct op *op);
+    void (*then)(struct op *op);
+    bool whole;                 /* an open: as FsOpened says */
+    struct fuse_open_out opened; /* an open: how the kernel is to treat the handle */
     struct file *file;          /* used, see file_use() */
     void *data;                 /* owned */
 };
@@ -84,6 +96,8 @@ struct op {
 struct op *op_new(fuse_req_t req, fuse_ino_t ino);
 /* Asks syncd; `done` follows unless deadline or interrupt end the operation before. */
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done);
+/* Asks mountd, with one descriptor, which stays the caller's. */
+void op_ask_mountd(struct op *op, Lf__Envelope *request, int fd, op_done_fn *done);
 /* Keeps the file from being closed while the operation lasts. */
 void op_use_file(struct op *op, struct file *f);
 
@@ -111,8 +125,25 @@ void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_para
 
 /* Runs next(op) once op->ino is open at syncd in that kind, with op->file in use; or fails the operation. */
 void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op));
+/* The kernel has given up on an open: what syncd opened (`reply`, or NULL) is closed again. */
+void open_late(struct op *op, const Lf__Envelope *reply);
 /* After the channel to syncd is new: what is open is opened there again. */
 void open_again(struct worker *w);
+
+/* --- worker_data.c ----------------------------------------------------------------------------------------- */
+
+/* Runs next(op) once writes into op->file that came past the worker count as writes: at syncd and in the map. */
+void data_settle(struct op *op, void (*next)(struct op *op));
+
+/* --- worker_mode.c ----------------------------------------------------------------------------------------- */
+
+/* Runs next(op) once op->opened says how the handle that is being opened on op->file is to be treated, and it is counted.
+ * `whole`: as in FsOpened. */
+void mode_open(struct op *op, bool whole, void (*next)(struct op *op));
+/* A handle that was counted is closed: after the kernel has its answer. */
+void mode_closed(struct worker *w, struct file *f);
+/* Whether the cache file was written past the worker since the last call. */
+bool mode_written(const struct worker *w, struct file *f);
 
 /* --- rows of the session's operations -------------------------------------------------------------------- */
 

@@ -17,6 +17,10 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     Lf__FsLookup msg = LF__FS_LOOKUP__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_LOOKUP, fs_lookup, &msg);
 
+    if (strlen(name) > NAME_MAX) {   /* the kernel lets through what is longer */
+        (void)fuse_reply_err(req, ENAMETOOLONG);
+        return;
+    }
     msg.parent = parent;
     msg.name = bytes_of(name);
     op_ask(op_new(req, parent), &env, lookup_done);

@@ -57,7 +57,7 @@ static void on_expired(void *arg)
     op->req = NULL;
     if (op->late)
         return;
-    ipc_cancel(op->worker->syncd, op->call);
+    ipc_cancel(op->asked, op->call);
     op_free(op);
 }
 
@@ -100,13 +100,25 @@ static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds
     op_free(op);
 }
 
-void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
+static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, const int *fds, size_t n,
+                op_done_fn *done)
 {
     op->done = done;
-    op->call = ipc_call(op->worker->syncd, request, NULL, 0, 0, on_answer, op);
+    op->asked = whom;
+    op->call = ipc_call(whom, request, fds, n, 0, on_answer, op);
     if (!op->timer)
         set_timer(op, op->worker->deadline_ms + MARGIN_MS);
     watch_interrupt(op);
+}
+
+void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
+{
+    ask(op, op->worker->syncd, request, NULL, 0, done);
+}
+
+void op_ask_mountd(struct op *op, Lf__Envelope *request, int fd, op_done_fn *done)
+{
+    ask(op, op->worker->mountd, request, &fd, 1, done);
 }
 
 static void tell_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)

@@ -53,7 +53,7 @@ static bool install(struct op *op, uint64_t ino, int *fds)
 }
 
 /* The kernel has given up; what syncd opened is closed, and the handle that create() counted. */
-static void late_open(struct op *op, const Lf__Envelope *reply)
+void open_late(struct op *op, const Lf__Envelope *reply)
 {
     if (reply)
         release_at_syncd(op->worker, reply->fs_opened->attr->ino, op->kind);
@@ -66,7 +66,7 @@ static void ask_open(struct op *op, bool truncate, op_done_fn *done)
     Lf__FsOpen msg = LF__FS_OPEN__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &msg);
 
-    op->late = late_open;
+    op->late = open_late;
     msg.ino = op->ino;
     msg.write = op->kind == FILE_WRITE;
     msg.truncate = truncate;
@@ -108,16 +108,13 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
 
 /* --- the kernel's ------------------------------------------------------------------------------------------- */
 
-static void fill_info(const struct op *op, struct fuse_file_info *ret)
-{
-    *ret = (struct fuse_file_info){ .flags = op->flags, .keep_cache = 1 };
-}
-
 /* With -ENOENT the opener is gone, and no release will come. */
-static void finish_open(struct op *op, int reply_result)
+static void finish_open(struct op *op)
 {
-    if (reply_result == -ENOENT)
+    if (session_reply_open(op) == -ENOENT) {
+        mode_closed(op->worker, op->file);
         close_handle(op->worker, op->file->ino, op->kind);
+    }
     op_free(op);
 }
 
@@ -134,8 +131,6 @@ static void open_(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void open_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
-    struct fuse_file_info fi;
-
     if (!reply) {
         op_fail(op, e);
         return;
@@ -143,8 +138,7 @@ static void open_done(struct op *op, const struct error *e, const Lf__Envelope *
     if (!install(op, op->ino, fds))
         return;
     op->file->handles[op->kind]++;
-    fill_info(op, &fi);
-    finish_open(op, fuse_reply_open(op->req, &fi));
+    mode_open(op, reply->fs_opened->whole, finish_open);
 }
 
 static void ask_create(struct op *op, fuse_ino_t parent, const char *name, mode_t mode, bool exclusive,
@@ -154,7 +148,7 @@ static void ask_create(struct op *op, fuse_ino_t parent, const char *name, mode_
     Lf__Envelope env = IPC_ENVELOPE(FS_CREATE, fs_create, &msg);
 
     op->kind = FILE_WRITE;
-    op->late = late_open;
+    op->late = open_late;
     msg.parent = parent;
     msg.name = bytes_of(name);
     msg.mode = mode;
@@ -176,12 +170,9 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 
 static void reply_created(struct op *op, const Lf__FsAttr *attr)
 {
-    struct fuse_entry_param entry;
-    struct fuse_file_info fi;
-
-    attr_entry(op->worker, attr, &entry);
-    fill_info(op, &fi);
-    finish_open(op, fuse_reply_create(op->req, &entry, &fi));
+    op->data = xcalloc(1, sizeof(struct fuse_entry_param));
+    attr_entry(op->worker, attr, op->data);
+    mode_open(op, false, finish_open);
 }
 
 static op_done_fn create_truncated;
@@ -240,13 +231,35 @@ static void mknod_done(struct op *op, const struct error *e, const Lf__Envelope 
     op_entry(op, reply->fs_opened->attr);
 }
 
+static void close_now(struct op *op)
+{
+    struct worker *w = op->worker;
+
+    (void)fuse_reply_err(op->req, 0);
+    mode_closed(w, op->file);
+    close_handle(w, op->ino, op->kind);
+    op_free(op);
+}
+
+static void settle_then_close(struct op *op)
+{
+    data_settle(op, close_now);
+}
+
+/* A handle from before this worker is opened to be closed: where it is counted must be known. */
 static void release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct worker *w = worker_of(req);
+    struct op *op = op_new(req, ino);
+    struct file *f = file_find(&op->worker->files, ino);
 
-    file_touch(&w->files, ino);
-    close_handle(w, ino, kind_of(fi->flags));
-    (void)fuse_reply_err(req, 0);
+    file_touch(&op->worker->files, ino);
+    if (!f) {
+        open_then(op, kind_of(fi->flags), settle_then_close);
+        return;
+    }
+    op->kind = kind_of(fi->flags);
+    op_use_file(op, f);
+    settle_then_close(op);
 }
 
 /* --- a new syncd ---------------------------------------------------------------------------------------------- */

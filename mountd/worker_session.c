@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "mountd/control.h"
+#include "mountd/passthrough.h"
 #include "mountd/worker_internal.h"
 
 enum {
@@ -30,24 +31,53 @@ static ssize_t read_connection(int fd, void *buf, size_t len, void *arg)
 }
 
 /* libfuse 3.14 forgets to pass on what was wanted: directories are looked up and listed by several processes at
- * once. */
-static void amend_init(const struct worker *w, struct iovec *answer)
+ * once. Of passthrough it does not know. */
+static void amend_init(struct worker *w, struct iovec *answer)
 {
     struct fuse_init_out *out = answer->iov_base;
 
-    if (answer->iov_len >= offsetof(struct fuse_init_out, max_write))
-        out->flags |= w->init_flags & FUSE_PARALLEL_DIROPS;
+    if (answer->iov_len < sizeof(*out))
+        return;
+    out->flags |= w->init.flags & FUSE_PARALLEL_DIROPS;
+    if (!w->passthrough)
+        return;
+    out->flags |= FUSE_INIT_EXT;
+    out->flags2 |= PASSTHROUGH_FLAG2;
+    out->unused[0] = PASSTHROUGH_DEPTH;
 }
 
-/* Also called from the pool thread, for notifications. ENOENT: nobody waits for this answer any more; for INIT
- * that is how an earlier worker's answer shows. */
+/* In the answers to OPEN and CREATE it stands last. */
+static void amend_open(struct worker *w, struct iovec *answer)
+{
+    struct fuse_open_out *out = (void *)((char *)answer->iov_base + answer->iov_len - sizeof(*out));
+
+    if (answer->iov_len >= sizeof(*out))
+        *out = *w->opened;
+}
+
+/* Also called from the pool thread, for notifications, whose `unique` is 0: nothing of the worker is looked at then.
+ * ENOENT: nobody waits for this answer any more; for INIT that is how an earlier worker's answer shows. */
 static ssize_t write_connection(int fd, struct iovec *iov, int count, void *arg)
 {
-    const struct worker *w = arg;
+    const struct fuse_out_header *head = iov[0].iov_base;
+    struct worker *w = arg;
 
-    if (w->init_flags && count == 2)
-        amend_init(w, &iov[1]);
+    if (head->unique != 0 && count == 2 && w->amend)
+        w->amend(w, &iov[1]);
     return writev(fd, iov, count);
+}
+
+int session_reply_open(struct op *op)
+{
+    static const struct fuse_file_info none;
+    struct worker *w = op->worker;
+    int r;
+
+    w->opened = &op->opened;
+    w->amend = amend_open;
+    r = op->data ? fuse_reply_create(op->req, op->data, &none) : fuse_reply_open(op->req, &none);
+    w->amend = NULL;
+    return r;
 }
 
 /* --- what is negotiated ----------------------------------------------------------------------------------- */
@@ -189,16 +219,16 @@ static struct fuse_session *make_session(struct worker *w)
 static int feed_init(struct worker *w, const ProtobufCBinaryData *bytes)
 {
     struct fuse_buf buf = { .size = bytes->len };
-    struct fuse_init_in in;
 
-    if (bytes->len < sizeof(struct fuse_in_header) + sizeof(in))
+    if (bytes->len < sizeof(struct fuse_in_header) + sizeof(w->init))
         return -EPROTO;
-    (void)memcpy(&in, bytes->data + sizeof(struct fuse_in_header), sizeof(in));
+    (void)memcpy(&w->init, bytes->data + sizeof(struct fuse_in_header), sizeof(w->init));
+    w->passthrough = w->passthrough && w->init.flags & FUSE_INIT_EXT && w->init.flags2 & PASSTHROUGH_FLAG2;
     buf.mem = xcalloc(1, bytes->len);
     (void)memcpy(buf.mem, bytes->data, bytes->len);
-    w->init_flags = in.flags;
+    w->amend = amend_init;
     fuse_session_process_buf(w->session, &buf);
-    w->init_flags = 0;
+    w->amend = NULL;
     free(buf.mem);
     return fuse_session_exited(w->session) ? -EPROTO : 0;
 }

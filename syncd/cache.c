@@ -103,7 +103,7 @@ static struct cache_open *find_open(struct cache_file *f, struct ipc_peer *p)
     return NULL;
 }
 
-void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write)
+void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole)
 {
     struct cache_open *o = find_open(f, p);
 
@@ -113,6 +113,7 @@ void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write)
         SLIST_INSERT_HEAD(&f->opens, o, next);
     }
     (*(write ? &o->writers : &o->readers))++;
+    o->whole = o->whole || whole;
     cache_hold(f);
 }
 
@@ -124,6 +125,7 @@ void cache_released(struct cache_file *f, struct ipc_peer *p, bool write)
     if (!count || *count == 0)
         return;
     (*count)--;
+    o->whole = o->whole && o->readers > 0;
     if (o->readers == 0 && o->writers == 0) {
         SLIST_REMOVE(&f->opens, o, cache_open, next);
         free(o);
@@ -141,11 +143,21 @@ bool cache_written_by_anyone(const struct cache_file *f)
     return false;
 }
 
+bool cache_lent(const struct cache_file *f)
+{
+    const struct cache_open *o;
+
+    SLIST_FOREACH(o, &f->opens, next)
+        if (o->whole)
+            return true;
+    return chunk_map_passed(f->map, f->volume->mount_tag);
+}
+
 bool cache_is_open(struct cache *c, uint64_t ino)
 {
     const struct cache_file *f = cache_find(c, ino);
 
-    return f && !SLIST_EMPTY(&f->opens);
+    return f && (!SLIST_EMPTY(&f->opens) || cache_lent(f));
 }
 
 static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(struct cache_file *f))
@@ -325,11 +337,15 @@ int cache_outdated(struct cache *c, uint64_t ino)
     r = cache_acquire(c, &i, &f);
     if (r < 0)
         return r;
-    fetch_stop(f);
-    cache_file_outdate(f);
-    fetch_go_on(f);
+    if (cache_lent(f)) {
+        r = -ETXTBSY;
+    } else {
+        fetch_stop(f);
+        cache_file_outdate(f);
+        fetch_go_on(f);
+    }
     cache_release(f);
-    return 0;
+    return r;
 }
 
 void cache_drop(struct cache *c, uint64_t ino)

@@ -43,6 +43,7 @@ struct cache_open {
     SLIST_ENTRY(cache_open) next;
     struct ipc_peer *peer;
     unsigned readers, writers;
+    bool whole;                    /* was told that all is here and stays */
 };
 
 /* --- cache.c: the table ------------------------------------------------------------------------- */
@@ -64,10 +65,13 @@ void cache_discard(struct cache_file *f);    /* whoever still holds it: for the 
 /* The one in use, borrowed, or NULL. */
 struct cache_file *cache_find(struct cache *c, uint64_t ino);
 
-/* A worker opened or released it. The open holds the file. */
-void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write);
+/* A worker opened or released it. The open holds the file. `whole`: it was told so, and reads past us. */
+void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole);
 void cache_released(struct cache_file *f, struct ipc_peer *p, bool write);  /* unknown: nothing happens */
 bool cache_written_by_anyone(const struct cache_file *f);
+/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent
+ * and no other version comes into it. */
+bool cache_lent(const struct cache_file *f);
 
 /* A worker may write from now on: durable in the index, then said in the map. 0 or negative errno. */
 int cache_dirty(struct cache_file *f);

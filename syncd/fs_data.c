@@ -21,8 +21,12 @@
 struct opened {
     struct cache_file *file;   /* held by the open */
     struct ipc_peer *peer;
+    bool whole;
     int fds[2];
 };
+
+/* Below that the kernel's page cache serves a file as well, and costs no registration. */
+static const uint64_t WHOLE_LEAST = 256 << 10;
 
 static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
 {
@@ -35,7 +39,8 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        cache_opened(f, p, write);
+        ret->whole = !write && cache_file_size(f) >= WHOLE_LEAST && cache_file_whole(f);
+        cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
     return r;
@@ -55,6 +60,7 @@ static void answer_opened(struct volume *v, struct ipc_request *req, const struc
 
     volume_attr(v, i, &attr);
     opened.attr = &attr;
+    opened.has_whole = opened.whole = o->whole;
     ipc_reply(req, &reply, o->fds, 2);
     close_fds(o);
 }

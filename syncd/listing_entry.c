@@ -128,7 +128,8 @@ int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64
 
 /* --- changes of what is there --------------------------------------------------------------------------- */
 
-/* An inode does not change its kind: the kernel would not believe it. */
+/* An inode does not change its kind: the kernel would not believe it. Nor its bytes while the kernel reads them by
+ * itself. */
 static int replace(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
                    const struct cloud_object *o, uint64_t *ret_ino)
 {
@@ -147,6 +148,8 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
     if (!S_ISDIR(i->mode) && S_ISLNK(i->mode) != is_symlink(o))
         return replace(v, news, i, key, o, ret_ino);
     r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
+    if (r == -ETXTBSY)
+        return replace(v, news, i, key, o, ret_ino);
     if (r < 0)
         return r;
     fill_version(&new, key, o);
@@ -172,7 +175,7 @@ int entry_take_away(struct volume *v, struct news *news, const struct index_inod
     bool directory = S_ISDIR(i->mode), keep = directory || cache_is_open(v->cache, i->ino);
     int r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
 
-    if (r < 0)
+    if (r < 0 && r != -ETXTBSY)
         return r;
     r = keep ? index_orphan(v->index, i->ino) : index_remove(v->index, i->ino);
     if (r < 0)

@@ -211,7 +211,7 @@ void mounts_report(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
-static int attach(struct syncd *d, struct drive *drive, int *ret_fd)
+static int attach(struct syncd *d, struct drive *drive, uint64_t mount_tag, int *ret_fd)
 {
     struct drive_worker *w = xcalloc(1, sizeof(*w));
     int r = ipc_server_channel(d->server, ROLE_WORKER, drive->volume, &w->peer, ret_fd);
@@ -222,7 +222,7 @@ static int attach(struct syncd *d, struct drive *drive, int *ret_fd)
     }
     w->next = drive->workers;
     drive->workers = w;
-    volume_worker_attached(drive->volume, w->peer);
+    volume_worker_attached(drive->volume, w->peer, mount_tag);
     return 0;
 }
 
@@ -240,7 +240,7 @@ void mounts_attach(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
         ipc_fail_error(req, &e);
         return;
     }
-    r = attach(daemon, drive, &fd);
+    r = attach(daemon, drive, env->worker_attach->mount_tag, &fd);
     if (r < 0)
         ipc_fail(req, r, "No channel to the drive %s could be made.", drive->model->name);
     else

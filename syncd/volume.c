@@ -182,13 +182,14 @@ uint64_t volume_pending(struct volume *v)
 
 /* --- workers ------------------------------------------------------------------------------------- */
 
-void volume_worker_attached(struct volume *v, struct ipc_peer *p)
+void volume_worker_attached(struct volume *v, struct ipc_peer *p, uint64_t mount_tag)
 {
     struct volume_peer *peer = xcalloc(1, sizeof(*peer));
 
     *peer = (struct volume_peer){ v->peers, p };
     v->peers = peer;
     v->mounted = true;
+    v->mount_tag = mount_tag;
     volume_events_flush(v);
 }
 

@@ -50,7 +50,7 @@ uint64_t volume_pending(struct volume *v);
 extern const struct ipc_handler volume_fs_handlers[];
 extern const size_t volume_fs_handlers_n;
 /* A worker's channel was made / lost: opens it held are dropped, files it wrote are queued. */
-void volume_worker_attached(struct volume *v, struct ipc_peer *p);
+void volume_worker_attached(struct volume *v, struct ipc_peer *p, uint64_t mount_tag);
 void volume_worker_lost(struct volume *v, struct ipc_peer *p);
 
 /* --- the object API ---------------------------------------------------------------------------

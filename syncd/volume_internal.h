@@ -54,6 +54,7 @@ struct volume {
     struct loop_timer *dismantling;
     STAILQ_HEAD(, volume_event) events;  /* not sent yet */
     size_t n_events;
+    uint64_t mount_tag;              /* of the mount that the last worker attached for; 0: none did yet */
     bool mounted;                    /* a worker was attached: a kernel may believe what it was told */
     struct loop_timer *events_timer;
     unsigned events_sent;            /* since it was set */
@@ -182,7 +183,8 @@ void cache_touched(struct cache *c, uint64_t ino);
 /* The inode is gone for good (removed from the index): its cache file goes. */
 void cache_drop(struct cache *c, uint64_t ino);
 /* The cloud has a newer version of a clean inode: cached bytes are stale. Inodes that are dirty or open for writing
- * are left alone and -EBUSY is returned: ask before the index takes the new version over. */
+ * are left alone and -EBUSY is returned: ask before the index takes the new version over. -ETXTBSY: the kernel reads its
+ * bytes by itself, so that another version needs another inode. */
 int cache_outdated(struct cache *c, uint64_t ino);
 /* Whether a worker has it open. */
 bool cache_is_open(struct cache *c, uint64_t ino);

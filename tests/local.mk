@@ -311,6 +311,12 @@ TESTS += tests/unit/test_worker_file
 tests_unit_test_worker_file_SOURCES = tests/unit/test_worker_file.c
 tests_unit_test_worker_file_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 
+check_PROGRAMS += tests/unit/test_worker_mode
+TESTS += tests/unit/test_worker_mode
+tests_unit_test_worker_mode_SOURCES = tests/unit/test_worker_mode.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_worker_mode_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+
 check_PROGRAMS += tests/unit/test_worker_sandbox
 TESTS += tests/unit/test_worker_sandbox
 tests_unit_test_worker_sandbox_SOURCES = tests/unit/test_worker_sandbox.c

@@ -176,6 +176,7 @@ static void reply_opened(struct fake_syncd *f, struct ipc_request *req, uint64_t
     n->opens[write]++;
     fill_attr(f, ino, &attr);
     opened.attr = &attr;
+    opened.has_whole = opened.whole = n->whole && !write;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", n->data);
     fds[0] = open(path, write ? O_RDWR | O_CLOEXEC : O_RDONLY | O_CLOEXEC);
     fds[1] = n->map_fd;

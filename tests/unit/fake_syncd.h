@@ -26,6 +26,7 @@ struct fake_node {
     unsigned opens[2];           /* for reading, for writing */
     char xattr[FAKE_XATTR_MAX], value[FAKE_XATTR_MAX];
     bool unsettled;
+    bool whole;                  /* an open for reading says so */
 };
 
 struct fake_syncd {

@@ -93,8 +93,9 @@ uint64_t volume_pending(struct volume *v)
 const struct ipc_handler volume_fs_handlers[1];
 const size_t volume_fs_handlers_n = 0;
 
-void volume_worker_attached(struct volume *v, struct ipc_peer *p)
+void volume_worker_attached(struct volume *v, struct ipc_peer *p, uint64_t mount_tag)
 {
+    (void)mount_tag;
     v->worker = p;
 }
 

@@ -598,7 +598,7 @@ static void test_news_wait_for_a_new_worker(void **state)
     cloud_lost(f, "gone");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     assert_int_equal(ipc_server_channel(f->server, ROLE_WORKER, f->v, &f->peer, &fd), 0);
-    volume_worker_attached(f->v, f->peer);
+    volume_worker_attached(f->v, f->peer, 1);
     ipc_client_adopt(f->worker, fd);
     wait_until(f, f->n_events == 2);
     assert_string_equal(f->events, "1/gone 1* ");

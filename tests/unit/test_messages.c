@@ -62,7 +62,7 @@ static void rows_are_consistent(void **state)
 static void edges_run_downhill(void **state)
 {
     static const int height[ROLE_COUNT] = {
-        [ROLE_FRONTD] = 4, [ROLE_MOUNTD] = 3, [ROLE_WORKER] = 3, [ROLE_SYNCD] = 2, [ROLE_CRYPTD] = 1,
+        [ROLE_FRONTD] = 5, [ROLE_WORKER] = 4, [ROLE_MOUNTD] = 3, [ROLE_SYNCD] = 2, [ROLE_CRYPTD] = 1,
     };
     size_t n;
     const struct message_row *rows = message_rows(&n);

@@ -652,7 +652,7 @@ static void test_repeated_request_has_one_effect(void **state)
     made = ino_of(f, "d/new");
     assert_false(a.done);
     assert_int_equal(ipc_server_channel(f->server, ROLE_WORKER, f->v, &f->peer, &fd), 0);
-    volume_worker_attached(f->v, f->peer);
+    volume_worker_attached(f->v, f->peer, 1);
     ipc_client_adopt(f->worker, fd);
     wait_until(f, a.done);
     assert_int_equal(a.code, 0);

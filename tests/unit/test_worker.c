@@ -56,12 +56,16 @@ static uint64_t send_getattr(struct bench *b, uint64_t ino)
 static void strangers_are_refused(void **state)
 {
     struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "x", 1);
     unsigned before = ASKED(b, FS_GETATTR);
 
     b->uid = BENCH_UID + 1;
     assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, -EACCES);
     assert_int_equal(ASKED(b, FS_GETATTR), before);
-    bench_release(b, 77, O_RDONLY);   /* closing is not asking */
+    b->uid = BENCH_UID;
+    (void)bench_open(b, ino, O_RDONLY);
+    b->uid = BENCH_UID + 1;
+    bench_release(b, ino, O_RDONLY);   /* closing is not asking */
     b->uid = 0;
     assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
     b->uid = BENCH_UID;
@@ -171,6 +175,16 @@ static void what_is_not_there_is_believed_for_a_second(void **state)
 
     assert_int_equal(e.nodeid, 0);
     assert_int_equal(e.entry_valid, 1);
+}
+
+static void a_name_too_long_is_said_to_be(void **state)
+{
+    struct bench *b = *state;
+    char name[257] = { 0 };
+
+    (void)memset(name, 'x', 256);
+    assert_int_equal(bench_answer(b, bench_send(b, FUSE_LOOKUP, (uint64_t)1, name, sizeof(name), NULL))->head.error,
+                     -ENAMETOOLONG);
 }
 
 static void refusals_of_syncd_become_errnos(void **state)
@@ -597,6 +611,7 @@ int main(void)
         WITH_BENCH(an_invalidation_under_way_keeps_the_session),
         WITH_BENCH(a_lookup_gives_node_and_how_long_it_holds),
         WITH_BENCH(what_is_not_there_is_believed_for_a_second),
+        WITH_BENCH(a_name_too_long_is_said_to_be),
         WITH_BENCH(refusals_of_syncd_become_errnos),
         WITH_BENCH(hard_links_and_devices_are_not_permitted),
         WITH_BENCH(only_user_attributes_exist),

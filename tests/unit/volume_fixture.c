@@ -216,7 +216,7 @@ static void attach(struct fixture *f)
 
     f->server = ipc_server_new(f->loop, &server);
     assert_int_equal(ipc_server_channel(f->server, ROLE_WORKER, f->v, &f->peer, &fd), 0);
-    volume_worker_attached(f->v, f->peer);
+    volume_worker_attached(f->v, f->peer, 1);
     if (!f->worker)
         f->worker = ipc_client_new(f->loop, &client);
     ipc_client_adopt(f->worker, fd);

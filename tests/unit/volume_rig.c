@@ -332,7 +332,7 @@ static void attach(struct rig *rig)
     int fd;
 
     assert_int_equal(ipc_server_channel(rig->server, ROLE_WORKER, rig->volume, &rig->peer, &fd), 0);
-    volume_worker_attached(rig->volume, rig->peer);
+    volume_worker_attached(rig->volume, rig->peer, 1);
     rig->client = ipc_client_new(rig->loop, &spec);
     assert_non_null(rig->client);
     ipc_client_adopt(rig->client, fd);

@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "mountd/passthrough.h"
 
 enum { DEADLINE_MS = 60 * 1000, QUEUE_MAX = 64 };
 
@@ -40,7 +41,36 @@ static void on_ready(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     ((struct bench *)arg)->ready++;
 }
 
-static const struct ipc_handler handlers[] = { { LF__ENVELOPE__BODY_WORKER_READY, on_ready } };
+static void on_backing_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *arg)
+{
+    Lf__BackingOpened msg = LF__BACKING_OPENED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(BACKING_OPENED, backing_opened, &msg);
+    struct bench *b = arg;
+
+    (void)env;
+    assert_true(fds[0] >= 0);
+    msg.id = ++b->backings;
+    if (b->no_backing)
+        ipc_fail(req, -EOPNOTSUPP, "Not this kernel.");
+    else
+        ipc_reply(req, &reply, NULL, 0);
+}
+
+static void on_backing_close(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *arg)
+{
+    struct bench *b = arg;
+
+    (void)req;
+    (void)fds;
+    b->closed_backing = env->backing_close->id;
+    b->closed_backings++;
+}
+
+static const struct ipc_handler handlers[] = {
+    { LF__ENVELOPE__BODY_WORKER_READY, on_ready },
+    { LF__ENVELOPE__BODY_BACKING_OPEN, on_backing_open },
+    { LF__ENVELOPE__BODY_BACKING_CLOSE, on_backing_close },
+};
 
 static size_t make_init(uint8_t out[256])
 {
@@ -49,6 +79,7 @@ static size_t make_init(uint8_t out[256])
         .flags = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS |
                  FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_WRITEBACK_CACHE | FUSE_PARALLEL_DIROPS |
                  FUSE_MAX_PAGES | FUSE_EXPORT_SUPPORT | FUSE_POSIX_ACL | FUSE_INIT_EXT | FUSE_FLOCK_LOCKS,
+        .flags2 = PASSTHROUGH_FLAG2,
     };
     struct fuse_in_header head = { .len = sizeof(head) + sizeof(in), .opcode = FUSE_INIT, .unique = 1 };
 
@@ -75,6 +106,8 @@ static void start_worker(struct bench *b, int connection, bool replay)
     msg.log_level = 3;
     msg.deadline_ms = DEADLINE_MS;
     msg.queue_length = QUEUE_MAX;
+    msg.mount_tag = BENCH_TAG;
+    msg.passthrough = true;
     assert_int_equal(ipc_peer_event(b->control, &env, &connection, 1), 0);
     wait_until(b, b->ready > before);
 }

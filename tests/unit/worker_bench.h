@@ -16,7 +16,7 @@
 #include "tests/unit/fake_syncd.h"
 #include "tests/unit/ipc_fixture.h"
 
-enum { BENCH_UID = 4242, BENCH_PACKETS = 128, BENCH_PACKET_MAX = 160 * 1024 };
+enum { BENCH_UID = 4242, BENCH_TAG = 77, BENCH_PACKETS = 128, BENCH_PACKET_MAX = 160 * 1024 };
 
 /* What the worker wrote to the kernel. */
 struct packet {
@@ -38,6 +38,10 @@ struct bench {
     uint64_t unique;
     uint32_t uid;         /* that requests come from */
     unsigned ready;       /* WorkerReady events */
+    bool no_backing;      /* mountd refuses BackingOpen */
+    unsigned backings;    /* registered; the last one's number */
+    unsigned closed_backings;
+    uint32_t closed_backing;
 };
 
 /* A worker that has been started with FUSE_INIT and has its channel to syncd. */
