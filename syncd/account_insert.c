@@ -67,7 +67,8 @@ static void refuse(struct insert *in, const struct error *why)
     struct error e = { 0 };
 
     /* A missing folder or endpoint is a fault of the request, not a missing resource of ours. */
-    error_set(&e, why->code == -ENOENT || why->code == -EACCES ? -EINVAL : why->code, "The account was not accepted: %s", error_text(why));
+    error_set(&e, why->code == -ENOENT || why->code == -EACCES ? -EINVAL : why->code,
+              "The account was not accepted: %s", error_text(why));
     fail(in, &e);
 }
 

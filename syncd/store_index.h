@@ -127,8 +127,8 @@ int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char
 char *index_reason(struct index *x, uint64_t ino);
 /* Live inode whose cloud version lives at `key`, or -ENOENT. */
 int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret);
-/* Where a key is a file or a folder: the first live inode whose version lies at a key above `key` ("a" for "a/b" and for
- * "a/") or, when it is a file's, below it, or -ENOENT; and whether such a key is buried. */
+/* Where a key is a file or a folder: the first live inode whose version lies at a key above `key` ("a" for "a/b" and
+ * for "a/") or, when it is a file's, below it, or -ENOENT; and whether such a key is buried. */
 int index_in_the_way(struct index *x, const char *key, struct index_inode *ret);
 bool index_buried_in_the_way(struct index *x, const char *key);
 /* Inodes with pending bits plus graves; below a directory only its subtree counts (and no graves). */

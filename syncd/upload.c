@@ -214,8 +214,8 @@ static int what_is_in_the_way(struct index *x, const char *key, struct index_ino
     return r == -ENOENT && index_buried_in_the_way(x, key) ? -EBUSY : r;
 }
 
-/* The inode whose version lives where `ino` wants to write, which may be itself, one folder up or down. 0 and *ret, -ENOENT: the way is free, or another
- * negative errno: it is not the time. */
+/* The inode whose version lives where `ino` wants to write; among files and folders that may be itself. 0 and *ret,
+ * -ENOENT: the way is free, or another negative errno: it is not the time. */
 static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode *ret)
 {
     CLEANUP_FREE char *key = index_key(u->volume->index, ino);

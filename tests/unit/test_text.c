@@ -135,9 +135,10 @@ static void dates_go_both_ways(void **state)
 
 static void controls_are_seen(void **state)
 {
-    static const char *const shown[] = { "", "plain", "\u00a0", "\u2027\u202f", "\u2065\u206a", "\u65e5\u672c", "\U0001f980", "~" };
-    static const char *const obeyed[] = { "\x01", "a\n", "\x1b[2J", "\x7f", "\xc2\x80", "x\xc2\x9fy", "\u2028", "\u2029", "\u202a",
-                                          "\u202e", "\u2066", "\U0001f980\u2069" };
+    static const char *const shown[] = { "", "plain", "\u00a0", "\u2027\u202f", "\u2065\u206a", "\u65e5\u672c",
+                                         "\U0001f980", "~" };
+    static const char *const obeyed[] = { "\x01", "a\n", "\x1b[2J", "\x7f", "\xc2\x80", "x\xc2\x9fy", "\u2028",
+                                          "\u2029", "\u202a", "\u202e", "\u2066", "\U0001f980\u2069" };
 
     (void)state;
     for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
