@@ -73,8 +73,8 @@ static int check_above(const char *path, struct error *e)
 
     if (lstat(path, &st) < 0)
         return error_set(e, -errno, "%s cannot be examined: %m.", path);
-    r = exposed_check(path, &st, geteuid(), e);
-    return r < 0 ? r : check_kind(path, &st, e);
+    r = check_kind(path, &st, e);
+    return r < 0 ? r : exposed_check(path, &st, geteuid(), e);
 }
 
 static int make_above(const char *path, struct error *e)
