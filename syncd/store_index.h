@@ -119,8 +119,8 @@ int index_graves(struct index *x, const char *after, size_t n, bool (*each)(cons
 
 /* Inodes with pending bits whose next try is due, at most n: untried ones first, then oldest first. Orphans never. */
 int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, void *arg);
-/* When the next one that is not yet due will be; INT64_MAX: none. */
-int64_t index_next_due(struct index *x);
+/* When the next one that is not due at now_ns will be; INT64_MAX: none. */
+int64_t index_next_due(struct index *x, int64_t now_ns);
 /* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
 /* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */

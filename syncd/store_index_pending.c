@@ -79,12 +79,12 @@ int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, vo
     return index_each(&q, each, arg);
 }
 
-int64_t index_next_due(struct index *x)
+int64_t index_next_due(struct index *x, int64_t now_ns)
 {
     int64_t next;
 
     if (sql_get_int(x->sql, &next, "SELECT not_before FROM inode INDEXED BY inode_pending WHERE pending <> 0"
-                    " AND nlink > 0 AND not_before > ? ORDER BY not_before LIMIT 1", SQL_INT(loop_wall_ns())) < 0)
+                    " AND nlink > 0 AND not_before > ? ORDER BY not_before LIMIT 1", SQL_INT(now_ns)) < 0)
         return INT64_MAX;
     return next;
 }

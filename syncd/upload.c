@@ -33,6 +33,7 @@ struct scan {
     struct uploader *uploader;
     struct choice choices[256];    /* UploadSlots is at most so many */
     size_t n, room;
+    int64_t now_ns;                /* one for all questions: what becomes due between two would be met by neither */
     int64_t again_ns;              /* when a file that is too busy now may be quiet */
 };
 
@@ -298,7 +299,7 @@ static void fill_slots(struct uploader *u, struct scan *s)
     if (u->n_running >= slots)
         return;
     s->room = slots - u->n_running;
-    if (index_due(u->volume->index, loop_wall_ns(), INT64_MAX, consider, s) < 0)
+    if (index_due(u->volume->index, s->now_ns, INT64_MAX, consider, s) < 0)
         LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
     for (size_t n = 0; n < s->n; n++)
         if (!uploader_busy(u, s->choices[n].ino))
@@ -306,9 +307,9 @@ static void fill_slots(struct uploader *u, struct scan *s)
 }
 
 /* When the next one that was put off is due, on the monotonic clock. */
-static int64_t next_due(struct uploader *u)
+static int64_t next_due(struct uploader *u, const struct scan *s)
 {
-    int64_t due = index_next_due(u->volume->index);
+    int64_t due = index_next_due(u->volume->index, s->now_ns);
     int64_t wait = due == INT64_MAX ? 0 : due - loop_wall_ns();
 
     return due == INT64_MAX ? INT64_MAX : loop_now_ns() + (wait > 0 ? wait : 0);
@@ -317,7 +318,7 @@ static int64_t next_due(struct uploader *u)
 static void scan(void *arg)
 {
     struct uploader *u = arg;
-    struct scan s = { .uploader = u, .again_ns = INT64_MAX };
+    struct scan s = { .uploader = u, .again_ns = INT64_MAX, .now_ns = loop_wall_ns() };
     int64_t until;
 
     loop_timer_free(take_ptr(u->timer));
@@ -331,7 +332,7 @@ static void scan(void *arg)
     fill_slots(u, &s);
     upload_bury_more(u);
     uploader_look_at(u, s.again_ns);
-    uploader_look_at(u, next_due(u));
+    uploader_look_at(u, next_due(u, &s));
 }
 
 int uploader_new(struct volume *v, struct uploader **ret)

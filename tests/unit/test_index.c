@@ -374,7 +374,7 @@ static void test_due_order(void **state)
     uint64_t tried, before, later;
     struct seen s = { 0 };
 
-    assert_int_equal(index_next_due(w->x), INT64_MAX);
+    assert_int_equal(index_next_due(w->x, now), INT64_MAX);
     tried = add(w, INDEX_ROOT, "tried", S_IFREG, NULL, INDEX_CONTENT);
     assert_int_equal(index_retry(w->x, tried, now - 5, "no"), 0);
     before = add(w, INDEX_ROOT, "tried before", S_IFREG, NULL, INDEX_CONTENT);
@@ -392,7 +392,9 @@ static void test_due_order(void **state)
     s = (struct seen){ 0 };
     assert_int_equal(index_due(w->x, now, 1, see_inode, &s), 0);
     assert_string_equal(s.text, "first");
-    assert_int_equal(index_next_due(w->x), now + hour);
+    assert_int_equal(index_next_due(w->x, now), now + hour);
+    assert_int_equal(index_next_due(w->x, now + hour - 1), now + hour);   /* whatever the clock says meanwhile */
+    assert_int_equal(index_next_due(w->x, now + hour), INT64_MAX);
     assert_int_equal(index_pending_count(w->x), 5);
 }
 
