@@ -25,6 +25,8 @@ struct rig {
     struct fake_server *server;
     struct error keyring;     /* code set: what the keyring says, once */
     bool silent;              /* the keyring does not answer */
+    void (*meanwhile)(struct s3 *s);   /* what the answer to another request teaches, when one has been signed: */
+    unsigned meanwhile_at;             /* after so many others */
     void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg);
     void *give_arg;
 };
@@ -44,6 +46,10 @@ static void keyring_get(void *arg, const char *account_id,
     rig->give_arg = give_arg;
     if (!rig->silent)
         give(e.code ? &e : NULL, e.code ? NULL : &secret, give_arg);
+    if (rig->meanwhile && rig->meanwhile_at-- == 0) {
+        rig->meanwhile(rig->suite.cloud->state);
+        rig->meanwhile = NULL;
+    }
 }
 
 static void open_rig(struct rig *rig, const struct fake_step *steps, size_t n, const char *const *sets, size_t n_sets)
@@ -407,29 +413,67 @@ static void regions_that_are_none(void **state)
     close_rig(&rig);
 }
 
-static void another_time(void **state)
+/* A server that is two hours ahead. */
+static const char *late(char out[512])
 {
-    static char skewed[512];
-    const struct fake_step steps[] = {
-        { { "PUT" }, skewed, FAKE_CLOSE },
-        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
-    };
     time_t later = time(NULL) + 7200;
     char date[64];
-    struct rig rig;
     struct tm tm;
 
-    (void)state;
     (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&later, &tm));
-    (void)snprintf(skewed, sizeof(skewed), "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
+    (void)snprintf(out, 512, "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
                    "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+    return out;
+}
+
+static void learns_time(struct s3 *s)
+{
+    s->skew_ns = INT64_C(7200) * 1000000000;
+}
+
+/* Also of a request that was signed before another one learned the time. */
+static void another_time(void **state)
+{
+    static void (*const meanwhiles[])(struct s3 *s) = { NULL, learns_time };
+    char skewed[512];
+    const struct fake_step steps[] = {
+        { { "PUT" }, late(skewed), FAKE_CLOSE },
+        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(meanwhiles); i++) {
+        struct rig rig;
+
+        OPEN(&rig, steps, "CloudRetries=0");
+        rig.meanwhile = meanwhiles[i];
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            const struct s3 *s3 = rig.suite.cloud->state;
+
+            assert_int_equal(put(&rig, r, "abc"), 0);
+            assert_true(s3->skew_ns > INT64_C(7100) * 1000000000);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* A clock that was corrected only helps once: who refuses after that has another reason. */
+static void another_time_again(void **state)
+{
+    char skewed[512];
+    const struct fake_step steps[] = {
+        { { "PUT" }, late(skewed), FAKE_CLOSE }, { { "PUT" }, late(skewed), FAKE_CLOSE },
+    };
+    struct rig rig;
+
+    (void)state;
     OPEN(&rig, steps, "CloudRetries=0");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
-        const struct s3 *s3 = rig.suite.cloud->state;
 
-        assert_int_equal(put(&rig, r, "abc"), 0);
-        assert_true(s3->skew_ns > INT64_C(7100) * 1000000000);
+        assert_int_equal(put(&rig, r, "abc"), -EACCES);
+        assert_non_null(strstr(r->error.text, "clock"));
     }
     close_rig(&rig);
 }
@@ -455,6 +499,34 @@ static void conditions_not_implemented(void **state)
         r->if_none_match = true;
         assert_int_equal(put(&rig, r, "abc"), 0);
         assert_int_equal(put(&rig, r, "abc"), -ESTALE);
+    }
+    close_rig(&rig);
+}
+
+static void learns_no_conditions(struct s3 *s)
+{
+    s->no_conditions = true;
+}
+
+/* Several go out at once to a server that nobody knows yet: each is refused, and each is tried again. */
+static void conditions_not_implemented_for_several(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "PUT", "if-none-match: *" }, "HTTP/1.1 501 Not Implemented\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP },
+        { { "PUT", "!if-none-match", "\r\n\r\nabc" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    ((struct s3 *)rig.suite.cloud->state)->checks_absent = true;
+    rig.meanwhile = learns_no_conditions;
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+        r->if_none_match = true;
+        assert_int_equal(put(&rig, r, "abc"), 0);
     }
     close_rig(&rig);
 }
@@ -504,27 +576,41 @@ static void conditions_seen_to_be_checked(void **state)
     }
 }
 
+static void learns_quotes(struct s3 *s)
+{
+    s->bare_etags = false;
+}
+
 static void etags_with_quotes_or_without(void **state)
 {
+    static void (*const meanwhiles[])(struct s3 *s) = { NULL, learns_quotes };
     static const struct fake_step steps[] = {
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
         { { "PUT", "if-match: e\r\n" }, "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY, FAKE_KEEP },
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
         { { "PUT", "if-match: \"e\"\r\n" }, "HTTP/1.1 200 OK\r\nETag: \"f\"\r\n" NO_BODY, FAKE_KEEP },
     };
-    struct rig rig;
 
     (void)state;
-    OPEN(&rig, steps);
-    {
-        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+    for (size_t i = 0; i < ARRAY_SIZE(meanwhiles); i++) {
+        struct rig rig;
 
-        cloud_request_set(&r->if_match, "e");
-        assert_int_equal(put(&rig, r, "abc"), 0);
-        assert_string_equal(r->object.etag, "f");
+        OPEN(&rig, steps);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            const struct s3 *s3 = rig.suite.cloud->state;
+
+            rig.meanwhile = meanwhiles[i];
+            rig.meanwhile_at = 1;   /* the PUT, after the HEAD */
+            cloud_request_set(&r->if_match, "e");
+            assert_int_equal(put(&rig, r, "abc"), 0);
+            assert_string_equal(r->object.etag, "f");
+            assert_false(s3->bare_etags);
+        }
+        close_rig(&rig);
     }
-    close_rig(&rig);
 }
+
 
 /* The server did it, the answer was lost, and the second try finds the condition broken: by ourselves. */
 static void a_lost_answer(void **state)
@@ -1006,8 +1092,9 @@ int main(void)
         cmocka_unit_test(unasked_bytes),
         cmocka_unit_test(other_regions),
         cmocka_unit_test(regions_that_are_none),
-        cmocka_unit_test(another_time),
+        cmocka_unit_test(another_time), cmocka_unit_test(another_time_again),
         cmocka_unit_test(conditions_not_implemented),
+        cmocka_unit_test(conditions_not_implemented_for_several),
         cmocka_unit_test(conditions_seen_to_be_checked),
         cmocka_unit_test(etags_with_quotes_or_without),
         cmocka_unit_test(a_lost_answer),
