@@ -347,9 +347,9 @@ static void silence_ends(void **state)
 static void unasked_bytes(void **state)
 {
     static const struct fake_step steps[] = {
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", FAKE_KEEP },
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 4\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -381,7 +381,8 @@ static void other_regions(void **state)
           "</Message><Region>eu-west-2</Region></Error>", FAKE_CLOSE },
         { { "/eu-west-2/s3/aws4_request" },
           "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListBucketResult></ListBucketResult>\r\n", FAKE_KEEP },
-        { { "HEAD", "/eu-west-2/s3/aws4_request" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+        { { "HEAD", "/eu-west-2/s3/aws4_request" },
+          "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -783,6 +784,131 @@ static void nonsense(void **state)
     }
 }
 
+/* What answers 200 without an ETag is no object store but somebody on the way: a log-in page, a proxy. A file that was
+ * stored there would be nowhere. */
+static void success_without_an_etag(void **state)
+{
+    static const struct { enum cloud_op op; const char *reply, *then; } cases[] = {
+        { CLOUD_PUT, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>", "HEAD" },
+        { CLOUD_PUT, "HTTP/1.1 204 No Content\r\nETag: \r\n\r\n", "HEAD" },
+        { CLOUD_PART_PUT, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>", NULL },
+        { CLOUD_STAT, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: text/html\r\n\r\n", NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct fake_step steps[] = {
+            { { "/bucket/key" }, cases[i].reply, FAKE_CLOSE },
+            { { cases[i].then }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_CLOSE },
+        };
+        static const char *const sets[] = { "CloudRetries=0" };
+        struct rig rig;
+
+        open_rig(&rig, steps, cases[i].then ? 2 : 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, cases[i].op, "key");
+
+            cloud_request_set(&r->upload_id, cases[i].op == CLOUD_PART_PUT ? "u" : NULL);
+            r->part_number = cases[i].op == CLOUD_PART_PUT;
+            if (cases[i].op == CLOUD_STAT)
+                suite_expect(&rig.suite, r, -EBADMSG);
+            else
+                assert_int_equal(put(&rig, r, "abc"), -EBADMSG);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* --- cut anywhere -------------------------------------------------------------------------------------- */
+
+/* The one reply of the server, its first `at` bytes; one try. */
+static void open_cut(struct rig *rig, struct fake_step *step, char cut[512], const char *whole, size_t at)
+{
+    static const char *const sets[] = { "CloudRetries=0" };
+
+    (void)snprintf(cut, 512, "%.*s", (int)at, whole);
+    *step = (struct fake_step){ .reply = cut, .end = FAKE_CLOSE };
+    open_rig(rig, step, 1, sets, ARRAY_SIZE(sets));
+}
+
+/* Who is missing from a list counts as deleted, so that a part of one is never a success. */
+static void a_list_cut_anywhere(void **state)
+{
+#define OBJECTS "<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents>" \
+                "<Contents><Key>b</Key><Size>2</Size></Contents></ListBucketResult>"
+    static const char *const wholes[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 131\r\n\r\n" OBJECTS,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n83\r\n" OBJECTS "\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n" OBJECTS,
+    };
+#undef OBJECTS
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(wholes); i++)
+        for (size_t at = 0, all = strlen(wholes[i]); at <= all; at++) {
+            struct fake_step step;
+            char cut[512];
+            struct rig rig;
+
+            open_cut(&rig, &step, cut, wholes[i], at);
+            {
+                SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+                int code = suite_run(&rig.suite, r);
+
+                if (r->n_objects != (code == 0 ? 2 : 0) || (at == all && code < 0))
+                    fail_msg("reply %zu cut at %zu: %zu objects, %s", i, at, r->n_objects, r->error.text);
+            }
+            close_rig(&rig);
+        }
+}
+
+static void a_read_cut_anywhere(void **state)
+{
+    static const char whole[] = "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n0123456789";
+
+    (void)state;
+    for (size_t at = 0, all = strlen(whole); at <= all; at++) {
+        struct fake_step step;
+        char cut[512], got[32];
+        struct rig rig;
+
+        open_cut(&rig, &step, cut, whole, at);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+            int code = get(&rig, r, got);
+
+            assert_true(code == 0 ? at == all : at < all);
+            assert_int_equal(strlen(got), r->content_length);
+            assert_memory_equal(got, "0123456789", strlen(got));
+        }
+        close_rig(&rig);
+    }
+}
+
+/* Without the ETag nobody knows what was stored, and the object is not counted as stored. */
+static void a_change_cut_anywhere(void **state)
+{
+    static const char whole[] = "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\n" NO_BODY;
+
+    (void)state;
+    for (size_t at = 0, all = strlen(whole); at <= all; at++) {
+        struct fake_step step;
+        char cut[512];
+        struct rig rig;
+
+        open_cut(&rig, &step, cut, whole, at);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            int code = put(&rig, r, "abc");
+
+            assert_true(at == all ? code == 0 : code < 0);
+            if (code == 0)
+                assert_string_equal(r->object.etag, "e1");
+        }
+        close_rig(&rig);
+    }
+}
+
 /* Asking again brings the same nonsense, unless it only broke off: the server has one step for each try. */
 static void nonsense_is_not_asked_for_again(void **state)
 {
@@ -925,7 +1051,7 @@ static void keyrings(void **state)
 {
     static const struct fake_step steps[] = {
         { { "HEAD", "authorization: AWS4-HMAC-SHA256 Credential=AKTEST/" },
-          "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
+          "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -1003,8 +1129,8 @@ static void canceled_in_back_off(void **state)
 
 static void proxies(void **state)
 {
-    static const struct fake_step steps[] = { { { "HEAD /bucket/key" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
-        FAKE_KEEP } };
+    static const struct fake_step steps[] = { { { "HEAD /bucket/key" },
+        "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP } };
     static const char *const names[] = { "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY" };
     struct rig rig;
 
@@ -1103,6 +1229,10 @@ int main(void)
         cmocka_unit_test(parts_by_pages),
         cmocka_unit_test(nonsense),
         cmocka_unit_test(nonsense_is_not_asked_for_again),
+        cmocka_unit_test(success_without_an_etag),
+        cmocka_unit_test(a_list_cut_anywhere),
+        cmocka_unit_test(a_read_cut_anywhere),
+        cmocka_unit_test(a_change_cut_anywhere),
         cmocka_unit_test(an_unreadable_answer_to_a_change),
         cmocka_unit_test(refusals_say_a_thing_once),
         cmocka_unit_test(floods),
