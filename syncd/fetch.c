@@ -170,6 +170,7 @@ static void arrived(struct fetch_transfer *t, uint64_t to)
 {
     for (; t->from < to; t->from += CHUNK_SIZE)
         chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
+    uploader_answered(t->file->volume->uploader);
 }
 
 static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)

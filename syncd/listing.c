@@ -181,8 +181,10 @@ static void on_listed(const struct error *e, void *arg)
     if (e->code && is_there(l, g->dir))
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
-    if (!e->code)
+    if (!e->code) {
         l->slow_ns = 0;
+        uploader_answered(l->v->uploader);
+    }
     if (v) {
         v->failed_ns = e->code ? loop_now_ns() : 0;
         v->took_ns = loop_now_ns() - g->since_ns;

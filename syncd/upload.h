@@ -69,6 +69,7 @@ struct uploader {
     int64_t timer_ns;              /* loop_now_ns() at which it fires */
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
     int64_t rest_ns;
+    bool rest_ends_with_answer;    /* to whomever */
     int64_t graves_after_ns;
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
@@ -82,9 +83,9 @@ struct uploader {
 bool uploader_key_busy(const struct uploader *u, const char *key);
 /* Makes everything committed so far survive a power cut, then looks again. True: nothing is left to do. */
 bool uploader_synced(struct uploader *u);
-/* The cloud answered, or cannot be reached. */
+/* The cloud did what was asked; or it failed with this code, as it would for everybody. */
 void uploader_reached(struct uploader *u);
-void uploader_rest(struct uploader *u);
+void uploader_rest(struct uploader *u, int code);
 /* Looks again at loop_now_ns() `when_ns` at the latest. */
 void uploader_look_at(struct uploader *u, int64_t when_ns);
 

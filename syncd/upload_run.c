@@ -284,7 +284,10 @@ static const struct trouble {
     { -ESTALE, UPLOAD_CONFLICT_SECONDS, false },
     { -ENOSPC, 300, false },
     { -EFBIG, 300, false },
-    { -EBADE, 1, false },
+    { -EBADE, 30, false },
+    { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */
+    { -ENOTCONN, 1, true },        /* or does not run, */
+    { -ENOKEY, 60, true },         /* or cannot open them */
 };
 
 static const struct trouble *trouble_of(int code)
@@ -302,13 +305,23 @@ static int withdraw(struct upload *u)
     return r == 0 && !u->parts ? forget_row(u) : r;   /* an upload in parts goes on later */
 }
 
+/* Somebody writes: then what was sent is not what was hashed, and nothing is wrong. */
+static bool was_written_meanwhile(const struct upload *u, const struct error *e)
+{
+    return e->code == -EBADE && u->kind == UPLOAD_CONTENT && u->file && !upload_unchanged(u);
+}
+
 void upload_fail(struct upload *u, const struct error *e)
 {
     const struct trouble *t = trouble_of(e->code);
     struct index *x = u->volume->index;
 
+    if (was_written_meanwhile(u, e)) {
+        upload_again(u);
+        return;
+    }
     if (e->code == -ECANCELED) {    /* paused, or the cloud is being closed */
-        uploader_rest(u->uploader);
+        uploader_rest(u->uploader, e->code);
         upload_end(u);
         return;
     }
@@ -317,7 +330,7 @@ void upload_fail(struct upload *u, const struct error *e)
     if (came_to_nothing(e->code) && index_begin(x) == 0)
         (void)index_end(x, withdraw(u));
     if (t->everything)
-        uploader_rest(u->uploader);
+        uploader_rest(u->uploader, e->code);
     (void)put_off(u, t->seconds, error_text(e));
     show(u, STATE_ERROR);
     upload_end(u);

@@ -198,6 +198,8 @@ int uploader_new(struct volume *v, struct uploader **ret);
 void uploader_free(struct uploader *u);
 /* Something became pending or due: look again soon. */
 void uploader_kick(struct uploader *u);
+/* The cloud answered somebody else: if uploads rest because it could not be reached, they go on. */
+void uploader_answered(struct uploader *u);
 /* A program changed something. Nothing is begun until SettleMilliseconds have passed without a change, ten times as
  * many at most, so that whoever changes many files does not share the processor and the disk with their uploads. */
 void uploader_changed(struct uploader *u);
