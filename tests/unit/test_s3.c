@@ -320,6 +320,46 @@ static void patience_ends(void **state)
     close_rig(&rig);
 }
 
+/* Past all tries. Who reads the code decides with it whether everybody waits or only this one. */
+static void what_refusals_mean(void **state)
+{
+    static const struct { int status; const char *code; int means; } cases[] = {
+        { 503, "SlowDown", -EAGAIN }, { 503, "", -EAGAIN }, { 503, "ServiceUnavailable", -EAGAIN },
+        { 429, "", -EAGAIN }, { 429, "TooManyRequests", -EAGAIN }, { 509, "BandwidthLimitExceeded", -EAGAIN },
+        { 500, "InternalError", -EREMOTEIO }, { 500, "", -EREMOTEIO },   /* of one object, as far as one can tell */
+        { 502, "", -EHOSTUNREACH }, { 504, "", -ETIMEDOUT },             /* of what stands before the service */
+        { 400, "RequestTimeout", -ETIMEDOUT }, { 408, "", -ETIMEDOUT },
+        { 400, "ExpiredToken", -EKEYREJECTED }, { 400, "TokenRefreshRequired", -EKEYREJECTED },
+        { 400, "InvalidToken", -EKEYREJECTED }, { 403, "InvalidAccessKeyId", -EKEYREJECTED },
+        { 403, "SignatureDoesNotMatch", -EKEYREJECTED }, { 401, "", -EKEYREJECTED },
+        { 403, "AccessDenied", -EACCES }, { 403, "RequestTimeTooSkewed", -EACCES }, { 403, "", -EACCES },
+        { 400, "BadDigest", -EBADE }, { 400, "XAmzContentSHA256Mismatch", -EBADE }, { 400, "InvalidDigest", -EBADE },
+        { 412, "PreconditionFailed", -ESTALE }, { 409, "ConditionalRequestConflict", -ESTALE }, { 412, "", -ESTALE },
+        { 403, "QuotaExceeded", -ENOSPC }, { 503, "QuotaExceeded", -ENOSPC }, { 507, "", -ENOSPC },
+        { 404, "NoSuchBucket", -ENOENT }, { 404, "", -ENOENT }, { 400, "EntityTooLarge", -EFBIG },
+        { 501, "NotImplemented", -EREMOTEIO }, { 400, "InvalidArgument", -EREMOTEIO },
+    };
+    static const char *const sets[] = { "CloudRetries=0" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char reply[256];
+        const struct fake_step steps[] = { { { "PUT" }, reply, FAKE_CLOSE } };
+        struct rig rig;
+
+        (void)snprintf(reply, sizeof(reply), "HTTP/1.1 %d No\r\nContent-Length: *\r\n\r\n%s%s%s", cases[i].status,
+                       *cases[i].code ? "<Error><Code>" : "", cases[i].code, *cases[i].code ? "</Code></Error>" : "");
+        open_rig(&rig, steps, 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            if (put(&rig, r, "abc") != cases[i].means)
+                fail_msg("%d %s: %d %s", cases[i].status, cases[i].code, r->error.code, r->error.text);
+        }
+        close_rig(&rig);
+    }
+}
+
 static void silence_ends(void **state)
 {
     static const struct fake_step steps[] = { { { "HEAD" }, NULL, FAKE_KEEP } };
@@ -1214,6 +1254,7 @@ int main(void)
         cmocka_unit_test(heads_that_lie),
         cmocka_unit_test(errors_that_pass),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(what_refusals_mean),
         cmocka_unit_test(silence_ends),
         cmocka_unit_test(unasked_bytes),
         cmocka_unit_test(other_regions),
