@@ -121,6 +121,9 @@ void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct inde
  * 2 KiB): what could never be uploaded is refused. */
 enum { FS_META_MAX_BYTES = 1600 };
 
+/* The longest name, and the longest key with the drive's prefix. */
+enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
+
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
 
 /* Whether a name may be made in `parent`, whose key must leave room for it. 0, -EINVAL, -EILSEQ, -ENAMETOOLONG, -ENOENT
