@@ -54,8 +54,8 @@ static char *repeated(const char *what, size_t n, const char *end)
 static void a_long_name_is_cut_between_characters(void **state)
 {
     static const char mark[] = " (conflict host 2026-01-02 12-03-04)";
-    CLEANUP_FREE char *letters = repeated("x", 251, ".txt"), *umlauts = repeated("\xc3\xbc", 125, ".text");
-    CLEANUP_FREE char *end = repeated("y", 240, ""), *dots = repeated("x.", 1, end);
+    CLEANUP_FREE char *letters = repeated("x", 251, ".txt"), *tail = repeated("\xc3\xbc", 120, ".text");
+    CLEANUP_FREE char *umlauts = repeated("x", 1, tail), *end = repeated("y", 240, ""), *dots = repeated("x.", 1, end);
     char out[CONFLICT_NAME_MAX + 1];
 
     (void)state;
