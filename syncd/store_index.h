@@ -112,6 +112,8 @@ int index_xattr_list(struct index *x, uint64_t ino,
 int index_bury(struct index *x, const char *key, const char *etag);
 /* The ETag that an open grave was given, owned by the caller, or NULL. */
 char *index_grave_etag(struct index *x, const char *key);
+/* Whether an open grave is only there for a PUT that may or may not have arrived. */
+bool index_grave_doubtful(struct index *x, const char *key);
 int index_exhume(struct index *x, const char *key);                   /* closes the grave, if any */
 bool index_buried(struct index *x, const char *key);
 /* Whether the key (with '/' at its end: any key that begins with it) is buried or was so after `since_ns`: a listing

@@ -37,6 +37,14 @@ char *index_grave_etag(struct index *x, const char *key)
     return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
 }
 
+bool index_grave_doubtful(struct index *x, const char *key)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave g JOIN upload u ON u.key = g.key WHERE g.key = ?"
+                       " AND g.closed = 0 AND g.etag IS NULL AND u.part_size = 0 LIMIT 1", SQL_TEXT(key)) == 0;
+}
+
 /* The least text above all that begin with a directory's key: '0' comes after '/'. */
 static char *key_end(const char *key)
 {

@@ -128,7 +128,9 @@ static void keep_both(struct upload *u, int code)
 
     if (code == 0)
         code = conflict_keep_both(u->volume, u->inode.ino, u->key, upload_looked(u));
-    if (code == 0 || code == -EAGAIN) {
+    if (code == -EAGAIN)   /* it is renamed or removed, and what is at its key is not ours to remove */
+        code = upload_disown(u, u->key);
+    if (code == 0 || code == -ENOENT) {
         upload_end(u);
         return;
     }
@@ -206,13 +208,15 @@ void upload_guard(struct upload *u, void (*go)(struct upload *u))
 
 static void seen_why(struct upload *u, enum upload_found found)
 {
+    CLEANUP_FREE char *base = upload_base(u, u->key);
+
     if (found == UPLOAD_OURS)
         upload_commit(u, upload_looked(u)->etag);
-    else if (found == UPLOAD_NOTHING)
+    else if (found == UPLOAD_NOTHING && base)
         found_nothing(u);
     else if (found == UPLOAD_THEIRS)
         found_theirs(u);
-    else
+    else   /* the condition holds, by what we see */
         upload_fail(u, &u->look->refusal);
 }
 

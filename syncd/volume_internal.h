@@ -14,6 +14,7 @@
  *   cache.c       cache files and their maps
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   upload*.c     brings the cloud to what the index says
+ *   conflict.c    both versions of a file that two sides changed
  *   stream.c      an object as a pipe, for the API
  *   store_index.c the index
  */

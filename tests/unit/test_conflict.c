@@ -258,6 +258,36 @@ static void removed_by_others(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
 }
 
+static void made_and_removed_while_the_network_is_gone(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    (void)worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_put(rig, "a", "theirs", 6);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    come_back(rig);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "theirs", 6);
+}
+
+static void removed_while_the_conflict_is_looked_at(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig_put(rig, "a", "theirs", 6);
+    rig->hold[CLOUD_STAT] = true;
+    (void)worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->n_held == 1);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    rig_release(rig);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "theirs", 6);
+}
+
 static void both_make_a_link(void **state)
 {
     struct rig *rig = *state;
@@ -529,6 +559,8 @@ int main(void)
         TEST(both_change_a_file_in_parts),
         TEST(saved_as_editors_do_over_their_change),
         TEST(removed_by_others),
+        TEST(made_and_removed_while_the_network_is_gone),
+        TEST(removed_while_the_conflict_is_looked_at),
         TEST(both_make_a_link),
         TEST(who_has_it_open_writes_on_into_the_copy),
         TEST(a_listing_does_not_hide_the_conflict),
