@@ -11,8 +11,6 @@
 #include "common/text.h"
 #include "syncd/volume_internal.h"
 
-enum { NAME_MAX_BYTES = 255, KEY_MAX_BYTES = 1024 };
-
 /* --- making --------------------------------------------------------------------------------------- */
 
 static int check_bytes(const ProtobufCBinaryData *name)
@@ -23,7 +21,7 @@ static int check_bytes(const ProtobufCBinaryData *name)
         return -EINVAL;
     if (bytes[0] == '.' && (name->len == 1 || (name->len == 2 && bytes[1] == '.')))
         return -EINVAL;
-    if (name->len > NAME_MAX_BYTES)
+    if (name->len > FS_NAME_MAX_BYTES)
         return -ENAMETOOLONG;
     return utf8_valid(bytes, name->len) ? 0 : -EILSEQ;
 }
@@ -34,7 +32,7 @@ static int check_key(struct volume *v, const char *parent_key, const ProtobufCBi
     CLEANUP_FREE char *key = NULL;
     size_t n = strlen(v->prefix) + strlen(parent_key) + name->len + is_directory;
 
-    if (n > KEY_MAX_BYTES)
+    if (n > FS_KEY_MAX_BYTES)
         return -ENAMETOOLONG;
     if (asprintf(&key, "%s%s%.*s%s", v->prefix, parent_key, (int)name->len, (const char *)name->data,
                  is_directory ? "/" : "") < 0)
@@ -90,7 +88,7 @@ int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *na
 int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gone)
 {
     bool open = S_ISREG(i->mode) && cache_is_open(v->cache, i->ino);
-    int r = i->cloud_key ? index_bury(v->index, i->cloud_key) : 0;
+    int r = i->cloud_key ? index_bury(v->index, i->cloud_key, i->etag) : 0;
 
     *ret_gone = !open;
     if (r < 0)

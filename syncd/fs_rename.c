@@ -9,8 +9,6 @@
 #include "common/cleanup.h"
 #include "syncd/volume_internal.h"
 
-enum { KEY_MAX_BYTES = 1024 };
-
 /* What stands under one name while the other takes its place; no name that anybody could make. */
 static const char BETWEEN[] = "/";
 
@@ -59,7 +57,7 @@ static int check_place(struct volume *v, const struct end *from, const struct en
     key = index_key(v->index, to->parent);
     if (!key)
         return -ENOENT;
-    return strlen(v->prefix) + strlen(key) + to->name->len + 1 + longest > KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    return strlen(v->prefix) + strlen(key) + to->name->len + 1 + longest > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
 }
 
 static int check_replaced(struct volume *v, const struct index_inode *by, const struct index_inode *i)

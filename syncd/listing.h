@@ -29,7 +29,7 @@ struct errand *errand_submit(struct volume *v, struct cloud_request *r, errand_d
 /* Cancels it; done will not run. NULL is fine. */
 void errand_abandon(struct volume *v, struct errand *e);
 
-/* --- listing_entry.c: one entry of the cloud into the index ---------------------------------------- */
+/* --- listing_entry.c: one entry of the cloud into the index (entry_add() for conflict.c too) ---------- */
 
 /* What is to be told and dropped once the transaction is committed. */
 struct news {

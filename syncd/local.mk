@@ -33,6 +33,8 @@ libsyncd_a_SOURCES = \
 	syncd/cloud_memory.h \
 	syncd/cloud_memory_get.c \
 	syncd/cloud_memory_part.c \
+	syncd/conflict.c \
+	syncd/conflict.h \
 	syncd/credential.c \
 	syncd/credential.h \
 	syncd/drive.c \
@@ -127,6 +129,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload.h \
 	syncd/upload_ask.c \
 	syncd/upload_delete.c \
+	syncd/upload_look.c \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
 	syncd/upload_put.c \

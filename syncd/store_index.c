@@ -37,6 +37,8 @@ static const char *const STEPS[] = {
     " size INTEGER NOT NULL, mtime INTEGER NOT NULL, key TEXT NOT NULL, upload_id TEXT NOT NULL);"
     "CREATE TABLE replay(instance INTEGER NOT NULL, id INTEGER NOT NULL, stored INTEGER NOT NULL, reply BLOB NOT NULL,"
     " PRIMARY KEY(instance, id)) WITHOUT ROWID;",
+    "ALTER TABLE grave ADD COLUMN etag TEXT;"
+    "CREATE INDEX upload_key ON upload(key);",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -107,8 +107,13 @@ int index_xattr_list(struct index *x, uint64_t ino,
 
 /* --- what is to be done in the cloud --------------------------------------------------------- */
 
-/* A key (whole, below the drive's prefix) that must go from the cloud. */
-int index_bury(struct index *x, const char *key);
+/* A key (whole, below the drive's prefix) that must go from the cloud. `etag` is of the version there that was the
+ * drive's; NULL: none is known to be there, only something that was perhaps put. */
+int index_bury(struct index *x, const char *key, const char *etag);
+/* The ETag that an open grave was given, owned by the caller, or NULL. */
+char *index_grave_etag(struct index *x, const char *key);
+/* Whether an open grave is only there for a PUT that may or may not have arrived. */
+bool index_grave_doubtful(struct index *x, const char *key);
 int index_exhume(struct index *x, const char *key);                   /* closes the grave, if any */
 bool index_buried(struct index *x, const char *key);
 /* Whether the key (with '/' at its end: any key that begins with it) is buried or was so after `since_ns`: a listing
@@ -141,11 +146,13 @@ bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns);
 bool index_leaving(struct index *x, const char *key);
 
 /* What was sent or is being sent for an inode, one row each: a multipart upload to be resumed or aborted after a
- * restart, or (upload_id "" and part_size 0) a conditional PUT whose answer may be lost. size and mtime_ns are
+ * restart, or (upload_id "" and part_size 0) a PUT whose answer may be lost. size and mtime_ns are
  * what the object then carries, so that it can be recognised as ours. Rows outlive their inode. */
 struct index_upload { uint64_t ino, generation, part_size, size; int64_t mtime_ns; char *key, *upload_id; };
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
+/* Whether a PUT of any inode may have left an object of this size and mtime at the key. */
+bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns);
 int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);
 /* All of them by inode number after `after`, also those whose inode is gone. */

@@ -10,10 +10,10 @@
 
 /* --- graves ------------------------------------------------------------------------------------- */
 
-int index_bury(struct index *x, const char *key)
+int index_bury(struct index *x, const char *key, const char *etag)
 {
-    return sql_run(x->sql, "INSERT INTO grave(key, closed) VALUES(?, 0) ON CONFLICT(key) DO UPDATE SET closed = 0",
-                   SQL_TEXT(key));
+    return sql_run(x->sql, "INSERT INTO grave(key, closed, etag) VALUES(?, 0, ?)"
+                   " ON CONFLICT(key) DO UPDATE SET closed = 0, etag = excluded.etag", SQL_TEXT(key), SQL_TEXT(etag));
 }
 
 int index_exhume(struct index *x, const char *key)
@@ -27,6 +27,22 @@ bool index_buried(struct index *x, const char *key)
     int64_t one;
 
     return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key = ? AND closed = 0", SQL_TEXT(key)) == 0;
+}
+
+char *index_grave_etag(struct index *x, const char *key)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT etag FROM grave WHERE key = ? AND closed = 0", SQL_TEXT(key));
+
+    return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
+}
+
+bool index_grave_doubtful(struct index *x, const char *key)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave g JOIN upload u ON u.key = g.key WHERE g.key = ?"
+                       " AND g.closed = 0 AND g.etag IS NULL AND u.part_size = 0 LIMIT 1", SQL_TEXT(key)) == 0;
 }
 
 /* The least text above all that begin with a directory's key: '0' comes after '/'. */
@@ -292,6 +308,14 @@ int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct ind
             return 0;
     }
     return r;
+}
+
+bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM upload WHERE key = ? AND part_size = 0 AND size = ? AND mtime = ?",
+                       SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns)) == 0;
 }
 
 int index_upload_remove(struct index *x, uint64_t ino)

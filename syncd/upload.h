@@ -3,7 +3,8 @@
  *   upload.c         which change is next: settling, order between keys, back-off, the index on the disk
  *   upload_run.c     one change from its start to its commit or failure
  *   upload_ask.c     its requests, and what they carry
- *   upload_put.c     contents and markers in one PUT; recognising our own object after a lost answer
+ *   upload_look.c    what lies at a key: the version we build on, our own of an earlier try, or somebody else's
+ *   upload_put.c     contents, links and markers in one PUT
  *   upload_parts.c   contents and copies in parts, resumed after a restart
  *   upload_move.c    server-side copies (renamed, new metadata), cutting circles of renames
  *   upload_delete.c  graves; multipart uploads that nobody wants any more
@@ -12,6 +13,12 @@
  * is not the inode's cloud_key, the key is buried ("declared"). A grave is only dug out when the
  * index says in the same transaction that the inode's version now lives there. So whatever is in the
  * cloud under our prefix is either some inode's cloud_key or has a grave.
+ *
+ * What makes it overwrite nobody: whatever replaces an object carries the condition that the object is the version
+ * it is based on. That version is the inode's own at its cloud_key, the one the grave names at another key, or none.
+ * Where the provider cannot compare, and before a copy, we look ourselves, as late as can be. When the condition does
+ * not hold, a look decides: ours after all (an answer was lost), nothing (the file is made anew), or somebody
+ * else's (conflict.c keeps both). Markers of directories carry nothing that could be lost, and no condition.
  *
  * An open file that is written to is uploaded after it has been quiet for UPLOAD_QUIET_MS, so that a
  * database or a log that stays open for days reaches the cloud in its pauses. */
@@ -27,7 +34,6 @@ enum {
     UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
     UPLOAD_COPY_MAX = 1 << 30,      /* bytes copied by one request, during which nothing is heard of the server */
     UPLOAD_PARALLEL = 4,            /* parts of one file at once */
-    UPLOAD_CONFLICT_SECONDS = 300,
 };
 
 enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_BURY, UPLOAD_KINDS };
@@ -49,7 +55,7 @@ struct upload {
     bool keeps_meta;               /* the copy gets kept_meta, the source's, instead */
     struct cloud_meta kept_meta;
     struct upload_parts *parts;    /* upload_parts.c's */
-    struct recognition *recognition;         /* upload_put.c's */
+    struct look *look;             /* upload_look.c's */
     void (*gathered)(struct upload *u);      /* upload_put.c's */
     void (*aborted)(struct upload *u);       /* upload_parts.c's */
     char **keys;                   /* UPLOAD_BURY: sorted */
@@ -105,6 +111,17 @@ int upload_declare(struct upload *u, const struct index_upload *row);
 bool upload_unchanged(const struct upload *u);
 /* Reads the inode again. 0 or negative errno. */
 int upload_reload(struct upload *u);
+
+/* What is known of the cloud, into the index and u->inode. 0 or negative errno.
+ * The object at the key is ours: the inode's version, or where that is elsewhere, what a grave has. NULL as its etag:
+ * none of ours is there. */
+int upload_own(struct upload *u, const char *key, const struct cloud_object *o);
+/* It is not: no grave for it. */
+int upload_disown(struct upload *u, const char *key);
+/* The inode has no version in the cloud any more and contents to be sent. What lies at its cloud_key is buried, or
+ * (`bury` false) not ours. */
+int upload_leave(struct upload *u, bool bury);
+
 /* The object is in place: the index says so. */
 void upload_commit(struct upload *u, const char *etag);
 /* The file changed meanwhile: once more, after settling. */
@@ -129,7 +146,7 @@ void upload_cancel_asks(struct upload *u);
 void upload_meta(struct upload *u, struct cloud_meta *m);
 /* A run of the file as a request's body. 0 or negative errno. */
 int upload_body(struct upload *u, struct cloud_request *r, uint64_t offset, uint64_t length);
-/* The condition under which our object may take the key's place. */
+/* The condition under which our object may take the key's place, as far as the provider knows conditions. */
 void upload_condition(struct upload *u, struct cloud_request *r);
 /* Nothing of it calls back any more. True: nothing is under way either; else the last answer frees the change. */
 bool upload_detach_asks(struct upload *u);
@@ -145,12 +162,31 @@ void upload_content_start(struct upload *u);
 void upload_copy_start(struct upload *u);
 void upload_cut_start(struct upload *u);
 
-/* Looks whether the object at row->key is what `row` says was sent; then step(u, etag), else step(u, NULL). Fails the
- * change when nobody can tell. */
-typedef void upload_recognised_fn(struct upload *u, const char *etag);
-void upload_recognise(struct upload *u, const struct index_upload *row, upload_recognised_fn *step);
-/* Somebody else's version is at the key. */
-void upload_conflict(struct upload *u);
+/* --- upload_look.c -------------------------------------------------------------------------------- */
+
+enum upload_found {
+    UPLOAD_NOTHING,
+    UPLOAD_OURS,      /* what `sent` says, or a copy of the inode's version */
+    UPLOAD_BASE,      /* what we are based on */
+    UPLOAD_THEIRS,
+};
+/* The ETag of what we are based on at the key, owned by the caller; NULL: nothing of ours, or unknown. */
+char *upload_base(const struct upload *u, const char *key);
+/* Looks what lies at the key; `sent` (may be NULL) is what an earlier try may have put there. Fails the change when nobody
+ * can tell. */
+typedef void upload_found_fn(struct upload *u, enum upload_found found);
+void upload_look(struct upload *u, const char *key, const struct index_upload *sent, upload_found_fn *step);
+/* What the last look found, and where. */
+const struct cloud_object *upload_looked(const struct upload *u);
+const char *upload_looked_at(const struct upload *u);
+void upload_look_free(struct look *l);
+/* go(u) when what lies at u->key may be replaced; else the change ends, and both are kept or it is made anew. */
+void upload_guard(struct upload *u, void (*go)(struct upload *u));
+/* The provider says that the condition does not hold (e). `sent` is what was just tried; NULL: nothing that could be
+ * told by it. Ends the change. */
+void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e);
+
+/* --- contents ----------------------------------------------------------------------------------------- */
 
 /* What is in the cache is to be the file: calls next(u) once all of it is there. */
 void upload_gather(struct upload *u, void (*next)(struct upload *u));

@@ -146,12 +146,12 @@ bool upload_in_place(const struct upload *u)
 
 void upload_condition(struct upload *u, struct cloud_request *r)
 {
+    CLEANUP_FREE char *base = upload_base(u, u->key);
     unsigned can = cloud_capabilities(u->volume->cloud);
 
-    if (upload_in_place(u))
-        cloud_request_set(&r->if_match, can & CLOUD_CAN_IF_MATCH ? u->inode.etag : NULL);
-    else
-        r->if_none_match = can & CLOUD_CAN_IF_NONE_MATCH && (u->declared || !index_buried(u->volume->index, u->key));
+    if (base && can & CLOUD_CAN_IF_MATCH)
+        cloud_request_set(&r->if_match, base);
+    r->if_none_match = !base && !upload_in_place(u) && can & CLOUD_CAN_IF_NONE_MATCH;
 }
 
 /* --- the disk ------------------------------------------------------------------------------------- */

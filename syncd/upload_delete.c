@@ -98,6 +98,7 @@ static bool lived_in(struct index *x, const char *key)
 struct burial_search {
     struct uploader *uploader;
     bool looked;                   /* for what orphans need */
+    char *doubtful;                /* a key that has to be looked at; owned */
     struct key_list needed, found;
 };
 
@@ -109,9 +110,13 @@ static bool consider(const char *key, void *arg)
     if (!s->looked)
         needed_by_orphans(s->uploader->volume->cache, &s->needed);
     s->looked = true;
-    if (!uploader_key_busy(s->uploader, key) && !lived_in(x, key) && !about_to_be_written(x, key) &&
-        !contains(&s->needed, key))
+    if (uploader_key_busy(s->uploader, key) || lived_in(x, key) || about_to_be_written(x, key) ||
+        contains(&s->needed, key))
+        return true;
+    if (!index_grave_doubtful(x, key))
         keep(&s->found, key);
+    else if (!s->doubtful)
+        s->doubtful = xstrdup(key);
     return s->found.n < s->found.max;
 }
 
@@ -228,6 +233,43 @@ static void bury(struct uploader *u, struct key_list *keys, bool batch)
         delete_singles(up);
 }
 
+/* --- what may not be ours ----------------------------------------------------------------------------- */
+
+static int judge(struct upload *u, const struct cloud_request *r)
+{
+    const struct cloud_object *o = &r->object;
+    struct index *x = u->volume->index;
+
+    if (r->error.code == 0 && o->meta.has_mtime && index_upload_sent(x, u->key, o->size, o->meta.mtime_ns))
+        return index_bury(x, u->key, o->etag);
+    return index_exhume(x, u->key);
+}
+
+static void doubtful_seen(struct upload *u, struct cloud_request *r)
+{
+    struct index *x = u->volume->index;
+
+    if (r->error.code && r->error.code != -ENOENT)
+        rest(u, &r->error);
+    else if (index_begin(x) == 0)
+        (void)index_end(x, judge(u, r));
+    finish(u);
+}
+
+/* A PUT without an answer, and nobody writes there any more: if it did not arrive somebody else may have. */
+static void look_first(struct uploader *u, char *key)
+{
+    struct upload *up = upload_new(u, UPLOAD_BURY);
+
+    up->key = key;
+    up->keys = xcalloc(1, sizeof(*up->keys));
+    up->keys[0] = xstrdup(key);
+    up->gone = xcalloc(1, sizeof(*up->gone));
+    up->n_keys = 1;
+    u->burying = true;
+    upload_submit(up, upload_request(up, CLOUD_STAT, key, doubtful_seen));
+}
+
 static void bury_some(struct uploader *u)
 {
     bool batch = cloud_capabilities(u->volume->cloud) & CLOUD_CAN_BATCH_DELETE;
@@ -235,9 +277,11 @@ static void bury_some(struct uploader *u)
 
     if (index_graves(u->volume->index, NULL, INT64_MAX, consider, &s) < 0)
         LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
-    if (s.found.n && uploader_synced(u))
+    if (s.doubtful)
+        look_first(u, take_ptr(s.doubtful));
+    else if (s.found.n && uploader_synced(u))
         bury(u, &s.found, batch);
-    else
+    if (s.found.v)
         free_list(&s.found);
     free_list(&s.needed);
 }
@@ -257,6 +301,8 @@ static bool is_forgotten(const struct index_upload *row, void *arg)
 
     if (uploader_busy(s->uploader, row->ino) || (r == 0 && i.nlink && i.pending) || (r < 0 && r != -ENOENT))
         return true;
+    if (!row->part_size && index_buried(s->uploader->volume->index, row->key))
+        return true;   /* it tells whose the object is that may be there */
     s->found = *row;
     s->found.key = xstrdup(row->key);
     s->found.upload_id = xstrdup(row->upload_id);

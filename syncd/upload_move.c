@@ -14,37 +14,31 @@
 
 /* --- home ----------------------------------------------------------------------------------------- */
 
-static int detach(struct upload *u)
+static void leave(struct upload *u, int code, bool bury)
 {
-    struct index *x = u->volume->index;
-    int r = u->inode.cloud_key ? index_bury(x, u->inode.cloud_key) : 0;
-
-    u->inode.pending = (u->inode.pending | INDEX_CONTENT) & ~(unsigned)INDEX_MOVE;
-    u->inode.generation++;
-    u->inode.cloud_size = 0;
-    xstrset(&u->inode.cloud_key, NULL);
-    xstrset(&u->inode.etag, NULL);
-    return r == 0 ? index_update(x, &u->inode) : r;
-}
-
-/* From now on the file is what is here; the cloud's version of it no longer counts. */
-static void take_home(struct upload *u, int code)
-{
-    struct index *x = u->volume->index;
     int r = code < 0 ? code : upload_reload(u);
 
     if (r == 0)
-        r = index_begin(x);
-    if (r == 0)
-        r = index_end(x, detach(u));
+        r = upload_leave(u, bury);
     if (r < 0) {
         upload_fail_code(u, r);
         return;
     }
     if (u->file)
         atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
-    u->uploader->unsynced = true;
     upload_end(u);
+}
+
+/* From now on the file is what is here; the cloud's version of it no longer counts. */
+static void take_home(struct upload *u, int code)
+{
+    leave(u, code, true);
+}
+
+/* What is there now is somebody else's, and stays. */
+static void leave_theirs(struct upload *u, int code)
+{
+    leave(u, code, false);
 }
 
 static void sync_home(struct upload *u)
@@ -76,6 +70,7 @@ static void take_over(struct upload *u, const struct cloud_object *o)
 {
     struct volume *v = u->volume;
     int code = upload_reload(u);
+    struct error e;
 
     if (code == 0)
         code = cache_outdated(v->cache, u->inode.ino);
@@ -83,8 +78,11 @@ static void take_over(struct upload *u, const struct cloud_object *o)
         code = index_begin(v->index);
     if (code == 0)
         code = index_end(v->index, take_over_version(u, o));
-    if (code == -EBUSY) {
-        upload_conflict(u);
+    if (code == -EBUSY && u->file && u->inode.pending & INDEX_CONTENT && cache_file_whole(u->file)) {
+        upload_sync_file(u, leave_theirs);
+    } else if (code == -EBUSY) {
+        error_set(&e, -EIO, "%s was changed in the cloud while it is being written here.", u->key);
+        upload_fail(u, &e);
     } else if (code < 0) {
         upload_fail_code(u, code);
     } else {
@@ -116,6 +114,8 @@ void upload_copy_failed(struct upload *u, const struct error *e)
 
     if (e->code == -ESTALE && !u->unconditional) {
         upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
+    } else if (e->code == -ENOENT && upload_in_place(u)) {
+        upload_commit(u, u->inode.etag);   /* whoever removed the file needs no metadata of it */
     } else if (e->code == -ENOENT && u->file && cache_file_whole(u->file)) {
         upload_sync_file(u, take_home);
     } else if (e->code == -ENOENT) {
@@ -198,6 +198,16 @@ static void copy_object(struct upload *u)
         copy_parts(u);
 }
 
+static void copy_declared(struct upload *u)
+{
+    int r = upload_declare(u, NULL);
+
+    if (r < 0)
+        upload_fail_code(u, r);
+    else
+        copy_object(u);
+}
+
 /* What is in the cache stays good under the new ETag, so the file is held and rebased after. */
 static int hold_cached(struct upload *u)
 {
@@ -214,12 +224,10 @@ void upload_copy_start(struct upload *u)
     int r = hold_cached(u);
 
     u->size = u->inode.cloud_size;
-    if (r == 0 && moves)
-        r = upload_declare(u, NULL);
     if (r < 0)
         upload_fail_code(u, r);
     else if (!moves && !knows_metadata(&u->inode))
         upload_commit(u, u->inode.etag);   /* it is back where it was */
     else
-        copy_object(u);
+        upload_guard(u, copy_declared);
 }

@@ -100,52 +100,51 @@ static void source_lost(struct upload *u)
 
 /* --- the end -------------------------------------------------------------------------------------- */
 
-static void what_came_of_it(struct upload *u, const char *etag)
+static struct index_upload what_was_sent(const struct upload *u)
+{
+    return (struct index_upload){ .size = u->size, .mtime_ns = u->inode.mtime_ns };
+}
+
+static void what_came_of_it(struct upload *u, enum upload_found found)
 {
     struct error e;
 
-    if (etag) {
-        upload_commit(u, etag);
+    if (found == UPLOAD_OURS) {
+        upload_commit(u, upload_looked(u)->etag);
         return;
     }
     forget(u);
-    if (u->parts->error.code == -ESTALE) {
-        upload_conflict(u);
-        return;
-    }
     error_set(&e, -EIO, "The cloud has forgotten the upload of %s; it begins anew.", u->key);
     upload_fail(u, &e);
 }
 
-/* The upload is unknown or the object is not what it was: perhaps because an earlier try did it. */
-static void see_what_came_of_it(struct upload *u, const struct error *e)
+/* The upload is unknown: perhaps because an earlier try ended it. */
+static void see_what_came_of_it(struct upload *u)
 {
-    struct index_upload sent = { .key = u->key, .size = u->size, .mtime_ns = u->inode.mtime_ns };
+    struct index_upload sent = what_was_sent(u);
 
-    u->parts->error = *e;
-    upload_recognise(u, &sent, what_came_of_it);
+    upload_look(u, u->key, &sent, what_came_of_it);
 }
 
 static void end_done(struct upload *u, struct cloud_request *r)
 {
+    struct index_upload sent = what_was_sent(u);
+
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
-    else if (r->error.code == -ESTALE || r->error.code == -ENOENT)
-        see_what_came_of_it(u, &r->error);
+    else if (r->error.code == -ENOENT)
+        see_what_came_of_it(u);
+    else if (r->error.code == -ESTALE && !u->parts->copy)
+        upload_refused(u, &sent, &r->error);   /* by our own object, when the driver tried twice */
     else
         upload_fail(u, &r->error);
 }
 
-static void end(struct upload *u)
+static void put_together(struct upload *u)
 {
     const struct upload_parts *p = u->parts;
-    struct cloud_request *r;
+    struct cloud_request *r = upload_request(u, CLOUD_PART_END, u->key, end_done);
 
-    if (!p->copy && !upload_unchanged(u)) {
-        abort_ours(u, upload_again);
-        return;
-    }
-    r = upload_request(u, CLOUD_PART_END, u->key, end_done);
     cloud_request_set(&r->upload_id, p->upload_id);
     r->parts = xcalloc(p->n, sizeof(*r->parts));
     r->n_parts = p->n;
@@ -154,6 +153,16 @@ static void end(struct upload *u)
     if (!p->copy)
         upload_condition(u, r);
     upload_submit(u, r);
+}
+
+static void end(struct upload *u)
+{
+    if (u->parts->copy)
+        put_together(u);
+    else if (upload_unchanged(u))
+        upload_guard(u, put_together);
+    else
+        abort_ours(u, upload_again);
 }
 
 /* --- parts ---------------------------------------------------------------------------------------- */
@@ -212,7 +221,7 @@ static void all_answered(struct upload *u)
     if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
         abort_ours(u, source_lost);   /* parts of two versions must never meet */
     else if (p->error.code == -ENOENT)
-        see_what_came_of_it(u, &p->error);
+        see_what_came_of_it(u);
     else if (p->error.code)
         upload_fail(u, &p->error);
     else
@@ -278,7 +287,7 @@ static void take_part(struct upload *u, const struct cloud_part *part)
 static void listed(struct upload *u, struct cloud_request *r)
 {
     if (r->error.code == -ENOENT) {
-        see_what_came_of_it(u, &r->error);
+        see_what_came_of_it(u);
         return;
     }
     if (r->error.code) {

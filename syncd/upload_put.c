@@ -1,5 +1,5 @@
-/* Owns what goes up in one PUT: contents of moderate size, directory markers, symbolic links; and
- * telling our own object from somebody else's after an answer was lost.
+/* Owns what goes up in one PUT: contents of moderate size, directory markers, symbolic links; and what has to be known
+ * of earlier tries before.
  *
  * Must not know the index's rows beyond its own. */
 #include "syncd/upload.h"
@@ -11,7 +11,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 
-/* --- markers and links ------------------------------------------------------------------------------ */
+/* --- markers of directories --------------------------------------------------------------------------- */
 
 static void mark_done(struct upload *u, struct cloud_request *r)
 {
@@ -22,16 +22,11 @@ static void mark_done(struct upload *u, struct cloud_request *r)
 }
 
 /* They carry nothing that could be lost, so no condition. */
-void upload_mark_start(struct upload *u)
+static void mark(struct upload *u)
 {
+    int failed = upload_declare(u, NULL);
     struct cloud_request *r;
-    int failed;
 
-    if (!*u->key) {     /* the root is no object; its attributes are the index's alone */
-        upload_commit(u, NULL);
-        return;
-    }
-    failed = upload_declare(u, NULL);
     if (failed) {
         upload_fail_code(u, failed);
         return;
@@ -41,65 +36,25 @@ void upload_mark_start(struct upload *u)
     upload_submit(u, r);
 }
 
-/* --- ours or somebody else's ------------------------------------------------------------------------ */
+/* --- contents and links ------------------------------------------------------------------------------- */
 
-/* What is asked about, kept while the answer is on its way. */
-struct recognition {
-    uint64_t size;
-    int64_t mtime_ns;
-    upload_recognised_fn *step;
-};
-
-static void recognised(struct upload *u, struct cloud_request *r)
+static struct index_upload what_is_sent(struct upload *u)
 {
-    struct recognition *asked = u->recognition;
-    const struct cloud_object *o = &r->object;
-    bool ours = r->error.code == 0 && o->size == asked->size && o->has_meta && o->meta.has_mtime &&
-        o->meta.mtime_ns == asked->mtime_ns;
-    upload_recognised_fn *step = asked->step;
-
-    free(take_ptr(u->recognition));
-    if (r->error.code && r->error.code != -ENOENT)
-        upload_fail(u, &r->error);
-    else
-        step(u, ours ? r->object.etag : NULL);
-}
-
-void upload_recognise(struct upload *u, const struct index_upload *row, upload_recognised_fn *step)
-{
-    u->recognition = xcalloc(1, sizeof(*u->recognition));
-    *u->recognition = (struct recognition){ row->size, row->mtime_ns, step };
-    upload_submit(u, upload_request(u, CLOUD_STAT, row->key, recognised));
-}
-
-void upload_conflict(struct upload *u)
-{
-    struct error e;
-
-    error_set(&e, -ESTALE, "Somebody else changed %s in the cloud meanwhile, so this version stays here. Copy it to "
-              "another name to keep both.", u->key);
-    upload_fail(u, &e);
-}
-
-/* --- contents --------------------------------------------------------------------------------------- */
-
-static void what_came_of_it(struct upload *u, const char *etag)
-{
-    if (etag)
-        upload_commit(u, etag);
-    else
-        upload_conflict(u);
+    return (struct index_upload){
+        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
+        .size = u->size, .mtime_ns = u->inode.mtime_ns,
+    };
 }
 
 static void put_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload sent = { .key = u->key, .size = u->size, .mtime_ns = u->inode.mtime_ns };
+    struct index_upload sent = what_is_sent(u);
 
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
-    else if (r->error.code == -ESTALE)   /* or our own, when the driver tried twice */
-        upload_recognise(u, &sent, what_came_of_it);
-    else if (r->error.code == -EBADE && !upload_unchanged(u))
+    else if (r->error.code == -ESTALE)   /* perhaps by our own object, when the driver tried twice */
+        upload_refused(u, &sent, &r->error);
+    else if (r->error.code == -EBADE && u->file && !upload_unchanged(u))
         upload_again(u);
     else
         upload_fail(u, &r->error);
@@ -107,16 +62,13 @@ static void put_done(struct upload *u, struct cloud_request *r)
 
 static void put(struct upload *u)
 {
-    struct index_upload sent = {
-        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
-        .size = u->size, .mtime_ns = u->inode.mtime_ns,
-    };
+    struct index_upload sent = what_is_sent(u);
     struct cloud_request *r = upload_request(u, CLOUD_PUT, u->key, put_done);
     int failed = upload_body(u, r, 0, u->size);
 
     upload_condition(u, r);
     if (failed == 0)
-        failed = upload_declare(u, r->if_match ? &sent : NULL);
+        failed = upload_declare(u, &sent);
     if (failed) {
         upload_drop(r);
         upload_fail_code(u, failed);
@@ -138,26 +90,38 @@ static void transmit(struct upload *u)
     else if (u->size > cloud_limits(u->volume->cloud).put_max)
         upload_fail_code(u, -EFBIG);
     else
-        put(u);
+        upload_guard(u, put);
 }
 
-/* The version that the next one replaces is now known, the remembered one is history. */
-static void build_on(struct upload *u, const char *etag)
-{
-    struct index *x = u->volume->index;
-    int r = index_begin(x);
+/* --- what went before ----------------------------------------------------------------------------------- */
 
-    if (r == 0 && etag) {
-        xstrset(&u->inode.etag, etag);
-        r = index_update(x, &u->inode);
-    }
-    if (r == 0)
-        r = index_upload_remove(x, u->inode.ino);
-    r = index_end(x, r);
+/* What lies under an old key goes when the new object is there, unless it is somebody else's by then. */
+static void old_key_seen(struct upload *u, enum upload_found found)
+{
+    int r = found == UPLOAD_BASE ? 0 : upload_leave(u, false);
+
     if (r < 0)
         upload_fail_code(u, r);
     else
         transmit(u);
+}
+
+static void look_at_old_key(struct upload *u)
+{
+    if (u->inode.cloud_key && u->inode.etag && !upload_in_place(u))
+        upload_look(u, u->inode.cloud_key, NULL, old_key_seen);
+    else
+        transmit(u);
+}
+
+static void earlier_seen(struct upload *u, enum upload_found found)
+{
+    int r = found == UPLOAD_OURS ? upload_own(u, upload_looked_at(u), upload_looked(u)) : 0;
+
+    if (r < 0)
+        upload_fail_code(u, r);
+    else
+        look_at_old_key(u);
 }
 
 /* An earlier change of this inode may have reached the cloud although its answer did not come back. */
@@ -167,15 +131,13 @@ static void settle_earlier(struct upload *u)
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
     if (r == -ENOENT || (r == 0 && row.part_size && in_parts(u)))
-        transmit(u);
+        look_at_old_key(u);
     else if (r < 0)
         upload_fail_code(u, r);
     else if (row.part_size)
-        upload_parts_abort(u, &row, transmit);
-    else if (u->inode.cloud_key && strcmp(u->inode.cloud_key, row.key) == 0)
-        upload_recognise(u, &row, build_on);
+        upload_parts_abort(u, &row, look_at_old_key);
     else
-        build_on(u, NULL);
+        upload_look(u, row.key, &row, earlier_seen);
 }
 
 /* --- all of it here ----------------------------------------------------------------------------------- */
@@ -239,4 +201,14 @@ static void content_ready(struct upload *u)
 void upload_content_start(struct upload *u)
 {
     upload_gather(u, content_ready);
+}
+
+void upload_mark_start(struct upload *u)
+{
+    if (!*u->key)
+        upload_commit(u, NULL);   /* the root is no object; its attributes are the index's alone */
+    else if (S_ISDIR(u->inode.mode))
+        mark(u);
+    else
+        settle_earlier(u);
 }

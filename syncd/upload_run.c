@@ -73,7 +73,7 @@ void upload_free(struct upload *u)
     free(u->gone);
     upload_parts_free(u->parts);
     cloud_meta_free(&u->kept_meta);
-    free(u->recognition);
+    upload_look_free(u->look);
     free(u->key);
     free(u);
 }
@@ -109,7 +109,7 @@ void upload_abandon(struct upload *u)
 
 static int declare(struct upload *u, bool bury, const struct index_upload *row)
 {
-    int r = bury ? index_bury(u->volume->index, u->key) : 0;
+    int r = bury ? index_bury(u->volume->index, u->key, NULL) : 0;
 
     return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
 }
@@ -182,19 +182,20 @@ static unsigned left_to_do(struct upload *u, const struct index_inode *i, const 
     return strcmp(key_now, u->key) == 0 ? p & ~(unsigned)INDEX_MOVE : p | INDEX_MOVE;
 }
 
-static int release_old_key(struct upload *u, const struct index_inode *i)
+/* Where the version lies that one at `key` (NULL: none) replaces. */
+static int release_old_key(struct upload *u, const struct index_inode *i, const char *key)
 {
-    if (!i->cloud_key || strcmp(i->cloud_key, u->key) == 0)
+    if (!i->cloud_key || (key && strcmp(i->cloud_key, key) == 0))
         return 0;
     u->uploader->unsynced = true;
-    return index_bury(u->volume->index, i->cloud_key);
+    return index_bury(u->volume->index, i->cloud_key, i->etag);
 }
 
 static int record_place(struct upload *u, struct index_inode *i, const char *etag)
 {
     CLEANUP_FREE char *key_now = index_key(u->volume->index, i->ino);
     struct index *x = u->volume->index;
-    int r = key_now ? release_old_key(u, i) : -ENOENT;
+    int r = key_now ? release_old_key(u, i, u->key) : -ENOENT;
 
     if (r < 0)
         return r;
@@ -213,7 +214,7 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
 /* The row is of this change; a copy in one piece has none, and leaves that of an upload it came in between alone. */
 static int forget_row(struct upload *u)
 {
-    return u->kind == UPLOAD_CONTENT || u->parts ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
+    return u->kind != UPLOAD_COPY || u->parts ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
 }
 
 /* An inode that was deleted while its object was sent leaves a grave. */
@@ -223,7 +224,7 @@ static int record(struct upload *u, const char *etag)
     int r = index_get(u->volume->index, u->inode.ino, &i);
 
     if (r == -ENOENT || (r == 0 && i.nlink == 0))
-        r = index_bury(u->volume->index, u->key);
+        r = index_bury(u->volume->index, u->key, etag);
     else if (r == 0)
         r = record_place(u, &i, etag);
     return r == 0 ? forget_row(u) : r;
@@ -249,6 +250,57 @@ void upload_commit(struct upload *u, const char *etag)
     show(u, STATE_NORMAL);
     upload_end(u);
 }
+
+/* --- another version to build on ------------------------------------------------------------------ */
+
+static int change_base(struct upload *u, const char *key, const struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(u->volume->index, u->inode.ino, &i);
+
+    xstrset(&i.cloud_key, key);
+    xstrset(&i.etag, o->etag);
+    i.cloud_size = o->size;
+    if (!key)
+        i.pending = (i.pending | INDEX_CONTENT) & ~(unsigned)INDEX_MOVE;
+    return r == 0 ? index_update(u->volume->index, &i) : r;
+}
+
+static int end_and_reload(struct upload *u, int r)
+{
+    r = index_end(u->volume->index, r);
+    return r == 0 ? upload_reload(u) : r;
+}
+
+int upload_own(struct upload *u, const char *key, const struct cloud_object *o)
+{
+    bool base = u->inode.cloud_key && strcmp(u->inode.cloud_key, key) == 0;
+    int r = index_begin(u->volume->index);
+
+    if (r < 0)
+        return r;
+    return end_and_reload(u, base ? change_base(u, key, o) : index_bury(u->volume->index, key, o->etag));
+}
+
+int upload_leave(struct upload *u, bool bury)
+{
+    int r = index_begin(u->volume->index);
+
+    if (r < 0)
+        return r;
+    if (bury)
+        r = release_old_key(u, &u->inode, NULL);
+    return end_and_reload(u, r == 0 ? change_base(u, NULL, &(struct cloud_object){ 0 }) : r);
+}
+
+int upload_disown(struct upload *u, const char *key)
+{
+    int r = index_begin(u->volume->index);
+
+    return r == 0 ? end_and_reload(u, index_exhume(u->volume->index, key)) : r;
+}
+
+/* --- later ---------------------------------------------------------------------------------------- */
 
 static int put_off(struct upload *u, int64_t seconds, const char *reason)
 {
@@ -281,7 +333,7 @@ static const struct trouble {
     { -EAGAIN, 1, true },
     { -EKEYREJECTED, 60, true },
     { -EACCES, 300, false },
-    { -ESTALE, UPLOAD_CONFLICT_SECONDS, false },
+    { -ESTALE, 300, false },
     { -ENOSPC, 300, false },
     { -EFBIG, 300, false },
     { -EBADE, 30, false },

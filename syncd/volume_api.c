@@ -12,7 +12,6 @@
 
 /* FileState, numbering A. */
 enum { STATE_NORMAL = 0, STATE_UPLOADING = 1, STATE_ERROR = 10 };
-enum { KEY_MAX_BYTES = 1024 };
 
 /* --- walking ---------------------------------------------------------------------------------------- */
 
@@ -239,5 +238,5 @@ int volume_key(struct volume *v, const char *path, char *out, size_t size)
         at += *at == '/';
     }
     n = snprintf(out, size, "%s%s", v->prefix, path);
-    return n < 0 || (size_t)n >= size || n > KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    return n < 0 || (size_t)n >= size || n > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
 }

@@ -14,6 +14,7 @@
  *   cache.c       cache files and their maps
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   upload*.c     brings the cloud to what the index says
+ *   conflict.c    both versions of a file that two sides changed
  *   stream.c      an object as a pipe, for the API
  *   store_index.c the index
  */
@@ -120,6 +121,9 @@ void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct inde
 /* What a symlink's target or the extended attributes may weigh as metadata of an object, whose total is small (S3:
  * 2 KiB): what could never be uploaded is refused. */
 enum { FS_META_MAX_BYTES = 1600 };
+
+/* The longest name, and the longest key with the drive's prefix. */
+enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
 
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
 

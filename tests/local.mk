@@ -76,6 +76,11 @@ TESTS += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c
 tests_unit_test_config_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_conflict
+TESTS += tests/unit/test_conflict
+tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
 tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c

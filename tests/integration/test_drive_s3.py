@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import unittest
@@ -154,6 +155,49 @@ class S3Drive:
         self.assertEqual(self.server.rclone("cat", f"s3:{bucket}/c/b/7").stdout, "7")
         lt.run("rm", "-r", os.path.join(mount, "c"))
         wait_until(lambda: not self.keys(bucket), 60, "the empty bucket")
+
+    def copies(self, mount, stem):
+        return [n for n in os.listdir(mount) if n.startswith(stem + " (conflict ")]
+
+    def the_copy(self, mount, stem, extension):
+        wait_until(lambda: self.copies(mount, stem), 60, f"our version of {stem} under another name")
+        copy, = self.copies(mount, stem)
+        self.assertRegex(copy, rf"^{stem} \(conflict [\w.-]+ \d{{4}}-\d\d-\d\d \d\d-\d\d-\d\d\){re.escape(extension)}$")
+        return copy
+
+    def check_both(self, mount, bucket, wanted):
+        """What the mount shows, the bucket has, and nothing else."""
+        self.instance.wait_uploaded(*(os.path.join(mount, name) for name in wanted))
+        self.assertEqual(set(os.listdir(mount)), set(wanted))
+        self.assertEqual(self.keys(bucket), set(wanted))
+        for name, content in wanted.items():
+            with open(os.path.join(mount, name)) as f:
+                self.assertEqual(f.read(), content, name)
+            self.assertEqual(self.server.rclone("cat", f"s3:{bucket}/{name}").stdout, content, name)
+
+    def test_both_sides_change_a_file(self):
+        mount, bucket = self.drive("both-sides")
+        path = os.path.join(mount, "report.txt")
+        with open(path, "w") as f:
+            f.write("first")
+        self.instance.wait_uploaded(path)
+        with open(path, "r+") as ours:
+            self.server.rclone("rcat", f"s3:{bucket}/report.txt", input="by somebody else")
+            ours.write("ours!")
+            ours.flush()
+            copy = self.the_copy(mount, "report", ".txt")   # written to a pause ago, and still open
+            ours.write(" and more")
+        self.check_both(mount, bucket, {"report.txt": "by somebody else", copy: "ours! and more"})
+        self.assertEqual(self.instance.log("syncd").count(f' copy="{copy}"'), 1)
+
+    def test_both_sides_make_a_file(self):
+        mount, bucket = self.drive("both-new")
+        self.assertEqual(os.listdir(mount), [])
+        self.server.rclone("rcat", f"s3:{bucket}/new", input="by somebody else")
+        with open(os.path.join(mount, "new"), "x") as ours:
+            ours.write("ours")
+        copy = self.the_copy(mount, "new", "")
+        self.check_both(mount, bucket, {"new": "by somebody else", copy: "ours"})
 
     def test_wrong_keys_and_missing_buckets_are_told(self):
         with self.assertRaises(lt.ApiError) as caught:

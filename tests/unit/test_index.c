@@ -473,10 +473,10 @@ static void test_graves(void **state)
     struct seen s = { 0 };
     int64_t before = loop_wall_ns();
 
-    assert_int_equal(index_bury(w->x, "b"), 0);
-    assert_int_equal(index_bury(w->x, "a/"), 0);
-    assert_int_equal(index_bury(w->x, "a/"), 0);
-    assert_int_equal(index_bury(w->x, "c"), 0);
+    assert_int_equal(index_bury(w->x, "b", NULL), 0);
+    assert_int_equal(index_bury(w->x, "a/", NULL), 0);
+    assert_int_equal(index_bury(w->x, "a/", NULL), 0);
+    assert_int_equal(index_bury(w->x, "c", NULL), 0);
     assert_int_equal(index_exhume(w->x, "never"), 0);
     assert_int_equal(index_pending_count(w->x), 3);
     assert_int_equal(index_exhume(w->x, "b"), 0);
@@ -491,7 +491,7 @@ static void test_graves(void **state)
     s = (struct seen){ 0 };
     assert_int_equal(index_graves(w->x, "a/", 10, see_key, &s), 0);
     assert_string_equal(s.text, "c");
-    assert_int_equal(index_bury(w->x, "b"), 0);
+    assert_int_equal(index_bury(w->x, "b", NULL), 0);
     assert_true(index_buried(w->x, "b"));
     assert_int_equal(index_exhume(w->x, "b"), 0);
     assert_int_equal(index_forget_graves(w->x, INT64_MAX), 0);
@@ -499,14 +499,31 @@ static void test_graves(void **state)
     assert_true(index_buried(w->x, "c"));
 }
 
+static void test_graves_know_their_version(void **state)
+{
+    struct world *w = *state;
+    char *etag;
+
+    assert_null(index_grave_etag(w->x, "a"));
+    assert_int_equal(index_bury(w->x, "a", "one"), 0);
+    etag = index_grave_etag(w->x, "a");
+    assert_string_equal(etag, "one");
+    free(etag);
+    assert_int_equal(index_bury(w->x, "a", NULL), 0);
+    assert_null(index_grave_etag(w->x, "a"));
+    assert_int_equal(index_bury(w->x, "a", "two"), 0);
+    assert_int_equal(index_exhume(w->x, "a"), 0);
+    assert_null(index_grave_etag(w->x, "a"));
+}
+
 static void test_graves_below(void **state)
 {
     struct world *w = *state;
     int64_t before = loop_wall_ns();
 
-    assert_int_equal(index_bury(w->x, "d/x"), 0);
-    assert_int_equal(index_bury(w->x, "e0"), 0);
-    assert_int_equal(index_bury(w->x, "e.x"), 0);
+    assert_int_equal(index_bury(w->x, "d/x", NULL), 0);
+    assert_int_equal(index_bury(w->x, "e0", NULL), 0);
+    assert_int_equal(index_bury(w->x, "e.x", NULL), 0);
     assert_true(index_buried_since(w->x, "d/", before));
     assert_false(index_buried_since(w->x, "d", before));
     assert_false(index_buried_since(w->x, "e/", before));
@@ -557,8 +574,8 @@ static void test_moving_onto_a_grave(void **state)
     struct world *w = *state;
     uint64_t d = add_dir(w, INDEX_ROOT, "d", NULL), sub = add_dir(w, d, "sub", NULL);
 
-    assert_int_equal(index_bury(w->x, "e/sub/"), 0);
-    assert_int_equal(index_bury(w->x, "e"), 0);
+    assert_int_equal(index_bury(w->x, "e/sub/", NULL), 0);
+    assert_int_equal(index_bury(w->x, "e", NULL), 0);
     assert_int_equal(index_move(w->x, d, INDEX_ROOT, "e", 1), 0);
     assert_int_equal(index_mark_moved(w->x, d), 0);
     assert_int_equal(pending(w, d), 0);
@@ -736,6 +753,7 @@ int main(void)
         TEST(test_moving_a_directory),
         TEST(test_graves),
         TEST(test_graves_below),
+        TEST(test_graves_know_their_version),
         TEST(test_leaving),
         TEST(test_pending_since),
         TEST(test_moving_onto_a_grave),

@@ -28,17 +28,17 @@ struct moment {
     bool after, dead;
 };
 
-static bool changes_the_cloud(enum cloud_op op)
+static bool matters(enum cloud_op op)
 {
     return op == CLOUD_PUT || op == CLOUD_COPY || op == CLOUD_DELETE || op == CLOUD_DELETE_BATCH ||
-        (op >= CLOUD_PART_BEGIN && op <= CLOUD_PART_ABORT);
+        (op >= CLOUD_PART_BEGIN && op <= CLOUD_PART_ABORT) || op == CLOUD_STAT;
 }
 
 static int die(struct rig *rig, const struct cloud_request *r, bool after)
 {
     struct moment *m = rig->arg;
 
-    if (!changes_the_cloud(r->op))
+    if (!matters(r->op))
         return 0;
     if (!m->dead && after == m->after && m->seen++ == m->step)
         m->dead = true;
@@ -52,8 +52,10 @@ static void check_end(struct rig *rig, const struct story *s)
         assert_object(rig, s->objects[n].key, s->objects[n].bytes, strlen(s->objects[n].bytes));
 }
 
+typedef void check_fn(struct rig *rig, const struct story *s);
+
 /* True: the story has such a moment. */
-static bool dies_at(const struct story *s, unsigned step, bool after)
+static bool dies_at(const struct story *s, unsigned step, bool after, check_fn *check)
 {
     struct moment m = { .step = step, .after = after };
     struct rig *rig;
@@ -71,22 +73,27 @@ static bool dies_at(const struct story *s, unsigned step, bool after)
     rig->fault = NULL;
     rig_open(rig);
     rig_settle(rig);
-    check_end(rig, s);
+    check(rig, s);
     rig_tear_down(&state);
     return m.dead;
 }
 
-static void tell(const struct story *s)
+static void tell_until(const struct story *s, check_fn *check)
 {
     static const bool whens[] = { false, true };
 
     for (size_t n = 0; n < ARRAY_SIZE(whens); n++) {
         unsigned step = 0;
 
-        while (dies_at(s, step, whens[n]))
+        while (dies_at(s, step, whens[n], check))
             assert_true(++step < STEPS_MAX);
         assert_true(step > 0);
     }
+}
+
+static void tell(const struct story *s)
+{
+    tell_until(s, check_end);
 }
 
 /* --- the stories ---------------------------------------------------------------------------------------------- */
@@ -270,6 +277,41 @@ static void a_large_file(void **state)
     tell(&s);
 }
 
+static void change_on_both_sides(struct rig *rig)
+{
+    rig_put(rig, "a", "theirs", 6);
+    worker_overwrite(rig, "a", "ours", 4);
+}
+
+static bool count_copies(const struct index_inode *i, void *arg)
+{
+    *(unsigned *)arg += strstr(i->name, " (conflict ") != NULL;
+    return true;
+}
+
+/* Its name has the time in it. */
+static void one_copy(struct rig *rig, const struct story *s)
+{
+    CLEANUP_FREE char *keys = rig_keys(rig), *copy = NULL;
+    unsigned n = 0;
+
+    assert_int_equal(strncmp(keys, "a a (conflict ", strlen("a a (conflict ")), 0);
+    assert_string_equal(strchr(keys, ')'), ") b ");
+    copy = strndup(keys + 2, (size_t)(strchr(keys, ')') - keys) - 1);
+    assert_object(rig, copy, s->objects[0].bytes, 4);
+    assert_object(rig, "a", "theirs", 6);
+    assert_int_equal(index_list(rig->volume->index, INDEX_ROOT, "", 0, count_copies, &n), 0);
+    assert_int_equal(n, 1);
+}
+
+static void changed_on_both_sides(void **state)
+{
+    static const struct story s = { "both sides", two_files, change_on_both_sides, NULL, { { "copy", "ours" } } };
+
+    (void)state;
+    tell_until(&s, one_copy);
+}
+
 /* A new file whose upload the crash interrupted; the next run has not got to it yet. */
 static struct rig *interrupted(void **state, bool after)
 {
@@ -317,6 +359,22 @@ static void renamed_after_the_crash(void **state)
     }
 }
 
+/* Its object may be there, put for an inode that is no more. */
+static void made_again_after_the_crash(void **state)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        struct rig *rig = interrupted(state, n);
+
+        assert_int_equal(worker_unlink(rig, "a"), 0);
+        (void)worker_file(rig, "a", "new", 3);
+        rig_release(rig);
+        rig_settle(rig);
+        assert_keys(rig, "a ");
+        assert_object(rig, "a", "new", 3);
+        rig_tear_down(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,8 +389,10 @@ int main(void)
         cmocka_unit_test(a_directory_renamed),
         cmocka_unit_test(metadata_changed),
         cmocka_unit_test(a_large_file),
+        cmocka_unit_test(changed_on_both_sides),
         cmocka_unit_test(deleted_after_the_crash),
         cmocka_unit_test(renamed_after_the_crash),
+        cmocka_unit_test(made_again_after_the_crash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

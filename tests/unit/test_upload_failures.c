@@ -1,4 +1,4 @@
-/* The uploader when the cloud refuses, loses answers, or has somebody else's version. */
+/* The uploader when the cloud refuses or loses answers. Somebody else's versions are test_conflict.c's. */
 #include "volume_rig.h"
 
 #include <errno.h>
@@ -72,34 +72,6 @@ static void a_lost_answer_is_no_conflict(void **state)
     worker_overwrite(rig, "a", "three", 5);
     rig_settle(rig);
     assert_object(rig, "a", "three", 5);
-}
-
-static void somebody_elses_change_is_not_overwritten(void **state)
-{
-    struct rig *rig = *state;
-    CLEANUP_FREE char *why = NULL;
-    uint64_t ino;
-
-    ino = worker_file(rig, "a", "base", 4);
-    rig_settle(rig);
-    rig_put(rig, "a", "theirs", 6);
-    worker_overwrite(rig, "a", "ours", 4);
-    rig_wait(rig, (why = reason(rig, ino)));
-    assert_object(rig, "a", "theirs", 6);
-    assert_int_equal(volume_pending(rig->volume), 1);
-}
-
-static void somebody_elses_new_file_is_not_overwritten(void **state)
-{
-    struct rig *rig = *state;
-    CLEANUP_FREE char *why = NULL;
-    uint64_t ino;
-
-    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
-    rig_put(rig, "a", "theirs", 6);
-    ino = worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, (why = reason(rig, ino)));
-    assert_object(rig, "a", "theirs", 6);
 }
 
 static int fail_deletes(struct rig *rig, const struct cloud_request *r, bool after)
@@ -262,8 +234,6 @@ int main(void)
         TEST(a_refusal_is_shown_and_tried_again),
         TEST(a_lost_answer_of_a_new_file),
         TEST(a_lost_answer_is_no_conflict),
-        TEST(somebody_elses_change_is_not_overwritten),
-        TEST(somebody_elses_new_file_is_not_overwritten),
         TEST(a_grave_outlives_a_failure),
         cmocka_unit_test(what_cannot_be_reached_ends_with_any_answer),
         TEST(a_read_ends_it_as_well_and_all_is_sent),

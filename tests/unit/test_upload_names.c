@@ -494,7 +494,7 @@ static void a_grave_does_not_take_what_is_lived_in(void **state)
     (void)worker_file(rig, "a", "bytes", 5);
     rig_settle(rig);
     assert_int_equal(index_begin(x), 0);
-    assert_int_equal(index_end(x, index_bury(x, "a")), 0);
+    assert_int_equal(index_end(x, index_bury(x, "a", NULL)), 0);
     uploader_kick(rig->volume->uploader);
     rig_linger(rig);
     assert_object(rig, "a", "bytes", 5);

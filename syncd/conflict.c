@@ -1,0 +1,188 @@
+/* Owns what becomes of a file that two sides changed: the name of our version, and the one transaction that leaves
+ * both. Before it the file is as it was and the next try finds the conflict again; after it there are two files
+ * like any others, so that a crash makes neither none nor two copies.
+ *
+ * Must not know how the conflict was found (upload_look.c). */
+#include "syncd/conflict.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/listing.h"
+
+enum { NAMES_TRIED = 1000 };
+
+/* --- the name ------------------------------------------------------------------------------------- */
+
+static void clean_host(const char *host, char out[HOST_NAME_MAX + 1])
+{
+    static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t n;
+
+    for (n = 0; n < HOST_NAME_MAX && host[n]; n++)
+        out[n] = strchr(fine, host[n]) ? host[n] : '-';
+    out[n] = '\0';
+}
+
+/* The bytes of whole characters among the first `room` ones. */
+static size_t shortened(const char *s, size_t len, size_t room)
+{
+    if (len <= room)
+        return len;
+    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
+        room--;
+    return room;
+}
+
+static const char *extension(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && dot != name ? dot : name + strlen(name);
+}
+
+/* The name's first bytes up to `end`, as many as there is room for, the mark and the end. 0 or -ENAMETOOLONG. */
+static int put_together(const char *name, const char *end, const char *mark, size_t max, char *out)
+{
+    size_t rest = strlen(mark) + strlen(end), stem = 0;
+
+    if (rest < max)
+        stem = shortened(name, (size_t)(end - name), max - rest);
+    if (stem == 0)
+        return -ENAMETOOLONG;
+    (void)snprintf(out, CONFLICT_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, end);
+    return 0;
+}
+
+int conflict_name(const char *name, const char *host, const struct tm *when, unsigned n, size_t max,
+                  char out[CONFLICT_NAME_MAX + 1])
+{
+    char where[HOST_NAME_MAX + 1], date[32], again[16] = "", mark[HOST_NAME_MAX + 64];
+    int r;
+
+    clean_host(host, where);
+    (void)strftime(date, sizeof(date), "%Y-%m-%d %H-%M-%S", when);
+    if (n > 1)
+        (void)snprintf(again, sizeof(again), " %u", n);
+    (void)snprintf(mark, sizeof(mark), " (conflict %s %s%s)", where, date, again);
+    r = put_together(name, extension(name), mark, max, out);
+    return r < 0 ? put_together(name, name + strlen(name), mark, max, out) : r;
+}
+
+/* --- both ----------------------------------------------------------------------------------------- */
+
+static size_t room_for_name(struct volume *v, const char *key, size_t name_len)
+{
+    size_t parent = strlen(v->prefix) + strlen(key) - name_len;
+
+    return parent + FS_NAME_MAX_BYTES > FS_KEY_MAX_BYTES ? FS_KEY_MAX_BYTES - parent : FS_NAME_MAX_BYTES;
+}
+
+static bool is_taken(struct volume *v, uint64_t parent, const char *name)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_find(v->index, parent, name, strlen(name), &i) != -ENOENT;
+}
+
+static int find_name(struct volume *v, const struct index_inode *i, const char *key, char out[CONFLICT_NAME_MAX + 1])
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    time_t now = (time_t)(loop_wall_ns() / 1000000000);
+    size_t room = room_for_name(v, key, i->name_len);
+    struct tm when;
+    int r = localtime_r(&now, &when) ? 0 : -EOVERFLOW;
+
+    (void)gethostname(host, sizeof(host) - 1);
+    for (unsigned n = 1; r == 0 && n <= NAMES_TRIED; n++) {
+        r = conflict_name(i->name, host, &when, n, room, out);
+        if (r == 0 && !is_taken(v, i->parent, out))
+            return fs_check_name(v, i->parent, &(ProtobufCBinaryData){ strlen(out), (uint8_t *)out }, false);
+    }
+    return r < 0 ? r : -EEXIST;
+}
+
+/* A row of an upload in parts stays: the next upload ends it in the cloud. */
+static int forget_sent(struct index *x, uint64_t ino)
+{
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+    int r = index_upload_get(x, ino, &row);
+
+    if (r < 0 || row.part_size)
+        return r == -ENOENT ? 0 : r;
+    return index_upload_remove(x, ino);
+}
+
+/* Its version, if it has one elsewhere, stays its own. */
+static int move_ours(struct volume *v, struct index_inode *i, const char *key, const char *name)
+{
+    struct index *x = v->index;
+    int r;
+
+    if (i->cloud_key && strcmp(i->cloud_key, key) == 0) {
+        xstrset(&i->cloud_key, NULL);
+        xstrset(&i->etag, NULL);
+        i->cloud_size = 0;
+        i->pending |= INDEX_CONTENT;
+    }
+    r = index_update(x, i);
+    if (r == 0)
+        r = index_move(x, i->ino, i->parent, name, strlen(name));
+    if (r == 0)
+        r = index_mark_moved(x, i->ino);
+    if (r == 0)
+        r = index_retry(x, i->ino, 0, NULL);
+    return r == 0 ? forget_sent(x, i->ino) : r;
+}
+
+static int keep_both(struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *theirs,
+                     const char *name)
+{
+    uint64_t ino;
+    int r = move_ours(v, i, key, name);
+
+    if (r == 0)
+        r = index_exhume(v->index, key);
+    if (r == 0)
+        r = entry_add(v, i->parent, i->name, key, theirs, &ino);
+    return r == 0 ? index_touch(v->index, i->parent, loop_wall_ns()) : r;
+}
+
+/* The one place that says there is a new conflict copy. */
+static void announce(struct volume *v, const struct index_inode *i, const char *key, const char *name)
+{
+    LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", name);
+    volume_invalidate(v, i->parent, i->name, i->name_len, false);
+    volume_invalidate(v, i->parent, name, strlen(name), false);
+    volume_invalidate(v, i->parent, NULL, 0, true);
+}
+
+static int load(struct volume *v, uint64_t ino, const char *key, struct index_inode *ret)
+{
+    CLEANUP_FREE char *key_now = index_key(v->index, ino);
+
+    return key_now && strcmp(key_now, key) == 0 ? index_get(v->index, ino, ret) : -EAGAIN;
+}
+
+int conflict_keep_both(struct volume *v, uint64_t ino, const char *key, const struct cloud_object *theirs)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    char name[CONFLICT_NAME_MAX + 1];
+    int r = load(v, ino, key, &i);
+
+    if (r == 0)
+        r = find_name(v, &i, key, name);
+    if (r == 0)
+        r = index_begin(v->index);
+    if (r == 0)
+        r = index_end(v->index, keep_both(v, &i, key, theirs, name));
+    if (r == 0)
+        announce(v, &i, key, name);
+    return r;
+}

@@ -1,0 +1,226 @@
+/* Owns the question what lies at a key that is about to be written, or could not be: the version the change is based
+ * on, our own of an earlier try, nothing, or somebody else's; and what follows from it.
+ *
+ * Must not know how anything is sent, nor how two versions are kept (conflict.c). */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "syncd/conflict.h"
+
+struct look {
+    char *key;
+    bool sent;                           /* an earlier try may have put an object of this size and mtime */
+    uint64_t size;
+    int64_t mtime_ns;
+    struct cloud_object object;          /* the answer */
+    upload_found_fn *step;
+    void (*go)(struct upload *u);        /* upload_guard()'s */
+    struct error refusal;                /* upload_refused()'s */
+};
+
+/* --- looking -------------------------------------------------------------------------------------- */
+
+void upload_look_free(struct look *l)
+{
+    if (!l)
+        return;
+    free(l->object.key);
+    free(l->object.etag);
+    free(l->object.version);
+    cloud_meta_free(&l->object.meta);
+    free(l->key);
+    free(l);
+}
+
+char *upload_base(const struct upload *u, const char *key)
+{
+    if (u->inode.cloud_key && strcmp(u->inode.cloud_key, key) == 0)
+        return xstrdup(u->inode.etag);
+    return index_grave_etag(u->volume->index, key);
+}
+
+static bool same_etag(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+static bool is_sent(const struct upload *u, const struct look *l)
+{
+    const struct cloud_object *o = &l->object;
+    bool copy = u->kind == UPLOAD_COPY && !upload_in_place(u);
+
+    if (copy && same_etag(o->etag, u->inode.etag))
+        return true;
+    return l->sent && o->size == l->size && o->meta.has_mtime && o->meta.mtime_ns == l->mtime_ns;
+}
+
+static enum upload_found verdict(const struct upload *u, const struct look *l)
+{
+    CLEANUP_FREE char *base = upload_base(u, l->key);
+
+    if (same_etag(base, l->object.etag))
+        return UPLOAD_BASE;
+    return is_sent(u, l) ? UPLOAD_OURS : UPLOAD_THEIRS;
+}
+
+static void looked(struct upload *u, struct cloud_request *r)
+{
+    struct look *l = u->look;
+
+    if (r->error.code && r->error.code != -ENOENT) {
+        upload_fail(u, &r->error);
+        return;
+    }
+    l->object = r->object;
+    r->object = (struct cloud_object){ 0 };
+    l->object.has_meta = true;
+    l->step(u, r->error.code ? UPLOAD_NOTHING : verdict(u, l));
+}
+
+static struct look *look(struct upload *u, const char *key, const struct index_upload *sent, upload_found_fn *step)
+{
+    struct look *l = xcalloc(1, sizeof(*l));
+
+    l->key = xstrdup(key);
+    l->step = step;
+    l->sent = sent;
+    l->size = sent ? sent->size : 0;
+    l->mtime_ns = sent ? sent->mtime_ns : 0;
+    upload_look_free(u->look);
+    u->look = l;
+    upload_submit(u, upload_request(u, CLOUD_STAT, key, looked));
+    return l;
+}
+
+void upload_look(struct upload *u, const char *key, const struct index_upload *sent, upload_found_fn *step)
+{
+    (void)look(u, key, sent, step);
+}
+
+const struct cloud_object *upload_looked(const struct upload *u)
+{
+    return &u->look->object;
+}
+
+const char *upload_looked_at(const struct upload *u)
+{
+    return u->look->key;
+}
+
+/* --- what follows --------------------------------------------------------------------------------- */
+
+/* Ends the change; its next turn builds on what is known by now. */
+static void next_turn(struct upload *u, int code)
+{
+    if (code < 0)
+        upload_fail_code(u, code);
+    else
+        upload_end(u);
+}
+
+static void keep_both(struct upload *u, int code)
+{
+    struct error e;
+
+    if (code == 0)
+        code = conflict_keep_both(u->volume, u->inode.ino, u->key, upload_looked(u));
+    if (code == -EAGAIN)   /* it is renamed or removed, and what is at its key is not ours to remove */
+        code = upload_disown(u, u->key);
+    if (code == 0 || code == -ENOENT) {
+        upload_end(u);
+        return;
+    }
+    error_set(&e, -ESTALE, "Somebody else changed %s in the cloud meanwhile, and there is no name to keep this version "
+              "under (%s). Copy it to another name to keep both.", u->key, error_meaning(code)->text);
+    upload_fail(u, &e);
+}
+
+/* The name goes to them; but not to what another inode of ours has put there without hearing of it. */
+static void found_theirs(struct upload *u)
+{
+    const struct cloud_object *o = upload_looked(u);
+
+    if (!upload_in_place(u) && o->meta.has_mtime &&
+        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns))
+        next_turn(u, upload_own(u, u->key, o));
+    else if (u->file)
+        upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
+    else
+        keep_both(u, 0);
+}
+
+static void make_anew(struct upload *u, int code)
+{
+    next_turn(u, code == 0 ? upload_leave(u, false) : code);
+}
+
+/* The version we are based on was removed. */
+static void found_nothing(struct upload *u)
+{
+    if (!upload_in_place(u))
+        next_turn(u, upload_own(u, u->key, &(struct cloud_object){ 0 }));
+    else if (u->file)
+        upload_sync_file(u, make_anew);
+    else
+        make_anew(u, 0);
+}
+
+/* --- before --------------------------------------------------------------------------------------- */
+
+static void guarded(struct upload *u, enum upload_found found)
+{
+    if (found == UPLOAD_THEIRS)
+        found_theirs(u);
+    else if (found == UPLOAD_NOTHING && upload_in_place(u))
+        found_nothing(u);
+    else
+        u->look->go(u);
+}
+
+/* Whether the request will say all that is to be checked. No service compares the target of a copy. */
+static bool provider_checks(const struct upload *u)
+{
+    CLEANUP_FREE char *base = upload_base(u, u->key);
+    unsigned can = cloud_capabilities(u->volume->cloud);
+
+    if (u->kind == UPLOAD_COPY)
+        return upload_in_place(u);
+    if (base)
+        return can & CLOUD_CAN_IF_MATCH;
+    return upload_in_place(u) || can & CLOUD_CAN_IF_NONE_MATCH;   /* in place: no ETag to compare */
+}
+
+void upload_guard(struct upload *u, void (*go)(struct upload *u))
+{
+    struct index_upload sent = { .size = u->size, .mtime_ns = u->inode.mtime_ns };
+
+    if (provider_checks(u))
+        go(u);
+    else
+        look(u, u->key, u->kind == UPLOAD_COPY ? &sent : NULL, guarded)->go = go;
+}
+
+/* --- after ---------------------------------------------------------------------------------------- */
+
+static void seen_why(struct upload *u, enum upload_found found)
+{
+    CLEANUP_FREE char *base = upload_base(u, u->key);
+
+    if (found == UPLOAD_OURS)
+        upload_commit(u, upload_looked(u)->etag);
+    else if (found == UPLOAD_NOTHING && base)
+        found_nothing(u);
+    else if (found == UPLOAD_THEIRS)
+        found_theirs(u);
+    else   /* the condition holds, by what we see */
+        upload_fail(u, &u->look->refusal);
+}
+
+void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e)
+{
+    look(u, u->key, sent, seen_why)->refusal = *e;
+}
