@@ -245,13 +245,14 @@ static int judge(struct upload *u, const struct cloud_request *r)
     return index_exhume(x, u->key);
 }
 
+/* Unless the file's next upload has found out meanwhile. */
 static void doubtful_seen(struct upload *u, struct cloud_request *r)
 {
     struct index *x = u->volume->index;
 
     if (r->error.code && r->error.code != -ENOENT)
         rest(u, &r->error);
-    else if (index_begin(x) == 0)
+    else if (index_grave_doubtful(x, u->key) && index_begin(x) == 0)
         (void)index_end(x, judge(u, r));
     finish(u);
 }

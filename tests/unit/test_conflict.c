@@ -273,6 +273,40 @@ static void made_and_removed_while_the_network_is_gone(void **state)
     assert_object(rig, "a", "theirs", 6);
 }
 
+/* What did not arrive has left nothing that could be removed, whoever is there now. */
+static void made_elsewhere_and_renamed_while_the_network_is_gone(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    (void)worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_put(rig, "a", "theirs", 6);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    come_back(rig);
+    assert_no_copy(rig, "a b ");
+    assert_object(rig, "a", "theirs", 6);
+    assert_object(rig, "b", "ours", 4);
+}
+
+/* What we removed ourselves has to go all the same, when the file that was to replace it went elsewhere. */
+static void replaced_and_renamed_while_the_network_is_gone(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)base(rig);
+    rig->fault = unreachable;
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    rig_reset_counts(rig);
+    (void)worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    come_back(rig);
+    assert_no_copy(rig, "b ");
+    assert_object(rig, "b", "ours", 4);
+}
+
 static void removed_while_the_conflict_is_looked_at(void **state)
 {
     struct rig *rig = *state;
@@ -560,6 +594,8 @@ int main(void)
         TEST(saved_as_editors_do_over_their_change),
         TEST(removed_by_others),
         TEST(made_and_removed_while_the_network_is_gone),
+        TEST(made_elsewhere_and_renamed_while_the_network_is_gone),
+        TEST(replaced_and_renamed_while_the_network_is_gone),
         TEST(removed_while_the_conflict_is_looked_at),
         TEST(both_make_a_link),
         TEST(who_has_it_open_writes_on_into_the_copy),
