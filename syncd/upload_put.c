@@ -114,7 +114,7 @@ static void look_at_old_key(struct upload *u)
         transmit(u);
 }
 
-/* At a key that is the file's no more and has nothing of ours, nothing is to be removed. */
+/* Where the next try goes it will see for itself; elsewhere what is not ours must not be removed. */
 static void earlier_seen(struct upload *u, enum upload_found found)
 {
     const char *key = upload_looked_at(u);
@@ -122,7 +122,7 @@ static void earlier_seen(struct upload *u, enum upload_found found)
 
     if (found == UPLOAD_OURS)
         r = upload_own(u, key, upload_looked(u));
-    else if (found != UPLOAD_BASE && strcmp(key, u->key) != 0)
+    else if (found == UPLOAD_THEIRS && strcmp(key, u->key) != 0)
         r = upload_disown(u, key);
     if (r < 0)
         upload_fail_code(u, r);

@@ -273,8 +273,7 @@ static void made_and_removed_while_the_network_is_gone(void **state)
     assert_object(rig, "a", "theirs", 6);
 }
 
-/* What did not arrive has left nothing that could be removed, whoever is there now. */
-static void made_elsewhere_and_renamed_while_the_network_is_gone(void **state)
+static void made_and_renamed_while_the_network_is_gone(void **state)
 {
     struct rig *rig = *state;
 
@@ -309,12 +308,13 @@ static void replaced_and_renamed_while_the_network_is_gone(void **state)
 
 static void removed_while_the_conflict_is_looked_at(void **state)
 {
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
     struct rig *rig = *state;
 
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig_put(rig, "a", "theirs", 6);
     rig->hold[CLOUD_STAT] = true;
-    (void)worker_file(rig, "a", "ours", 4);
+    (void)worker_file(rig, "a", bytes, 20 * MIB);
     rig_wait(rig, rig->n_held == 1);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_release(rig);
@@ -584,6 +584,7 @@ static void parts_without_conditions(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
+#define FOLDER_TEST(f) { "folder: " #f, f, rig_set_up_folder, rig_tear_down, NULL }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_name_of_a_copy),
         cmocka_unit_test(a_long_name_is_cut_between_characters),
@@ -594,7 +595,7 @@ int main(void)
         TEST(saved_as_editors_do_over_their_change),
         TEST(removed_by_others),
         TEST(made_and_removed_while_the_network_is_gone),
-        TEST(made_elsewhere_and_renamed_while_the_network_is_gone),
+        TEST(made_and_renamed_while_the_network_is_gone),
         TEST(replaced_and_renamed_while_the_network_is_gone),
         TEST(removed_while_the_conflict_is_looked_at),
         TEST(both_make_a_link),
@@ -612,6 +613,12 @@ int main(void)
         TEST(a_change_without_conditions),
         TEST(a_new_file_without_conditions),
         TEST(parts_without_conditions),
+        FOLDER_TEST(both_change_a_file),
+        FOLDER_TEST(both_make_a_file),
+        FOLDER_TEST(both_make_a_link),
+        FOLDER_TEST(saved_as_editors_do_over_their_change),
+        FOLDER_TEST(renamed_here_and_changed_there),
+        FOLDER_TEST(renamed_to_a_name_that_others_took),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
