@@ -36,6 +36,7 @@ struct news {
     struct news_item {
         uint64_t ino;              /* inode, or with a name the directory */
         char *name;                /* owned; NULL: the inode itself */
+        char *copy;                /* owned; what had the name has this one from now on; NULL: nothing of the kind */
         bool data;                 /* its bytes too */
         uint64_t drop;             /* an inode that is gone: its cache file goes; 0 none */
         uint64_t dismantle;        /* a directory that is gone; 0 none */
@@ -57,6 +58,9 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
                     const struct cloud_object *o, uint64_t *ret_ino);
 /* The object carries metadata and is the version of the index: fills what a listing left open. */
 int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o);
+/* A directory of the cloud has the name of a file of ours that the cloud does not have, or had not when it was last
+ * listed: both are kept, the file under a conflict's name. */
+int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i);
 /* The cloud has it no more. -EBUSY: it is in use and stays. */
 int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i);
 
@@ -67,6 +71,7 @@ struct merge {
     uint64_t dir;
     char *key;                     /* relative to the drive, "" or ending in '/' */
     int64_t started_ns, since_ns;
+    int64_t listed_ns;             /* the listing before; 0: none */
     bool first;                    /* the directory was never listed before */
     uint64_t *seen;                /* inodes that the listing has */
     size_t n_seen;

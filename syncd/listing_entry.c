@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/conflict.h"
 #include "syncd/listing.h"
 
 /* Whoever writes to the bucket writes its metadata: no set-user-ID comes from there, lest a copy as root keep it. */
@@ -35,9 +36,12 @@ void news_end(struct volume *v, struct news *news, bool committed)
             cache_drop(v->cache, item->drop);
         if (committed && item->dismantle)
             volume_dismantle(v, item->dismantle);
-        if (committed)
+        if (committed && item->copy)
+            conflict_announce(v, item->ino, item->name, item->copy);
+        else if (committed)
             volume_invalidate(v, item->ino, item->name, item->name ? strlen(item->name) : 0, item->data);
         free(item->name);
+        free(item->copy);
     }
     free(news->items);
     *news = (struct news){ 0 };
@@ -168,6 +172,16 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
     fill_meta(i, &o->meta);
     r = index_update(v->index, i);
     return r < 0 ? r : store_xattrs(v, i->ino, o);
+}
+
+int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i)
+{
+    char copy[CONFLICT_NAME_MAX + 1];
+    int r = conflict_step_aside(v, i, copy);
+
+    if (r == 0)
+        add_news(news, (struct news_item){ .ino = i->parent, .name = xstrdup(i->name), .copy = xstrdup(copy) });
+    return r;
 }
 
 int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i)

@@ -63,7 +63,7 @@ struct upload {
     size_t n_keys;
     LIST_HEAD(, upload_ask) asks;  /* requests under way */
     unsigned n_asks;
-    struct file_syncing *syncing;  /* pool job under way */
+    struct file_job *job;          /* the pool's, under way */
 };
 
 struct uploader {
@@ -154,6 +154,8 @@ bool upload_detach_asks(struct upload *u);
 bool upload_in_place(const struct upload *u);
 /* step(u, 0 or negative errno) when data, map and index are on the disk. */
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code));
+/* step(u, hex of the MD5 of the file's first u->size bytes, or NULL: it could not be read). */
+void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5));
 
 /* --- the kinds ------------------------------------------------------------------------------------ */
 
@@ -185,6 +187,9 @@ void upload_guard(struct upload *u, void (*go)(struct upload *u));
 /* The provider says that the condition does not hold (e). `sent` is what was just tried; NULL: nothing that could be
  * told by it. Ends the change. */
 void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e);
+/* Bytes of the file are not here and cannot be had (e). When that is because of another version at its key, both are
+ * kept, ours with what there is of it. Ends the change. */
+void upload_incomplete(struct upload *u, const struct error *e);
 
 /* --- contents ----------------------------------------------------------------------------------------- */
 
@@ -193,6 +198,8 @@ void upload_gather(struct upload *u, void (*next)(struct upload *u));
 
 /* In parts: of the cache file, or of the object at the inode's cloud_key. */
 void upload_parts_start(struct upload *u, bool copy);
+/* Whether the upload in parts that `row` tells of is of the cache file as it is now. */
+bool upload_parts_resumes(const struct upload *u, const struct index_upload *row);
 /* Ends an earlier upload in parts that `row` tells of, and forgets the row; then next(u). */
 void upload_parts_abort(struct upload *u, const struct index_upload *row, void (*next)(struct upload *u));
 /* The source of a copy is not what the index says (-ENOENT, -ESTALE). */

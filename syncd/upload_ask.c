@@ -10,6 +10,8 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
+#include "syncd/hash.h"
 
 /* A request under way for a change. */
 struct upload_ask {
@@ -19,12 +21,14 @@ struct upload_ask {
     upload_step_fn *step;
 };
 
-/* fdatasync of its cache file by a pool thread; the descriptors are the job's own. */
-struct file_syncing {
+/* fdatasync of its cache file, or a digest of it, by a pool thread; the descriptors are the job's own. */
+struct file_job {
     struct upload *upload;   /* NULL: abandoned */
     int fds[2];
     int error;
-    void (*step)(struct upload *u, int code);
+    void (*synced)(struct upload *u, int code);
+    struct hash_extent hash;
+    void (*hashed)(struct upload *u, const char *md5);
 };
 
 /* --- requests ------------------------------------------------------------------------------------- */
@@ -81,8 +85,8 @@ void upload_cancel_asks(struct upload *u)
 
 bool upload_detach_asks(struct upload *u)
 {
-    if (u->syncing)
-        u->syncing->upload = NULL;
+    if (u->job)
+        u->job->upload = NULL;
     upload_cancel_asks(u);
     return LIST_EMPTY(&u->asks);
 }
@@ -156,38 +160,78 @@ void upload_condition(struct upload *u, struct cloud_request *r)
 
 /* --- the disk ------------------------------------------------------------------------------------- */
 
+static struct file_job *job_new(struct upload *u)
+{
+    struct file_job *j = xcalloc(1, sizeof(*j));
+    int from[2] = { u->file->data_fd, u->file->map_fd };
+
+    j->upload = u;
+    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
+        j->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
+    u->job = j;
+    return j;
+}
+
+/* The change it was for, or NULL. */
+static struct upload *job_end(struct file_job *j)
+{
+    for (size_t n = 0; n < ARRAY_SIZE(j->fds); n++)
+        if (j->fds[n] >= 0)
+            (void)close(j->fds[n]);
+    if (j->upload)
+        j->upload->job = NULL;
+    return j->upload;
+}
+
 static void sync_files(void *arg)
 {
-    struct file_syncing *s = arg;
+    struct file_job *j = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds) && s->error == 0; n++)
-        if (fdatasync(s->fds[n]) < 0)
-            s->error = -errno;
+    for (size_t n = 0; n < ARRAY_SIZE(j->fds) && j->error == 0; n++)
+        if (fdatasync(j->fds[n]) < 0)
+            j->error = -errno;
 }
 
 static void files_synced(void *arg)
 {
-    struct file_syncing *s = arg;
+    CLEANUP_FREE struct file_job *j = arg;
+    struct upload *u = job_end(j);
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds); n++)
-        if (s->fds[n] >= 0)
-            (void)close(s->fds[n]);
-    if (s->upload) {
-        s->upload->syncing = NULL;
-        s->step(s->upload, s->error);
-    }
-    free(s);
+    if (u)
+        j->synced(u, j->error);
 }
 
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code))
 {
-    struct file_syncing *s = xcalloc(1, sizeof(*s));
-    int from[2] = { u->file->data_fd, u->file->map_fd };
+    struct file_job *j = job_new(u);
 
-    s->upload = u;
-    s->step = step;
-    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
-        s->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
-    u->syncing = s;
-    loop_work(u->volume->loop, sync_files, files_synced, s);
+    j->synced = step;
+    loop_work(u->volume->loop, sync_files, files_synced, j);
+}
+
+static void hash_file(void *arg)
+{
+    struct file_job *j = arg;
+
+    hash_extent(&j->hash);
+}
+
+static void file_hashed(void *arg)
+{
+    CLEANUP_FREE struct file_job *j = arg;
+    struct upload *u = job_end(j);
+    char md5[HASH_MD5_HEX];
+
+    text_hex(j->hash.md5, sizeof(j->hash.md5), md5);
+    if (u)
+        j->hashed(u, j->hash.error == 0 ? md5 : NULL);
+}
+
+void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5))
+{
+    struct file_job *j = job_new(u);
+
+    j->hashed = step;
+    j->hash = (struct hash_extent){ .fd = j->fds[0], .length = u->size, .md5_wanted = true };
+    loop_work(u->volume->loop, hash_file, file_hashed, j);
 }

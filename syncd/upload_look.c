@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/conflict.h"
+#include "syncd/hash.h"
 
 struct look {
     char *key;
@@ -19,7 +20,7 @@ struct look {
     struct cloud_object object;          /* the answer */
     upload_found_fn *step;
     void (*go)(struct upload *u);        /* upload_guard()'s */
-    struct error refusal;                /* upload_refused()'s */
+    struct error refusal;                /* upload_refused()'s, upload_incomplete()'s */
 };
 
 /* --- looking -------------------------------------------------------------------------------------- */
@@ -139,16 +140,45 @@ static void keep_both(struct upload *u, int code)
     upload_fail(u, &e);
 }
 
-/* The name goes to them; but not to what another inode of ours has put there without hearing of it. */
+/* Most services have the MD5 as the ETag of what came in one piece. Whose bytes are ours can be replaced by ours: only
+ * the metadata changes. */
+static void hashed(struct upload *u, const char *md5)
+{
+    if (same_etag(md5, upload_looked(u)->etag))
+        next_turn(u, upload_own(u, u->key, upload_looked(u)));
+    else
+        upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
+}
+
+static bool is_sent_by_another(const struct upload *u, const struct cloud_object *o)
+{
+    return !upload_in_place(u) && o->meta.has_mtime &&
+        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns);
+}
+
+static bool is_same_link(const struct upload *u, const struct cloud_object *o)
+{
+    return u->inode.target && o->meta.symlink && strcmp(u->inode.target, o->meta.symlink) == 0;
+}
+
+static bool may_have_same_bytes(const struct upload *u, const struct cloud_object *o)
+{
+    return u->kind == UPLOAD_CONTENT && cache_file_whole(u->file) && o->size == u->size && !o->meta.symlink &&
+        o->etag && strlen(o->etag) == HASH_MD5_HEX - 1;
+}
+
+/* The name goes to them; but not to what another inode of ours has put there without hearing of it, and not when it
+ * makes no difference. */
 static void found_theirs(struct upload *u)
 {
     const struct cloud_object *o = upload_looked(u);
 
-    if (!upload_in_place(u) && o->meta.has_mtime &&
-        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns))
+    if (is_sent_by_another(u, o) || is_same_link(u, o))
         next_turn(u, upload_own(u, u->key, o));
+    else if (may_have_same_bytes(u, o))
+        upload_hash_file(u, hashed);
     else if (u->file)
-        upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
+        upload_sync_file(u, keep_both);
     else
         keep_both(u, 0);
 }
@@ -223,4 +253,21 @@ static void seen_why(struct upload *u, enum upload_found found)
 void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e)
 {
     look(u, u->key, sent, seen_why)->refusal = *e;
+}
+
+/* Ours waits under its new name until somebody cuts it or writes what is missing. */
+static void seen_what_took_them(struct upload *u, enum upload_found found)
+{
+    if (found == UPLOAD_THEIRS)
+        found_theirs(u);
+    else
+        upload_fail(u, &u->look->refusal);
+}
+
+void upload_incomplete(struct upload *u, const struct error *e)
+{
+    if (upload_in_place(u))
+        look(u, u->key, NULL, seen_what_took_them)->refusal = *e;
+    else
+        upload_fail(u, e);
 }

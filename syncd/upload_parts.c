@@ -315,10 +315,15 @@ static void resume(struct upload *u, const struct index_upload *row)
     upload_submit(u, r);
 }
 
-static bool goes_on(const struct upload *u, const struct index_upload *row)
+static bool goes_on(const struct upload *u, const struct index_upload *row, uint64_t size_of_parts)
 {
-    return strcmp(row->key, u->key) == 0 && row->part_size == u->parts->part_size && row->size == u->size &&
-        row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
+    return row->part_size && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
+        row->size == u->size && row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
+}
+
+bool upload_parts_resumes(const struct upload *u, const struct index_upload *row)
+{
+    return goes_on(u, row, part_size(u, false));
 }
 
 void upload_parts_start(struct upload *u, bool copy)
@@ -341,7 +346,7 @@ void upload_parts_start(struct upload *u, bool copy)
         begin(u);
     else if (r < 0)
         upload_fail_code(u, r);
-    else if (row.part_size && goes_on(u, &row))
+    else if (goes_on(u, &row, p->part_size))
         resume(u, &row);
     else if (row.part_size)
         upload_parts_abort(u, &row, begin);

@@ -114,6 +114,17 @@ static void look_at_old_key(struct upload *u)
         transmit(u);
 }
 
+/* Parts that nobody will put together. What is sent in parts itself ends them when it begins. */
+static void abort_earlier(struct upload *u)
+{
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+
+    if (!in_parts(u) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
+        upload_parts_abort(u, &row, look_at_old_key);
+    else
+        look_at_old_key(u);
+}
+
 /* Where the next try goes it will see for itself; elsewhere what is not ours must not be removed. */
 static void earlier_seen(struct upload *u, enum upload_found found)
 {
@@ -127,21 +138,20 @@ static void earlier_seen(struct upload *u, enum upload_found found)
     if (r < 0)
         upload_fail_code(u, r);
     else
-        look_at_old_key(u);
+        abort_earlier(u);
 }
 
-/* An earlier change of this inode may have reached the cloud although its answer did not come back. */
+/* An earlier change of this inode may have reached the cloud although its answer did not come back. Parts that are
+ * still good are gone on with instead; if they were put together already, that comes out then. */
 static void settle_earlier(struct upload *u)
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
-    if (r == -ENOENT || (r == 0 && row.part_size && in_parts(u)))
+    if (r == -ENOENT || (r == 0 && in_parts(u) && upload_parts_resumes(u, &row)))
         look_at_old_key(u);
     else if (r < 0)
         upload_fail_code(u, r);
-    else if (row.part_size)
-        upload_parts_abort(u, &row, look_at_old_key);
     else
         upload_look(u, row.key, &row, earlier_seen);
 }
@@ -154,6 +164,8 @@ static void gathered(const struct error *e, void *arg)
 
     if (e->code && u->volume->paused)
         upload_end(u);
+    else if (e->code == -EIO)
+        upload_incomplete(u, e);
     else if (e->code)
         upload_fail(u, e);
     else if (!cache_file_whole(u->file))

@@ -306,6 +306,229 @@ static void replaced_and_renamed_while_the_network_is_gone(void **state)
     assert_object(rig, "b", "ours", 4);
 }
 
+/* --- what is not all here ------------------------------------------------------------------------------------- */
+
+/* A MiB of which one byte in the middle was changed here and little else was ever read. */
+static uint64_t partly_here(struct rig *rig, const char *bytes, struct handle *h)
+{
+    uint64_t ino;
+
+    rig_put(rig, "a", bytes, MIB);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    rig->hold[CLOUD_PUT] = true;
+    assert_int_equal(worker_open(rig, ino, true, false, h), 0);
+    assert_int_equal(worker_fetch(rig, ino, 8 * CHUNK_SIZE, 1), 0);
+    rig_idle(rig);
+    assert_int_not_equal(chunk_first_absent(h->map, 0, MIB), UINT64_MAX);
+    return ino;
+}
+
+/* What their change took from us cannot be had any more; what was written here and what was read is kept, under the
+ * copy's name, and theirs can be reached under its own. */
+static void both_change_a_file_that_is_not_all_here(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(MIB, 1), *why = NULL;
+    struct copies c;
+    struct handle h;
+    uint64_t ino = partly_here(rig, bytes, &h);
+    char byte;
+
+    rig_put(rig, "a", "theirs", 6);
+    worker_write(rig, &h, 8 * CHUNK_SIZE + 5, "!", 1);
+    rig->hold[CLOUD_PUT] = false;
+    worker_close(rig, &h);
+    rig_wait(rig, copies(rig).n == 1);
+    rig_wait(rig, (why = index_reason(rig->volume->index, ino)));
+    c = copies(rig);
+    assert_int_equal(c.ino, ino);
+    assert_file(rig, "a", "theirs");
+    assert_keys(rig, "a ");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_int_equal(h.size, MIB);
+    assert_int_equal(worker_read(rig, &h, 8 * CHUNK_SIZE + 5, &byte, 1), 1);
+    assert_int_equal(byte, '!');
+    assert_true(worker_read(rig, &h, 0, &byte, 1) < 0 || byte == bytes[0]);
+    worker_close(rig, &h);
+    rig_linger(rig);
+    assert_int_equal(copies(rig).n, 1);
+    assert_int_equal(worker_truncate(rig, ino, 0), 0);   /* given up; it is a file like any other */
+    come_back(rig);
+    assert_both(rig, "a", "theirs", ino, "");
+}
+
+/* --- names of both kinds ---------------------------------------------------------------------------------------- */
+
+static void list_root(struct rig *rig)
+{
+    CLEANUP(index_inode_done) struct index_inode root = { 0 };
+    struct index *x = rig->volume->index;
+
+    assert_int_equal(index_get(x, INDEX_ROOT, &root), 0);
+    root.listed_ns = 1;
+    assert_int_equal(index_begin(x), 0);
+    assert_int_equal(index_end(x, index_update(x, &root)), 0);
+    rig_reset_counts(rig);
+    (void)worker_lookup(rig, INDEX_ROOT, "nothing");
+    rig_wait(rig, rig->counts[CLOUD_LIST] > 0);
+    rig_idle(rig);
+}
+
+static void they_made_it_a_directory(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = base(rig);
+    struct copies c;
+
+    rig_remove(rig, "a");
+    rig_put(rig, "a/b", "theirs", 6);
+    worker_overwrite(rig, "a", "ours", 4);
+    rig_settle(rig);
+    list_root(rig);
+    rig_settle(rig);
+    c = copies(rig);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.ino, ino);
+    assert_object(rig, c.name, "ours", 4);
+    assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "a"), "b"), 0);
+}
+
+static void both_make_it_one_a_directory(void **state)
+{
+    struct rig *rig = *state;
+    struct copies c;
+    uint64_t ino;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig_put(rig, "a/b", "theirs", 6);
+    ino = worker_file(rig, "a", "ours", 4);
+    rig_settle(rig);
+    list_root(rig);
+    rig_settle(rig);
+    c = copies(rig);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.ino, ino);
+    assert_object(rig, c.name, "ours", 4);
+    assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "a"), "b"), 0);
+}
+
+/* The cloud still has the directory only because we have not removed it yet. */
+static void we_made_the_directory_a_file(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t d = worker_mkdir(rig, "a"), ino;
+
+    rig_settle(rig);
+    rig->hold[CLOUD_DELETE_BATCH] = true;
+    assert_int_equal(worker_rmdir(rig, "a"), 0);
+    ino = worker_file(rig, "a", "ours", 4);
+    list_root(rig);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
+    assert_int_not_equal(ino, d);
+    rig_release(rig);
+    assert_no_copy(rig, "a ");
+}
+
+static void they_made_the_directory_a_file(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t d = worker_mkdir(rig, "d");
+    struct handle h;
+
+    assert_int_equal(worker_create(rig, d, "b", &h), 0);
+    worker_close(rig, &h);
+    rig_settle(rig);
+    rig_remove(rig, "d/b");
+    rig_remove(rig, "d/");
+    rig_put(rig, "d", "theirs", 6);
+    assert_int_equal(worker_open(rig, worker_lookup(rig, d, "b"), true, true, &h), 0);
+    worker_write(rig, &h, 0, "ours", 4);
+    worker_close(rig, &h);
+    rig_settle(rig);
+    list_root(rig);
+    rig_settle(rig);
+    assert_object(rig, "d", "theirs", 6);
+    assert_object(rig, "d/b", "ours", 4);
+    assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "d"), "b"), 0);
+}
+
+/* --- answers that were lost --------------------------------------------------------------------------------------- */
+
+static int lose_an_end(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    return r->op == CLOUD_PART_END && after && rig->counts[CLOUD_PART_END] == 1 ? -ETIMEDOUT : 0;
+}
+
+/* And the file is changed again before anybody could find out. */
+static void our_own_parts_of_an_earlier_state(struct rig *rig)
+{
+    CLEANUP_FREE char *first = pattern(20 * MIB, 2), *second = pattern(18 * MIB, 3);
+
+    rig_reset_counts(rig);
+    rig->fault = lose_an_end;
+    if (worker_lookup(rig, INDEX_ROOT, "a"))
+        worker_overwrite(rig, "a", first, 20 * MIB);
+    else
+        (void)worker_file(rig, "a", first, 20 * MIB);
+    rig_wait(rig, rig->counts[CLOUD_PART_END] == 1);
+    rig_idle(rig);
+    worker_overwrite(rig, "a", second, 18 * MIB);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", second, 18 * MIB);
+}
+
+static void our_own_parts_of_a_changed_file(void **state)
+{
+    (void)base(*state);
+    our_own_parts_of_an_earlier_state(*state);
+}
+
+static void our_own_parts_of_a_new_file(void **state)
+{
+    our_own_parts_of_an_earlier_state(*state);
+}
+
+/* --- the same on both sides --------------------------------------------------------------------------------- */
+
+static void the_same_change_twice_is_no_conflict(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)base(rig);
+    rig_put(rig, "a", "the same", 8);
+    worker_overwrite(rig, "a", "the same", 8);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "the same", 8);
+}
+
+static void the_same_files_and_links_made_twice_are_no_conflict(void **state)
+{
+    struct cloud_meta link = { .symlink = (char *)(uintptr_t)"target" };
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig_put(rig, "a", "the same", 8);
+    rig_put(rig, "empty", "", 0);
+    rig_put_with(rig, "l", "", 0, &link);
+    (void)worker_file(rig, "a", "the same", 8);
+    (void)worker_file(rig, "empty", "", 0);
+    assert_int_equal(worker_symlink(rig, "l", "target"), 0);
+    assert_no_copy(rig, "a empty l ");
+}
+
+/* A link is no empty file, although its object is. */
+static void a_link_and_an_empty_file(void **state)
+{
+    struct cloud_meta link = { .symlink = (char *)(uintptr_t)"target" };
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "l"), 0);
+    rig_put_with(rig, "l", "", 0, &link);
+    (void)worker_file(rig, "l", "", 0);
+    rig_settle(rig);
+    assert_int_equal(copies(rig).n, 1);
+}
+
 static void removed_while_the_conflict_is_looked_at(void **state)
 {
     CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
@@ -597,6 +820,16 @@ int main(void)
         TEST(made_and_removed_while_the_network_is_gone),
         TEST(made_and_renamed_while_the_network_is_gone),
         TEST(replaced_and_renamed_while_the_network_is_gone),
+        TEST(both_change_a_file_that_is_not_all_here),
+        TEST(they_made_it_a_directory),
+        TEST(both_make_it_one_a_directory),
+        TEST(we_made_the_directory_a_file),
+        TEST(they_made_the_directory_a_file),
+        TEST(our_own_parts_of_a_changed_file),
+        TEST(our_own_parts_of_a_new_file),
+        TEST(the_same_change_twice_is_no_conflict),
+        TEST(the_same_files_and_links_made_twice_are_no_conflict),
+        TEST(a_link_and_an_empty_file),
         TEST(removed_while_the_conflict_is_looked_at),
         TEST(both_make_a_link),
         TEST(who_has_it_open_writes_on_into_the_copy),
