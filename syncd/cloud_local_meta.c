@@ -18,7 +18,7 @@
 #define OURS "user.landfall."
 #define SECOND 1000000000
 
-enum { NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024 };
+enum { NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024, STAMP_MAX = 255 };
 
 struct timespec local_timespec(int64_t ns)
 {
@@ -156,6 +156,25 @@ static int put_mode(int fd, uint32_t mode, bool directory)
     return set_number(fd, OURS "mode", mode);
 }
 
+static int put_stamp(int fd, const char *stamp)
+{
+    int r = set(fd, OURS "stamp", stamp, strlen(stamp));
+
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* Where there are no attributes, nobody's stamp is there to be missed. */
+static void get_stamp(int fd, struct cloud_meta *m)
+{
+    char stamp[STAMP_MAX + 1];
+    ssize_t n = fgetxattr(fd, OURS "stamp", stamp, STAMP_MAX);
+
+    if (n <= 0 && local_has_attributes(fd))
+        return;
+    stamp[n > 0 ? n : 0] = '\0';
+    cloud_request_set(&m->stamp, stamp);
+}
+
 int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
 {
     int r = m->has_mode ? put_mode(fd, m->mode, directory) : 0;
@@ -164,6 +183,8 @@ int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
         r = set_number(fd, OURS "uid", m->uid);
     if (r == 0 && m->has_owner)
         r = set_number(fd, OURS "gid", m->gid);
+    if (r == 0 && m->stamp)
+        r = put_stamp(fd, m->stamp);
     for (size_t i = 0; i < m->n_xattrs && r == 0; i++)
         if (strncmp(m->xattrs[i].name, OURS, strlen(OURS)) != 0)
             r = set(fd, m->xattrs[i].name, m->xattrs[i].value, m->xattrs[i].size);
@@ -211,8 +232,10 @@ void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
     m->mode = st->st_mode;
     if (S_ISLNK(st->st_mode)) {
         get_link(fd, m);
+        cloud_request_set(&m->stamp, "");
         return;
     }
+    get_stamp(fd, m);
     if (get_number(fd, OURS "mode", &mode) && mode >= 0 && (mode & S_IFMT) == (st->st_mode & S_IFMT))
         m->mode = (uint32_t)mode;
     if (S_ISDIR(st->st_mode) && get_number(fd, OURS "mtime", &mtime))

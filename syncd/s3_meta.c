@@ -78,6 +78,8 @@ int s3_meta_put(const struct cloud_meta *m, struct pairs *headers, struct error 
     }
     if (m->symlink)
         put_symlink(&mine, m->symlink);
+    if (m->stamp)
+        pairs_add(&mine, PREFIX "landfall-stamp", m->stamp);
     for (size_t i = 0; i < m->n_xattrs; i++)
         put_xattr(&mine, &m->xattrs[i]);
     if (mine.error || weigh(&mine) > S3_META_MAX)
@@ -154,6 +156,12 @@ static void read_symlink(struct cloud_meta *m, const char *value)
     m->symlink = target;
 }
 
+static void read_stamp(struct cloud_meta *m, const char *value)
+{
+    if (*value)
+        xstrset(&m->stamp, value);
+}
+
 static void add_xattr(struct cloud_meta *m, const char *name, size_t n, void *value, size_t size)
 {
     struct cloud_xattr *grown = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*grown));
@@ -212,6 +220,7 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
     const char *mtime = pairs_get(headers, PREFIX "mtime"), *mode = pairs_get(headers, PREFIX "mode");
     const char *uid = pairs_get(headers, PREFIX "uid"), *gid = pairs_get(headers, PREFIX "gid");
     const char *symlink = pairs_get(headers, PREFIX "landfall-symlink");
+    const char *stamp = pairs_get(headers, PREFIX "landfall-stamp");
     const char *s3cmd = pairs_get(headers, PREFIX "s3cmd-attrs"), *mc = pairs_get(headers, PREFIX "mc-attrs");
 
     if (mtime)
@@ -222,6 +231,8 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
         m->has_owner = read_u32(uid, 10, &m->uid) == 0 && read_u32(gid, 10, &m->gid) == 0;
     if (symlink)
         read_symlink(m, symlink);
+    if (stamp)
+        read_stamp(m, stamp);
     for (size_t i = 0; i < headers->n; i++)
         if (strncmp(headers->v[i].name, XATTR, strlen(XATTR)) == 0)
             read_xattr(m, headers->v[i].name + strlen(XATTR), headers->v[i].value);

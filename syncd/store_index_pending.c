@@ -318,12 +318,13 @@ int index_upload_doubtful(struct index *x, const char *key, struct index_upload 
     return first_upload(&q, ret);
 }
 
-bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns)
+int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns, struct index_upload *ret)
 {
-    int64_t one;
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND part_size = 0 AND size = ?"
+                  " AND mtime = ?", SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns));
 
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM upload WHERE key = ? AND part_size = 0 AND size = ? AND mtime = ?",
-                       SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns)) == 0;
+    return first_upload(&q, ret);
 }
 
 int index_upload_remove(struct index *x, uint64_t ino)

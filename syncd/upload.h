@@ -142,6 +142,10 @@ void upload_submit(struct upload *u, struct cloud_request *r);
 void upload_drop(struct cloud_request *r);   /* one that was not submitted */
 void upload_cancel_asks(struct upload *u);
 
+/* What an upload sends: enough to know it again by. Strings are the upload's, upload_id is "". */
+struct index_upload upload_sent(const struct upload *u);
+/* Whether the object, which has its metadata, is what was sent. */
+bool upload_is_sent(const struct volume *v, const struct index_upload *sent, const struct cloud_object *o);
 /* Metadata of the inode, extended attributes included, into *m (empty). */
 void upload_meta(struct upload *u, struct cloud_meta *m);
 /* A run of the file as a request's body. 0 or negative errno. */

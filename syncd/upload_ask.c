@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -113,8 +116,37 @@ static void add_xattr(const char *name, const void *value, size_t size, void *ar
     memcpy(m->xattrs[m->n_xattrs++].value, value, size);
 }
 
+/* DRIVE-INODE-GENERATION. Length and time alone may be another writer's as well: tools set times, and of machines with
+ * one clock two write within one tick. */
+static char *stamp(const struct volume *v, const struct index_upload *sent)
+{
+    char *s = NULL;
+
+    if (asprintf(&s, "%s-%" PRIu64 "-%" PRIu64, v->drive->id, sent->ino, sent->generation) < 0)
+        abort();
+    return s;
+}
+
+struct index_upload upload_sent(const struct upload *u)
+{
+    return (struct index_upload){
+        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
+        .size = u->size, .mtime_ns = u->inode.mtime_ns,
+    };
+}
+
+bool upload_is_sent(const struct volume *v, const struct index_upload *sent, const struct cloud_object *o)
+{
+    CLEANUP_FREE char *wanted = stamp(v, sent);
+    const struct cloud_meta *m = &o->meta;
+
+    return o->size == sent->size && m->has_mtime && m->mtime_ns == sent->mtime_ns && m->stamp &&
+        (!*m->stamp || strcmp(m->stamp, wanted) == 0);
+}
+
 void upload_meta(struct upload *u, struct cloud_meta *m)
 {
+    struct index_upload sent = upload_sent(u);
     const struct index_inode *i = &u->inode;
     struct xattr_list l = { .meta = m };
 
@@ -129,6 +161,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     m->uid = i->uid;
     m->gid = i->gid;
     m->symlink = xstrdup(i->target);
+    m->stamp = stamp(u->volume, &sent);
     (void)index_xattr_list(u->volume->index, i->ino, add_xattr, &l);
     u->metadata_sent = true;
 }

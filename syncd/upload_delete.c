@@ -249,13 +249,12 @@ static void bury(struct uploader *u, struct key_list *keys, bool batch)
 
 static int judge(struct upload *u, const struct cloud_request *r)
 {
-    const struct cloud_object *o = &r->object;
+    struct index_upload sent = upload_sent(u);
     struct index *x = u->volume->index;
 
-    bool ours = r->error.code == 0 && o->meta.has_mtime && o->size == u->size &&
-        o->meta.mtime_ns == u->inode.mtime_ns;
-
-    return ours ? index_bury(x, u->key, o->etag) : index_exhume(x, u->key);
+    if (r->error.code == 0 && upload_is_sent(u->volume, &sent, &r->object))
+        return index_bury(x, u->key, r->object.etag);
+    return index_exhume(x, u->key);
 }
 
 static void doubtful_seen(struct upload *u, struct cloud_request *r)
@@ -276,6 +275,8 @@ static void look_first(struct uploader *u, const struct index_upload *sent)
 
     up->key = xstrdup(sent->key);
     up->size = sent->size;
+    up->inode.ino = sent->ino;      /* whose next upload waits meanwhile */
+    up->inode.generation = sent->generation;
     up->inode.mtime_ns = sent->mtime_ns;
     up->keys = xcalloc(1, sizeof(*up->keys));
     up->keys[0] = xstrdup(sent->key);

@@ -14,9 +14,8 @@
 
 struct look {
     char *key;
-    bool sent;                           /* an earlier try may have put an object of this size and mtime */
-    uint64_t size;
-    int64_t mtime_ns;
+    bool asks_for_sent;                  /* an earlier try may have put what `sent` says */
+    struct index_upload sent;            /* without strings */
     struct cloud_object object;          /* the answer */
     upload_found_fn *step;
     void (*go)(struct upload *u);        /* upload_guard()'s */
@@ -56,7 +55,7 @@ static bool is_sent(const struct upload *u, const struct look *l)
 
     if (copy && same_etag(o->etag, u->inode.etag))
         return true;
-    return l->sent && o->size == l->size && o->meta.has_mtime && o->meta.mtime_ns == l->mtime_ns;
+    return l->asks_for_sent && upload_is_sent(u->volume, &l->sent, o);
 }
 
 static enum upload_found verdict(const struct upload *u, const struct look *l)
@@ -88,9 +87,10 @@ static struct look *look(struct upload *u, const char *key, const struct index_u
 
     l->key = xstrdup(key);
     l->step = step;
-    l->sent = sent;
-    l->size = sent ? sent->size : 0;
-    l->mtime_ns = sent ? sent->mtime_ns : 0;
+    l->asks_for_sent = sent;
+    if (sent)
+        l->sent = *sent;
+    l->sent.key = l->sent.upload_id = NULL;
     upload_look_free(u->look);
     u->look = l;
     upload_submit(u, upload_request(u, CLOUD_STAT, key, looked));
@@ -152,8 +152,11 @@ static void hashed(struct upload *u, const char *md5)
 
 static bool is_sent_by_another(const struct upload *u, const struct cloud_object *o)
 {
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+
     return !upload_in_place(u) && o->meta.has_mtime &&
-        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns);
+        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns, &row) == 0 &&
+        upload_is_sent(u->volume, &row, o);
 }
 
 static bool is_same_link(const struct upload *u, const struct cloud_object *o)
@@ -226,7 +229,7 @@ static bool provider_checks(const struct upload *u)
 
 void upload_guard(struct upload *u, void (*go)(struct upload *u))
 {
-    struct index_upload sent = { .size = u->size, .mtime_ns = u->inode.mtime_ns };
+    struct index_upload sent = upload_sent(u);
 
     if (provider_checks(u))
         go(u);

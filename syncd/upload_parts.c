@@ -100,11 +100,6 @@ static void source_lost(struct upload *u)
 
 /* --- the end -------------------------------------------------------------------------------------- */
 
-static struct index_upload what_was_sent(const struct upload *u)
-{
-    return (struct index_upload){ .size = u->size, .mtime_ns = u->inode.mtime_ns };
-}
-
 static void what_came_of_it(struct upload *u, enum upload_found found)
 {
     struct error e;
@@ -121,14 +116,14 @@ static void what_came_of_it(struct upload *u, enum upload_found found)
 /* The upload is unknown: perhaps because an earlier try ended it. */
 static void see_what_came_of_it(struct upload *u)
 {
-    struct index_upload sent = what_was_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     upload_look(u, u->key, &sent, what_came_of_it);
 }
 
 static void end_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload sent = what_was_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);

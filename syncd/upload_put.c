@@ -38,17 +38,9 @@ static void mark(struct upload *u)
 
 /* --- contents and links ------------------------------------------------------------------------------- */
 
-static struct index_upload what_is_sent(struct upload *u)
-{
-    return (struct index_upload){
-        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
-        .size = u->size, .mtime_ns = u->inode.mtime_ns,
-    };
-}
-
 static void put_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload sent = what_is_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
@@ -62,7 +54,7 @@ static void put_done(struct upload *u, struct cloud_request *r)
 
 static void put(struct upload *u)
 {
-    struct index_upload sent = what_is_sent(u);
+    struct index_upload sent = upload_sent(u);
     struct cloud_request *r = upload_request(u, CLOUD_PUT, u->key, put_done);
     int failed = upload_body(u, r, 0, u->size);
 

@@ -529,6 +529,62 @@ static void a_link_and_an_empty_file(void **state)
     assert_int_equal(copies(rig).n, 1);
 }
 
+/* --- others that look like ours -------------------------------------------------------------------------------- */
+
+/* Of the same length and time as ours: tools set times, and clocks tick every few milliseconds only. */
+static void put_alike(struct rig *rig, const char *key, const char *bytes, uint64_t like)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cloud_meta meta = { .has_mtime = true };
+
+    assert_int_equal(index_get(rig->volume->index, like, &i), 0);
+    meta.mtime_ns = i.mtime_ns;
+    rig_put_with(rig, key, bytes, i.size, &meta);
+}
+
+static void theirs_is_as_long_and_as_old_as_ours(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = base(rig);
+
+    rig->hold[CLOUD_PUT] = true;
+    worker_overwrite(rig, "a", "ours..", 6);
+    rig_wait(rig, rig->n_held == 1);
+    put_alike(rig, "a", "theirs", ino);
+    rig_release(rig);
+    assert_both(rig, "a", "theirs", ino, "ours..");
+}
+
+static void their_new_file_is_as_long_and_as_old_as_ours(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    ino = worker_file(rig, "a", "ours..", 6);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    put_alike(rig, "a", "theirs", ino);
+    come_back(rig);
+    assert_both(rig, "a", "theirs", ino, "ours..");
+}
+
+static void what_we_never_put_is_as_long_and_as_old_as_ours(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    ino = worker_file(rig, "a", "ours..", 6);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    put_alike(rig, "a", "theirs", ino);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    come_back(rig);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "theirs", 6);
+}
+
 static void removed_while_the_conflict_is_looked_at(void **state)
 {
     CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
@@ -862,6 +918,9 @@ int main(void)
         TEST(they_made_the_directory_a_file),
         TEST(our_own_parts_of_a_changed_file),
         TEST(our_own_parts_of_a_new_file),
+        TEST(theirs_is_as_long_and_as_old_as_ours),
+        TEST(their_new_file_is_as_long_and_as_old_as_ours),
+        TEST(what_we_never_put_is_as_long_and_as_old_as_ours),
         TEST(the_same_change_twice_is_no_conflict),
         TEST(the_same_files_and_links_made_twice_are_no_conflict),
         TEST(a_link_and_an_empty_file),
