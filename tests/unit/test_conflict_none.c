@@ -235,7 +235,7 @@ int main(void)
         TEST(our_own_copy_is_no_conflict),
         TEST(our_own_copy_without_metadata_is_no_conflict),
         TEST(our_own_object_of_a_removed_file_is_no_conflict),
-        { "in a folder: renamed_here_and_changed_there", renamed_here_and_changed_there, rig_set_up_folder, rig_tear_down,
+        { "folder: renamed_here_and_changed_there", renamed_here_and_changed_there, rig_set_up_folder, rig_tear_down,
           NULL },
     };
 

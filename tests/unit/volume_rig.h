@@ -104,7 +104,7 @@ void rig_assert_no_copy(struct rig *rig, const char *keys);
 void rig_assert_file(struct rig *rig, const char *name, const char *bytes);   /* as a program reads it */
 /* A file "a" with "base" that is in the cloud. Its inode number. */
 uint64_t rig_base(struct rig *rig);
-/* As rig->fault. After rig_come_back() the network is there again, and nobody waits until it would have been noticed. */
+/* As rig->fault; after rig_come_back() the network is there again, and nobody waits until that would be noticed. */
 int rig_unreachable(struct rig *rig, const struct cloud_request *r, bool after);
 void rig_come_back(struct rig *rig);
 
