@@ -79,8 +79,18 @@ tests_unit_test_config_LDADD = $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_conflict
 TESTS += tests/unit/test_conflict
-tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
 tests_unit_test_conflict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_conflict_none
+TESTS += tests/unit/test_conflict_none
+tests_unit_test_conflict_none_SOURCES = tests/unit/test_conflict_none.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_none_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_conflict_odd
+TESTS += tests/unit/test_conflict_odd
+tests_unit_test_conflict_odd_SOURCES = tests/unit/test_conflict_odd.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_odd_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
