@@ -8,7 +8,14 @@
  *  - A worker writes only while state is CHUNK_MAP_DIRTY; otherwise it asks FsDirty first. It adds
  *    to write_seq after every pwrite, so that syncd knows whether an upload read one single state,
  *    and then looks at state again: when it is CHUNK_MAP_CLEAN by now (an upload ended meanwhile),
- *    it asks FsDirty again before the write is acknowledged.
+ *    it asks FsDirty again and then writes once more before the write is acknowledged: in between the
+ *    chunk may have been given up for space.
+ *  - Chunks go absent again, for space or because the cloud has another version: lost_seq is raised first, then
+ *    the bits go, then the bytes. A worker that found a chunk present and then moved bytes looks at lost_seq again, and
+ *    begins anew when it moved. (The bit alone would not tell: the chunk may have gone and come back.)
+ *  - Space for writes is granted by syncd ahead of them: a worker adds what a write may cost on the disk to
+ *    spent and goes on when that is not above granted; else it takes it back and asks FsDirty for more.
+ *  - A worker marks the extents that it reads or writes in touched, and syncd takes the marks away.
  *  - Only syncd truncates: it ends fetches beyond the new size, then lowers fetchable, then truncates.
  *    The logical size of the file is the cache file's st_size; while fetchable is above it the cloud
  *    has another version whose size is not known here yet, and an FsFetch brings it.
@@ -23,6 +30,11 @@ enum {
     CHUNK_SHIFT = 16,
     CHUNK_SIZE = 1 << CHUNK_SHIFT,
     CHUNK_MAP_HEADER = 4096,
+    EXTENT_SHIFT = 22,                                  /* what is evicted at once: 4 MiB, a word of the bits */
+    EXTENT_SIZE = 1 << EXTENT_SHIFT,
+    EXTENT_CHUNKS = EXTENT_SIZE / CHUNK_SIZE,
+    CHUNK_TOUCHED_WORDS = 256,
+    CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
 };
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */
@@ -43,7 +55,12 @@ struct chunk_map {
     uint64_t mtime_seq;           /* syncd's: write_seq up to which the mtime of the index is right */
     uint64_t size_seq;            /* syncd's: the same for its size */
     char base[256];               /* syncd's: ETag of the cloud's version that the chunks are of, NUL-terminated */
-    uint8_t reserved[CHUNK_MAP_HEADER - 312];
+    _Atomic uint64_t lost_seq;    /* syncd's: raised before chunks go absent */
+    _Atomic uint64_t granted;     /* syncd's: bytes that may be written, in all; a new syncd sets it to spent */
+    _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
+    _Atomic uint64_t any_touched; /* not zero: there may be marks */
+    _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
+    uint8_t reserved[CHUNK_MAP_HEADER - 344 - 8 * CHUNK_TOUCHED_WORDS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
 
@@ -68,4 +85,36 @@ static inline uint64_t chunk_first_absent(const struct chunk_map *m, uint64_t of
         if (!chunk_present(m, c))
             return c;
     return UINT64_MAX;
+}
+
+/* Marks the extents of [offset, offset + length) as used. Costs a look where they are marked already. */
+static inline void chunk_touch(struct chunk_map *m, uint64_t offset, uint64_t length)
+{
+    uint64_t last = length ? (offset + length - 1) >> EXTENT_SHIFT : offset >> EXTENT_SHIFT;
+
+    for (uint64_t e = offset >> EXTENT_SHIFT; e <= last; e++) {
+        _Atomic uint64_t *word = &m->touched[e / 64 % CHUNK_TOUCHED_WORDS];
+        uint64_t bit = UINT64_C(1) << (e % 64);
+
+        if (!(atomic_load_explicit(word, memory_order_relaxed) & bit)) {
+            atomic_fetch_or(word, bit);
+            atomic_store(&m->any_touched, 1);
+        }
+    }
+}
+
+/* Bytes of disk that a write of that length may cost, wherever it begins. */
+static inline uint64_t chunk_write_cost(uint64_t length)
+{
+    return (length + 2 * CHUNK_PAGE - 2) & ~(uint64_t)(CHUNK_PAGE - 1);
+}
+
+/* Takes `cost` from the grant; false: there is not so much. The order matters to a syncd that takes a grant
+ * back: it lowers granted and looks at spent after. */
+static inline bool chunk_spend(struct chunk_map *m, uint64_t cost)
+{
+    if (atomic_fetch_add(&m->spent, cost) + cost <= atomic_load(&m->granted))
+        return true;
+    atomic_fetch_sub(&m->spent, cost);
+    return false;
 }

@@ -20,6 +20,7 @@ static const uint64_t SPAN_MAX = 8 << 20;        /* bytes of one request */
 static const uint64_t SPAN_LEAST = 256 << 10;    /* a request this long costs hardly more than one chunk */
 static const uint64_t WINDOW_FIRST = 1 << 20;
 static const uint64_t WINDOW_MAX = 32 << 20;
+static const uint64_t MAP_BYTES = 16 << 10;      /* of the map, at most, that a request of that length makes */
 static const uint64_t DISORDER = 2 << 20;        /* the kernel reads ahead too, and not quite in order */
 
 struct fetch_waiter {
@@ -38,6 +39,7 @@ struct fetch_transfer {
     struct cloud_request *request;
     uint64_t from, to;             /* absent bytes still to come; `from` moves up by whole chunks */
     uint64_t start;
+    uint64_t reserved;             /* bytes of the disk */
 };
 
 static void plan(struct cache_file *f);
@@ -157,6 +159,8 @@ static void detach(struct fetch_transfer *t)
 
     TAILQ_REMOVE(&f->fetch.transfers, t, next);
     f->fetch.n_transfers--;
+    space_measure(f);
+    space_give_back(f->volume->cache, t->reserved);
     cache_release(f);
 }
 
@@ -168,8 +172,10 @@ static void stop(struct fetch_transfer *t)
 
 static void arrived(struct fetch_transfer *t, uint64_t to)
 {
-    for (; t->from < to; t->from += CHUNK_SIZE)
+    for (; t->from < to; t->from += CHUNK_SIZE) {
         chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
+        use_fetched(t->file, t->from);
+    }
 }
 
 static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
@@ -299,8 +305,24 @@ static struct cloud_request *make_request(struct fetch_transfer *t, const struct
     return r;
 }
 
+/* Space for [from, *to), or for the first part of it. 0 or -EAGAIN. */
+static int reserve(struct cache_file *f, uint64_t from, uint64_t *to, uint64_t *ret)
+{
+    uint64_t want = *to - from, n;
+
+    n = space_take(f->volume->cache, f->keeping ? SPACE_KEEP : SPACE_READ, want + MAP_BYTES,
+                   least(want, SPAN_LEAST) + MAP_BYTES);
+    if (n == 0)
+        return -EAGAIN;
+    if (n < want + MAP_BYTES)
+        *to = from + ((n - MAP_BYTES) & ~(uint64_t)(CHUNK_SIZE - 1));
+    *ret = n;
+    return 0;
+}
+
 static int start(struct cache_file *f, uint64_t from, uint64_t to)
 {
+    uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct fetch_transfer *t;
     int r = index_get(f->volume->index, f->ino, &i), fd;
@@ -312,9 +334,14 @@ static int start(struct cache_file *f, uint64_t from, uint64_t to)
     fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
+    r = reserve(f, from, &to, &reserved);
+    if (r < 0) {
+        (void)close(fd);
+        return r;
+    }
     t = xcalloc(1, sizeof(*t));
     *t = (struct fetch_transfer){
-        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to,
+        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to, .reserved = reserved,
     };
     t->request = make_request(t, &i, fd);
     TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
@@ -392,6 +419,27 @@ static int want_all(struct cache_file *f)
     return r;
 }
 
+static void there_is_space(const struct error *e, void *arg)
+{
+    struct cache_file *f = arg;
+
+    f->fetch.space = NULL;
+    if (e->code)
+        fail_all(f, e);
+    else
+        plan(f);
+    cache_release(f);
+}
+
+/* Reading ahead waits for nothing. */
+static void await_space(struct cache_file *f)
+{
+    if (f->fetch.space || TAILQ_EMPTY(&f->fetch.waiters))
+        return;
+    f->fetch.space = space_wait(f->volume->cache, f->keeping ? SPACE_KEEP : SPACE_READ, SPAN_LEAST + MAP_BYTES,
+                                there_is_space, cache_hold(f));
+}
+
 static void plan(struct cache_file *f)
 {
     struct error e;
@@ -405,6 +453,8 @@ static void plan(struct cache_file *f)
         fail_all(f, &e);
     } else if ((r = want_all(f)) == -ESTALE) {
         refresh(f);
+    } else if (r == -EAGAIN) {
+        await_space(f);
     } else if (r < 0) {
         error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
         fail_all(f, &e);
@@ -452,6 +502,16 @@ void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_
     plan(f);
 }
 
+bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to)
+{
+    const struct fetch_transfer *t;
+
+    TAILQ_FOREACH(t, &f->fetch.transfers, next)
+        if (t->from < to && t->to > from)
+            return true;
+    return false;
+}
+
 void fetch_stop_beyond(struct cache_file *f, uint64_t size)
 {
     struct fetch_transfer *t = TAILQ_FIRST(&f->fetch.transfers), *next;
@@ -492,6 +552,10 @@ void fetch_end(struct cache_file *f, const struct error *e)
 {
     fetch_stop(f);
     fail_all(f, e);
+    if (f->fetch.space) {
+        space_forget(take_ptr(f->fetch.space));
+        cache_release(f);
+    }
     if (!f->fetch.going_on)
         return;
     loop_timer_free(take_ptr(f->fetch.going_on));

@@ -97,6 +97,11 @@ TESTS += tests/unit/test_drive
 tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
 tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_evict
+TESTS += tests/unit/test_evict
+tests_unit_test_evict_SOURCES = tests/unit/test_evict.c
+tests_unit_test_evict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_fetch
 TESTS += tests/unit/test_fetch
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(VOLUME_RIG)
