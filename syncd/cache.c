@@ -68,6 +68,7 @@ static int renew(struct cache_file *f, const struct index_inode *i)
     if (cache_file_current(f, i) || f->lent_whole)
         return 0;
     fetch_stop(f);
+    f->keeping = false;
     r = cache_file_renew(f, i);
     space_measure(f);
     fetch_go_on(f);
@@ -349,6 +350,7 @@ int cache_outdated(struct cache *c, uint64_t ino)
     if (r < 0)
         return r;
     fetch_stop(f);
+    f->keeping = false;
     cache_file_outdate(f);
     fetch_go_on(f);
     cache_release(f);

@@ -11,6 +11,9 @@
 #include "common/chunk_map.h"
 #include "syncd/volume_internal.h"
 
+/* What space is for: content that can be had again, or dirty data and pins, which stay. */
+enum space_for { SPACE_READ, SPACE_KEEP, SPACE_FORS };
+
 /* fetch.c's part of a cache file. */
 struct fetch {
     TAILQ_HEAD(, fetch_waiter) waiters;
@@ -21,7 +24,8 @@ struct fetch {
     uint64_t ahead;                /* fetch as far as this */
     bool refreshing;               /* the cloud's version is being looked up again */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
-    struct space_waiter *space;    /* there was none to start with */
+    struct space_waiter *space;    /* there was none to start with, for whom: */
+    enum space_for lacking;
 };
 
 /* A pair of files in use. Reached through cache_acquire(), given back with cache_release(). */
@@ -35,9 +39,9 @@ struct cache_file {
     unsigned outdated;             /* how often its chunks became worthless */
     bool dropped;                  /* unlinked; those who hold it finish with it */
     unsigned lent_whole;           /* opens by which others read it past us: nothing of it may go or change */
-    bool keeping;                  /* being fetched to be kept: nothing of it goes meanwhile */
+    bool keeping;                  /* pin.c's: pinned, and here or being fetched: nothing of it goes */
     uint64_t charged, reserved;    /* cache_space.c's: bytes of disk; promised to those who write */
-    uint64_t *fetched;             /* cache_use.c's: extents that came since it last looked */
+    uint64_t *fetched;             /* cache_use.c's: twice the extents that came since it last looked, + 1: to stay */
     size_t n_fetched;
     bool unknown;                  /* cache_use.c's: more may be here than it was told */
     SLIST_HEAD(, cache_open) opens;
@@ -56,9 +60,6 @@ struct cache_open {
 /* --- cache.c: the table ------------------------------------------------------------------------- */
 
 enum { CACHE_BUCKETS = 4096 };
-
-/* What space is for: content that can be had again, or dirty data and pins, which stay. */
-enum space_for { SPACE_READ, SPACE_KEEP, SPACE_FORS };
 
 /* cache_space.c's part of a cache. Bytes of disk. */
 struct space {

@@ -73,29 +73,40 @@ static uint64_t taken(const struct cache *c)
     return c->space.used + c->space.reserved;
 }
 
-/* What the file system has above the floor. A small cache may go below it for reads, or nothing could be read at all
- * while others fill the disk. */
-static uint64_t disk_room(const struct cache *c, enum space_for what)
+/* The limit that the file system sets: what is taken and what is free above the floor. A small cache may go below the
+ * floor for reads, or nothing could be read at all while others fill the disk. */
+static uint64_t disk_limit(const struct cache *c, enum space_for what)
 {
     struct statvfs st;
-    uint64_t free, floor, room;
+    uint64_t all, floor;
 
     if (fstatvfs(c->dir_fd, &st) < 0)
         return UINT64_MAX;
-    free = above_zero((uint64_t)st.f_bavail * st.f_frsize, c->space.reserved);
+    all = c->space.used + (uint64_t)st.f_bavail * st.f_frsize;
     floor = (uint64_t)st.f_blocks * st.f_frsize / 100 * (uint64_t)c->volume->config->cache_free_percent;
-    room = above_zero(free, floor);
-    return what == SPACE_READ ? most(room, least(free, above_zero(pool(c), taken(c)))) : room;
+    return what == SPACE_READ ? most(above_zero(all, floor), least(all, pool(c))) : above_zero(all, floor);
+}
+
+static uint64_t limit_now(const struct cache *c, enum space_for what)
+{
+    return least(limit_for(c, what), disk_limit(c, what));
 }
 
 static uint64_t room(const struct cache *c, enum space_for what)
 {
-    return least(above_zero(limit_for(c, what), taken(c)), disk_room(c, what));
+    return above_zero(limit_now(c, what), taken(c));
 }
 
 bool space_full(const struct cache *c)
 {
     return room(c, SPACE_KEEP) < EXTENT_SIZE;
+}
+
+uint64_t space_ahead(const struct cache *c)
+{
+    uint64_t all = c->space.limit ? c->space.limit : c->space.used;
+
+    return room(c, SPACE_KEEP) >= SPACE_PLENTY ? UINT64_MAX : most(all / 32, SPACE_GRANT_FIRST);
 }
 
 /* --- reserving ------------------------------------------------------------------------------------ */
@@ -126,17 +137,17 @@ static void regain_all(struct cache *c)
 /* The more the longer it takes to make room. Grants are given freely and hardly used up: in need they are taken back. */
 bool space_prepare(struct cache *c, enum space_for what, uint64_t bytes)
 {
-    uint64_t have = room(c, what);
+    uint64_t limit = limit_now(c, what);
 
-    if (have < bytes && !index_in_transaction(c->volume->index)) {
-        (void)evict_some(c, what, bytes - have + least(c->space.limit / 64, MIB));
-        have = room(c, what);
+    if (taken(c) + bytes > limit && !index_in_transaction(c->volume->index)) {
+        (void)evict_some(c, what, taken(c) + bytes - limit + margin(c));
+        limit = limit_now(c, what);
     }
-    if (have < bytes) {
+    if (taken(c) + bytes > limit) {
         regain_all(c);
-        have = room(c, what);
+        limit = limit_now(c, what);
     }
-    return have >= bytes;
+    return taken(c) + bytes <= limit;
 }
 
 uint64_t space_take(struct cache *c, enum space_for what, uint64_t want, uint64_t at_least)
@@ -262,12 +273,10 @@ static void serve(struct cache *c, enum space_for what)
 
 static void trim(struct cache *c)
 {
-    uint64_t limit = limit_for(c, SPACE_READ);
+    uint64_t limit = least(limit_for(c, SPACE_READ), disk_limit(c, SPACE_KEEP));
 
     if (taken(c) > limit)
         (void)evict_some(c, SPACE_KEEP, taken(c) - limit);
-    if (disk_room(c, SPACE_KEEP) == 0)
-        (void)evict_some(c, SPACE_KEEP, MIB);
 }
 
 static void retry(void *arg)
@@ -302,7 +311,7 @@ static void watch(void *arg)
 
     loop_timer_free(c->space.watch);
     c->space.watch = loop_timer(c->volume->loop, WATCH_MS, watch, c);
-    if (disk_room(c, SPACE_KEEP) == 0)
+    if (taken(c) > disk_limit(c, SPACE_KEEP))
         look_soon(c);
 }
 

@@ -12,6 +12,7 @@ enum {
     SPACE_PAIR = 16384,                 /* bytes of disk that a new pair costs at most before it has contents */
     SPACE_GRANT_FIRST = 256 << 10,
     SPACE_GRANT_MAX = 8 << 20,
+    SPACE_PLENTY = 64 << 20,
 };
 
 void space_init(struct cache *c);
@@ -21,6 +22,10 @@ void space_end(struct cache *c);
 uint64_t space_kept_limit(const struct cache *c);
 /* Whether content that comes now is beyond the limit, so that without rotation it is not to stay. */
 bool space_full(const struct cache *c);
+
+/* How far ahead of a reader it makes sense to fetch, in bytes: where that costs the place of other content, not so far
+ * that what comes displaces what has not been read yet. */
+uint64_t space_ahead(const struct cache *c);
 
 /* Makes room by giving up clean content, except inside a transaction. Whether there is. */
 bool space_prepare(struct cache *c, enum space_for what, uint64_t bytes);

@@ -88,7 +88,8 @@ static void collect(uint64_t ino, void *arg)
 
 static void check_folder(struct sweep *s)
 {
-    cache_file_walk(s->cache->dir_fd, s->low++, collect, s);
+    while (s->n == 0 && s->low < FOLDERS)
+        cache_file_walk(s->cache->dir_fd, s->low++, collect, s);
     for (size_t n = 0; n < s->n; n++)
         check(s->cache, s->inos[n]);
     free(take_ptr(s->inos));

@@ -17,7 +17,7 @@ enum { NOTE_BUCKETS = 1024, FLUSH_MS = 1000 };
 
 struct note_extent {
     uint64_t extent, bytes;
-    bool came;
+    bool came, stays;
 };
 
 /* Of a file: what changed since the index was told. */
@@ -86,7 +86,7 @@ static void forget(struct note *n)
 }
 
 /* More than once does no harm. */
-static void add(struct note *n, const struct cache_file *f, uint64_t extent, bool came)
+static void add(struct note *n, const struct cache_file *f, uint64_t extent, bool came, bool stays)
 {
     uint64_t bytes = cache_file_extent(f, extent);
 
@@ -94,7 +94,8 @@ static void add(struct note *n, const struct cache_file *f, uint64_t extent, boo
         n->extents = reallocarray(n->extents, n->n ? n->n * 2 : 1, sizeof(*n->extents));
     if (!n->extents)
         abort();
-    n->extents[n->n++] = (struct note_extent){ .extent = extent, .bytes = bytes, .came = came && bytes > 0 };
+    n->extents[n->n++] = (struct note_extent){ .extent = extent, .bytes = bytes, .came = came && bytes > 0,
+                                              .stays = stays };
 }
 
 /* --- what files say --------------------------------------------------------------------------------- */
@@ -102,13 +103,14 @@ static void add(struct note *n, const struct cache_file *f, uint64_t extent, boo
 /* By what is on the disk, when nobody wrote down what came. */
 static void add_all(struct use *u, struct cache_file *f)
 {
+    bool stays = !space_full(u->cache);
     struct note *n = make(u, f->ino);
     off_t at = 0;
 
     while ((at = lseek(f->data_fd, at, SEEK_DATA)) >= 0) {
         uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
 
-        add(n, f, extent, true);
+        add(n, f, extent, true, stays);
         at = (off_t)((extent + 1) << EXTENT_SHIFT);
     }
 }
@@ -123,7 +125,7 @@ static void add_touched(struct use *u, struct cache_file *f)
 
         for (; bits; bits &= bits - 1)
             for (uint64_t e = w * 64 + (uint64_t)__builtin_ctzll(bits); e < end; e += CHUNK_TOUCHED_WORDS * 64)
-                add(n, f, e, false);
+                add(n, f, e, false, false);
     }
 }
 
@@ -132,7 +134,7 @@ static void collect(struct use *u, struct cache_file *f)
     bool clean = atomic_load(&f->map->state) == CHUNK_MAP_CLEAN;
 
     for (size_t i = 0; i < f->n_fetched; i++)
-        add(make(u, f->ino), f, f->fetched[i], true);
+        add(make(u, f->ino), f, f->fetched[i] / 2, true, f->fetched[i] & 1);
     f->n_fetched = 0;
     free(take_ptr(f->fetched));
     if (f->unknown && clean) {
@@ -148,13 +150,13 @@ void use_fetched(struct cache_file *f, uint64_t offset)
     uint64_t extent = offset >> EXTENT_SHIFT;
 
     for (size_t i = f->n_fetched; i > 0; i--)
-        if (f->fetched[i - 1] == extent)
+        if (f->fetched[i - 1] / 2 == extent)
             return;
     if ((f->n_fetched & (f->n_fetched - 1)) == 0)
         f->fetched = reallocarray(f->fetched, f->n_fetched ? f->n_fetched * 2 : 1, sizeof(*f->fetched));
     if (!f->fetched)
         abort();
-    f->fetched[f->n_fetched++] = extent;
+    f->fetched[f->n_fetched++] = extent * 2 + !space_full(f->volume->cache);
     flush_soon(f->volume->cache->use);
 }
 
@@ -180,6 +182,7 @@ void use_opened(struct cache_file *f)
             LOG(LOG_ERR, "cached_file_not_recorded", "drive=%s", c->volume->drive->id, "ino=%" PRIu64, f->ino);
     }
     space_charge(c, 0, row.bytes);
+    f->keeping = row.kept;
     f->unknown = atomic_load(&f->map->state) == CHUNK_MAP_DIRTY || (row.in_use && !n);
     space_measure(f);
 }
@@ -213,7 +216,7 @@ void use_closed(struct cache_file *f)
     }
     n->row = (struct index_cached){
         .ino = f->ino, .bytes = f->charged,
-        .whole = !n->gone && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && cache_file_whole(f),
+        .kept = f->keeping && !n->gone && cache_file_whole(f),
     };
     flush_soon(c->use);
 }
@@ -243,11 +246,11 @@ bool use_behind(struct cache *c, uint64_t ino)
 static int write_note(struct use *u, const struct note *n, int64_t now_s)
 {
     struct index *x = u->cache->volume->index;
-    bool keep = !u->cache->space.rotates && !space_full(u->cache);
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n->n; i++)
-        r = evict_used(&u->order, n->ino, n->extents[i].extent, n->extents[i].bytes, n->extents[i].came, keep, now_s);
+        r = evict_used(&u->order, n->ino, n->extents[i].extent, n->extents[i].bytes, n->extents[i].came,
+                       n->extents[i].stays && !u->cache->space.rotates, now_s);
     if (r == 0 && n->closed)
         r = n->gone ? index_cached_remove(x, n->ino) : index_cached_put(x, &n->row);
     return r;

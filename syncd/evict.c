@@ -1,7 +1,7 @@
 /* Owns giving up clean content: an extent of a large file is punched out of it, a file of which nothing else is here
  * goes as a pair.
  *
- * Never goes: what is dirty or being uploaded, what is pinned and complete or being completed, what others read past us,
+ * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what others read past us,
  * what is just arriving. Must not know whose turn it is (evict_order.c). */
 #include "syncd/evict.h"
 
@@ -23,8 +23,8 @@ static bool protected_by_pin(struct cache *c, const struct cache_file *f, uint64
     if (!index_pinned_any(c->volume->index) || !index_pinned_above(c->volume->index, ino))
         return false;
     if (f)
-        return f->keeping || cache_file_whole(f);
-    return index_cached_get(c->volume->index, ino, &row) == 0 && row.whole;
+        return f->keeping;
+    return index_cached_get(c->volume->index, ino, &row) == 0 && row.kept;
 }
 
 /* Whether the cloud has it as it is here. */

@@ -27,6 +27,7 @@ struct fetch_waiter {
     TAILQ_ENTRY(fetch_waiter) next;
     struct cache_file *file;
     uint64_t from, to;             /* what is left of its range; `from` moves up */
+    enum space_for what;
     struct loop_timer *timer;
     fetch_done_fn *done;
     void *arg;
@@ -306,12 +307,11 @@ static struct cloud_request *make_request(struct fetch_transfer *t, const struct
 }
 
 /* Space for [from, *to), or for the first part of it. 0 or -EAGAIN. */
-static int reserve(struct cache_file *f, uint64_t from, uint64_t *to, uint64_t *ret)
+static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uint64_t *to, uint64_t *ret)
 {
     uint64_t want = *to - from, n;
 
-    n = space_take(f->volume->cache, f->keeping ? SPACE_KEEP : SPACE_READ, want + MAP_BYTES,
-                   least(want, SPAN_LEAST) + MAP_BYTES);
+    n = space_take(f->volume->cache, what, want + MAP_BYTES, least(want, SPAN_LEAST) + MAP_BYTES);
     if (n == 0)
         return -EAGAIN;
     if (n < want + MAP_BYTES)
@@ -320,7 +320,7 @@ static int reserve(struct cache_file *f, uint64_t from, uint64_t *to, uint64_t *
     return 0;
 }
 
-static int start(struct cache_file *f, uint64_t from, uint64_t to)
+static int start(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to)
 {
     uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -334,7 +334,7 @@ static int start(struct cache_file *f, uint64_t from, uint64_t to)
     fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
-    r = reserve(f, from, &to, &reserved);
+    r = reserve(f, what, from, &to, &reserved);
     if (r < 0) {
         (void)close(fd);
         return r;
@@ -396,27 +396,57 @@ static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uin
     return run_end(f, from, least(least(until, from + SPAN_MAX), end));
 }
 
-static int want(struct cache_file *f, uint64_t from, uint64_t to, unsigned parallel)
+static int want(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to, unsigned parallel)
 {
     uint64_t end = reach(f);
     int r = 0;
 
     to = least(to, end);
     while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
-        r = start(f, from, span(f, from, to, end));
+        r = start(f, what, from, span(f, from, to, end));
     return r;
 }
 
-static int want_all(struct cache_file *f)
+static int want_waiters(struct cache_file *f, enum space_for what)
 {
     struct fetch_waiter *w;
     int r = 0;
 
     for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
-        r = want(f, w->from, w->to, PARALLEL);
-    if (r == 0)
-        r = want(f, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+        if (w->what == what)
+            r = want(f, what, w->from, w->to, PARALLEL);
     return r;
+}
+
+static void await_space(struct cache_file *f, enum space_for what);
+
+static int want_all(struct cache_file *f)
+{
+    int r = 0;
+
+    for (int what = SPACE_READ; r == 0 && what < SPACE_FORS; what++) {
+        r = want_waiters(f, (enum space_for)what);
+        if (r == -EAGAIN)
+            await_space(f, (enum space_for)what);
+        else if (r == 0 && what == SPACE_READ && want(f, SPACE_READ, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD) < 0)
+            return 0;   /* reading ahead fails nobody */
+    }
+    return r;
+}
+
+static void fail_who_lacks(struct cache_file *f, const struct error *e)
+{
+    struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters);
+
+    while (w) {
+        struct fetch_waiter *next = TAILQ_NEXT(w, next);
+
+        if (w->what == f->fetch.lacking) {
+            answer(w, e);
+            next = TAILQ_FIRST(&f->fetch.waiters);   /* who heard may have changed the list */
+        }
+        w = next;
+    }
 }
 
 static void there_is_space(const struct error *e, void *arg)
@@ -425,19 +455,17 @@ static void there_is_space(const struct error *e, void *arg)
 
     f->fetch.space = NULL;
     if (e->code)
-        fail_all(f, e);
-    else
-        plan(f);
+        fail_who_lacks(f, e);
+    plan(f);
     cache_release(f);
 }
 
-/* Reading ahead waits for nothing. */
-static void await_space(struct cache_file *f)
+static void await_space(struct cache_file *f, enum space_for what)
 {
-    if (f->fetch.space || TAILQ_EMPTY(&f->fetch.waiters))
+    if (f->fetch.space)
         return;
-    f->fetch.space = space_wait(f->volume->cache, f->keeping ? SPACE_KEEP : SPACE_READ, SPAN_LEAST + MAP_BYTES,
-                                there_is_space, cache_hold(f));
+    f->fetch.lacking = what;
+    f->fetch.space = space_wait(f->volume->cache, what, SPAN_LEAST + MAP_BYTES, there_is_space, cache_hold(f));
 }
 
 static void plan(struct cache_file *f)
@@ -453,9 +481,7 @@ static void plan(struct cache_file *f)
         fail_all(f, &e);
     } else if ((r = want_all(f)) == -ESTALE) {
         refresh(f);
-    } else if (r == -EAGAIN) {
-        await_space(f);
-    } else if (r < 0) {
+    } else if (r < 0 && r != -EAGAIN) {
         error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
         fail_all(f, &e);
     }
@@ -463,13 +489,16 @@ static void plan(struct cache_file *f)
 }
 
 /* A reader that goes on where it stopped gets a growing window. */
-static void note_reader(struct fetch *t, uint64_t from, uint64_t to)
+static void note_reader(struct cache_file *f, uint64_t from, uint64_t to)
 {
+    struct fetch *t = &f->fetch;
+
     if (from + DISORDER < t->expected || from > most(t->expected, t->ahead) + DISORDER) {
         t->window = 0;
         t->expected = to;
     } else {
         t->window = t->window ? least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
+        t->window = least(t->window, space_ahead(f->volume->cache));
         t->expected = most(t->expected, to);
     }
     t->ahead = t->window ? t->expected + t->window : 0;
@@ -483,22 +512,40 @@ void fetch_init(struct cache_file *f)
     TAILQ_INIT(&f->fetch.transfers);
 }
 
-void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
-                 void *arg)
+/* NULL: its done was called. */
+static struct fetch_waiter *wait_for(struct cache_file *f, uint64_t from, uint64_t to, fetch_done_fn *done, void *arg)
 {
     static const struct error none;
     struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct fetch_waiter){ .file = f, .from = offset, .to = offset + least(length, CHUNK_FILE_MAX), .done = done,
-                                .arg = arg };
+    *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
-    if (satisfied(w, reach(f))) {
-        answer(w, &none);
+    if (!satisfied(w, reach(f)))
+        return w;
+    answer(w, &none);
+    return NULL;
+}
+
+void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
+                 void *arg)
+{
+    struct fetch_waiter *w = wait_for(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
+
+    if (!w)
         return;
-    }
     if (deadline_ms)
         w->timer = loop_timer(f->volume->loop, deadline_ms, on_deadline, w);
-    note_reader(&f->fetch, w->from, least(w->to, reach(f)));
+    note_reader(f, w->from, least(w->to, reach(f)));
+    plan(f);
+}
+
+void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
+{
+    struct fetch_waiter *w = wait_for(f, 0, CHUNK_FILE_MAX, done, arg);
+
+    if (!w)
+        return;
+    w->what = SPACE_KEEP;
     plan(f);
 }
 

@@ -17,6 +17,8 @@ void fetch_init(struct cache_file *f);
  * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or when the cloud's version is gone; the provider's. */
 void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
                  void *arg);
+/* The same for all of the file, to be kept: in space for what stays, behind those who read. */
+void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg);
 /* Drops the waiters with this arg; their done will not run. */
 void fetch_forget(struct cache_file *f, const void *arg);
 

@@ -69,7 +69,7 @@ static void fetched(const struct error *e, void *arg)
     if (e->code)
         LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
             error_text(e));
-    f->keeping = false;
+    f->keeping = e->code == 0;
     k->n_fetching--;
     cache_release(f);
     fetch_more(k);
@@ -84,7 +84,7 @@ static void fetch(struct keeper *k, struct cache_file *f)
     *s = (struct keeping){ k, f };
     f->keeping = true;
     k->n_fetching++;
-    fetch_range(f, 0, cache_file_size(f), 0, fetched, s);
+    fetch_whole(f, fetched, s);
 }
 
 /* What is pinned beyond the limit is fetched when it is read, as all else. */
@@ -105,10 +105,7 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     if (cache_acquire(k->volume->cache, &i, &f) < 0)
         return;
     k->budget -= i.size;
-    if (f->keeping)
-        cache_release(f);
-    else
-        fetch(k, f);
+    fetch(k, f);
 }
 
 static void fetch_more(struct keeper *k)

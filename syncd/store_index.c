@@ -41,7 +41,7 @@ static const char *const STEPS[] = {
     "ALTER TABLE inode ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX inode_pinned ON inode(ino) WHERE pinned <> 0;"
     "CREATE TABLE cached(ino INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, in_use INTEGER NOT NULL,"
-    " whole INTEGER NOT NULL);"
+    " kept INTEGER NOT NULL);"
     "CREATE INDEX cached_in_use ON cached(ino) WHERE in_use <> 0;"
     "CREATE TABLE extent(ino INTEGER NOT NULL, extent INTEGER NOT NULL, queue INTEGER NOT NULL,"
     " turn INTEGER NOT NULL, bytes INTEGER NOT NULL, uses INTEGER NOT NULL, seen INTEGER NOT NULL,"

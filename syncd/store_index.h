@@ -150,10 +150,10 @@ int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct ind
 
 /* --- what the cache has (store_index_cached.c) ------------------------------------------------- */
 
-/* A pair of cache files. While in_use, bytes and whole are those of before: measure after a crash. */
+/* A pair of cache files. While in_use, bytes and kept are those of before: measure after a crash. */
 struct index_cached {
     uint64_t ino, bytes;           /* bytes of disk */
-    bool in_use, whole;            /* whole: clean and nothing left to fetch */
+    bool in_use, kept;             /* kept: whole, and to stay while it is pinned */
 };
 /* 0 or -ENOENT. */
 int index_cached_get(struct index *x, uint64_t ino, struct index_cached *ret);
@@ -192,11 +192,11 @@ bool index_pinned(struct index *x, uint64_t ino);
 bool index_pinned_above(struct index *x, uint64_t ino);
 bool index_pinned_any(struct index *x);
 int index_pin(struct index *x, uint64_t ino, bool pinned);
-/* Pinned inodes after `after`, and files at or below a pinned inode that the cache has not whole: at most n
+/* Pinned inodes after `after`, and files at or below a pinned inode that are not kept: at most n
  * numbers in rising order; how many, or negative errno. The latter look at all that is pinned. */
 int index_pins(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 int index_pinned_lacking(struct index *x, uint64_t after, uint64_t *ret, size_t n);
-/* Bytes of disk of those that the cache has whole. */
+/* Bytes of disk of those that are kept. */
 uint64_t index_pinned_bytes(struct index *x);
 
 /* --- repeated requests ------------------------------------------------------------------------ */

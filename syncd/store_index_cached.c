@@ -10,7 +10,7 @@
 int index_cached_get(struct index *x, uint64_t ino, struct index_cached *ret)
 {
     CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "SELECT bytes, in_use, whole FROM cached WHERE ino = ?", SQL_INT(ino));
+        sql_query(x->sql, "SELECT bytes, in_use, kept FROM cached WHERE ino = ?", SQL_INT(ino));
     int r = sql_next(&q);
 
     *ret = (struct index_cached){ .ino = ino };
@@ -18,19 +18,19 @@ int index_cached_get(struct index *x, uint64_t ino, struct index_cached *ret)
         return r < 0 ? r : -ENOENT;
     ret->bytes = (uint64_t)sql_int(&q, 0);
     ret->in_use = sql_int(&q, 1);
-    ret->whole = sql_int(&q, 2);
+    ret->kept = sql_int(&q, 2);
     return 0;
 }
 
 int index_cached_put(struct index *x, const struct index_cached *c)
 {
-    return sql_run(x->sql, "INSERT OR REPLACE INTO cached(ino, bytes, in_use, whole) VALUES(?, ?, ?, ?)",
-                   SQL_INT(c->ino), SQL_INT(c->bytes), SQL_INT(c->in_use), SQL_INT(c->whole));
+    return sql_run(x->sql, "INSERT OR REPLACE INTO cached(ino, bytes, in_use, kept) VALUES(?, ?, ?, ?)",
+                   SQL_INT(c->ino), SQL_INT(c->bytes), SQL_INT(c->in_use), SQL_INT(c->kept));
 }
 
 int index_cached_use(struct index *x, uint64_t ino)
 {
-    return sql_run(x->sql, "INSERT INTO cached(ino, bytes, in_use, whole) VALUES(?, 0, 1, 0)"
+    return sql_run(x->sql, "INSERT INTO cached(ino, bytes, in_use, kept) VALUES(?, 0, 1, 0)"
                    " ON CONFLICT(ino) DO UPDATE SET in_use = 1 WHERE in_use = 0", SQL_INT(ino));
 }
 
@@ -216,7 +216,7 @@ int index_pinned_lacking(struct index *x, uint64_t after, uint64_t *ret, size_t 
                   " SELECT i.ino FROM below b JOIN inode i ON i.parent = b.ino)"
                   " SELECT i.ino FROM below b JOIN inode i ON i.ino = b.ino LEFT JOIN cached c ON c.ino = i.ino"
                   " WHERE i.ino > ? AND (i.mode & 61440) = 32768 AND i.size > 0 AND i.pending & 1 = 0"
-                  " AND i.cloud_key IS NOT NULL AND (c.whole IS NULL OR c.whole = 0) ORDER BY i.ino", SQL_INT(after));
+                  " AND i.cloud_key IS NOT NULL AND (c.kept IS NULL OR c.kept = 0) ORDER BY i.ino", SQL_INT(after));
 
     return numbers(&q, ret, n);
 }
@@ -227,6 +227,6 @@ uint64_t index_pinned_bytes(struct index *x)
 
     (void)sql_get_int(x->sql, &bytes, "WITH RECURSIVE below(ino) AS (SELECT ino FROM inode WHERE pinned <> 0 UNION"
                       " SELECT i.ino FROM below b JOIN inode i ON i.parent = b.ino)"
-                      " SELECT total(c.bytes) FROM below b JOIN cached c ON c.ino = b.ino WHERE c.whole <> 0");
+                      " SELECT total(c.bytes) FROM below b JOIN cached c ON c.ino = b.ino WHERE c.kept <> 0");
     return (uint64_t)bytes;
 }

@@ -18,6 +18,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
 	tests/integration/servers.py \
+	tests/integration/test_cache_limit.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
@@ -250,6 +251,11 @@ check_PROGRAMS += tests/unit/test_sigv4
 TESTS += tests/unit/test_sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
 tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_space
+TESTS += tests/unit/test_space
+tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)
+tests_unit_test_space_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
