@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""The limit of a drive's cache, on a real mount: watched by du all the time while it is read and written far beyond."""
+"""The limit of a drive's cache, on a real mount, while it is read and written far beyond. The caches lie on a file system
+of their own, whose statvfs(2) says at one stroke what they take; a walk through the folder would count what goes and
+what comes in its place both."""
 
 import errno
 import os
+import pwd
 import threading
 import unittest
 
 import landfall_test as lt
-from drive_case import DriveCase, fill
+from drive_case import SERVED, DriveCase, fill
 from landfall_test import wait_until
 
 MIB = 1 << 20
@@ -26,8 +29,13 @@ def blocks_below(path):
     return total
 
 
+def taken_of(path):
+    st = os.statvfs(path)
+    return (st.f_blocks - st.f_bfree) * st.f_frsize
+
+
 class Watch(threading.Thread):
-    """The most that the folder ever had on the disk, as far as was seen."""
+    """The most that was taken on the file system, as far as was seen, beyond what was there."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
@@ -35,9 +43,9 @@ class Watch(threading.Thread):
 
     def run(self):
         while not self.ended.is_set():
-            self.most = max(self.most, blocks_below(self.path))
+            self.most = max(self.most, taken_of(self.path))
             self.looks += 1
-            self.ended.wait(0.005)
+            self.ended.wait(0.001)
 
     def __enter__(self):
         self.start()
@@ -50,10 +58,27 @@ class Watch(threading.Thread):
 
 class LimitCase(DriveCase):
     @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.caches = os.path.join(cls.instance.dir, "state", "cache")
+        os.makedirs(cls.caches, exist_ok=True)
+        account = pwd.getpwnam(SERVED)
+        lt.run("mount", "-t", "tmpfs", "-o", f"size=4g,mode=0700,uid={account.pw_uid},gid={account.pw_gid}", "caches", cls.caches)
+        cls.addClassCleanup(lt.run, "umount", "-l", cls.caches)
+
+    def tearDown(self):
+        for drive in self.instance.api("GET", "/management/clouddrive"):
+            self.instance.api("DELETE", f"/management/clouddrive/{drive['id']}", force="true")
+
+    @classmethod
     def limited_drive(cls, name, **more):
         mount, bucket = cls.folder_drive(name=name, maximumCacheSize=CAP, rotationalCache=True, **more)
-        drive = next(d for d in cls.instance.api("GET", "/management/clouddrive").json() if d["name"] == name)
+        drive = next(d for d in cls.instance.api("GET", "/management/clouddrive") if d["name"] == name)
         return mount, bucket, drive
+
+    def see(self, *paths):
+        """Until the drive shows them."""
+        wait_until(lambda: all(os.path.exists(path) for path in paths), 20, "the names of the cloud")
 
     def put(self, bucket, name, size, seed):
         """An object that was in the cloud before."""
@@ -69,7 +94,8 @@ class Reading(LimitCase):
         mount, bucket, drive = self.limited_drive("tree", syncIntervalSeconds=1)
         for n in range(120):
             self.put(bucket, f"d{n % 7}/f{n}", 4 * MIB, n)
-        with Watch(drive["permanentLocalPath"]) as watch:
+        self.see(*(os.path.join(mount, f"d{n % 7}/f{n}") for n in range(120)))
+        with Watch(self.caches) as watch:
             for _ in range(2):
                 lt.run("diff", "-r", "--no-dereference", bucket, mount, "--exclude=.landfall")
         self.assertLessEqual(watch.most, CAP)
@@ -77,7 +103,7 @@ class Reading(LimitCase):
         self.assertGreater(watch.looks, 20)
 
     def test_the_working_set_survives_a_scan(self):
-        mount, bucket, drive = self.limited_drive("scan", syncIntervalSeconds=3600)
+        mount, bucket, drive = self.limited_drive("scan", syncIntervalSeconds=1)
         for n in range(8):
             self.put(bucket, f"work/{n}", 2 * MIB, n)
         for n in range(60):
@@ -94,6 +120,7 @@ class Reading(LimitCase):
             cached = blocks_of(drive["permanentLocalPath"], [os.stat(path).st_ino for path in work])
             return sum(n >= 2 * MIB for n in cached)
 
+        self.see(*work, *(os.path.join(mount, "rest", str(n)) for n in range(60)))
         read(work)
         ended = threading.Event()
         ended.wait(11)   # uses within ten seconds are one; nothing to be awaited tells that they passed
@@ -102,11 +129,12 @@ class Reading(LimitCase):
         self.assertEqual(here(), 8)
 
     def test_five_hundred_open_files(self):
-        mount, bucket, drive = self.limited_drive("many", syncIntervalSeconds=3600)
+        mount, bucket, drive = self.limited_drive("many", syncIntervalSeconds=1)
         for n in range(500):
             self.put_small(bucket, n)
+        self.see(*(os.path.join(mount, f"s{n}") for n in range(500)))
         files = [open(os.path.join(mount, f"s{n}"), "rb") for n in range(500)]
-        with Watch(drive["permanentLocalPath"]) as watch:
+        with Watch(self.caches) as watch:
             for at in (0, 150_000, 50_000):
                 for n, f in enumerate(files):
                     f.seek(at)
@@ -147,7 +175,7 @@ class Writing(LimitCase):
             lt.run("cp", os.path.join(reference, f"w{n}"), os.path.join(mount, f"w{n}"))
             written.append(f"w{n}")
 
-        with Watch(drive["permanentLocalPath"]) as watch:
+        with Watch(self.caches) as watch:
             with self.assertRaisesRegex(AssertionError, "No space left on device"):
                 for n in range(40):
                     write(n)
@@ -173,7 +201,7 @@ class Writing(LimitCase):
 class Slowed(LimitCase):
     def test_writers_wait_for_uploads(self):
         mount, bucket, drive = self.limited_drive("slow")
-        with Watch(drive["permanentLocalPath"]) as watch:
+        with Watch(self.caches) as watch:
             for n in range(60):
                 fill(os.path.join(mount, f"w{n}"), 4 * MIB, n)
         self.assertLessEqual(watch.most, CAP)
@@ -189,6 +217,7 @@ class Pinned(LimitCase):
         for n in range(30):
             self.put(bucket, f"rest/{n}", 4 * MIB, 100 + n)
         folder = os.path.join(mount, "keep")
+        self.see(*(os.path.join(folder, str(n)) for n in range(5)), *(os.path.join(mount, "rest", str(n)) for n in range(30)))
         os.setxattr(folder, "user.landfall.pin", b"1")
         inos = [os.stat(os.path.join(folder, str(n))).st_ino for n in range(5)]
         complete = lambda: all(n >= 2 * MIB for n in blocks_of(drive["permanentLocalPath"], inos))
@@ -205,9 +234,10 @@ class Pinned(LimitCase):
             os.getxattr(os.path.join(folder, "3"), "user.landfall.pin")
 
     def test_a_smaller_limit(self):
-        mount, bucket, drive = self.limited_drive("shrink", syncIntervalSeconds=3600)
+        mount, bucket, drive = self.limited_drive("shrink", syncIntervalSeconds=1)
         for n in range(10):
             self.put(bucket, f"f{n}", 4 * MIB, n)
+        self.see(*(os.path.join(mount, f"f{n}") for n in range(10)))
         lt.run("cat", *(os.path.join(mount, f"f{n}") for n in range(10)), text=False)
         drive["maximumCacheSize"] = 20 * MIB
         self.instance.api("PUT", f"/management/clouddrive/{drive['id']}", drive)
