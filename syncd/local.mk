@@ -54,6 +54,8 @@ libsyncd_a_SOURCES = \
 	syncd/evict_order.c \
 	syncd/fetch.c \
 	syncd/fetch.h \
+	syncd/fetch_internal.h \
+	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \
 	syncd/fs.c \

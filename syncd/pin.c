@@ -21,6 +21,7 @@ struct keeper {
     bool looking;
     uint64_t at;                   /* the inode looked at last */
     uint64_t budget;               /* bytes that may still be fetched */
+    size_t n_beyond;               /* files beyond it */
     unsigned n_fetching;
     struct keeping {
         struct keeper *keeper;
@@ -53,6 +54,9 @@ static void looked(struct keeper *k)
     const Lf__CloudDrive *d = k->volume->drive;
     int32_t s = d->has_sync_interval_seconds ? d->sync_interval_seconds : INTERVAL_S;
 
+    if (k->n_beyond)
+        LOG(LOG_WARNING, "pinned_files_do_not_fit", "drive=%s", k->volume->drive->id, "files=%zu", k->n_beyond);
+    k->n_beyond = 0;
     k->looking = false;
     look_in(k, k->again ? 0 : (uint64_t)(s > INTERVAL_LEAST_S ? s : INTERVAL_LEAST_S) * 1000);
     k->again = false;
@@ -98,8 +102,7 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     if (r < 0 || i.pending & INDEX_CONTENT)
         return;
     if (i.size > k->budget) {
-        LOG(LOG_WARNING, "pinned_file_does_not_fit", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, ino,
-            "size=%" PRIu64, i.size);
+        k->n_beyond++;
         return;
     }
     if (cache_acquire(k->volume->cache, &i, &f) < 0)
