@@ -1,8 +1,8 @@
 /* Owns giving up clean content: an extent of a large file is punched out of it, a file of which nothing else is here
  * goes as a pair.
  *
- * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what others read past us,
- * what is just arriving. Must not know whose turn it is (evict_order.c). */
+ * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what others
+ * read past us, what is just arriving. Must not know whose turn it is (evict_order.c). */
 #include "syncd/evict.h"
 
 #include <errno.h>

@@ -31,7 +31,8 @@ struct evict_order {
 int evict_load(struct evict_order *o, struct index *x);
 /* Inside a transaction of the caller. An extent was used at now_s, or (`came`) was fetched or written, to be kept if
  * `keep`; `bytes` of it are here. */
-int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep, int64_t now_s);
+int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep,
+               int64_t now_s);
 void evict_begin(struct evict_order *o, bool only_new);
 /* Whose turn it is: 0 or -ENOENT. Then either it is given up, or skipped because it cannot go now. */
 int evict_next(struct evict_order *o, struct index_extent *ret);

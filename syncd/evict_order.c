@@ -57,7 +57,8 @@ static int used_again(struct evict_order *o, const struct index_extent *before, 
     return e.bytes == before->bytes && e.seen_s == before->seen_s ? 0 : put(o, before, &e);
 }
 
-int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep, int64_t now_s)
+int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep,
+               int64_t now_s)
 {
     struct index_extent fresh = { .ino = ino, .extent = extent, .bytes = bytes, .seen_s = now_s }, before;
     int r = index_extent_get(o->index, ino, extent, &before);

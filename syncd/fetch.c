@@ -306,6 +306,14 @@ static int want_waiters(struct cache_file *f, enum space_for what)
     return r;
 }
 
+/* Without space it is left. */
+static int want_ahead(struct cache_file *f)
+{
+    int r = want(f, SPACE_READ, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+
+    return r == -EAGAIN ? 0 : r;
+}
+
 static void await_space(struct cache_file *f, enum space_for what);
 
 static int want_all(struct cache_file *f)
@@ -316,8 +324,8 @@ static int want_all(struct cache_file *f)
         r = want_waiters(f, (enum space_for)what);
         if (r == -EAGAIN)
             await_space(f, (enum space_for)what);
-        else if (r == 0 && what == SPACE_READ && want(f, SPACE_READ, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD) < 0)
-            return 0;   /* reading ahead fails nobody */
+        else if (r == 0 && what == SPACE_READ)
+            r = want_ahead(f);
     }
     return r;
 }

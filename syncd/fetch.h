@@ -14,7 +14,8 @@ void fetch_init(struct cache_file *f);
 
 /* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
  * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.
- * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or when the cloud's version is gone; the provider's. */
+ * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or
+ * when the cloud's version is gone; the provider's. */
 void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
                  void *arg);
 /* The same for all of the file, to be kept: in space for what stays, behind those who read. */

@@ -16,8 +16,8 @@ struct fetch_waiter {
 /* Calls done at once and returns NULL when there is nothing to fetch. The caller holds the file. */
 struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to, fetch_done_fn *done, void *arg);
 void fetch_wait_until(struct fetch_waiter *w, uint64_t ms);
-/* Answers those whose bytes are here; with `e` those who wait for some of [from, to), all, or those for whom there is no
- * space. */
+/* Answers those whose bytes are here; with `e` those who wait for some of [from, to), all, or those for whom
+ * there is no space. */
 void fetch_wake(struct cache_file *f);
 void fetch_fail_within(struct cache_file *f, uint64_t from, uint64_t to, const struct error *e);
 void fetch_fail_all(struct cache_file *f, const struct error *e);

@@ -71,8 +71,8 @@ static void fetched(const struct error *e, void *arg)
     struct cache_file *f = take_ptr(s->file);
 
     if (e->code)
-        LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
-            error_text(e));
+        LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino,
+            "error=%s", error_text(e));
     f->keeping = e->code == 0;
     k->n_fetching--;
     cache_release(f);

@@ -302,6 +302,7 @@ TESTS += tests/unit/test_worker
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
 
 check_PROGRAMS += tests/unit/test_worker_file
 TESTS += tests/unit/test_worker_file
