@@ -7,7 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "syncd/volume_internal.h"
+#include "syncd/cache_space.h"
 
 struct volume *fs_volume(struct ipc_request *req)
 {
@@ -73,6 +73,14 @@ void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope
 void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
 {
     lister_ensure_tree(v->lister, dir, wait_done, wait_new(v, req, env, step));
+}
+
+void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step)
+{
+    if (space_prepare(v->cache, SPACE_KEEP, bytes))
+        step(v, req, env);
+    else
+        (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, wait_new(v, req, env, step));
 }
 
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)

@@ -12,6 +12,8 @@
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone
  *   cache.c       cache files and their maps
+ *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
+ *   pin.c         what is to be there always
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   upload*.c     brings the cloud to what the index says
  *   conflict.c    both versions of a file that two sides changed
@@ -29,6 +31,7 @@ struct cache;
 struct uploader;
 struct lister;
 struct stream;
+struct keeper;
 
 struct volume {
     struct loop *loop;
@@ -43,6 +46,7 @@ struct volume {
     struct cache *cache;
     struct uploader *uploader;
     struct lister *lister;
+    struct keeper *keeper;           /* pin.c's */
     struct stream *streams;          /* stream.c's */
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
@@ -100,6 +104,8 @@ void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope
 void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                      fs_step_fn *step);
+/* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
+void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 
 /* A mutating handler's frame: answers a repeated request from the store and returns false, fails it when the volume
@@ -192,6 +198,15 @@ void cache_drop(struct cache *c, uint64_t ino);
 int cache_outdated(struct cache *c, uint64_t ino);
 /* Whether a worker has it open. */
 bool cache_is_open(struct cache *c, uint64_t ino);
+
+/* The drive's limits may be others: what is above them goes, soon. */
+void cache_configure(struct cache *c);
+
+/* --- pin.c ---------------------------------------------------------------------------------------- */
+void keeper_new(struct volume *v);
+void keeper_free(struct volume *v);
+/* Something was pinned, or came below what is pinned. */
+void keeper_kick(struct volume *v);
 
 /* --- stream.c ----------------------------------------------------------------------------------- */
 /* Ends all streams of the volume; their pipes end early. */

@@ -150,7 +150,7 @@ static void unknown_files_are_removed(void **state)
     rig_close(rig);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     rig_open(rig);
-    assert_false(exists(rig, stranger, "data"));
+    rig_wait(rig, !exists(rig, stranger, "data"));
     assert_true(exists(rig, ino, "data"));
 }
 
