@@ -727,7 +727,6 @@ static void a_smaller_limit_takes_effect(void **state)
 static void the_disk_is_not_filled(void **state)
 {
     struct rig *rig = *state;
-    CLEANUP_FREE char *bytes = pattern(MIB, 1);
     struct handle h;
 
     limit(rig, 0, true);

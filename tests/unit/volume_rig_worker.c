@@ -10,6 +10,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 
+/* As the real one gives up. */
+enum { WORKER_TRIES = 8 };
+
 struct answer {
     bool done;
     int code;
@@ -165,11 +168,12 @@ void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void
 
 ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n)
 {
-    for (;;) {
+    for (unsigned tries = 0;; tries++) {
         uint64_t lost = atomic_load(&h->map->lost_seq);
         int r = chunk_first_absent(h->map, offset, n) != UINT64_MAX ? worker_fetch(rig, h->ino, offset, n) : 0;
         ssize_t got;
 
+        assert_true(tries < WORKER_TRIES);
         if (r < 0)
             return r;
         if (chunk_first_absent(h->map, offset, n) != UINT64_MAX)
