@@ -113,8 +113,6 @@ int index_xattr_list(struct index *x, uint64_t ino,
 int index_bury(struct index *x, const char *key, const char *etag);
 /* The ETag that an open grave was given, owned by the caller, or NULL. */
 char *index_grave_etag(struct index *x, const char *key);
-/* Whether an open grave is only there for a PUT that may or may not have arrived. */
-bool index_grave_doubtful(struct index *x, const char *key);
 int index_exhume(struct index *x, const char *key);                   /* closes the grave, if any */
 bool index_buried(struct index *x, const char *key);
 /* Whether the key (with '/' at its end: any key that begins with it) is buried or was so after `since_ns`: a listing
@@ -152,6 +150,8 @@ bool index_leaving(struct index *x, const char *key);
 struct index_upload { uint64_t ino, generation, part_size, size; int64_t mtime_ns; char *key, *upload_id; };
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
+/* The PUT that the grave at the key is there for, when it is not known whether it arrived. As index_upload_get(). */
+int index_upload_doubtful(struct index *x, const char *key, struct index_upload *ret);
 /* Whether a PUT of any inode may have left an object of this size and mtime at the key. */
 bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns);
 int index_upload_remove(struct index *x, uint64_t ino);

@@ -37,14 +37,6 @@ char *index_grave_etag(struct index *x, const char *key)
     return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
 }
 
-bool index_grave_doubtful(struct index *x, const char *key)
-{
-    int64_t one;
-
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave g JOIN upload u ON u.key = g.key WHERE g.key = ?"
-                       " AND g.closed = 0 AND g.etag IS NULL AND u.part_size = 0 LIMIT 1", SQL_TEXT(key)) == 0;
-}
-
 /* The least text above all that begin with a directory's key: '0' comes after '/'. */
 static char *key_end(const char *key)
 {
@@ -280,19 +272,25 @@ static void read_upload(struct sql_query *q, struct index_upload *u)
     };
 }
 
-int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret)
+static int first_upload(struct sql_query *q, struct index_upload *ret)
 {
-    CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE ino = ?", SQL_INT(ino));
-    int r = sql_next(&q);
+    int r = sql_next(q);
 
     *ret = (struct index_upload){ 0 };
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
-    read_upload(&q, ret);
-    ret->key = sql_text_copy(&q, 5);
-    ret->upload_id = sql_text_copy(&q, 6);
+    read_upload(q, ret);
+    ret->key = sql_text_copy(q, 5);
+    ret->upload_id = sql_text_copy(q, 6);
     return 0;
+}
+
+int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE ino = ?", SQL_INT(ino));
+
+    return first_upload(&q, ret);
 }
 
 int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct index_upload *u, void *arg), void *arg)
@@ -308,6 +306,16 @@ int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct ind
             return 0;
     }
     return r;
+}
+
+int index_upload_doubtful(struct index *x, const char *key, struct index_upload *ret)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND part_size = 0"
+                  " AND EXISTS(SELECT 1 FROM grave g WHERE g.key = upload.key AND g.closed = 0 AND g.etag IS NULL)",
+                  SQL_TEXT(key));
+
+    return first_upload(&q, ret);
 }
 
 bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns)

@@ -98,9 +98,23 @@ static bool lived_in(struct index *x, const char *key)
 struct burial_search {
     struct uploader *uploader;
     bool looked;                   /* for what orphans need */
-    char *doubtful;                /* a key that has to be looked at; owned */
+    struct index_upload doubtful;  /* a PUT whose key has to be looked at; key NULL: none */
     struct key_list needed, found;
 };
+
+/* One at a time is remembered. */
+static bool is_doubtful(struct burial_search *s, const char *key)
+{
+    struct index_upload sent;
+
+    if (index_upload_doubtful(s->uploader->volume->index, key, &sent) < 0)
+        return false;
+    if (s->doubtful.key)
+        index_upload_done(&sent);
+    else
+        s->doubtful = sent;
+    return true;
+}
 
 static bool consider(const char *key, void *arg)
 {
@@ -113,10 +127,8 @@ static bool consider(const char *key, void *arg)
     if (uploader_key_busy(s->uploader, key) || lived_in(x, key) || about_to_be_written(x, key) ||
         contains(&s->needed, key))
         return true;
-    if (!index_grave_doubtful(x, key))
+    if (!is_doubtful(s, key))
         keep(&s->found, key);
-    else if (!s->doubtful)
-        s->doubtful = xstrdup(key);
     return s->found.n < s->found.max;
 }
 
@@ -240,9 +252,10 @@ static int judge(struct upload *u, const struct cloud_request *r)
     const struct cloud_object *o = &r->object;
     struct index *x = u->volume->index;
 
-    if (r->error.code == 0 && o->meta.has_mtime && index_upload_sent(x, u->key, o->size, o->meta.mtime_ns))
-        return index_bury(x, u->key, o->etag);
-    return index_exhume(x, u->key);
+    bool ours = r->error.code == 0 && o->meta.has_mtime && o->size == u->size &&
+        o->meta.mtime_ns == u->inode.mtime_ns;
+
+    return ours ? index_bury(x, u->key, o->etag) : index_exhume(x, u->key);
 }
 
 static void doubtful_seen(struct upload *u, struct cloud_request *r)
@@ -257,17 +270,19 @@ static void doubtful_seen(struct upload *u, struct cloud_request *r)
 }
 
 /* A PUT without an answer, and nobody writes there any more: if it did not arrive somebody else may have. */
-static void look_first(struct uploader *u, char *key)
+static void look_first(struct uploader *u, const struct index_upload *sent)
 {
     struct upload *up = upload_new(u, UPLOAD_BURY);
 
-    up->key = key;
+    up->key = xstrdup(sent->key);
+    up->size = sent->size;
+    up->inode.mtime_ns = sent->mtime_ns;
     up->keys = xcalloc(1, sizeof(*up->keys));
-    up->keys[0] = xstrdup(key);
+    up->keys[0] = xstrdup(sent->key);
     up->gone = xcalloc(1, sizeof(*up->gone));
     up->n_keys = 1;
     u->burying = true;
-    upload_submit(up, upload_request(up, CLOUD_STAT, key, doubtful_seen));
+    upload_submit(up, upload_request(up, CLOUD_STAT, up->key, doubtful_seen));
 }
 
 static void bury_some(struct uploader *u)
@@ -277,13 +292,14 @@ static void bury_some(struct uploader *u)
 
     if (index_graves(u->volume->index, NULL, INT64_MAX, consider, &s) < 0)
         LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
-    if (s.doubtful)
-        look_first(u, take_ptr(s.doubtful));
+    if (s.doubtful.key)
+        look_first(u, &s.doubtful);
     else if (s.found.n && uploader_synced(u))
         bury(u, &s.found, batch);
     if (s.found.v)
         free_list(&s.found);
     free_list(&s.needed);
+    index_upload_done(&s.doubtful);
 }
 
 /* --- uploads nobody goes on with ---------------------------------------------------------------------- */

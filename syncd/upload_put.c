@@ -114,10 +114,16 @@ static void look_at_old_key(struct upload *u)
         transmit(u);
 }
 
+/* Where the next try goes it will see for itself; elsewhere what is not ours must not be removed. */
 static void earlier_seen(struct upload *u, enum upload_found found)
 {
-    int r = found == UPLOAD_OURS ? upload_own(u, upload_looked_at(u), upload_looked(u)) : 0;
+    const char *key = upload_looked_at(u);
+    int r = 0;
 
+    if (found == UPLOAD_OURS)
+        r = upload_own(u, key, upload_looked(u));
+    else if (found == UPLOAD_THEIRS && strcmp(key, u->key) != 0)
+        r = upload_disown(u, key);
     if (r < 0)
         upload_fail_code(u, r);
     else

@@ -273,14 +273,31 @@ static void made_and_removed_while_the_network_is_gone(void **state)
     assert_object(rig, "a", "theirs", 6);
 }
 
+static void made_and_renamed_while_the_network_is_gone(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    (void)worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_put(rig, "a", "theirs", 6);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    come_back(rig);
+    assert_no_copy(rig, "a b ");
+    assert_object(rig, "a", "theirs", 6);
+    assert_object(rig, "b", "ours", 4);
+}
+
 static void removed_while_the_conflict_is_looked_at(void **state)
 {
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
     struct rig *rig = *state;
 
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig_put(rig, "a", "theirs", 6);
     rig->hold[CLOUD_STAT] = true;
-    (void)worker_file(rig, "a", "ours", 4);
+    (void)worker_file(rig, "a", bytes, 20 * MIB);
     rig_wait(rig, rig->n_held == 1);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_release(rig);
@@ -550,6 +567,7 @@ static void parts_without_conditions(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
+#define FOLDER_TEST(f) { "folder: " #f, f, rig_set_up_folder, rig_tear_down, NULL }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_name_of_a_copy),
         cmocka_unit_test(a_long_name_is_cut_between_characters),
@@ -560,6 +578,7 @@ int main(void)
         TEST(saved_as_editors_do_over_their_change),
         TEST(removed_by_others),
         TEST(made_and_removed_while_the_network_is_gone),
+        TEST(made_and_renamed_while_the_network_is_gone),
         TEST(removed_while_the_conflict_is_looked_at),
         TEST(both_make_a_link),
         TEST(who_has_it_open_writes_on_into_the_copy),
@@ -576,6 +595,12 @@ int main(void)
         TEST(a_change_without_conditions),
         TEST(a_new_file_without_conditions),
         TEST(parts_without_conditions),
+        FOLDER_TEST(both_change_a_file),
+        FOLDER_TEST(both_make_a_file),
+        FOLDER_TEST(both_make_a_link),
+        FOLDER_TEST(saved_as_editors_do_over_their_change),
+        FOLDER_TEST(renamed_here_and_changed_there),
+        FOLDER_TEST(renamed_to_a_name_that_others_took),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
