@@ -208,7 +208,7 @@ void use_closed(struct cache_file *f)
     }
     n = make(c->use, f->ino);
     n->closed = true;
-    n->gone = nothing_here(f);
+    n->gone = nothing_here(f) && !cache_counted(f);
     if (n->gone) {
         cache_file_unlink(c->dir_fd, f->ino);
         space_charge(c, 0, f->charged);

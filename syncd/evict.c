@@ -63,24 +63,17 @@ static void remove_pair(struct cache *c, uint64_t ino, uint64_t *freed)
     (void)index_cached_remove(c->volume->index, ino);
 }
 
-/* A file that is not in use is opened for that: its map may say that the kernel has it open still. */
+/* A file that is not in use is opened for that: its map may say that the kernel has it open still. When nothing else of
+ * it is here it goes as it is closed. */
 static int give_up_closed(struct cache *c, const struct index_inode *i, uint64_t extent, uint64_t *freed)
 {
     struct cache_file *f;
-    bool whole = false;
     int r = cache_acquire(c, i, &f);
 
     if (r < 0)
         return r;
-    if (!expendable(c, f, i))
-        r = -EBUSY;
-    else if (cache_counted(f) || index_extent_others(c->volume->index, i->ino, extent, EVICT_KEPT))
-        r = punch(f, extent, freed);
-    else
-        whole = true;
+    r = expendable(c, f, i) ? punch(f, extent, freed) : -EBUSY;
     cache_release(f);
-    if (whole)
-        remove_pair(c, i->ino, freed);
     return r;
 }
 
