@@ -185,6 +185,7 @@ class S3Drive:
             self.server.rclone("rcat", f"s3:{bucket}/report.txt", input="by somebody else")
             ours.write("ours!")
             ours.flush()
+            os.fsync(ours.fileno())
             copy = self.the_copy(mount, "report", ".txt")   # written to a pause ago, and still open
             ours.write(" and more")
         self.check_both(mount, bucket, {"report.txt": "by somebody else", copy: "ours! and more"})

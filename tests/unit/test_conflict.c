@@ -530,6 +530,41 @@ static void our_own_copy_is_no_conflict(void **state)
     assert_object(rig, "b", "base", 4);
 }
 
+/* Nothing but its ETag tells the copy: it has no metadata of ours. */
+static void our_own_copy_without_metadata_is_no_conflict(void **state)
+{
+    static enum cloud_op copy = CLOUD_COPY;
+    struct rig *rig = *state;
+
+    rig_put(rig, "a", "base", 4);
+    rig_forget_meta(rig, worker_lookup(rig, INDEX_ROOT, "a"));
+    rig->arg = &copy;
+    rig->fault = lose_answers;
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_wait(rig, rig->counts[CLOUD_COPY] == 1);
+    come_back(rig);
+    assert_no_copy(rig, "b ");
+}
+
+/* Put for a file that is no more by the time anybody can look. */
+static void our_own_object_of_a_removed_file_is_no_conflict(void **state)
+{
+    static enum cloud_op put = CLOUD_PUT;
+    struct rig *rig = *state;
+
+    rig->arg = &put;
+    rig->fault = lose_answers;
+    (void)worker_file(rig, "a", "one", 3);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_idle(rig);
+    rig->fault = unreachable;
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    (void)worker_file(rig, "a", "other", 5);
+    come_back(rig);
+    assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "other", 5);
+}
+
 /* --- providers without conditions -------------------------------------------------------------------------------------- */
 
 static void without_conditions(struct rig *rig)
@@ -592,6 +627,8 @@ int main(void)
         TEST(our_own_change_is_no_conflict),
         TEST(our_own_parts_are_no_conflict),
         TEST(our_own_copy_is_no_conflict),
+        TEST(our_own_copy_without_metadata_is_no_conflict),
+        TEST(our_own_object_of_a_removed_file_is_no_conflict),
         TEST(a_change_without_conditions),
         TEST(a_new_file_without_conditions),
         TEST(parts_without_conditions),
