@@ -227,8 +227,10 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
     if (uploader_key_busy(u, key))
         return -EBUSY;
     r = index_by_cloud_key(u->volume->index, key, ret);
-    if (r == 0 && ret->ino == ino)
+    if (r == 0 && ret->ino == ino) {
+        index_inode_done(ret);   /* another may be read into it */
         r = -ENOENT;
+    }
     if (r == -ENOENT && cloud_capabilities(u->volume->cloud) & CLOUD_HAS_FOLDERS)
         r = what_is_in_the_way(u->volume->index, key, ret);
     if (r == 0 && ret->ino != ino && (uploader_busy(u, ret->ino) || failed_before(u->volume, ret->ino)))

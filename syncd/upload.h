@@ -171,8 +171,8 @@ enum upload_found {
 };
 /* The ETag of what we are based on at the key, owned by the caller; NULL: nothing of ours, or unknown. */
 char *upload_base(const struct upload *u, const char *key);
-/* Looks what lies at the key; `sent` (may be NULL) is what an earlier try may have put there. Fails the change when nobody
- * can tell. */
+/* Looks what lies at the key; `sent` (may be NULL) is what an earlier try may have put there. Fails the change when
+ * nobody can tell. */
 typedef void upload_found_fn(struct upload *u, enum upload_found found);
 void upload_look(struct upload *u, const char *key, const struct index_upload *sent, upload_found_fn *step);
 /* What the last look found, and where. */

@@ -466,7 +466,7 @@ static void other_metadata_brings_nothing_back(void **state)
     assert_no_copy(rig, "");
 }
 
-/* --- our own, unheard of -------------------------------------------------------------------------------------------- */
+/* --- our own, unheard of ---------------------------------------------------------------------------------- */
 
 static int lose_answers(struct rig *rig, const struct cloud_request *r, bool after)
 {
@@ -565,7 +565,7 @@ static void our_own_object_of_a_removed_file_is_no_conflict(void **state)
     assert_object(rig, "a", "other", 5);
 }
 
-/* --- providers without conditions -------------------------------------------------------------------------------------- */
+/* --- providers without conditions ------------------------------------------------------------------------- */
 
 static void without_conditions(struct rig *rig)
 {
