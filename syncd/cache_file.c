@@ -181,11 +181,11 @@ bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
  * are left where they are, because a reader that looked just before may still be reading them. */
 void cache_file_outdate(struct cache_file *f)
 {
-    uint64_t before;
+    uint64_t before, size = cache_file_size(f);
 
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
-    clear_from(f, 0, before);
+    clear_from(f, 0, before < size ? before : size);   /* beyond the size no bit was ever set */
     cache_file_rebase(f, OUTDATED);
     f->outdated++;
 }

@@ -567,6 +567,29 @@ static void a_newer_version_replaces_old_chunks(void **state)
     worker_close(rig, &h);
 }
 
+/* The map is sparse: forgetting what is here costs no disk, however often. */
+static void forgetting_takes_no_space(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *map = NULL;
+    struct index_inode i;
+    struct cache_file *f;
+    uint64_t ino;
+    struct stat st;
+
+    rig_put(rig, "a", "content", 7);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    i = inode(rig, ino);
+    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
+    cache_file_outdate(f);
+    cache_file_outdate(f);
+    cache_release(f);
+    index_inode_done(&i);
+    map = cache_path(rig, ino, "map");
+    assert_int_equal(stat(map, &st), 0);
+    assert_true(st.st_blocks * 512 < 64 * 1024);
+}
+
 static void a_dirty_file_is_not_outdated(void **state)
 {
     struct rig *rig = *state;
@@ -637,6 +660,7 @@ int main(void)
         TEST(truncating_on_open_fetches_nothing),
         TEST(a_file_too_large_is_refused),
         TEST(a_newer_version_replaces_old_chunks),
+        TEST(forgetting_takes_no_space),
         TEST(a_dirty_file_is_not_outdated),
         TEST(chunks_of_another_version_are_not_served),
     };
