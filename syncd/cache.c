@@ -184,6 +184,28 @@ bool cache_is_open(struct cache *c, uint64_t ino)
     return f && (!SLIST_EMPTY(&f->opens) || cache_lent(f));
 }
 
+bool cache_opening(struct cache *c, uint64_t ino)
+{
+    const struct cache_file *f = cache_find(c, ino);
+
+    return f && f->confirming && !cache_is_open(c, ino);
+}
+
+void cache_unlink(struct cache *c, uint64_t ino)
+{
+    struct cache_file *f = cache_find(c, ino);
+
+    if (f)
+        f->unlinked = true;
+}
+
+bool cache_unlinked(struct cache *c, uint64_t ino)
+{
+    const struct cache_file *f = cache_find(c, ino);
+
+    return f && f->unlinked;
+}
+
 static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(struct cache_file *f))
 {
     struct cache_open *o = find_open(f, p);
@@ -351,31 +373,11 @@ int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)
     return r;
 }
 
-int cache_outdated(struct cache *c, uint64_t ino)
+bool cache_busy(struct cache *c, const struct index_inode *i)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct cache_file *f = cache_find(c, ino);
-    int r = index_get(c->volume->index, ino, &i);
+    const struct cache_file *f = cache_find(c, i->ino);
 
-    if (r < 0)
-        return r;
-    if (i.pending & INDEX_CONTENT || (f && cache_written_by_anyone(f)))
-        return -EBUSY;
-    if (!S_ISREG(i.mode) || (!f && !cache_file_exists(c->dir_fd, ino)))
-        return 0;
-    r = cache_acquire(c, &i, &f);
-    if (r < 0)
-        return r;
-    if (cache_lent(f)) {
-        r = -ETXTBSY;
-    } else {
-        fetch_stop(f);
-        f->keeping = false;
-        cache_file_outdate(f);
-        fetch_go_on(f);
-    }
-    cache_release(f);
-    return r;
+    return i->pending & INDEX_CONTENT || (f && cache_written_by_anyone(f));
 }
 
 void cache_drop(struct cache *c, uint64_t ino)

@@ -38,6 +38,8 @@ struct cache_file {
     unsigned refs;
     unsigned outdated;             /* how often its chunks became worthless */
     bool dropped;                  /* unlinked; those who hold it finish with it */
+    bool unlinked;                 /* its name was taken away here, not in the cloud */
+    unsigned confirming;           /* opens that wait for the cloud to say what version it has */
     bool keeping;                  /* pin.c's: pinned, and here or being fetched: nothing of it goes */
     uint64_t charged, reserved;    /* cache_space.c's: bytes of disk; promised to those who write */
     uint64_t *fetched;             /* cache_use.c's: twice the extents that came since it last looked, + 1: to stay */
@@ -93,8 +95,7 @@ struct cache_file *cache_find(struct cache *c, uint64_t ino);
 void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole);
 void cache_released(struct cache_file *f, struct ipc_peer *p, bool write);  /* unknown: nothing happens */
 bool cache_written_by_anyone(const struct cache_file *f);
-/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent
- * and no other version comes into it. */
+/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent. */
 bool cache_lent(const struct cache_file *f);
 /* Whether the kernel has handles on it, by whatever worker: then its map, which counts them, stays. */
 bool cache_counted(const struct cache_file *f);
@@ -133,8 +134,6 @@ bool cache_file_dirty_at(int dir_fd, uint64_t ino);
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i);
 /* Forgets all chunks and takes the size and version of `i`. No transfer may be under way. 0 or negative errno. */
 int cache_file_renew(struct cache_file *f, const struct index_inode *i);
-/* Nothing of it is current any more, whatever the version. */
-void cache_file_outdate(struct cache_file *f);
 /* What is there belongs to this version now (an upload or a copy made it). */
 void cache_file_rebase(struct cache_file *f, const char *etag);
 /* The same size limit for all that follows; at and above it nothing is to be fetched. */

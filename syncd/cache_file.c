@@ -179,7 +179,7 @@ bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
 
 /* First nothing is present, then the bits go: a reader never takes an old chunk for a new one. Bytes
  * are left where they are, because a reader that looked just before may still be reading them. */
-void cache_file_outdate(struct cache_file *f)
+static void outdate(struct cache_file *f)
 {
     uint64_t before, size = cache_file_size(f);
 
@@ -194,7 +194,7 @@ int cache_file_renew(struct cache_file *f, const struct index_inode *i)
 {
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
-    cache_file_outdate(f);
+    outdate(f);
     if (ftruncate(f->data_fd, (off_t)i->size) < 0)
         return -errno;
     atomic_store(&f->map->state, CHUNK_MAP_CLEAN);

@@ -78,7 +78,7 @@ static int truncate_inode(struct volume *v, struct index_inode *i)
 
 static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
 {
-    int r = index_get(v->index, ino, ret);
+    int r = fs_inode(v, ino, ret);
 
     if (r < 0)
         return r;
@@ -100,6 +100,8 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
 {
     int r = get_file(v, m->ino, i);
 
+    if (r == 0 && i->nlink == 0 && !m->again && !cache_unlinked(v->cache, m->ino))
+        r = -ESTALE;
     if (r == 0 && (m->write || m->truncate))
         r = volume_writable(v);
     if (r == 0)
@@ -134,6 +136,34 @@ static void open_settled(struct volume *v, struct ipc_request *req, const Lf__En
     open_and_answer(v, req, env->fs_open);
 }
 
+/* The cache file, held, of what is to be opened when the cloud must be asked for its version first. An open file stays
+ * with its version: without this, one that was changed a moment ago could not be read until the next listing. */
+static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+
+    if (v->paused || get_file(v, ino, &i) < 0 || i.nlink == 0 || i.pending || !i.cloud_key)
+        return NULL;
+    if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
+        return NULL;
+    if (!cache_file_whole(f) && !cache_written_by_anyone(f))
+        return f;
+    cache_release(f);
+    return NULL;
+}
+
+static void open_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsOpen *m = env->fs_open;
+    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+
+    if (f)
+        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
+    else
+        open_settled(v, req, env);
+}
+
 /* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
 void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
@@ -142,10 +172,10 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
 
     (void)fds;
     (void)daemon;
-    if (m->write || m->truncate)
+    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
         fs_when_settled(v, req, env, m->ino, open_settled);
     else
-        open_and_answer(v, req, m);
+        open_known(v, req, env);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */

@@ -39,7 +39,7 @@ static int check_name(const char *name)
 static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_size)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(v->index, ino, &i);
+    int r = fs_inode(v, ino, &i);
     CLEANUP_FREE char *reason = r == 0 && i.pending ? index_reason(v->index, ino) : NULL;
     char state[STATE_BYTES];
 
@@ -173,7 +173,7 @@ static int check_room(struct volume *v, const Lf__FsXattrSet *m)
 static int mark(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(v->index, ino, &i);
+    int r = fs_inode(v, ino, &i);
 
     if (r < 0)
         return r;

@@ -89,6 +89,9 @@ int index_insert(struct index *x, struct index_inode *i);             /* fills i
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
 int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
+/* Another file in the place of a file: gives it a number of its own, i->ino, with the name, pin, extended attributes
+ * and parts already sent of the old one, and all else as in *i. The old one becomes an orphan. */
+int index_replace(struct index *x, struct index_inode *i);
 int index_remove(struct index *x, uint64_t ino);                      /* of a directory what is below must have gone */
 int index_touch(struct index *x, uint64_t ino, int64_t now_ns);       /* its mtime and ctime; nothing is pending */
 /* After index_move(): for the inode and, of a directory, all below it, INDEX_MOVE is set where the cloud has it
@@ -195,8 +198,6 @@ int index_extent_of(struct index *x, uint64_t ino, struct index_extent *ret);   
 int index_extent_first(struct index *x, unsigned queue, struct index_extent *ret);
 /* Bytes and number of what is in the queue. */
 int index_extent_sum(struct index *x, unsigned queue, uint64_t *ret_bytes, uint64_t *ret_n);
-/* Whether another extent of the inode than this is in a queue up to `last_queue`. */
-bool index_extent_others(struct index *x, uint64_t ino, uint64_t extent, unsigned last_queue);
 
 /* Whether the inode itself is pinned; or it or any directory above it; whether anything is. */
 bool index_pinned(struct index *x, uint64_t ino);

@@ -160,14 +160,6 @@ int index_extent_sum(struct index *x, unsigned queue, uint64_t *ret_bytes, uint6
     return two(&q, ret_bytes, ret_n);
 }
 
-bool index_extent_others(struct index *x, uint64_t ino, uint64_t extent, unsigned last_queue)
-{
-    int64_t one;
-
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM extent WHERE ino = ? AND extent <> ? AND queue <= ? LIMIT 1",
-                       SQL_INT(ino), SQL_INT(extent), SQL_INT(last_queue)) != -ENOENT;
-}
-
 /* --- pins ----------------------------------------------------------------------------------------- */
 
 bool index_pinned(struct index *x, uint64_t ino)

@@ -18,6 +18,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
+	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \

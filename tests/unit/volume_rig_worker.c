@@ -95,15 +95,30 @@ static int take_handle(struct rig *rig, Lf__Envelope *request, bool write, struc
     return 0;
 }
 
+static int open_as(struct rig *rig, Lf__FsOpen m, struct handle *ret)
+{
+    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
+
+    return take_handle(rig, &env, m.write, ret);
+}
+
 int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret)
 {
     Lf__FsOpen m = LF__FS_OPEN__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
 
     m.ino = ino;
     m.write = write;
     m.truncate = truncate;
-    return take_handle(rig, &env, write, ret);
+    return open_as(rig, m, ret);
+}
+
+int worker_open_again(struct rig *rig, uint64_t ino, struct handle *ret)
+{
+    Lf__FsOpen m = LF__FS_OPEN__INIT;
+
+    m.ino = ino;
+    m.has_again = m.again = true;
+    return open_as(rig, m, ret);
 }
 
 int worker_create(struct rig *rig, uint64_t parent, const char *name, struct handle *ret)
