@@ -2,6 +2,7 @@
 #include "cli/account.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include "common/cleanup.h"
 
 /* Numbers of the API's cloudType. */
-enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576, NAME_ENDPOINT_MAX = 50, NAME_KEY_END = 4 };
+enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576, NAME_PLACE_MAX = 32 };
 
 static int list(int argc, char **argv)
 {
@@ -100,16 +101,26 @@ static int drop(struct json_object *instance, const char *id, struct error *e)
     return r;
 }
 
-/* "ENDPOINT ..WXYZ", the end of the access key: another key at the same service makes another name. */
+/* FNV-1a. It tells accounts apart and protects nothing. */
+static void mix(uint64_t *hash, const char *text)
+{
+    for (size_t n = text ? strlen(text) + 1 : 0, i = 0; i < n; i++)
+        *hash = (*hash ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+}
+
+/* "PLACE DIGEST": another folder, and another region or key at the same service, make another name. */
 static char *make_name(const struct account_wish *w, const struct key_pair *k)
 {
-    size_t n = strlen(k->access);
+    CLEANUP_FREE char *path = w->folder ? realpath(w->folder, NULL) : NULL;
+    const char *place = w->folder ? path ? path : w->folder : w->endpoint, *shown = strstr(place, "://");
+    uint64_t hash = UINT64_C(14695981039346656037);
     char *name = NULL;
 
-    if (w->folder)
-        return strdup("local");
-    return asprintf(&name, "%.*s ..%s", NAME_ENDPOINT_MAX, w->endpoint,
-                    k->access + (n > NAME_KEY_END ? n - NAME_KEY_END : n)) < 0 ? NULL : name;
+    mix(&hash, place);
+    mix(&hash, w->region);
+    mix(&hash, k->access);
+    shown = w->folder ? strrchr(place, '/') : shown ? shown + 2 : NULL;
+    return asprintf(&name, "%.*s %012" PRIx64, NAME_PLACE_MAX, shown ? shown + 1 : place, hash >> 16) < 0 ? NULL : name;
 }
 
 /* A look into the bucket with the keys as given; nothing is stored. */

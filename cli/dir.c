@@ -1,6 +1,7 @@
 /* Finds, checks and makes DIR, as dir.h states the rule. Must not know what lies in it. */
 #include "cli/dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -123,6 +124,24 @@ int dir_check(const char *dir, struct error *e)
 
 /* --- making ----------------------------------------------------------------------------------- */
 
+/* The daemons' users have to reach what is theirs below. What lies there already was perhaps meant to be private. */
+static int open_to_daemons(const char *dir, struct error *e)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *entry;
+    bool empty = d;
+
+    while (empty && (entry = readdir(d)))
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (d)
+        (void)closedir(d);
+    if (!empty)
+        return error_set(e, -EPERM, "%s is closed to others and not empty, but the daemons' users have to reach what "
+                         "is theirs in it; run chmod 755 %s if it may be open, or choose another place with --dir.",
+                         dir, dir);
+    return chmod(dir, 0755) < 0 ? error_set(e, -errno, "%s cannot be opened to the daemons: %m.", dir) : 0;
+}
+
 int dir_make(const char *dir, struct error *e)
 {
     mode_t before = umask(022);
@@ -140,8 +159,10 @@ int dir_make(const char *dir, struct error *e)
         return error_set(e, -errno, "%s cannot be examined: %m.", dir);
     if (st.st_uid != geteuid())
         return refuse_owner(dir, st.st_uid, ", not to you", e);
-    if (st.st_uid == 0 && chmod(dir, 0755) < 0)
-        return error_set(e, -errno, "%s cannot be opened to the daemons: %m.", dir);
+    if (st.st_uid == 0 && (st.st_mode & 0755) != 0755)
+        r = open_to_daemons(dir, e);
+    if (r < 0)
+        return r;
     if (access(dir, W_OK) < 0)
         return error_set(e, -errno, "%s cannot be written: %m; choose another place with --dir.", dir);
     return 0;

@@ -19,7 +19,8 @@ int dir_resolve(const char *given, char **ret, struct error *e);
 int dir_check(const char *dir, struct error *e);
 
 /* Makes DIR and what is missing above it, none of it before the rule holds for what it lies in. DIR has to belong to
- * the caller. As root it is opened for reading, since the daemons' users have to reach what is theirs below. 0 or a
+ * the caller. As root it is opened for reading when it is empty, since the daemons' users have to reach what is
+ * theirs below; one that is closed and holds something is refused. 0 or a
  * negative errno with a sentence. */
 int dir_make(const char *dir, struct error *e);
 

@@ -8,7 +8,14 @@
  *  - A worker writes only while state is CHUNK_MAP_DIRTY; otherwise it asks FsDirty first. It adds
  *    to write_seq after every pwrite, so that syncd knows whether an upload read one single state,
  *    and then looks at state again: when it is CHUNK_MAP_CLEAN by now (an upload ended meanwhile),
- *    it asks FsDirty again before the write is acknowledged.
+ *    it asks FsDirty again and then writes once more before the write is acknowledged: in between the
+ *    chunk may have been given up for space.
+ *  - Chunks go absent again, for space or because the cloud has another version: lost_seq is raised first, then
+ *    the bits go, then the bytes. A worker that found a chunk present and then moved bytes looks at lost_seq again, and
+ *    begins anew when it moved. (The bit alone would not tell: the chunk may have gone and come back.)
+ *  - Space for writes is granted by syncd ahead of them: a worker adds what a write may cost on the disk to
+ *    spent and goes on when that is not above granted; else it takes it back and asks FsDirty for more.
+ *  - A worker marks the extents that it reads or writes in touched, and syncd takes the marks away.
  *  - Only syncd truncates: it ends fetches beyond the new size, then lowers fetchable, then truncates.
  *    The logical size of the file is the cache file's st_size; while fetchable is above it the cloud
  *    has another version whose size is not known here yet, and an FsFetch brings it.
@@ -27,6 +34,11 @@ enum {
     CHUNK_SHIFT = 16,
     CHUNK_SIZE = 1 << CHUNK_SHIFT,
     CHUNK_MAP_HEADER = 4096,
+    EXTENT_SHIFT = 22,                                  /* what is evicted at once: 4 MiB, a word of the bits */
+    EXTENT_SIZE = 1 << EXTENT_SHIFT,
+    EXTENT_CHUNKS = EXTENT_SIZE / CHUNK_SIZE,
+    CHUNK_TOUCHED_WORDS = 256,
+    CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
 };
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */
@@ -51,7 +63,13 @@ struct chunk_map {
     uint32_t backing_id;          /* of that FUSE connection, while passed > 0 */
     _Atomic uint32_t passed;      /* handles the kernel has in passthrough mode */
     _Atomic uint32_t cached;      /* handles it has in its page cache's mode */
-    uint8_t reserved[CHUNK_MAP_HEADER - 332];
+    uint32_t zero;
+    _Atomic uint64_t lost_seq;    /* syncd's: raised before chunks go absent */
+    _Atomic uint64_t granted;     /* syncd's: bytes that may be written, in all; a new syncd sets it to spent */
+    _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
+    _Atomic uint64_t any_touched; /* not zero: there may be marks */
+    _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
+    uint8_t reserved[CHUNK_MAP_HEADER - 368 - 8 * CHUNK_TOUCHED_WORDS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
 
@@ -69,7 +87,13 @@ static inline void chunk_set(struct chunk_map *m, uint64_t c)
     atomic_fetch_or_explicit(&m->bits[c / 64], UINT64_C(1) << (c % 64), memory_order_release);
 }
 
-/* Whether the kernel reads the data file without asking. `mount_tag` 0: not known, then every mount's word counts. */
+/* Whether the kernel has handles; whether some of them read the data file without asking. `mount_tag` 0: not known, then
+ * every mount's word counts. */
+static inline bool chunk_map_counted(const struct chunk_map *m, uint64_t mount_tag)
+{
+    return (atomic_load(&m->passed) > 0 || atomic_load(&m->cached) > 0) && (mount_tag == 0 || m->mount_tag == mount_tag);
+}
+
 static inline bool chunk_map_passed(const struct chunk_map *m, uint64_t mount_tag)
 {
     return atomic_load(&m->passed) > 0 && (mount_tag == 0 || m->mount_tag == mount_tag);
@@ -84,4 +108,36 @@ static inline uint64_t chunk_first_absent(const struct chunk_map *m, uint64_t of
         if (!chunk_present(m, c))
             return c;
     return UINT64_MAX;
+}
+
+/* Marks the extents of [offset, offset + length) as used. Costs a look where they are marked already. */
+static inline void chunk_touch(struct chunk_map *m, uint64_t offset, uint64_t length)
+{
+    uint64_t last = length ? (offset + length - 1) >> EXTENT_SHIFT : offset >> EXTENT_SHIFT;
+
+    for (uint64_t e = offset >> EXTENT_SHIFT; e <= last; e++) {
+        _Atomic uint64_t *word = &m->touched[e / 64 % CHUNK_TOUCHED_WORDS];
+        uint64_t bit = UINT64_C(1) << (e % 64);
+
+        if (!(atomic_load_explicit(word, memory_order_relaxed) & bit)) {
+            atomic_fetch_or(word, bit);
+            atomic_store(&m->any_touched, 1);
+        }
+    }
+}
+
+/* Bytes of disk that a write of that length may cost, wherever it begins. */
+static inline uint64_t chunk_write_cost(uint64_t length)
+{
+    return (length + 2 * CHUNK_PAGE - 2) & ~(uint64_t)(CHUNK_PAGE - 1);
+}
+
+/* Takes `cost` from the grant; false: there is not so much. The order matters to a syncd that takes a grant
+ * back: it lowers granted and looks at spent after. */
+static inline bool chunk_spend(struct chunk_map *m, uint64_t cost)
+{
+    if (atomic_fetch_add(&m->spent, cost) + cost <= atomic_load(&m->granted))
+        return true;
+    atomic_fetch_sub(&m->spent, cost);
+    return false;
 }

@@ -54,6 +54,10 @@
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
       "pause between close and upload; ten times as long at most while changes go on") \
     X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
+    X(cache_free_percent, "CacheFreePercent", NUMBER, 5, 0, 90, \
+      "share of the cache's file system that caches leave free") \
+    X(write_wait_seconds, "WriteWaitSeconds", NUMBER, 10, 0, 3600, \
+      "a write into a cache full of unsent data waits, then fails with ENOSPC") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, "descriptor limit of syncd and the workers") \
     X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, per process")
 

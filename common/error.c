@@ -20,7 +20,7 @@ static const struct error_meaning meanings[] = {
     { EKEYREJECTED, 499, "ACCESS", EACCES, "The provider refused the credentials." },
     { ENOKEY, 499, "ACCESS", EACCES, "The key that unlocks this is missing." },
     { EBUSY, 499, "PENDING", EBUSY, "An operation on it is still pending." },
-    { ESTALE, 499, "PENDING", EIO, "It changed in the cloud meanwhile." },
+    { ESTALE, 499, "PENDING", ESTALE, "It changed in the cloud meanwhile." },
     { ERANGE, 416, "DEFAULT", ERANGE, "The range lies outside the object." },
     { EBADE, 499, "CHECKSUM_MISMATCH", EIO, "The bytes do not match their checksum." },
     { EHOSTUNREACH, 499, "DEFAULT", EIO, "The provider cannot be reached." },

@@ -44,6 +44,7 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     op_ask(op, &env, stepped);
 }
 
+/* For the file to be dirty, and for space. */
 static void ask_dirty(struct op *op, void (*step)(struct op *op))
 {
     Lf__FsDirty msg = LF__FS_DIRTY__INIT;
@@ -55,6 +56,7 @@ static void ask_dirty(struct op *op, void (*step)(struct op *op))
     }
     op->next = step;
     msg.ino = op->ino;
+    msg.bytes = chunk_write_cost(op->size);
     op_ask(op, &env, stepped);
 }
 
@@ -65,16 +67,19 @@ static bool present(const struct op *op, uint64_t length)
     return chunk_first_absent(op->file->map, (uint64_t)op->offset, length) == UINT64_MAX;
 }
 
-/* Looks again after reading: a chunk that went meanwhile was perhaps not what it should be. */
-static void read_now(struct op *op, size_t size)
+/* `lost` is lost_seq from before the chunks were looked at: when one went meanwhile, perhaps to come back, what was
+ * read is perhaps not what it should be. */
+static void read_now(struct op *op, size_t size, uint64_t lost)
 {
+    struct chunk_map *map = op->file->map;
     ssize_t n = pread(op->file->fd, op->worker->scratch, size, op->offset);
 
     if (n < 0) {
         op_error(op, errno);
-    } else if (!present(op, (uint64_t)n)) {
+    } else if (atomic_load(&map->lost_seq) != lost) {
         ask_fetch(op, size, read_step);
     } else {
+        chunk_touch(map, (uint64_t)op->offset, (uint64_t)n);
         (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
         op_free(op);
     }
@@ -82,6 +87,7 @@ static void read_now(struct op *op, size_t size)
 
 static void read_step(struct op *op)
 {
+    uint64_t lost = atomic_load(&op->file->map->lost_seq);
     off_t size;
     uint64_t left;
     int r = file_size(op->file, &size);
@@ -97,7 +103,7 @@ static void read_step(struct op *op)
     left = op->offset < size ? (uint64_t)(size - op->offset) : 0;
     left = left < op->size ? left : op->size;
     if (present(op, left))
-        read_now(op, left);
+        read_now(op, left, lost);
     else
         ask_fetch(op, left, read_step);
 }
@@ -136,8 +142,11 @@ static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
     return (ssize_t)done;
 }
 
-/* An upload that ended while this was written did not read it: the file must be dirty once more. */
-static void write_now(struct op *op)
+static void write_step(struct op *op);
+
+/* An upload that ended while this was written did not read it, and then the bytes may even have been given up for
+ * space: the file must be dirty once more, and the bytes are written once more. */
+static void write_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
     ssize_t n = write_all(op->file->fd, op->data, op->size, op->offset);
@@ -148,22 +157,27 @@ static void write_now(struct op *op)
     }
     op->size = (size_t)n;
     (void)atomic_fetch_add(&map->write_seq, 1);
-    if (file_dirty(op->file))
-        reply_written(op);
-    else
-        ask_dirty(op, reply_written);
+    if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
+        ask_dirty(op, write_step);
+        return;
+    }
+    chunk_touch(map, (uint64_t)op->offset, op->size);
+    reply_written(op);
 }
 
 static void write_step(struct op *op)
 {
+    struct chunk_map *map = op->file->map;
+    uint64_t lost = atomic_load(&map->lost_seq);
+
     if (!op->file->writable)
         op_error(op, EIO);
     else if (!present(op, op->size))
         ask_fetch(op, op->size, write_step);
-    else if (!file_dirty(op->file))
+    else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
         ask_dirty(op, write_step);
     else
-        write_now(op);
+        write_now(op, lost);
 }
 
 /* The request's buffer is the next request's too. */

@@ -59,6 +59,11 @@ void session_resume(struct worker *w);
 int session_reply_open(struct op *op);
 /* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
+/* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and has its
+ * size before it opens once more. It believes no size that comes while a read is under way. */
+void session_refuse_stale(struct op *op);
+/* Whether that is being done for the inode. */
+bool session_refuses(const struct worker *w, uint64_t ino);
 
 /* --- worker_op.c -------------------------------------------------------------------------------------- */
 

@@ -61,7 +61,7 @@ void open_late(struct op *op, const Lf__Envelope *reply)
         close_handle(op->worker, op->ino, op->kind);
 }
 
-static void ask_open(struct op *op, bool truncate, op_done_fn *done)
+static void ask_open(struct op *op, bool truncate, bool again, op_done_fn *done)
 {
     Lf__FsOpen msg = LF__FS_OPEN__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &msg);
@@ -70,6 +70,7 @@ static void ask_open(struct op *op, bool truncate, op_done_fn *done)
     msg.ino = op->ino;
     msg.write = op->kind == FILE_WRITE;
     msg.truncate = truncate;
+    msg.has_again = msg.again = again;
     op_ask(op, &env, done);
 }
 
@@ -88,7 +89,7 @@ void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op))
     }
     op->kind = kind;
     op->next = next;
-    ask_open(op, false, opened_then);
+    ask_open(op, false, true, opened_then);
 }
 
 /* There is at least the handle that the request came through. */
@@ -126,13 +127,20 @@ static void open_(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
     op->flags = fi->flags;
     op->kind = fi->flags & O_TRUNC ? FILE_WRITE : kind_of(fi->flags);
-    ask_open(op, fi->flags & O_TRUNC, open_done);
+    ask_open(op, fi->flags & O_TRUNC, false, open_done);
 }
 
+/* What was opened while the kernel is being told of another version is opened anew as well. */
 static void open_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
-    if (!reply) {
+    if (!reply && e->code != -ESTALE) {
         op_fail(op, e);
+        return;
+    }
+    if (!reply || session_refuses(op->worker, op->ino)) {
+        if (reply)
+            release_at_syncd(op->worker, op->ino, op->kind);
+        session_refuse_stale(op);
         return;
     }
     if (!install(op, op->ino, fds))
@@ -192,7 +200,7 @@ static void create_done(struct op *op, const struct error *e, const Lf__Envelope
         return;
     op->file->handles[FILE_WRITE]++;
     if ((op->flags & O_TRUNC) && attr->size > 0)
-        ask_open(op, true, create_truncated);
+        ask_open(op, true, true, create_truncated);
     else
         reply_created(op, attr);
 }
@@ -296,6 +304,7 @@ static void reopen(struct worker *w, uint64_t ino, enum file_kind kind)
     *o = (struct reopening){ .worker = w, .ino = ino, .kind = kind };
     msg.ino = ino;
     msg.write = kind == FILE_WRITE;
+    msg.has_again = msg.again = true;
     (void)ipc_call(w->syncd, &env, NULL, 0, 0, reopened, o);
 }
 

@@ -283,6 +283,7 @@ void session_end(struct worker *w)
 struct invalidation {
     LIST_ENTRY(invalidation) next;
     struct worker *worker;   /* used: it and its session stay until this is done */
+    struct op *op;           /* is answered with ESTALE afterwards; NULL: none */
     uint64_t ino;
     bool data, named;
     size_t name_len;
@@ -309,8 +310,17 @@ static void invalidate_done(void *arg)
     struct invalidation *i = arg;
 
     LIST_REMOVE(i, next);
+    if (i->op)
+        op_error(i->op, ESTALE);
     worker_release(i->worker);
     free(i);
+}
+
+static void begin(struct invalidation *i)
+{
+    i->worker->users++;
+    LIST_INSERT_HEAD(&invalidations, i, next);
+    loop_work(i->worker->loop, invalidate_work, invalidate_done, i);
 }
 
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
@@ -327,7 +337,24 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
         i->name_len = what->name.len;
         (void)memcpy(i->name, what->name.data, what->name.len);
     }
-    w->users++;
-    LIST_INSERT_HEAD(&invalidations, i, next);
-    loop_work(w->loop, invalidate_work, invalidate_done, i);
+    begin(i);
+}
+
+void session_refuse_stale(struct op *op)
+{
+    struct invalidation *i = xcalloc(1, sizeof(*i));
+
+    loop_timer_free(take_ptr(op->timer));
+    *i = (struct invalidation){ .worker = op->worker, .op = op, .ino = op->ino, .data = true };
+    begin(i);
+}
+
+bool session_refuses(const struct worker *w, uint64_t ino)
+{
+    const struct invalidation *i;
+
+    LIST_FOREACH(i, &invalidations, next)
+        if (i->worker == w && i->op && i->ino == ino)
+            return true;
+    return false;
 }

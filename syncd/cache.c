@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
 static struct cache_bucket *bucket(struct cache *c, uint64_t ino)
@@ -47,23 +48,29 @@ void cache_discard(struct cache_file *f)
         free(o);
     }
     LIST_REMOVE(f, next);
+    use_closed(f);
     cache_file_close(f);
 }
 
 void cache_release(struct cache_file *f)
 {
+    struct cache *c = f->volume->cache;
+
     if (--f->refs == 0)
         cache_discard(f);
+    space_changed(c);
 }
 
 static int renew(struct cache_file *f, const struct index_inode *i)
 {
     int r;
 
-    if (cache_file_current(f, i))
+    if (cache_file_current(f, i) || cache_lent(f))
         return 0;
     fetch_stop(f);
+    f->keeping = false;
     r = cache_file_renew(f, i);
+    space_measure(f);
     fetch_go_on(f);
     return r;
 }
@@ -83,6 +90,7 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
         SLIST_INIT(&f->opens);
         fetch_init(f);
         LIST_INSERT_HEAD(bucket(c, i->ino), f, next);
+        use_opened(f);
     }
     cache_hold(f);
     r = renew(f, i);
@@ -115,6 +123,15 @@ void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool who
     (*(write ? &o->writers : &o->readers))++;
     o->whole = o->whole || whole;
     cache_hold(f);
+    chunk_touch(f->map, 0, 0);   /* what the kernel has in its own pages is not asked for again */
+    if (write && f->reserved == 0 && atomic_load(&f->map->state) == CHUNK_MAP_DIRTY)
+        (void)space_grant(f, 0);
+}
+
+static void writer_left(struct cache_file *f)
+{
+    if (!cache_written_by_anyone(f))
+        space_regain(f);
 }
 
 void cache_released(struct cache_file *f, struct ipc_peer *p, bool write)
@@ -130,6 +147,8 @@ void cache_released(struct cache_file *f, struct ipc_peer *p, bool write)
         SLIST_REMOVE(&f->opens, o, cache_open, next);
         free(o);
     }
+    if (write)
+        writer_left(f);
     cache_release(f);
 }
 
@@ -153,11 +172,38 @@ bool cache_lent(const struct cache_file *f)
     return chunk_map_passed(f->map, f->volume->mount_tag);
 }
 
+bool cache_counted(const struct cache_file *f)
+{
+    return chunk_map_counted(f->map, f->volume->mount_tag);
+}
+
 bool cache_is_open(struct cache *c, uint64_t ino)
 {
     const struct cache_file *f = cache_find(c, ino);
 
     return f && (!SLIST_EMPTY(&f->opens) || cache_lent(f));
+}
+
+bool cache_opening(struct cache *c, uint64_t ino)
+{
+    const struct cache_file *f = cache_find(c, ino);
+
+    return f && f->confirming && !cache_is_open(c, ino);
+}
+
+void cache_unlink(struct cache *c, uint64_t ino)
+{
+    struct cache_file *f = cache_find(c, ino);
+
+    if (f)
+        f->unlinked = true;
+}
+
+bool cache_unlinked(struct cache *c, uint64_t ino)
+{
+    const struct cache_file *f = cache_find(c, ino);
+
+    return f && f->unlinked;
 }
 
 static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(struct cache_file *f))
@@ -170,6 +216,7 @@ static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(
     if (o->writers)
         written(f);
     SLIST_REMOVE(&f->opens, o, cache_open, next);
+    writer_left(f);
     for (opens = o->readers + o->writers; opens > 0; opens--)
         cache_release(f);
     free(o);
@@ -216,8 +263,10 @@ int cache_dirty(struct cache_file *f)
     if (r < 0)
         return r;
     r = index_end(x, mark_dirty(x, f->ino));
-    if (r == 0)
+    if (r == 0) {
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+        use_changed(f);
+    }
     return r;
 }
 
@@ -302,6 +351,8 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
         return r;
     f->map->mtime_seq = f->map->size_seq = atomic_fetch_add(&f->map->write_seq, 1) + 1;   /* the caller takes it over */
     atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+    use_changed(f);
+    space_measure(f);
     i->size = size;
     i->mtime_ns = i->ctime_ns = loop_wall_ns();
     i->pending |= INDEX_CONTENT;
@@ -322,30 +373,11 @@ int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)
     return r;
 }
 
-int cache_outdated(struct cache *c, uint64_t ino)
+bool cache_busy(struct cache *c, const struct index_inode *i)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct cache_file *f = cache_find(c, ino);
-    int r = index_get(c->volume->index, ino, &i);
+    const struct cache_file *f = cache_find(c, i->ino);
 
-    if (r < 0)
-        return r;
-    if (i.pending & INDEX_CONTENT || (f && cache_written_by_anyone(f)))
-        return -EBUSY;
-    if (!S_ISREG(i.mode) || (!f && !cache_file_exists(c->dir_fd, ino)))
-        return 0;
-    r = cache_acquire(c, &i, &f);
-    if (r < 0)
-        return r;
-    if (cache_lent(f)) {
-        r = -ETXTBSY;
-    } else {
-        fetch_stop(f);
-        cache_file_outdate(f);
-        fetch_go_on(f);
-    }
-    cache_release(f);
-    return r;
+    return i->pending & INDEX_CONTENT || (f && cache_written_by_anyone(f));
 }
 
 void cache_drop(struct cache *c, uint64_t ino)
@@ -354,6 +386,7 @@ void cache_drop(struct cache *c, uint64_t ino)
     struct error e = { 0 };
 
     cache_file_unlink(c->dir_fd, ino);
+    use_dropped(c, ino);
     if (!f)
         return;
     error_set(&e, -ENOENT, "The file was deleted.");

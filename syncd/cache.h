@@ -1,5 +1,6 @@
 /* Cache files as the contents half of a volume shares them: cache.c (the table of those in use),
- * cache_file.c (a pair of files on disk), fetch.c, fs_data.c, upload*.c and stream.c.
+ * cache_file.c (a pair of files on disk), cache_space.c (how much they may be), cache_use.c (what is known of those
+ * not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
  *
  * On disk: <cache_dir>/<low byte of the inode number, 2 hex digits>/<inode number, hex>.data and .map.
  * The data file is sparse and as long as the file; the map is a struct chunk_map. */
@@ -9,6 +10,9 @@
 
 #include "common/chunk_map.h"
 #include "syncd/volume_internal.h"
+
+/* What space is for: content that can be had again, or dirty data and pins, which stay. */
+enum space_for { SPACE_READ, SPACE_KEEP, SPACE_FORS };
 
 /* fetch.c's part of a cache file. */
 struct fetch {
@@ -20,6 +24,8 @@ struct fetch {
     uint64_t ahead;                /* fetch as far as this */
     bool refreshing;               /* the cloud's version is being looked up again */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
+    struct space_waiter *space;    /* there was none to start with, for whom: */
+    enum space_for lacking;
 };
 
 /* A pair of files in use. Reached through cache_acquire(), given back with cache_release(). */
@@ -32,6 +38,13 @@ struct cache_file {
     unsigned refs;
     unsigned outdated;             /* how often its chunks became worthless */
     bool dropped;                  /* unlinked; those who hold it finish with it */
+    bool unlinked;                 /* its name was taken away here, not in the cloud */
+    unsigned confirming;           /* opens that wait for the cloud to say what version it has */
+    bool keeping;                  /* pin.c's: pinned, and here or being fetched: nothing of it goes */
+    uint64_t charged, reserved;    /* cache_space.c's: bytes of disk; promised to those who write */
+    uint64_t *fetched;             /* cache_use.c's: twice the extents that came since it last looked, + 1: to stay */
+    size_t n_fetched;
+    bool unknown;                  /* cache_use.c's: more may be here than it was told */
     SLIST_HEAD(, cache_open) opens;
     struct fetch fetch;
     uint64_t quiet_seq;            /* upload.c's: write_seq when it last looked, and since when it is that */
@@ -50,10 +63,23 @@ struct cache_open {
 
 enum { CACHE_BUCKETS = 4096 };
 
+/* cache_space.c's part of a cache. Bytes of disk. */
+struct space {
+    uint64_t limit;                /* 0: none */
+    bool rotates;                  /* what is full goes on by giving up what is old, see evict.h */
+    uint64_t used;                 /* pairs and folders, as last measured */
+    uint64_t reserved;             /* may be written at any moment */
+    TAILQ_HEAD(space_queue, space_waiter) waiters[SPACE_FORS];
+    struct loop_timer *retry, *watch;
+};
+
 struct cache {
     struct volume *volume;
     int dir_fd;
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
+    struct space space;
+    struct use *use;               /* cache_use.c's */
+    struct sweep *sweep;           /* cache_sweep.c's */
 };
 
 /* The cache file of the regular file `i`, made or brought to the version of the index when need be. 0 and
@@ -69,9 +95,10 @@ struct cache_file *cache_find(struct cache *c, uint64_t ino);
 void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole);
 void cache_released(struct cache_file *f, struct ipc_peer *p, bool write);  /* unknown: nothing happens */
 bool cache_written_by_anyone(const struct cache_file *f);
-/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent
- * and no other version comes into it. */
+/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent. */
 bool cache_lent(const struct cache_file *f);
+/* Whether the kernel has handles on it, by whatever worker: then its map, which counts them, stays. */
+bool cache_counted(const struct cache_file *f);
 
 /* A worker may write from now on: durable in the index, then said in the map. 0 or negative errno. */
 int cache_dirty(struct cache_file *f);
@@ -93,15 +120,20 @@ void cache_file_close(struct cache_file *f);
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
 void cache_file_unlink(int dir_fd, uint64_t ino);
 bool cache_file_exists(int dir_fd, uint64_t ino);
-/* Calls each() with the inode number of every pair, or half of one. */
-void cache_file_walk(int dir_fd, void (*each)(uint64_t ino, void *arg), void *arg);
+/* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */
+void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg);
+/* Puts the pair where nothing looks for it, below "lost". 0 or negative errno. */
+int cache_file_put_aside(int dir_fd, uint64_t ino);
+/* Bytes of disk of a pair, by name; and of the folders. */
+uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino);
+uint64_t cache_file_folder_blocks(int dir_fd);
+/* Whether its map says that it is dirty. */
+bool cache_file_dirty_at(int dir_fd, uint64_t ino);
 
 /* Whether the bytes are those of the version in `i`. A dirty file always is: its own. */
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i);
 /* Forgets all chunks and takes the size and version of `i`. No transfer may be under way. 0 or negative errno. */
 int cache_file_renew(struct cache_file *f, const struct index_inode *i);
-/* Nothing of it is current any more, whatever the version. */
-void cache_file_outdate(struct cache_file *f);
 /* What is there belongs to this version now (an upload or a copy made it). */
 void cache_file_rebase(struct cache_file *f, const char *etag);
 /* The same size limit for all that follows; at and above it nothing is to be fetched. */
@@ -109,3 +141,9 @@ int cache_file_resize(struct cache_file *f, uint64_t size);
 uint64_t cache_file_size(const struct cache_file *f);
 /* Whether nothing is left to fetch. */
 bool cache_file_whole(const struct cache_file *f);
+/* Bytes of disk, rounded up for what a file costs beside its own blocks. */
+uint64_t cache_file_blocks(const struct cache_file *f);
+/* Bytes of the extent that are here. */
+uint64_t cache_file_extent(const struct cache_file *f, uint64_t extent);
+/* Takes the present chunks of the extent of a clean file away from the disk. 0 or negative errno. */
+int cache_file_punch(struct cache_file *f, uint64_t extent);

@@ -99,14 +99,12 @@ static void walk_folder(int folder, void (*each)(uint64_t ino, void *arg), void 
     }
 }
 
-void cache_file_walk(int dir_fd, void (*each)(uint64_t ino, void *arg), void *arg)
+void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg)
 {
-    for (uint64_t low = 0; low < 256; low++) {
-        int folder = open_folder(dir_fd, low, false);
+    int folder = open_folder(dir_fd, low, false);
 
-        if (folder >= 0)
-            walk_folder(folder, each, arg);
-    }
+    if (folder >= 0)
+        walk_folder(folder, each, arg);
 }
 
 /* --- chunks ------------------------------------------------------------------------------------- */
@@ -181,11 +179,13 @@ bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
 
 /* First nothing is present, then the bits go: a reader never takes an old chunk for a new one. Bytes
  * are left where they are, because a reader that looked just before may still be reading them. */
-void cache_file_outdate(struct cache_file *f)
+static void outdate(struct cache_file *f)
 {
-    uint64_t before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
+    uint64_t before, size = cache_file_size(f);
 
-    clear_from(f, 0, before);
+    (void)atomic_fetch_add(&f->map->lost_seq, 1);
+    before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
+    clear_from(f, 0, before < size ? before : size);   /* beyond the size no bit was ever set */
     cache_file_rebase(f, OUTDATED);
     f->outdated++;
 }
@@ -194,7 +194,7 @@ int cache_file_renew(struct cache_file *f, const struct index_inode *i)
 {
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
-    cache_file_outdate(f);
+    outdate(f);
     if (ftruncate(f->data_fd, (off_t)i->size) < 0)
         return -errno;
     atomic_store(&f->map->state, CHUNK_MAP_CLEAN);
@@ -226,6 +226,7 @@ static int map_file(struct cache_file *f)
         return -errno;
     (void)madvise(map, CHUNK_MAP_SIZE, MADV_RANDOM);   /* else the first touch reads megabytes of hole ahead */
     f->map = map;
+    atomic_store(&f->map->granted, atomic_load(&f->map->spent));   /* what another syncd promised */
     return 0;
 }
 

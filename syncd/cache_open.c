@@ -10,7 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "syncd/cache.h"
+#include "syncd/cache_sweep.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
 
@@ -33,16 +33,6 @@ static int open_folder(const struct volume *v, int *ret_fd, struct error *e)
         return error_set(e, r, "The cache folder %s cannot be written: %s.", v->cache_dir, strerror(-r));
     *ret_fd = take_fd(&folder.fd);
     return 0;
-}
-
-static void sweep(uint64_t ino, void *arg)
-{
-    struct cache *c = arg;
-    struct index_inode i = { 0 };
-
-    if (index_get(c->volume->index, ino, &i) == -ENOENT)
-        cache_file_unlink(c->dir_fd, ino);
-    index_inode_done(&i);
 }
 
 struct dirty_list {
@@ -106,7 +96,6 @@ static int recover_all(struct cache *c)
     struct dirty_list d = { 0 };
     int r;
 
-    cache_file_walk(c->dir_fd, sweep, c);
     r = index_due(c->volume->index, INT64_MAX, INT64_MAX, collect_dirty, &d);
     for (size_t n = 0; n < d.n; n++) {
         int failed = recover(c, d.inos[n]);
@@ -119,26 +108,41 @@ static int recover_all(struct cache *c)
     return r;
 }
 
+static int open_parts(struct cache *c)
+{
+    bool known = false;
+    int r;
+
+    space_init(c);
+    r = use_init(c, &known);
+    if (r == 0)
+        r = recover_all(c);
+    return r == 0 ? sweep_start(c, known) : r;
+}
+
 int cache_new(struct volume *v, struct cache **ret, struct error *e)
 {
     struct cache *c = xcalloc(1, sizeof(*c));
     int r;
 
     c->volume = v;
+    v->cache = c;
     c->dir_fd = -1;
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);
     if (r == 0) {
-        r = recover_all(c);
+        r = open_parts(c);
         if (r < 0)
             error_set(e, r, "The cache folder %s cannot be used: %s", v->cache_dir, error_meaning(r)->text);
     }
     if (r < 0) {
         cache_free(c);
+        v->cache = NULL;
         return r;
     }
     *ret = c;
+    space_changed(c);
     return 0;
 }
 
@@ -150,12 +154,15 @@ void cache_free(struct cache *c)
     if (!c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
+    sweep_end(c);
+    space_end(c);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         while ((f = LIST_FIRST(&c->buckets[b]))) {
             cache_hold(f);
             fetch_end(f, &e);
             cache_discard(f);
         }
+    use_end(c);
     if (c->dir_fd >= 0)
         (void)close(c->dir_fd);
     free(c);

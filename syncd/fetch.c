@@ -1,11 +1,10 @@
-/* Owns the downloads of absent chunks: which runs are under way, who waits for which range, and
- * how far to read ahead. The contract is in fetch.h.
+/* Owns the downloads of absent chunks: which runs are under way, and how far to read ahead. The contract is in fetch.h.
  *
  * A waiter's own chunks may use all PARALLEL transfers, reading ahead only PARALLEL_AHEAD of them,
  * so that a second reader elsewhere in the file does not stand behind a long window.
  *
  * Must not know who waits, nor what providers there are. */
-#include "syncd/fetch.h"
+#include "syncd/fetch_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,16 +19,8 @@ static const uint64_t SPAN_MAX = 8 << 20;        /* bytes of one request */
 static const uint64_t SPAN_LEAST = 256 << 10;    /* a request this long costs hardly more than one chunk */
 static const uint64_t WINDOW_FIRST = 1 << 20;
 static const uint64_t WINDOW_MAX = 32 << 20;
+static const uint64_t MAP_BYTES = 16 << 10;      /* of the map, at most, that a request of that length makes */
 static const uint64_t DISORDER = 2 << 20;        /* the kernel reads ahead too, and not quite in order */
-
-struct fetch_waiter {
-    TAILQ_ENTRY(fetch_waiter) next;
-    struct cache_file *file;
-    uint64_t from, to;             /* what is left of its range; `from` moves up */
-    struct loop_timer *timer;
-    fetch_done_fn *done;
-    void *arg;
-};
 
 struct fetch_transfer {
     TAILQ_ENTRY(fetch_transfer) next;
@@ -38,114 +29,14 @@ struct fetch_transfer {
     struct cloud_request *request;
     uint64_t from, to;             /* absent bytes still to come; `from` moves up by whole chunks */
     uint64_t start;
+    uint64_t reserved;             /* bytes of the disk */
 };
 
 static void plan(struct cache_file *f);
 
-/* --- waiters ------------------------------------------------------------------------------------ */
-
-static void free_waiter(struct fetch_waiter *w)
-{
-    TAILQ_REMOVE(&w->file->fetch.waiters, w, next);
-    loop_timer_free(w->timer);
-    free(w);
-}
-
-/* The file may be gone afterwards unless the caller holds it. */
-static void answer(struct fetch_waiter *w, const struct error *e)
-{
-    fetch_done_fn *done = w->done;
-    void *arg = w->arg;
-
-    free_waiter(w);
-    done(e, arg);
-}
-
-static void on_deadline(void *arg)
-{
-    struct error e;
-
-    error_set(&e, -ETIMEDOUT, "The cloud did not deliver the file's bytes in time.");
-    answer(arg, &e);
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t most(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
-}
-
-static uint64_t reach(const struct cache_file *f)
-{
-    return least(cache_file_size(f), atomic_load(&f->map->fetchable));
-}
-
-static bool satisfied(struct fetch_waiter *w, uint64_t end)
-{
-    uint64_t to = least(w->to, end);
-    uint64_t c = w->from < to ? chunk_first_absent(w->file->map, w->from, to - w->from) : UINT64_MAX;
-
-    if (c != UINT64_MAX && c << CHUNK_SHIFT > w->from)
-        w->from = c << CHUNK_SHIFT;
-    return c == UINT64_MAX;
-}
-
-static struct fetch_waiter *first_satisfied(struct cache_file *f)
-{
-    uint64_t end = reach(f);
-    struct fetch_waiter *w;
-
-    TAILQ_FOREACH(w, &f->fetch.waiters, next)
-        if (satisfied(w, end))
-            return w;
-    return NULL;
-}
-
-static void wake(struct cache_file *f)
-{
-    static const struct error none;
-    struct fetch_waiter *w;
-
-    while ((w = first_satisfied(f)))
-        answer(w, &none);
-}
-
-static struct fetch_waiter *first_within(struct cache_file *f, uint64_t from, uint64_t to)
-{
-    struct fetch_waiter *w;
-
-    TAILQ_FOREACH(w, &f->fetch.waiters, next)
-        if (w->from < to && w->to > from)
-            return w;
-    return NULL;
-}
-
-static void fail_within(struct cache_file *f, uint64_t from, uint64_t to, const struct error *e)
-{
-    struct fetch_waiter *w;
-
-    while ((w = first_within(f, from, to)))
-        answer(w, e);
-}
-
-static void fail_all(struct cache_file *f, const struct error *e)
-{
-    fail_within(f, 0, UINT64_MAX, e);
-}
-
-void fetch_forget(struct cache_file *f, const void *arg)
-{
-    struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters), *next;
-
-    for (; w; w = next) {
-        next = TAILQ_NEXT(w, next);
-        if (w->arg == arg)
-            free_waiter(w);
-    }
 }
 
 /* --- transfers ---------------------------------------------------------------------------------- */
@@ -157,6 +48,8 @@ static void detach(struct fetch_transfer *t)
 
     TAILQ_REMOVE(&f->fetch.transfers, t, next);
     f->fetch.n_transfers--;
+    space_measure(f);
+    space_give_back(f->volume->cache, t->reserved);
     cache_release(f);
 }
 
@@ -168,8 +61,10 @@ static void stop(struct fetch_transfer *t)
 
 static void arrived(struct fetch_transfer *t, uint64_t to)
 {
-    for (; t->from < to; t->from += CHUNK_SIZE)
+    for (; t->from < to; t->from += CHUNK_SIZE) {
         chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
+        use_fetched(t->file, t->from);
+    }
     uploader_answered(t->file->volume->uploader);
 }
 
@@ -186,7 +81,7 @@ static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
         return;
     cache_hold(f);
     arrived(t, to);
-    wake(f);
+    fetch_wake(f);
     cache_release(f);
 }
 
@@ -230,9 +125,9 @@ static void refreshed(const struct error *e, void *arg)
     f->fetch.refreshing = false;
     error_set(&gone, -EIO, "The file's bytes are no longer in the cloud: it was changed or deleted there.");
     if (e->code < 0 && e->code != -ENOENT)
-        fail_all(f, e);
+        fetch_fail_all(f, e);
     else if (f->dropped || !renewed(f))
-        fail_all(f, &gone);
+        fetch_fail_all(f, &gone);
     else
         plan(f);
     cache_release(f);
@@ -254,7 +149,7 @@ static void failed(struct cache_file *f, const struct fetch_transfer *t, const s
 {
     f->fetch.window = f->fetch.ahead = 0;
     if (!gone_or_changed(e->code))
-        fail_within(f, t->from, t->to, e);
+        fetch_fail_within(f, t->from, t->to, e);
     else if (!asked_for_old(f, t->request))
         refresh(f);
 }
@@ -275,7 +170,7 @@ static void on_done(struct cloud_request *r, void *arg)
         detach(t);
         if (e.code)
             failed(f, t, &e);
-        wake(f);
+        fetch_wake(f);
         plan(f);
         cache_release(f);
     }
@@ -300,8 +195,23 @@ static struct cloud_request *make_request(struct fetch_transfer *t, const struct
     return r;
 }
 
-static int start(struct cache_file *f, uint64_t from, uint64_t to)
+/* Space for [from, *to), or for the first part of it. 0 or -EAGAIN. */
+static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uint64_t *to, uint64_t *ret)
 {
+    uint64_t want = *to - from, n;
+
+    n = space_take(f->volume->cache, what, want + MAP_BYTES, fetch_least(want, SPAN_LEAST) + MAP_BYTES);
+    if (n == 0)
+        return -EAGAIN;
+    if (n < want + MAP_BYTES)
+        *to = from + ((n - MAP_BYTES) & ~(uint64_t)(CHUNK_SIZE - 1));
+    *ret = n;
+    return 0;
+}
+
+static int start(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to)
+{
+    uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct fetch_transfer *t;
     int r = index_get(f->volume->index, f->ino, &i), fd;
@@ -313,9 +223,14 @@ static int start(struct cache_file *f, uint64_t from, uint64_t to)
     fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
+    r = reserve(f, what, from, &to, &reserved);
+    if (r < 0) {
+        (void)close(fd);
+        return r;
+    }
     t = xcalloc(1, sizeof(*t));
     *t = (struct fetch_transfer){
-        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to,
+        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to, .reserved = reserved,
     };
     t->request = make_request(t, &i, fd);
     TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
@@ -358,7 +273,7 @@ static uint64_t run_end(const struct cache_file *f, uint64_t from, uint64_t to)
 {
     while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from))
         from += CHUNK_SIZE;
-    return least(from, to);
+    return fetch_least(from, to);
 }
 
 /* One request reaches as far as is wanted or worth it, in whole chunks. */
@@ -367,30 +282,72 @@ static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uin
     uint64_t until = most(most(to, f->fetch.ahead), from + SPAN_LEAST);
 
     until = (until + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
-    return run_end(f, from, least(least(until, from + SPAN_MAX), end));
+    return run_end(f, from, fetch_least(fetch_least(until, from + SPAN_MAX), end));
 }
 
-static int want(struct cache_file *f, uint64_t from, uint64_t to, unsigned parallel)
+static int want(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to, unsigned parallel)
 {
-    uint64_t end = reach(f);
+    uint64_t end = fetch_reach(f);
     int r = 0;
 
-    to = least(to, end);
+    to = fetch_least(to, end);
     while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
-        r = start(f, from, span(f, from, to, end));
+        r = start(f, what, from, span(f, from, to, end));
     return r;
 }
 
-static int want_all(struct cache_file *f)
+static int want_waiters(struct cache_file *f, enum space_for what)
 {
     struct fetch_waiter *w;
     int r = 0;
 
     for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
-        r = want(f, w->from, w->to, PARALLEL);
-    if (r == 0)
-        r = want(f, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+        if (w->what == what)
+            r = want(f, what, w->from, w->to, PARALLEL);
     return r;
+}
+
+/* Without space it is left. */
+static int want_ahead(struct cache_file *f)
+{
+    int r = want(f, SPACE_READ, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+
+    return r == -EAGAIN ? 0 : r;
+}
+
+static void await_space(struct cache_file *f, enum space_for what);
+
+static int want_all(struct cache_file *f)
+{
+    int r = 0;
+
+    for (int what = SPACE_READ; r == 0 && what < SPACE_FORS; what++) {
+        r = want_waiters(f, (enum space_for)what);
+        if (r == -EAGAIN)
+            await_space(f, (enum space_for)what);
+        else if (r == 0 && what == SPACE_READ)
+            r = want_ahead(f);
+    }
+    return r;
+}
+
+static void there_is_space(const struct error *e, void *arg)
+{
+    struct cache_file *f = arg;
+
+    f->fetch.space = NULL;
+    if (e->code)
+        fetch_fail_lacking(f, e);
+    plan(f);
+    cache_release(f);
+}
+
+static void await_space(struct cache_file *f, enum space_for what)
+{
+    if (f->fetch.space)
+        return;
+    f->fetch.lacking = what;
+    f->fetch.space = space_wait(f->volume->cache, what, SPAN_LEAST + MAP_BYTES, there_is_space, cache_hold(f));
 }
 
 static void plan(struct cache_file *f)
@@ -403,24 +360,27 @@ static void plan(struct cache_file *f)
     cache_hold(f);
     if (f->volume->paused) {
         error_set(&e, -EIO, "The drive is paused and the file is not here.");
-        fail_all(f, &e);
+        fetch_fail_all(f, &e);
     } else if ((r = want_all(f)) == -ESTALE) {
         refresh(f);
-    } else if (r < 0) {
+    } else if (r < 0 && r != -EAGAIN) {
         error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
-        fail_all(f, &e);
+        fetch_fail_all(f, &e);
     }
     cache_release(f);
 }
 
 /* A reader that goes on where it stopped gets a growing window. */
-static void note_reader(struct fetch *t, uint64_t from, uint64_t to)
+static void note_reader(struct cache_file *f, uint64_t from, uint64_t to)
 {
+    struct fetch *t = &f->fetch;
+
     if (from + DISORDER < t->expected || from > most(t->expected, t->ahead) + DISORDER) {
         t->window = 0;
         t->expected = to;
     } else {
-        t->window = t->window ? least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
+        t->window = t->window ? fetch_least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
+        t->window = fetch_least(t->window, space_ahead(f->volume->cache));
         t->expected = most(t->expected, to);
     }
     t->ahead = t->window ? t->expected + t->window : 0;
@@ -437,20 +397,34 @@ void fetch_init(struct cache_file *f)
 void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
                  void *arg)
 {
-    static const struct error none;
-    struct fetch_waiter *w = xcalloc(1, sizeof(*w));
+    struct fetch_waiter *w = fetch_wait(f, offset, offset + fetch_least(length, CHUNK_FILE_MAX), done, arg);
 
-    *w = (struct fetch_waiter){ .file = f, .from = offset, .to = offset + least(length, CHUNK_FILE_MAX), .done = done,
-                                .arg = arg };
-    TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
-    if (satisfied(w, reach(f))) {
-        answer(w, &none);
+    if (!w)
         return;
-    }
     if (deadline_ms)
-        w->timer = loop_timer(f->volume->loop, deadline_ms, on_deadline, w);
-    note_reader(&f->fetch, w->from, least(w->to, reach(f)));
+        fetch_wait_until(w, deadline_ms);
+    note_reader(f, w->from, fetch_least(w->to, fetch_reach(f)));
     plan(f);
+}
+
+void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
+{
+    struct fetch_waiter *w = fetch_wait(f, 0, CHUNK_FILE_MAX, done, arg);
+
+    if (!w)
+        return;
+    w->what = SPACE_KEEP;
+    plan(f);
+}
+
+bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to)
+{
+    const struct fetch_transfer *t;
+
+    TAILQ_FOREACH(t, &f->fetch.transfers, next)
+        if (t->from < to && t->to > from)
+            return true;
+    return false;
 }
 
 void fetch_stop_beyond(struct cache_file *f, uint64_t size)
@@ -474,7 +448,7 @@ static void go_on(void *arg)
     struct cache_file *f = arg;
 
     loop_timer_free(take_ptr(f->fetch.going_on));
-    wake(f);
+    fetch_wake(f);
     plan(f);
     cache_release(f);
 }
@@ -492,7 +466,11 @@ void fetch_go_on(struct cache_file *f)
 void fetch_end(struct cache_file *f, const struct error *e)
 {
     fetch_stop(f);
-    fail_all(f, e);
+    fetch_fail_all(f, e);
+    if (f->fetch.space) {
+        space_forget(take_ptr(f->fetch.space));
+        cache_release(f);
+    }
     if (!f->fetch.going_on)
         return;
     loop_timer_free(take_ptr(f->fetch.going_on));

@@ -5,7 +5,7 @@
  * A run never touches a present chunk, because that may hold newer bytes. */
 #pragma once
 
-#include "syncd/cache.h"
+#include "syncd/cache_use.h"
 
 typedef void fetch_done_fn(const struct error *e, void *arg);
 
@@ -14,11 +14,17 @@ void fetch_init(struct cache_file *f);
 
 /* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
  * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.
- * Errors: -ETIMEDOUT past the deadline; -EIO while paused, or when the cloud's version is gone; the provider's. */
+ * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or
+ * when the cloud's version is gone; the provider's. */
 void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
                  void *arg);
+/* The same for all of the file, to be kept: in space for what stays, behind those who read. */
+void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg);
 /* Drops the waiters with this arg; their done will not run. */
 void fetch_forget(struct cache_file *f, const void *arg);
+
+/* Whether bytes of [from, to) are on their way. */
+bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to);
 
 /* Stops the transfers: nothing is written to the data file any more. Who waits goes on waiting, until
  * fetch_go_on() starts anew what is still wanted. The caller holds the file. Neither calls anybody back, so both may

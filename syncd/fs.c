@@ -7,7 +7,10 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "syncd/volume_internal.h"
+#include "syncd/cache_space.h"
+#include "syncd/fetch.h"
+
+enum { CONFIRM_MS = 2000 };
 
 struct volume *fs_volume(struct ipc_request *req)
 {
@@ -19,6 +22,13 @@ void fs_fail(struct ipc_request *req, int code)
     ipc_fail_error(req, &(struct error){ .code = code });
 }
 
+int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret)
+{
+    int r = index_get(v->index, ino, ret);
+
+    return r == -ENOENT ? -ESTALE : r;
+}
+
 /* --- waiting ------------------------------------------------------------------------------------ */
 
 struct wait {
@@ -27,6 +37,8 @@ struct wait {
     Lf__Envelope *env;
     fs_step_fn *step;
     bool regardless;         /* of a failure */
+    struct cache_file *file; /* held: its version is being confirmed */
+    unsigned outdated;       /* of the file, when that began */
 };
 
 static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
@@ -36,7 +48,7 @@ static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf
     CLEANUP_FREE uint8_t *packed = xcalloc(1, size);
 
     lf__envelope__pack(env, packed);
-    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false };
+    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0 };
     if (!w->env)
         abort();
     return w;
@@ -75,18 +87,68 @@ void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope
     lister_ensure_tree(v->lister, dir, wait_done, wait_new(v, req, env, step));
 }
 
-void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step)
+{
+    if (space_prepare(v->cache, SPACE_KEEP, bytes))
+        step(v, req, env);
+    else
+        (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, wait_new(v, req, env, step));
+}
+
+bool fs_settled(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_get(v->index, ino, &i) < 0 || i.settled;
+}
+
+void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+{
     struct wait *w;
 
-    if (index_get(v->index, ino, &i) < 0 || i.settled) {
+    if (fs_settled(v, ino)) {
         step(v, req, env);
         return;
     }
     w = wait_new(v, req, env, step);
     w->regardless = true;
     lister_settle(v->lister, ino, wait_done, w);
+}
+
+/* Whether it is still the version that was to be confirmed. */
+static bool same_version(const struct wait *w)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_get(w->v->index, w->file->ino, &i) == 0 && cache_file_current(w->file, &i) &&
+           w->file->outdated == w->outdated;
+}
+
+static void confirm_done(const struct error *e, void *arg)
+{
+    static const struct error stale = { .code = -ESTALE };
+    struct wait *w = arg;
+    struct cache_file *f = w->file;
+
+    w->regardless = same_version(w);
+    wait_done(w->regardless || e->code == -ECANCELED ? e : &stale, w);
+    f->confirming--;
+    cache_release(f);
+}
+
+void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
+                       bool read, fs_step_fn *step)
+{
+    struct wait *w = wait_new(v, req, env, step);
+
+    w->regardless = true;
+    w->file = f;
+    w->outdated = f->outdated;
+    f->confirming++;
+    if (read && !chunk_present(f->map, 0))
+        fetch_range(f, 0, 1, CONFIRM_MS, confirm_done, w);
+    else
+        lister_refresh(v->lister, f->ino, confirm_done, w);
 }
 
 /* --- the frame of a change ------------------------------------------------------------------------ */

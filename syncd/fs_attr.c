@@ -13,7 +13,7 @@ static const uint64_t BLOCKS = UINT64_C(1) << 38;
 static void getattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(v->index, env->fs_getattr->ino, &i);
+    int r = fs_inode(v, env->fs_getattr->ino, &i);
 
     if (r < 0)
         fs_fail(req, r);
@@ -43,7 +43,7 @@ static bool changes_meta(const Lf__FsSetattr *m)
 
 static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index_inode *i)
 {
-    int r = index_get(v->index, m->ino, i);
+    int r = fs_inode(v, m->ino, i);
 
     if (r == 0 && m->has_size)
         r = set_size(v, i, m->size);
@@ -86,7 +86,7 @@ void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, voi
     Lf__FsTarget target = LF__FS_TARGET__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(FS_TARGET, fs_target, &target);
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(fs_volume(req)->index, env->fs_readlink->ino, &i);
+    int r = fs_inode(fs_volume(req), env->fs_readlink->ino, &i);
 
     (void)fds;
     (void)daemon;

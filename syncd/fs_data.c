@@ -12,7 +12,6 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "syncd/cache.h"
 #include "syncd/fetch.h"
 
 /* --- open --------------------------------------------------------------------------------------- */
@@ -79,7 +78,7 @@ static int truncate_inode(struct volume *v, struct index_inode *i)
 
 static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
 {
-    int r = index_get(v->index, ino, ret);
+    int r = fs_inode(v, ino, ret);
 
     if (r < 0)
         return r;
@@ -88,13 +87,25 @@ static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
     return S_ISREG(ret->mode) ? 0 : -EINVAL;
 }
 
+/* Opening alone makes a map. */
+static int check_room(struct volume *v, uint64_t ino)
+{
+    if (space_prepare(v->cache, SPACE_READ, SPACE_PAIR) || cache_find(v->cache, ino))
+        return 0;
+    return cache_file_exists(v->cache->dir_fd, ino) ? 0 : -ENOSPC;
+}
+
 static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p, struct index_inode *i,
                       struct opened *o)
 {
     int r = get_file(v, m->ino, i);
 
+    if (r == 0 && i->nlink == 0 && !m->again && !cache_unlinked(v->cache, m->ino))
+        r = -ESTALE;
     if (r == 0 && (m->write || m->truncate))
         r = volume_writable(v);
+    if (r == 0)
+        r = check_room(v, m->ino);
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate || cache_file_size(o->file) == 0)
@@ -125,6 +136,34 @@ static void open_settled(struct volume *v, struct ipc_request *req, const Lf__En
     open_and_answer(v, req, env->fs_open);
 }
 
+/* The cache file, held, of what is to be opened when the cloud must be asked for its version first. An open file stays
+ * with its version: without this, one that was changed a moment ago could not be read until the next listing. */
+static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+
+    if (v->paused || get_file(v, ino, &i) < 0 || i.nlink == 0 || i.pending || !i.cloud_key)
+        return NULL;
+    if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
+        return NULL;
+    if (!cache_file_whole(f) && !cache_written_by_anyone(f))
+        return f;
+    cache_release(f);
+    return NULL;
+}
+
+static void open_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsOpen *m = env->fs_open;
+    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+
+    if (f)
+        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
+    else
+        open_settled(v, req, env);
+}
+
 /* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
 void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
@@ -133,10 +172,10 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
 
     (void)fds;
     (void)daemon;
-    if (m->write || m->truncate)
+    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
         fs_when_settled(v, req, env, m->ino, open_settled);
     else
-        open_and_answer(v, req, m);
+        open_known(v, req, env);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */
@@ -214,6 +253,20 @@ static void open_existing(struct volume *v, struct ipc_request *req, const Lf__E
         open_created(v, req, i.ino);
 }
 
+static void create_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env);
+
+/* What happened while it waited is looked at again. */
+static void create_with_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsCreate *m = env->fs_create;
+    CLEANUP(index_inode_done) struct index_inode there = { 0 };
+
+    if (ipc_request_peer(req) && index_find(v->index, m->parent, m->name.data, m->name.len, &there) == -ENOENT)
+        create(v, req, env);
+    else
+        create_known(v, req, env);
+}
+
 /* When the name was taken meanwhile it is an open, unless only a new file would do. */
 static void create_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
@@ -224,7 +277,7 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
     if (!ipc_request_peer(req))   /* gone while the listing was fetched */
         fs_fail(req, -ECONNRESET);
     else if (r == -ENOENT)
-        create(v, req, env);
+        fs_when_room(v, req, env, SPACE_PAIR, create_with_room);
     else if (r < 0 || m->exclusive)
         fs_fail(req, r < 0 ? r : -EEXIST);
     else
@@ -289,27 +342,38 @@ static void fetched(const struct error *e, void *arg)
 
 /* --- write -------------------------------------------------------------------------------------- */
 
-void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+static int make_dirty(struct volume *v, const Lf__FsDirty *m)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct volume *v = fs_volume(req);
     struct cache_file *f;
     int r = volume_writable(v);
 
-    (void)fds;
-    (void)daemon;
     if (r == 0)
-        r = get_file(v, env->fs_dirty->ino, &i);
+        r = get_file(v, m->ino, &i);
     if (r == 0)
         r = cache_acquire(v->cache, &i, &f);
-    if (r == 0) {
-        r = cache_dirty(f);
-        cache_release(f);
-    }
+    if (r < 0)
+        return r;
+    r = space_grant(f, m->bytes) ? cache_dirty(f) : -ENOSPC;
+    cache_release(f);
+    return r;
+}
+
+static void dirty_with_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    int r = make_dirty(v, env->fs_dirty);
+
     if (r < 0)
         fs_fail(req, r);
     else
         ipc_done(req);
+}
+
+void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_room(fs_volume(req), req, env, env->fs_dirty->bytes, dirty_with_room);
 }
 
 /* fdatasync of data, map and index by a pool thread; the descriptors are the job's own. */

@@ -93,7 +93,10 @@ int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gon
     *ret_gone = !open;
     if (r < 0)
         return r;
-    return open ? index_orphan(v->index, i->ino) : index_remove(v->index, i->ino);
+    if (!open)
+        return index_remove(v->index, i->ino);
+    cache_unlink(v->cache, i->ino);
+    return index_orphan(v->index, i->ino);
 }
 
 /* In the cloud a directory without a marker is there only as long as something lies below it. */

@@ -1,5 +1,6 @@
-/* Extended attributes: user.* is stored and travels with the object's metadata; user.landfall.state
- * is made up on the spot and says how the file stands with the cloud. */
+/* Extended attributes: user.* is stored and travels with the object's metadata. Those of the table are
+ * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud; user.landfall.pin is
+ * "1" where a file is to be here always, also by a directory above it, and is set and removed where that begins. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,15 +9,19 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "syncd/volume_internal.h"
+#include "syncd/cache_space.h"
 
 enum { NAME_MAX_BYTES = 255, STATE_BYTES = 600, HEADER_NAME_BYTES = 16 };
-static const char PREFIX[] = "user.", STATE[] = "user.landfall.state";
+static const char PREFIX[] = "user.", PINNED[] = "1";
 
-static bool is_state(const char *name)
-{
-    return strcmp(name, STATE) == 0;
-}
+/* An attribute that is not stored. Each but get may be NULL: nobody may. */
+struct own {
+    const char *name;
+    int (*get)(struct volume *v, uint64_t ino, void **ret, size_t *ret_size);
+    int (*set)(struct volume *v, const Lf__FsXattrSet *m);
+    int (*remove)(struct volume *v, uint64_t ino);
+};
+static const struct own *own_named(const char *name);
 
 static int check_name(const char *name)
 {
@@ -34,7 +39,7 @@ static int check_name(const char *name)
 static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_size)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(v->index, ino, &i);
+    int r = fs_inode(v, ino, &i);
     CLEANUP_FREE char *reason = r == 0 && i.pending ? index_reason(v->index, ino) : NULL;
     char state[STATE_BYTES];
 
@@ -49,6 +54,15 @@ static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_si
     return 0;
 }
 
+static int get_pin(struct volume *v, uint64_t ino, void **ret, size_t *ret_size)
+{
+    if (!index_pinned_above(v->index, ino))
+        return -ENODATA;
+    *ret = xstrdup(PINNED);
+    *ret_size = strlen(PINNED);
+    return 0;
+}
+
 static void get_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsXattrGet *m = env->fs_xattr_get;
@@ -56,8 +70,8 @@ static void get_settled(struct volume *v, struct ipc_request *req, const Lf__Env
     Lf__Envelope reply = IPC_ENVELOPE(FS_XATTR_VALUE, fs_xattr_value, &value);
     CLEANUP_FREE void *bytes = NULL;
     size_t size = 0;
-    int r = is_state(m->name) ? make_state(v, m->ino, &bytes, &size)
-                              : index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
+    const struct own *own = own_named(m->name);
+    int r = own ? own->get(v, m->ino, &bytes, &size) : index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
 
     if (r < 0) {
         fs_fail(req, r);
@@ -75,7 +89,7 @@ void fs_xattr_get(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     (void)daemon;
     if (r < 0)
         fs_fail(req, r);
-    else if (is_state(env->fs_xattr_get->name))
+    else if (own_named(env->fs_xattr_get->name))
         get_settled(fs_volume(req), req, env);
     else
         fs_when_settled(fs_volume(req), req, env, env->fs_xattr_get->ino, get_settled);
@@ -126,13 +140,6 @@ void fs_xattr_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
 
 /* --- changing ----------------------------------------------------------------------------------------- */
 
-static int check_change(const char *name)
-{
-    int r = check_name(name);
-
-    return r == 0 && is_state(name) ? -EPERM : r;
-}
-
 struct weight {
     const char *except;
     size_t bytes;
@@ -166,7 +173,7 @@ static int check_room(struct volume *v, const Lf__FsXattrSet *m)
 static int mark(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = index_get(v->index, ino, &i);
+    int r = fs_inode(v, ino, &i);
 
     if (r < 0)
         return r;
@@ -174,23 +181,83 @@ static int mark(struct volume *v, uint64_t ino)
     return index_update(v->index, &i);
 }
 
-static int set(struct volume *v, const Lf__FsXattrSet *m)
+static int set_stored(struct volume *v, const Lf__FsXattrSet *m)
 {
-    int r = check_change(m->name);
+    int r = check_room(v, m);
 
-    if (r == 0 && m->flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE))
-        r = -EINVAL;
-    if (r == 0)
-        r = check_room(v, m);
     if (r == 0)
         r = mark(v, m->ino);
     return r < 0 ? r : index_xattr_set(v->index, m->ino, m->name, m->value.data, m->value.len, (int)m->flags);
 }
 
+static int remove_stored(struct volume *v, uint64_t ino, const char *name)
+{
+    int r = index_xattr_remove(v->index, ino, name);
+
+    return r < 0 ? r : mark(v, ino);
+}
+
+static int set_pin(struct volume *v, const Lf__FsXattrSet *m)
+{
+    bool is_pinned = index_pinned(v->index, m->ino);
+
+    if (m->value.len != strlen(PINNED) || memcmp(m->value.data, PINNED, m->value.len) != 0)
+        return -EINVAL;
+    if (m->flags & XATTR_CREATE && is_pinned)
+        return -EEXIST;
+    if (m->flags & XATTR_REPLACE && !is_pinned)
+        return -ENODATA;
+    return index_pin(v->index, m->ino, true);
+}
+
+static int remove_pin(struct volume *v, uint64_t ino)
+{
+    return index_pinned(v->index, ino) ? index_pin(v->index, ino, false) : -ENODATA;
+}
+
+static const struct own OWN[] = {
+    { "user.landfall.state", make_state, NULL, NULL },
+    { "user.landfall.pin", get_pin, set_pin, remove_pin },
+};
+
+static const struct own *own_named(const char *name)
+{
+    for (size_t n = 0; n < ARRAY_SIZE(OWN); n++)
+        if (strcmp(OWN[n].name, name) == 0)
+            return &OWN[n];
+    return NULL;
+}
+
+static int set(struct volume *v, const Lf__FsXattrSet *m)
+{
+    const struct own *own = own_named(m->name);
+    int r = check_name(m->name);
+
+    if (r == 0 && m->flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE))
+        r = -EINVAL;
+    if (r < 0)
+        return r;
+    if (own)
+        return own->set ? own->set(v, m) : -EPERM;
+    return set_stored(v, m);
+}
+
+static int remove_(struct volume *v, const Lf__FsXattrRemove *m)
+{
+    const struct own *own = own_named(m->name);
+    int r = check_name(m->name);
+
+    if (r < 0)
+        return r;
+    if (own)
+        return own->remove ? own->remove(v, m->ino) : -EPERM;
+    return remove_stored(v, m->ino, m->name);
+}
+
 static void set_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    if (fs_begin(v, req))
-        fs_end_done(v, req, set(v, env->fs_xattr_set));
+    if (fs_begin(v, req) && fs_end_done(v, req, set(v, env->fs_xattr_set)))
+        keeper_kick(v);
 }
 
 void fs_xattr_set(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -202,15 +269,8 @@ void fs_xattr_set(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
 
 static void remove_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    const Lf__FsXattrRemove *m = env->fs_xattr_remove;
-    int r;
-
-    if (!fs_begin(v, req))
-        return;
-    r = check_change(m->name);
-    if (r == 0)
-        r = index_xattr_remove(v->index, m->ino, m->name);
-    fs_end_done(v, req, r < 0 ? r : mark(v, m->ino));
+    if (fs_begin(v, req) && fs_end_done(v, req, remove_(v, env->fs_xattr_remove)))
+        space_changed(v->cache);
 }
 
 void fs_xattr_remove(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -34,10 +34,9 @@ void errand_abandon(struct volume *v, struct errand *e);
 /* What is to be told and dropped once the transaction is committed. */
 struct news {
     struct news_item {
-        uint64_t ino;              /* inode, or with a name the directory */
-        char *name;                /* owned; NULL: the inode itself */
+        uint64_t dir;
+        char *name;                /* in it, owned: means something else now; NULL: no name does */
         char *copy;                /* owned; what had the name has this one from now on; NULL: nothing of the kind */
-        bool data;                 /* its bytes too */
         uint64_t drop;             /* an inode that is gone: its cache file goes; 0 none */
         uint64_t dismantle;        /* a directory that is gone; 0 none */
     } *items;
@@ -52,8 +51,12 @@ bool entry_same(const struct index_inode *i, const char *key, const struct cloud
 int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
               uint64_t *ret_ino);
 int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
-/* Brings a clean inode to the object's version. -EBUSY: it is in use and stays as it is. *ret_ino is another
- * number when a file became a symlink or the other way round. */
+/* Puts another version, *i, in the place of the file i->ino: it gets a number of its own, i->ino, and whoever has the
+ * old one open goes on with that, as far as it is here. The kernel would believe of the old number neither another kind
+ * nor, in the middle of a read, another size. 0 or negative errno. */
+int entry_replace(struct volume *v, struct news *news, struct index_inode *i);
+/* Puts the object's version there in this way, unless it is dirty or may be at any moment: -EBUSY. A file that is just being
+ * opened for the first time keeps its number, since programs compare it with what they saw before (cp). */
 int entry_take_over(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
                     const struct cloud_object *o, uint64_t *ret_ino);
 /* The object carries metadata and is the version of the index: fills what a listing left open. */

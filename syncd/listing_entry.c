@@ -37,9 +37,9 @@ void news_end(struct volume *v, struct news *news, bool committed)
         if (committed && item->dismantle)
             volume_dismantle(v, item->dismantle);
         if (committed && item->copy)
-            conflict_announce(v, item->ino, item->name, item->copy);
-        else if (committed)
-            volume_invalidate(v, item->ino, item->name, item->name ? strlen(item->name) : 0, item->data);
+            conflict_announce(v, item->dir, item->name, item->copy);
+        else if (committed && item->name)
+            volume_invalidate(v, item->dir, item->name, strlen(item->name), false);
         free(item->name);
         free(item->copy);
     }
@@ -132,14 +132,24 @@ int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64
 
 /* --- changes of what is there --------------------------------------------------------------------------- */
 
-/* An inode does not change its kind: the kernel would not believe it. Nor its bytes while the kernel reads them by
- * itself. */
-static int replace(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
-                   const struct cloud_object *o, uint64_t *ret_ino)
+/* An orphan stays as long as it is open. */
+static int leave(struct volume *v, struct news *news, uint64_t ino)
 {
-    int r = entry_take_away(v, news, i);
+    if (cache_is_open(v->cache, ino))
+        return 0;
+    add_news(news, (struct news_item){ .drop = ino });
+    return index_remove(v->index, ino);
+}
 
-    return r < 0 ? r : entry_add(v, i->parent, i->name, key, o, ret_ino);
+int entry_replace(struct volume *v, struct news *news, struct index_inode *i)
+{
+    uint64_t old = i->ino;
+    int r = index_replace(v->index, i);
+
+    if (r == 0)
+        r = leave(v, news, old);
+    add_news(news, (struct news_item){ .dir = i->parent, .name = xstrdup(i->name) });
+    return r;
 }
 
 int entry_take_over(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
@@ -148,21 +158,18 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
     struct index_inode new = *i;
     int r;
 
-    *ret_ino = i->ino;
-    if (!S_ISDIR(i->mode) && S_ISLNK(i->mode) != is_symlink(o))
-        return replace(v, news, i, key, o, ret_ino);
-    r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
-    if (r == -ETXTBSY)
-        return replace(v, news, i, key, o, ret_ino);
-    if (r < 0)
-        return r;
+    if (S_ISREG(i->mode) && cache_busy(v->cache, i))
+        return -EBUSY;
+    if (S_ISLNK(i->mode) != is_symlink(o))
+        new.mode = is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE;
     fill_version(&new, key, o);
     new.generation++;
-    r = index_update(v->index, &new);
-    if (r == 0 && o->has_meta)
-        r = store_xattrs(v, i->ino, o);
-    add_news(news, (struct news_item){ .ino = i->ino, .data = true });
-    return r;
+    if (S_ISREG(new.mode) && cache_opening(v->cache, i->ino))
+        r = index_update(v->index, &new);
+    else
+        r = entry_replace(v, news, &new);
+    *ret_ino = new.ino;
+    return r == 0 && o->has_meta ? store_xattrs(v, new.ino, o) : r;
 }
 
 int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o)
@@ -180,22 +187,21 @@ int entry_step_aside(struct volume *v, struct news *news, const struct index_ino
     int r = conflict_step_aside(v, i, copy);
 
     if (r == 0)
-        add_news(news, (struct news_item){ .ino = i->parent, .name = xstrdup(i->name), .copy = xstrdup(copy) });
+        add_news(news, (struct news_item){ .dir = i->parent, .name = xstrdup(i->name), .copy = xstrdup(copy) });
     return r;
 }
 
 int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i)
 {
-    bool directory = S_ISDIR(i->mode), keep = directory || cache_is_open(v->cache, i->ino);
-    int r = S_ISREG(i->mode) ? cache_outdated(v->cache, i->ino) : 0;
+    int r;
 
-    if (r < 0 && r != -ETXTBSY)
-        return r;
-    r = keep ? index_orphan(v->index, i->ino) : index_remove(v->index, i->ino);
-    if (r < 0)
-        return r;
+    if (S_ISREG(i->mode) && cache_busy(v->cache, i))
+        return -EBUSY;
+    r = index_orphan(v->index, i->ino);
+    if (r == 0 && !S_ISDIR(i->mode))
+        r = leave(v, news, i->ino);
     add_news(news, (struct news_item){
-        .ino = i->parent, .name = xstrdup(i->name), .drop = keep ? 0 : i->ino, .dismantle = directory ? i->ino : 0,
+        .dir = i->parent, .name = xstrdup(i->name), .dismantle = S_ISDIR(i->mode) ? i->ino : 0,
     });
-    return 0;
+    return r;
 }

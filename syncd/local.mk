@@ -16,8 +16,15 @@ libsyncd_a_SOURCES = \
 	syncd/bucket.h \
 	syncd/cache.c \
 	syncd/cache.h \
+	syncd/cache_blocks.c \
 	syncd/cache_file.c \
 	syncd/cache_open.c \
+	syncd/cache_space.c \
+	syncd/cache_space.h \
+	syncd/cache_sweep.c \
+	syncd/cache_sweep.h \
+	syncd/cache_use.c \
+	syncd/cache_use.h \
 	syncd/cloud.c \
 	syncd/cloud.h \
 	syncd/cloud_failing.c \
@@ -44,8 +51,13 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_model.c \
 	syncd/drive_update.c \
+	syncd/evict.c \
+	syncd/evict.h \
+	syncd/evict_order.c \
 	syncd/fetch.c \
 	syncd/fetch.h \
+	syncd/fetch_internal.h \
+	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \
 	syncd/folder.c \
@@ -79,6 +91,7 @@ libsyncd_a_SOURCES = \
 	syncd/pairs.h \
 	syncd/path.c \
 	syncd/path.h \
+	syncd/pin.c \
 	syncd/place.c \
 	syncd/place.h \
 	syncd/presign.c \
@@ -113,6 +126,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_drive.c \
 	syncd/store_index.c \
 	syncd/store_index.h \
+	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_pending.c \

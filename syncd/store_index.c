@@ -39,6 +39,16 @@ static const char *const STEPS[] = {
     " PRIMARY KEY(instance, id)) WITHOUT ROWID;",
     "ALTER TABLE grave ADD COLUMN etag TEXT;"
     "CREATE INDEX upload_key ON upload(key);",
+    /* What the cache has. */
+    "ALTER TABLE inode ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX inode_pinned ON inode(ino) WHERE pinned <> 0;"
+    "CREATE TABLE cached(ino INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, in_use INTEGER NOT NULL,"
+    " kept INTEGER NOT NULL);"
+    "CREATE INDEX cached_in_use ON cached(ino) WHERE in_use <> 0;"
+    "CREATE TABLE extent(ino INTEGER NOT NULL, extent INTEGER NOT NULL, queue INTEGER NOT NULL,"
+    " turn INTEGER NOT NULL, bytes INTEGER NOT NULL, uses INTEGER NOT NULL, seen INTEGER NOT NULL,"
+    " PRIMARY KEY(ino, extent)) WITHOUT ROWID;"
+    "CREATE INDEX extent_turn ON extent(queue, turn);",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -152,6 +162,11 @@ int index_end(struct index *x, int r)
         return index_commit(x);
     index_rollback(x);
     return r;
+}
+
+bool index_in_transaction(const struct index *x)
+{
+    return sql_in_transaction(x->sql);
 }
 
 int index_sync_fd(struct index *x)

@@ -18,7 +18,7 @@
 
 struct index;
 
-enum { INDEX_ROOT = 1 };
+enum { INDEX_ROOT = 1, INDEX_QUEUES = 3 };
 
 /* What the cloud lacks of an inode. */
 enum index_pending {
@@ -62,6 +62,7 @@ int index_commit(struct index *x);
 void index_rollback(struct index *x);   /* nothing to do: fine */
 /* Commits when r is 0, else rolls back. r, or why the commit failed. */
 int index_end(struct index *x, int r);
+bool index_in_transaction(const struct index *x);
 /* Descriptor of the write-ahead log, borrowed, or negative errno: fdatasync it in the pool and all earlier
  * commits survive a power cut. */
 int index_sync_fd(struct index *x);
@@ -88,6 +89,9 @@ int index_insert(struct index *x, struct index_inode *i);             /* fills i
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
 int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
+/* Another file in the place of a file: gives it a number of its own, i->ino, with the name, pin, extended attributes
+ * and parts already sent of the old one, and all else as in *i. The old one becomes an orphan. */
+int index_replace(struct index *x, struct index_inode *i);
 int index_remove(struct index *x, uint64_t ino);                      /* of a directory what is below must have gone */
 int index_touch(struct index *x, uint64_t ino, int64_t now_ns);       /* its mtime and ctime; nothing is pending */
 /* After index_move(): for the inode and, of a directory, all below it, INDEX_MOVE is set where the cloud has it
@@ -157,6 +161,55 @@ int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);
 /* All of them by inode number after `after`, also those whose inode is gone. */
 int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct index_upload *u, void *arg), void *arg);
+
+/* --- what the cache has (store_index_cached.c) ------------------------------------------------- */
+
+/* A pair of cache files. While in_use, bytes and kept are those of before: measure after a crash. */
+struct index_cached {
+    uint64_t ino, bytes;           /* bytes of disk */
+    bool in_use, kept;             /* kept: whole, and to stay while it is pinned */
+};
+/* 0 or -ENOENT. */
+int index_cached_get(struct index *x, uint64_t ino, struct index_cached *ret);
+int index_cached_put(struct index *x, const struct index_cached *c);
+/* Notes that the pair is in use from now on. */
+int index_cached_use(struct index *x, uint64_t ino);
+int index_cached_remove(struct index *x, uint64_t ino);
+/* All bytes; those of pairs in use as they were before. *ret_n: how many pairs. */
+int index_cached_sum(struct index *x, uint64_t *ret_bytes, uint64_t *ret_n);
+/* Pairs by number after `after`, all or those marked in use: at most n numbers; how many, or negative errno. */
+int index_cached_all(struct index *x, uint64_t after, uint64_t *ret, size_t n);
+int index_cached_in_use(struct index *x, uint64_t after, uint64_t *ret, size_t n);
+
+/* Extents in the order in which they came into their queue; evict.c's. */
+struct index_extent {
+    uint64_t ino, extent;          /* the latter times EXTENT_SIZE is its offset */
+    unsigned queue;
+    uint64_t turn;                 /* rising; given by index_extent_put() when 0 */
+    uint64_t bytes;
+    unsigned uses;
+    int64_t seen_s;
+};
+int index_extent_get(struct index *x, uint64_t ino, uint64_t extent, struct index_extent *ret);   /* 0 or -ENOENT */
+int index_extent_put(struct index *x, struct index_extent *e);
+int index_extent_remove(struct index *x, uint64_t ino, uint64_t extent);
+int index_extent_of(struct index *x, uint64_t ino, struct index_extent *ret);   /* any of the inode, likewise */
+/* The first of a queue, 0 or -ENOENT. */
+int index_extent_first(struct index *x, unsigned queue, struct index_extent *ret);
+/* Bytes and number of what is in the queue. */
+int index_extent_sum(struct index *x, unsigned queue, uint64_t *ret_bytes, uint64_t *ret_n);
+
+/* Whether the inode itself is pinned; or it or any directory above it; whether anything is. */
+bool index_pinned(struct index *x, uint64_t ino);
+bool index_pinned_above(struct index *x, uint64_t ino);
+bool index_pinned_any(struct index *x);
+int index_pin(struct index *x, uint64_t ino, bool pinned);
+/* Pinned inodes after `after`, and files at or below a pinned inode that are not kept: at most n
+ * numbers in rising order; how many, or negative errno. The latter look at all that is pinned. */
+int index_pins(struct index *x, uint64_t after, uint64_t *ret, size_t n);
+int index_pinned_lacking(struct index *x, uint64_t after, uint64_t *ret, size_t n);
+/* Bytes of disk of those that are kept. */
+uint64_t index_pinned_bytes(struct index *x);
 
 /* --- repeated requests ------------------------------------------------------------------------ */
 

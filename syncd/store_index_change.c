@@ -67,6 +67,25 @@ int index_orphan(struct index *x, uint64_t ino)
                                     SQL_INT(ino)));
 }
 
+int index_replace(struct index *x, struct index_inode *i)
+{
+    uint64_t old = i->ino;
+    int r = index_orphan(x, old);
+
+    i->ino = 0;
+    if (r == 0)
+        r = index_insert(x, i);
+    if (r == 0)
+        r = sql_run(x->sql, "UPDATE inode SET pinned = (SELECT pinned FROM inode WHERE ino = ?2) WHERE ino = ?1",
+                    SQL_INT(i->ino), SQL_INT(old));
+    if (r == 0)
+        r = sql_run(x->sql, "INSERT INTO xattr(ino, name, value) SELECT ?1, name, value FROM xattr WHERE ino = ?2",
+                    SQL_INT(i->ino), SQL_INT(old));
+    if (r == 0)
+        r = sql_run(x->sql, "UPDATE upload SET ino = ?1 WHERE ino = ?2", SQL_INT(i->ino), SQL_INT(old));
+    return r;
+}
+
 int index_remove(struct index *x, uint64_t ino)
 {
     int r = index_xattr_clear(x, ino);

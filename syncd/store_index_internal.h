@@ -11,6 +11,7 @@ struct index {
     uint64_t *above;         /* directories with something pending below, ascending; owned */
     size_t n_above;
     uint64_t above_version;  /* the version `above` was made at */
+    uint64_t turn;           /* last given to an extent; 0: not known yet */
 };
 
 /* The columns index_row() expects, in its order. */

@@ -31,7 +31,7 @@ struct stream {
     uint64_t asked_first, asked_last;
     uint64_t ino, size, at, end; /* `at` moves up to `end` */
     uint64_t first;
-    char *etag;
+    char *path, *etag;
     int64_t mtime_ns;
     int read_fd, write_fd;
     struct event *writable;
@@ -69,6 +69,7 @@ static void close_ends(struct stream *s)
 
 static void free_stream(struct stream *s)
 {
+    free(s->path);
     free(s->etag);
     free(s->rest);
     free(s);
@@ -273,6 +274,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static void find(struct stream *s);
+
+/* Another version is another inode. */
 static void refreshed(const struct error *e, void *arg)
 {
     struct stream *s = arg;
@@ -282,7 +286,7 @@ static void refreshed(const struct error *e, void *arg)
     if (e->code)
         fail(s, e);
     else
-        start(s);
+        find(s);
 }
 
 static void got(struct cloud_request *r, void *arg)
@@ -418,6 +422,12 @@ static void found(const struct error *e, const struct volume_node *n, void *arg)
     start(s);
 }
 
+static void find(struct stream *s)
+{
+    s->awaited++;
+    volume_stat(s->volume, s->path, found, s);
+}
+
 void volume_stream_open(struct volume *v, const char *path, bool has_range, uint64_t first, uint64_t last,
                         void (*done)(const struct error *e, const struct volume_stream *s, void *arg), void *arg)
 {
@@ -425,8 +435,9 @@ void volume_stream_open(struct volume *v, const char *path, bool has_range, uint
 
     *s = (struct stream){
         .next = v->streams, .volume = v, .cloud = v->cloud, .done = done, .arg = arg, .has_range = has_range,
-        .asked_first = first, .asked_last = last, .read_fd = -1, .write_fd = -1, .awaited = 1,
+        .asked_first = first, .asked_last = last, .read_fd = -1, .write_fd = -1,
+        .path = xstrdup(path),
     };
     v->streams = s;
-    volume_stat(v, path, found, s);
+    find(s);
 }

@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/listing.h"
 
 /* --- home ----------------------------------------------------------------------------------------- */
 
@@ -56,28 +57,31 @@ void upload_cut_start(struct upload *u)
 
 /* --- a source that is not what it was --------------------------------------------------------------- */
 
-static int take_over_version(struct upload *u, const struct cloud_object *o)
+static int take_over_version(struct upload *u, const struct cloud_object *o, struct news *news)
 {
     struct index_inode *i = &u->inode;
 
     xstrset(&i->etag, o->etag);
     i->size = i->cloud_size = o->size;
     i->mtime_ns = o->has_meta && o->meta.has_mtime ? o->meta.mtime_ns : o->mtime_ns;
-    return index_update(u->volume->index, i);
+    return S_ISREG(i->mode) ? entry_replace(u->volume, news, i) : index_update(u->volume->index, i);
 }
 
 static void take_over(struct upload *u, const struct cloud_object *o)
 {
     struct volume *v = u->volume;
     int code = upload_reload(u);
+    struct news news = { 0 };
     struct error e;
 
-    if (code == 0)
-        code = cache_outdated(v->cache, u->inode.ino);
+    if (code == 0 && cache_busy(v->cache, &u->inode))
+        code = -EBUSY;
     if (code == 0)
         code = index_begin(v->index);
-    if (code == 0)
-        code = index_end(v->index, take_over_version(u, o));
+    if (code == 0) {
+        code = index_end(v->index, take_over_version(u, o, &news));
+        news_end(v, &news, code == 0);
+    }
     if (code == -EBUSY && u->file && u->inode.pending & INDEX_CONTENT && cache_file_whole(u->file)) {
         upload_sync_file(u, leave_theirs);
     } else if (code == -EBUSY) {
@@ -86,7 +90,6 @@ static void take_over(struct upload *u, const struct cloud_object *o)
     } else if (code < 0) {
         upload_fail_code(u, code);
     } else {
-        volume_invalidate(v, u->inode.ino, NULL, 0, true);
         upload_end(u);   /* and again with the version that is there */
     }
 }

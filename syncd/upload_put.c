@@ -46,8 +46,6 @@ static void put_done(struct upload *u, struct cloud_request *r)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ESTALE)   /* perhaps by our own object, when the driver tried twice */
         upload_refused(u, &sent, &r->error);
-    else if (r->error.code == -EBADE && u->file && !upload_unchanged(u))
-        upload_again(u);
     else
         upload_fail(u, &r->error);
 }

@@ -134,6 +134,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
         return r;
     }
     volume_purge_later(v);
+    keeper_new(v);
     uploader_kick(v->uploader);
     *ret = v;
     return 0;
@@ -143,6 +144,7 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    keeper_free(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);
@@ -166,6 +168,7 @@ void volume_close(struct volume *v)
 void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
 {
     take_settings(v, drive);
+    cache_configure(v->cache);
     uploader_kick(v->uploader);
 }
 
@@ -173,6 +176,7 @@ void volume_pause(struct volume *v, bool paused)
 {
     v->paused = paused;
     uploader_kick(v->uploader);
+    keeper_kick(v);
 }
 
 uint64_t volume_pending(struct volume *v)

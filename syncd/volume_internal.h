@@ -12,6 +12,8 @@
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone
  *   cache.c       cache files and their maps
+ *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
+ *   pin.c         what is to be there always
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   upload*.c     brings the cloud to what the index says
  *   conflict.c    both versions of a file that two sides changed
@@ -25,10 +27,12 @@
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
 
+struct cache_file;
 struct cache;
 struct uploader;
 struct lister;
 struct stream;
+struct keeper;
 
 struct volume {
     struct loop *loop;
@@ -43,6 +47,7 @@ struct volume {
     struct cache *cache;
     struct uploader *uploader;
     struct lister *lister;
+    struct keeper *keeper;           /* pin.c's */
     struct stream *streams;          /* stream.c's */
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
@@ -90,6 +95,9 @@ int volume_writable(struct volume *v);
 struct volume *fs_volume(struct ipc_request *req);
 /* Fails the request with the sentence of the code. */
 void fs_fail(struct ipc_request *req, int code);
+/* The inode that a request is about. -ESTALE when it is gone, which makes the kernel look the name up again: another
+ * version of the cloud has another number. */
+int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret);
 
 /* Runs step(v, req, env) once the listing of `dir` has been in the index at least once: at once if so,
  * else later with a copy of `env`, or fails the request. */
@@ -100,7 +108,15 @@ void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope
 void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                      fs_step_fn *step);
+bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
+/* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
+void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
+/* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
+ * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
+ * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
+void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
+                       bool read, fs_step_fn *step);
 
 /* A mutating handler's frame: answers a repeated request from the store and returns false, fails it when the volume
  * is not writable and returns false; else begins a transaction and returns true. fs_commit() stores the reply
@@ -186,12 +202,25 @@ int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size);
 void cache_touched(struct cache *c, uint64_t ino);
 /* The inode is gone for good (removed from the index): its cache file goes. */
 void cache_drop(struct cache *c, uint64_t ino);
-/* The cloud has a newer version of a clean inode: cached bytes are stale. Inodes that are dirty or open for writing
- * are left alone and -EBUSY is returned: ask before the index takes the new version over. -ETXTBSY: the kernel reads its
- * bytes by itself, so that another version needs another inode. */
-int cache_outdated(struct cache *c, uint64_t ino);
+/* Whether the file has content that the cloud lacks, or may have at any moment: it is dirty, or open for writing. The
+ * cloud's version does not take its place then. */
+bool cache_busy(struct cache *c, const struct index_inode *i);
 /* Whether a worker has it open. */
 bool cache_is_open(struct cache *c, uint64_t ino);
+/* Whether a worker is opening it and none has it open. */
+bool cache_opening(struct cache *c, uint64_t ino);
+/* The open file has lost its name by unlink(2) or rename(2), so that whoever opens it knows what he does; whether it has. */
+void cache_unlink(struct cache *c, uint64_t ino);
+bool cache_unlinked(struct cache *c, uint64_t ino);
+
+/* The drive's limits may be others: what is above them goes, soon. */
+void cache_configure(struct cache *c);
+
+/* --- pin.c ---------------------------------------------------------------------------------------- */
+void keeper_new(struct volume *v);
+void keeper_free(struct volume *v);
+/* Something was pinned, or came below what is pinned. */
+void keeper_kick(struct volume *v);
 
 /* --- stream.c ----------------------------------------------------------------------------------- */
 /* Ends all streams of the volume; their pipes end early. */

@@ -17,6 +17,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fake_daemon.py \
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
+	tests/integration/test_cache_limit.py \
+	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_drive_local.py \
@@ -24,6 +26,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_restart.py \
@@ -116,6 +119,11 @@ check_PROGRAMS += tests/unit/test_drive
 TESTS += tests/unit/test_drive
 tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
 tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_evict
+TESTS += tests/unit/test_evict
+tests_unit_test_evict_SOURCES = tests/unit/test_evict.c
+tests_unit_test_evict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_fetch
 TESTS += tests/unit/test_fetch
@@ -271,6 +279,11 @@ TESTS += tests/unit/test_sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
 tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_space
+TESTS += tests/unit/test_space
+tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)
+tests_unit_test_space_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
 tests_unit_test_store_SOURCES = tests/unit/test_store.c
@@ -321,6 +334,7 @@ TESTS += tests/unit/test_worker
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
 
 check_PROGRAMS += tests/unit/test_worker_file
 TESTS += tests/unit/test_worker_file

@@ -54,8 +54,7 @@ class Conflicts(DriveCase):
 
     def check_nothing_lost(self, mounts, bucket):
         wanted = sorted(f"agent {agent} file {i}" for agent in (0, 1) for i in range(FILES))
-        wait_until(lambda: all(self.settled(m)
-                               for m in mounts), 120, "both agents to be done")
+        wait_until(lambda: all(self.settled(m) for m in mounts), 120, "both agents to be done")
         found = self.contents(bucket)
         self.assertEqual(sorted(found.values()), wanted)
         self.assertEqual(sum(" (conflict " in name for name in found), FILES)

@@ -105,6 +105,28 @@ class AsRoot(Quickstart):
         self.assertNothingLeft(info["pids"])
         self.assertIn("Nothing runs", self.stop().stdout)
 
+    def test_a_private_directory_is_not_opened(self):
+        os.chmod(self.dir, 0o700)
+        with open(os.path.join(self.dir, "letter"), "w") as f:
+            f.write("private")
+        self.refused("closed to others and not empty")
+        self.assertEqual(os.stat(self.dir).st_mode & 0o777, 0o700)
+        os.unlink(os.path.join(self.dir, "letter"))
+
+    def test_another_folder_is_another_account(self):
+        self.quickstart("--background")
+        account = pwd.getpwnam("landfall")
+        other = os.path.join(self.dir, "other-cloud")
+        for path in (other, os.path.join(other, "first-bucket")):
+            os.mkdir(path, 0o700)
+            os.chown(path, account.pw_uid, account.pw_gid)
+        with open(os.path.join(other, "first-bucket", "other"), "w") as f:
+            f.write("other")
+        os.chown(f.name, account.pw_uid, account.pw_gid)
+        self.landfall("drive", "add", "--wait", "--name", "other", "--bucket", "first-bucket", "--folder", other)
+        self.assertEqual(os.listdir(os.path.join(self.dir, "mnt", "other")), ["other"])
+        self.assertEqual(os.listdir(os.path.join(self.dir, "mnt", "first")), [])
+
     def test_again_after_all_of_it_was_killed(self):
         self.quickstart("--background")
         self.start_after_a_kill()
@@ -406,10 +428,11 @@ class AsRoot(Quickstart):
         self.quickstart("--background", *self.s3_argv(server, "lf-quickstart"))
         keys = {"access": other[0], "secret": other[1]}
         self.refused("with other keys", *self.s3_argv(server, "lf-quickstart", **keys))
-        self.assertEqual(len(self.names("account")), 1, "nothing is left of the other account")
+        before = self.names("account")
+        self.assertEqual(len(before), 1, "nothing is left of the other account")
         self.quickstart("--background", *self.s3_argv(server, "lf-quickstart-other", **keys))
         self.assertEqual(len(self.names("account")), 2)
-        account = next(line.split("\t")[1] for line in self.names("account") if "..THER" in line)
+        account = next(line.split("\t")[1] for line in self.names("account") if line not in before)
         done = self.landfall("account", "remove", "--name", account, check=False)
         self.assertIn("used by the drive lf-quickstart-other", done.stderr)
         self.landfall("drive", "remove", "--name", "lf-quickstart-other")
@@ -420,7 +443,7 @@ class AsRoot(Quickstart):
         server = lt.Radosgw.shared()
         self.quickstart("--background")
         self.refused("no-such-bucket-here", *self.s3_argv(server, "no-such-bucket-here"))
-        self.assertEqual([line.split("\t")[1] for line in self.names("account")], ["local"])
+        self.assertEqual([line.split("\t")[1].split(" ")[0] for line in self.names("account")], ["cloud"])
         self.assertEqual([line.split("\t")[1] for line in self.names("drive")], ["first"])
 
     def test_an_endpoint_that_does_not_answer(self):

@@ -11,7 +11,7 @@
 #include "common/chunk_map.h"
 #include "common/ipc.h"
 
-enum { FAKE_NODES_MAX = 512, FAKE_HELD_MAX = 64, FAKE_XATTR_MAX = 64, FAKE_BODIES = 512 };
+enum { FAKE_NODES_MAX = 512, FAKE_HELD_MAX = 64, FAKE_XATTR_MAX = 64, FAKE_BODIES = 512, FAKE_GRANT = 1 << 20 };
 
 struct fake_node {
     uint64_t parent;             /* 0: free or an orphan */

@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/listing.h"
 
 enum { MIB = 1 << 20 };
 
@@ -150,7 +151,7 @@ static void unknown_files_are_removed(void **state)
     rig_close(rig);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     rig_open(rig);
-    assert_false(exists(rig, stranger, "data"));
+    rig_wait(rig, !exists(rig, stranger, "data"));
     assert_true(exists(rig, ino, "data"));
 }
 
@@ -220,7 +221,7 @@ static void a_directory_is_no_file(void **state)
     struct handle h;
 
     assert_int_equal(worker_open(rig, ino, false, false, &h), -EISDIR);
-    assert_int_equal(worker_open(rig, 4711, false, false, &h), -ENOENT);
+    assert_int_equal(worker_open(rig, 4711, false, false, &h), -ESTALE);
 }
 
 static void a_lost_worker_leaves_its_writes(void **state)
@@ -531,56 +532,133 @@ static void a_file_too_large_is_refused(void **state)
     assert_int_equal(worker_truncate(rig, ino, CHUNK_FILE_MAX + 1), -EFBIG);
 }
 
-static int take_over(struct rig *rig, uint64_t ino, const char *key)
+/* What a listing does with another version: 0, -EBUSY, and *ret_ino. */
+static int take_over(struct rig *rig, uint64_t ino, const char *key, uint64_t *ret_ino)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    CLEANUP(index_inode_done) struct index_inode i = inode(rig, ino);
     struct cloud_request *r = rig_stat(rig, key);
     struct index *x = rig->volume->index;
-    int code = cache_outdated(rig->volume->cache, ino);
+    struct news news = { 0 };
+    int code;
 
-    if (code == 0) {
-        i = inode(rig, ino);
-        xstrset(&i.etag, r->object.etag);
-        i.size = i.cloud_size = r->object.size;
-        assert_int_equal(index_begin(x), 0);
-        code = index_end(x, index_update(x, &i));
-    }
+    assert_int_equal(index_begin(x), 0);
+    code = index_end(x, entry_take_over(rig->volume, &news, &i, key, &r->object, ret_ino));
+    news_end(rig->volume, &news, code == 0);
     cloud_request_free(r);
     return code;
 }
 
-static void a_newer_version_replaces_old_chunks(void **state)
+static void an_open_file_stays_one_version(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *old = pattern(3 * MIB, 1), *new = pattern(5 * MIB, 2), *there = xcalloc(1, 5 * MIB);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    uint64_t ino, other;
     struct handle h;
-    uint64_t ino;
 
     rig_put(rig, "a", old, 3 * MIB);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
-    assert_int_equal(worker_read(rig, &h, 0, there, 3 * MIB), 3 * MIB);
+    assert_int_equal(worker_read(rig, &h, 0, there, MIB), MIB);
     rig_put(rig, "a", new, 5 * MIB);
-    assert_int_equal(take_over(rig, ino, "a"), 0);
-    assert_int_equal(worker_read(rig, &h, 0, there, 5 * MIB), 5 * MIB);
-    assert_memory_equal(there, new, 5 * MIB);
+    assert_int_equal(take_over(rig, ino, "a", &other), 0);
+    assert_int_not_equal(other, ino);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), other);
+    assert_int_equal(worker_read(rig, &h, 0, there, MIB), MIB);
+    assert_memory_equal(there, old, MIB);
+    i = inode(rig, ino);
+    assert_int_equal(i.nlink, 0);
+    assert_int_equal(i.size, 3 * MIB);
+    check_reads(rig, other, new, 5 * MIB);
     worker_close(rig, &h);
+    assert_int_equal(index_get(rig->volume->index, ino, &i), -ENOENT);
 }
 
-static void a_dirty_file_is_not_outdated(void **state)
+/* The kernel looks the name up again then. */
+static void what_was_replaced_cannot_be_opened(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino, other;
+    struct handle h, again;
+
+    rig_put(rig, "a", "old", 3);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    rig_put(rig, "a", "newer", 5);
+    assert_int_equal(take_over(rig, ino, "a", &other), 0);
+    assert_int_equal(worker_open(rig, ino, false, false, &again), -ESTALE);
+    worker_close(rig, &h);
+    assert_int_equal(worker_open(rig, ino, false, false, &again), -ESTALE);
+    check_reads(rig, other, "newer", 5);
+}
+
+/* cp(1) compares the number with what it saw before. */
+static void a_change_found_by_opening_keeps_the_number(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino;
+    struct handle h;
+
+    rig_put(rig, "a", "old", 3);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    rig_put(rig, "a", "newer", 5);
+    assert_int_equal(worker_open(rig, ino, false, false, &h), -ESTALE);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
+    check_reads(rig, ino, "newer", 5);
+}
+
+static void a_pin_goes_on_with_the_name(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino, other;
+
+    rig_put(rig, "a", "old", 3);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(index_pin(rig->volume->index, ino, true), 0);
+    assert_int_equal(index_xattr_set(rig->volume->index, ino, "user.x", "y", 1, 0), 0);
+    rig_put(rig, "a", "newer", 5);
+    assert_int_equal(take_over(rig, ino, "a", &other), 0);
+    assert_int_not_equal(other, ino);
+    assert_true(index_pinned(rig->volume->index, other));
+}
+
+/* The map is sparse: forgetting what is here costs no disk, however often. */
+static void forgetting_takes_no_space(void **state)
+{
+    struct rig *rig = *state;
+    struct index_inode i;
+    struct cache_file *f;
+    uint64_t ino;
+    struct stat st;
+
+    rig_put(rig, "a", "content", 7);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    i = inode(rig, ino);
+    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
+    cache_file_renew(f, &i);
+    cache_file_renew(f, &i);
+    assert_int_equal(fstat(f->map_fd, &st), 0);
+    cache_release(f);
+    index_inode_done(&i);
+    assert_true(st.st_blocks * 512 < 64 * 1024);
+}
+
+static void a_dirty_file_is_not_replaced(void **state)
 {
     struct rig *rig = *state;
     struct handle h;
-    uint64_t ino;
+    uint64_t ino, other;
 
     rig_put(rig, "a", "hello", 5);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
-    assert_int_equal(cache_outdated(rig->volume->cache, ino), -EBUSY);
+    assert_int_equal(worker_fetch(rig, ino, 0, 5), 0);
+    rig_put(rig, "a", "world!", 6);
+    assert_int_equal(take_over(rig, ino, "a", &other), -EBUSY);
     worker_write(rig, &h, 0, "J", 1);
     rig->hold[CLOUD_PUT] = true;
     worker_close(rig, &h);
-    assert_int_equal(cache_outdated(rig->volume->cache, ino), -EBUSY);
+    assert_int_equal(take_over(rig, ino, "a", &other), -EBUSY);
     rig_release(rig);
 }
 
@@ -636,8 +714,12 @@ int main(void)
         TEST(an_absent_file_is_cut_without_fetching_the_rest),
         TEST(truncating_on_open_fetches_nothing),
         TEST(a_file_too_large_is_refused),
-        TEST(a_newer_version_replaces_old_chunks),
-        TEST(a_dirty_file_is_not_outdated),
+        TEST(an_open_file_stays_one_version),
+        TEST(what_was_replaced_cannot_be_opened),
+        TEST(a_change_found_by_opening_keeps_the_number),
+        TEST(a_pin_goes_on_with_the_name),
+        TEST(forgetting_takes_no_space),
+        TEST(a_dirty_file_is_not_replaced),
         TEST(chunks_of_another_version_are_not_served),
     };
 

@@ -394,6 +394,125 @@ static void a_write_that_an_upload_missed_makes_dirty_again(void **state)
     assert_int_equal(atomic_load(&n->map->write_seq), 2);
 }
 
+/* --- what goes and comes back behind one's back ------------------------------------------------------------- */
+
+/* What syncd does while the worker is between its look at the map and its look after, once. */
+static struct { struct fake_node *node; void (*before)(struct fake_node *n), (*after)(struct fake_node *n); } meanwhile;
+
+ssize_t __real_pread(int fd, void *bytes, size_t n, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t offset);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t n, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset);
+
+static void once(void (**step)(struct fake_node *n))
+{
+    void (*fn)(struct fake_node *n) = *step;
+
+    *step = NULL;
+    if (fn)
+        fn(meanwhile.node);
+}
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t n, off_t offset)
+{
+    ssize_t got;
+
+    once(&meanwhile.before);
+    got = __real_pread(fd, bytes, n, offset);
+    once(&meanwhile.after);
+    return got;
+}
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset)
+{
+    ssize_t done = __real_pwrite(fd, bytes, n, offset);
+
+    once(&meanwhile.after);
+    return done;
+}
+
+static void punch(struct fake_node *n)
+{
+    (void)atomic_fetch_add(&n->map->lost_seq, 1);
+    atomic_store(&n->map->bits[0], 0);
+    assert_int_equal(fallocate(n->data, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, CHUNK_SIZE), 0);
+}
+
+static void bring_back(struct fake_node *n)
+{
+    assert_int_equal(__real_pwrite(n->data, n->cloud, n->size, 0), n->size);
+    chunk_set(n->map, 0);
+}
+
+static void send_evict_and_bring_back(struct fake_node *n)
+{
+    atomic_store(&n->map->state, CHUNK_MAP_CLEAN);
+    punch(n);
+    bring_back(n);
+    atomic_store(&n->map->state, CHUNK_MAP_DIRTY);
+}
+
+static void a_chunk_that_went_and_came_back_is_read_again(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "cloud bytes", 11);
+
+    (void)bench_open(b, ino, O_RDONLY);
+    (void)bench_answer(b, bench_send_read(b, ino, 0, 11, O_RDONLY));
+    meanwhile.node = fake_node(b->syncd, ino);
+    meanwhile.before = punch;
+    meanwhile.after = bring_back;
+    assert_memory_equal(bench_answer(b, bench_send_read(b, ino, 0, 11, O_RDONLY))->body, "cloud bytes", 11);
+}
+
+static void a_write_into_such_a_chunk_is_made_again(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "cloud bytes", 11);
+    struct fake_node *n = fake_node(b->syncd, ino);
+    char bytes[12] = "";
+
+    (void)bench_open(b, ino, O_RDWR);
+    assert_written(b, bench_send_write(b, ino, 0, "C", 1), 1);
+    meanwhile.node = n;
+    meanwhile.after = send_evict_and_bring_back;
+    assert_written(b, bench_send_write(b, ino, 6, "BYTES", 5), 5);
+    assert_int_equal(__real_pread(n->data, bytes, 11, 0), 11);
+    assert_string_equal(bytes, "cloud BYTES");
+}
+
+static void a_spent_grant_is_asked_for_anew(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "", 0);
+    struct fake_node *n = fake_node(b->syncd, ino);
+
+    (void)bench_open(b, ino, O_WRONLY);
+    assert_written(b, bench_send_write(b, ino, 0, "one", 3), 3);
+    assert_int_equal(ASKED(b, FS_DIRTY), 1);
+    atomic_store(&n->map->granted, atomic_load(&n->map->spent) + CHUNK_PAGE);   /* less than a write may cost */
+    assert_written(b, bench_send_write(b, ino, 3, "two", 3), 3);
+    assert_int_equal(ASKED(b, FS_DIRTY), 2);
+    b->syncd->hold = LF__ENVELOPE__BODY_FS_DIRTY;
+    b->syncd->fail = -ENOSPC;
+    atomic_store(&n->map->granted, 0);
+    assert_int_equal(bench_answer(b, bench_send_write(b, ino, 6, "three", 5))->head.error, -ENOSPC);
+    assert_int_equal(atomic_load(&n->map->write_seq), 2);
+}
+
+static void uses_are_marked(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "cloud bytes", 11);
+    struct fake_node *n = fake_node(b->syncd, ino);
+
+    (void)bench_open(b, ino, O_RDONLY);
+    assert_int_equal(atomic_load(&n->map->any_touched), 0);
+    (void)bench_answer(b, bench_send_read(b, ino, 0, 11, O_RDONLY));
+    assert_int_equal(atomic_load(&n->map->any_touched), 1);
+    assert_int_equal(atomic_load(&n->map->touched[0]), 1);
+}
+
 static void writing_far_out_is_refused(void **state)
 {
     struct bench *b = *state;
@@ -623,6 +742,10 @@ int main(void)
         WITH_BENCH(an_interrupted_read_ends_early),
         WITH_BENCH(a_write_asks_for_dirty_once),
         WITH_BENCH(a_write_that_an_upload_missed_makes_dirty_again),
+        WITH_BENCH(a_chunk_that_went_and_came_back_is_read_again),
+        WITH_BENCH(a_write_into_such_a_chunk_is_made_again),
+        WITH_BENCH(a_spent_grant_is_asked_for_anew),
+        WITH_BENCH(uses_are_marked),
         WITH_BENCH(writing_far_out_is_refused),
         WITH_BENCH(only_what_was_written_is_flushed),
         WITH_BENCH(the_size_of_a_written_file_is_the_cache_files),

@@ -485,6 +485,16 @@ int ask_open(struct fixture *f, uint64_t ino, bool write)
     return ask(f, &env, NULL);
 }
 
+int ask_open_again(struct fixture *f, uint64_t ino)
+{
+    Lf__FsOpen m = LF__FS_OPEN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
+
+    m.ino = ino;
+    m.has_again = m.again = true;
+    return ask(f, &env, NULL);
+}
+
 int ask_release(struct fixture *f, uint64_t ino, bool write)
 {
     Lf__FsRelease m = LF__FS_RELEASE__INIT;

@@ -82,6 +82,7 @@ int ask_rmdir(struct fixture *f, uint64_t parent, const char *name);
 int ask_rename(struct fixture *f, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
                unsigned flags);
 int ask_open(struct fixture *f, uint64_t ino, bool write);
+int ask_open_again(struct fixture *f, uint64_t ino);   /* to read, of a handle that the kernel has */
 int ask_release(struct fixture *f, uint64_t ino, bool write);
 /* Names in the directory as readdir gives them, joined by spaces, at most `page` a request. Static storage. */
 const char *ask_names(struct fixture *f, uint64_t dir, unsigned page);

@@ -126,8 +126,12 @@ struct handle {
 
 uint64_t worker_lookup(struct rig *rig, uint64_t parent, const char *name);   /* 0: not there */
 int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret);
+/* To read, of a handle that the kernel has from an earlier worker. */
+int worker_open_again(struct rig *rig, uint64_t ino, struct handle *ret);
 int worker_create(struct rig *rig, uint64_t parent, const char *name, struct handle *ret);
 int worker_fetch(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length);
+/* 0 or the negative errno of what was asked. */
+int worker_try_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n);
 void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n);
 /* Bytes read, or negative errno of the fetch. */
 ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n);

@@ -10,6 +10,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 
+/* As the real one gives up. */
+enum { WORKER_TRIES = 8 };
+
 struct answer {
     bool done;
     int code;
@@ -85,22 +88,37 @@ static int take_handle(struct rig *rig, Lf__Envelope *request, bool write, struc
     *ret = (struct handle){ .ino = reply->fs_opened->attr->ino, .size = reply->fs_opened->attr->size, .data_fd = fds[0],
                             .map_fd = fds[1], .write = write };
     lf__envelope__free_unpacked(reply, NULL);
-    map = mmap(NULL, CHUNK_MAP_SIZE, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fds[1], 0);
+    map = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
     assert_true(map != MAP_FAILED);
     (void)madvise(map, CHUNK_MAP_SIZE, MADV_RANDOM);
     ret->map = map;
     return 0;
 }
 
+static int open_as(struct rig *rig, Lf__FsOpen m, struct handle *ret)
+{
+    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
+
+    return take_handle(rig, &env, m.write, ret);
+}
+
 int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret)
 {
     Lf__FsOpen m = LF__FS_OPEN__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_OPEN, fs_open, &m);
 
     m.ino = ino;
     m.write = write;
     m.truncate = truncate;
-    return take_handle(rig, &env, write, ret);
+    return open_as(rig, m, ret);
+}
+
+int worker_open_again(struct rig *rig, uint64_t ino, struct handle *ret)
+{
+    Lf__FsOpen m = LF__FS_OPEN__INIT;
+
+    m.ino = ino;
+    m.has_again = m.again = true;
+    return open_as(rig, m, ret);
 }
 
 int worker_create(struct rig *rig, uint64_t parent, const char *name, struct handle *ret)
@@ -127,33 +145,60 @@ int worker_fetch(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length
     return rig_ask(rig, &env, NULL, NULL);
 }
 
-static void mark_dirty(struct rig *rig, struct handle *h)
+static int mark_dirty(struct rig *rig, struct handle *h, uint64_t bytes)
 {
     Lf__FsDirty m = LF__FS_DIRTY__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &m);
 
     m.ino = h->ino;
-    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
-    assert_int_equal(atomic_load(&h->map->state), CHUNK_MAP_DIRTY);
+    m.bytes = bytes;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_try_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n)
+{
+    for (;;) {
+        uint64_t lost = atomic_load(&h->map->lost_seq), cost = chunk_write_cost(n);
+        int r = 0;
+
+        if (chunk_first_absent(h->map, offset, n) != UINT64_MAX) {
+            r = worker_fetch(rig, h->ino, offset, n);
+        } else if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY || !chunk_spend(h->map, cost)) {
+            r = mark_dirty(rig, h, cost);
+        } else {
+            assert_int_equal(pwrite(h->data_fd, bytes, n, (off_t)offset), n);
+            (void)atomic_fetch_add(&h->map->write_seq, 1);
+            if (atomic_load(&h->map->state) == CHUNK_MAP_DIRTY && atomic_load(&h->map->lost_seq) == lost)
+                return 0;
+        }
+        if (r < 0)
+            return r;
+    }
 }
 
 void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n)
 {
-    if (chunk_first_absent(h->map, offset, n) != UINT64_MAX)
-        assert_int_equal(worker_fetch(rig, h->ino, offset, n), 0);
-    if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY)
-        mark_dirty(rig, h);
-    assert_int_equal(pwrite(h->data_fd, bytes, n, (off_t)offset), n);
-    (void)atomic_fetch_add(&h->map->write_seq, 1);
-    if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY)
-        mark_dirty(rig, h);
+    assert_int_equal(worker_try_write(rig, h, offset, bytes, n), 0);
 }
 
 ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n)
 {
-    int r = chunk_first_absent(h->map, offset, n) != UINT64_MAX ? worker_fetch(rig, h->ino, offset, n) : 0;
+    for (unsigned tries = 0;; tries++) {
+        uint64_t lost = atomic_load(&h->map->lost_seq);
+        int r = chunk_first_absent(h->map, offset, n) != UINT64_MAX ? worker_fetch(rig, h->ino, offset, n) : 0;
+        ssize_t got;
 
-    return r < 0 ? r : pread(h->data_fd, bytes, n, (off_t)offset);
+        assert_true(tries < WORKER_TRIES);
+        if (r < 0)
+            return r;
+        if (chunk_first_absent(h->map, offset, n) != UINT64_MAX)
+            continue;
+        got = pread(h->data_fd, bytes, n, (off_t)offset);
+        if (atomic_load(&h->map->lost_seq) != lost)
+            continue;
+        chunk_touch(h->map, offset, n);
+        return got;
+    }
 }
 
 int worker_flush(struct rig *rig, struct handle *h, bool sync)

@@ -1,0 +1,143 @@
+/* Owns what cache files cost: the blocks of a pair, of the folders, and giving the blocks of an extent back.
+ *
+ * Must not know who decides what goes (evict.c). */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "syncd/cache.h"
+
+enum { STAT_BLOCK = 512, FOLDERS = 256 };
+/* Of a pair beside its blocks: its names in the folder, and blocks that say where the blocks are. */
+enum { SLACK = 4096 };
+
+/* --- measuring ------------------------------------------------------------------------------------ */
+
+static uint64_t blocks(const struct stat *st)
+{
+    return (uint64_t)st->st_blocks * STAT_BLOCK;
+}
+
+uint64_t cache_file_blocks(const struct cache_file *f)
+{
+    struct stat st;
+    uint64_t n = SLACK;
+
+    n += fstat(f->data_fd, &st) == 0 ? blocks(&st) : 0;
+    n += fstat(f->map_fd, &st) == 0 ? blocks(&st) : 0;
+    return n;
+}
+
+static uint64_t blocks_at(int dir_fd, uint64_t ino, const char *kind)
+{
+    char path[40];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
+    return fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? blocks(&st) : 0;
+}
+
+uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino)
+{
+    return blocks_at(dir_fd, ino, "data") + blocks_at(dir_fd, ino, "map") + SLACK;
+}
+
+uint64_t cache_file_folder_blocks(int dir_fd)
+{
+    struct stat st;
+    uint64_t n = fstat(dir_fd, &st) == 0 ? blocks(&st) : 0;
+    char name[3];
+
+    for (unsigned low = 0; low < FOLDERS; low++) {
+        (void)snprintf(name, sizeof(name), "%02x", low);
+        n += fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? blocks(&st) : STAT_BLOCK * 8;
+    }
+    return n;
+}
+
+/* --- extents -------------------------------------------------------------------------------------- */
+
+uint64_t cache_file_extent(const struct cache_file *f, uint64_t extent)
+{
+    uint64_t size = cache_file_size(f), n = 0;
+
+    for (uint64_t c = extent * EXTENT_CHUNKS; c < (extent + 1) * EXTENT_CHUNKS && c << CHUNK_SHIFT < size; c++)
+        n += chunk_present(f->map, c);
+    return n << CHUNK_SHIFT;
+}
+
+/* What was written here counts as present without bits, being above fetchable: with bits the same is present, and
+ * fetchable can rise to the size. */
+static void raise_fetchable(struct chunk_map *m, uint64_t size)
+{
+    uint64_t c = (atomic_load(&m->fetchable) + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+    uint64_t end = (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+
+    for (; c < end; c++) {
+        if (c % EXTENT_CHUNKS == 0 && end - c >= EXTENT_CHUNKS) {
+            atomic_store(&m->bits[c / EXTENT_CHUNKS], UINT64_MAX);
+            c += EXTENT_CHUNKS - 1;
+        } else {
+            chunk_set(m, c);
+        }
+    }
+    atomic_store(&m->fetchable, size);
+}
+
+int cache_file_punch(struct cache_file *f, uint64_t extent)
+{
+    uint64_t size = cache_file_size(f);
+
+    _Static_assert(EXTENT_CHUNKS == 64, "an extent is a word of the bits");
+    if (atomic_load(&f->map->fetchable) < size)
+        raise_fetchable(f->map, size);
+    (void)atomic_fetch_add(&f->map->lost_seq, 1);
+    atomic_store(&f->map->bits[extent], 0);
+    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(extent << EXTENT_SHIFT),
+                  EXTENT_SIZE) < 0)
+        return -errno;
+    return 0;
+}
+
+/* --- by name --------------------------------------------------------------------------------------- */
+
+bool cache_file_dirty_at(int dir_fd, uint64_t ino)
+{
+    struct { uint64_t magic; uint32_t shift, state; } head = { 0 };
+    CLEANUP_CLOSE int fd = -1;
+    char path[40];
+
+    _Static_assert(offsetof(struct chunk_map, state) == 12, "as docs/FORMATS.md has it");
+    (void)snprintf(path, sizeof(path), "%02x/%" PRIx64 ".map", (unsigned)(ino & 0xff), ino);
+    fd = openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && pread(fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == CHUNK_MAP_MAGIC &&
+           head.state == CHUNK_MAP_DIRTY;
+}
+
+/* --- out of the way ------------------------------------------------------------------------------- */
+
+static int move(int dir_fd, uint64_t ino, const char *kind)
+{
+    char from[40], to[40];
+
+    (void)snprintf(from, sizeof(from), "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
+    (void)snprintf(to, sizeof(to), "lost/%" PRIx64 ".%s", ino, kind);
+    if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
+        return -errno;
+    return 0;
+}
+
+int cache_file_put_aside(int dir_fd, uint64_t ino)
+{
+    int r;
+
+    if (mkdirat(dir_fd, "lost", 0700) < 0 && errno != EEXIST)
+        return -errno;
+    r = move(dir_fd, ino, "data");
+    return r < 0 ? r : move(dir_fd, ino, "map");
+}

@@ -1,0 +1,135 @@
+/* Owns who waits for which bytes of a cache file, and telling them.
+ *
+ * Must not know how the bytes come (fetch.c). */
+#include "syncd/fetch_internal.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+
+static void free_waiter(struct fetch_waiter *w)
+{
+    TAILQ_REMOVE(&w->file->fetch.waiters, w, next);
+    loop_timer_free(w->timer);
+    free(w);
+}
+
+/* The file may be gone afterwards unless the caller holds it. */
+static void answer(struct fetch_waiter *w, const struct error *e)
+{
+    fetch_done_fn *done = w->done;
+    void *arg = w->arg;
+
+    free_waiter(w);
+    done(e, arg);
+}
+
+static void on_deadline(void *arg)
+{
+    struct error e;
+
+    error_set(&e, -ETIMEDOUT, "The cloud did not deliver the file's bytes in time.");
+    answer(arg, &e);
+}
+
+void fetch_wait_until(struct fetch_waiter *w, uint64_t ms)
+{
+    w->timer = loop_timer(w->file->volume->loop, ms, on_deadline, w);
+}
+
+uint64_t fetch_reach(const struct cache_file *f)
+{
+    return fetch_least(cache_file_size(f), atomic_load(&f->map->fetchable));
+}
+
+static bool satisfied(struct fetch_waiter *w, uint64_t end)
+{
+    uint64_t to = fetch_least(w->to, end);
+    uint64_t c = w->from < to ? chunk_first_absent(w->file->map, w->from, to - w->from) : UINT64_MAX;
+
+    if (c != UINT64_MAX && c << CHUNK_SHIFT > w->from)
+        w->from = c << CHUNK_SHIFT;
+    return c == UINT64_MAX;
+}
+
+static struct fetch_waiter *first_satisfied(struct cache_file *f)
+{
+    uint64_t end = fetch_reach(f);
+    struct fetch_waiter *w;
+
+    TAILQ_FOREACH(w, &f->fetch.waiters, next)
+        if (satisfied(w, end))
+            return w;
+    return NULL;
+}
+
+void fetch_wake(struct cache_file *f)
+{
+    static const struct error none;
+    struct fetch_waiter *w;
+
+    while ((w = first_satisfied(f)))
+        answer(w, &none);
+}
+
+static struct fetch_waiter *first_within(struct cache_file *f, uint64_t from, uint64_t to)
+{
+    struct fetch_waiter *w;
+
+    TAILQ_FOREACH(w, &f->fetch.waiters, next)
+        if (w->from < to && w->to > from)
+            return w;
+    return NULL;
+}
+
+void fetch_fail_within(struct cache_file *f, uint64_t from, uint64_t to, const struct error *e)
+{
+    struct fetch_waiter *w;
+
+    while ((w = first_within(f, from, to)))
+        answer(w, e);
+}
+
+void fetch_fail_all(struct cache_file *f, const struct error *e)
+{
+    fetch_fail_within(f, 0, UINT64_MAX, e);
+}
+
+void fetch_forget(struct cache_file *f, const void *arg)
+{
+    struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters), *next;
+
+    for (; w; w = next) {
+        next = TAILQ_NEXT(w, next);
+        if (w->arg == arg)
+            free_waiter(w);
+    }
+}
+
+void fetch_fail_lacking(struct cache_file *f, const struct error *e)
+{
+    struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters);
+
+    while (w) {
+        struct fetch_waiter *next = TAILQ_NEXT(w, next);
+
+        if (w->what == f->fetch.lacking) {
+            answer(w, e);
+            next = TAILQ_FIRST(&f->fetch.waiters);   /* who heard may have changed the list */
+        }
+        w = next;
+    }
+}
+
+struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to, fetch_done_fn *done, void *arg)
+{
+    static const struct error none;
+    struct fetch_waiter *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg };
+    TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
+    if (!satisfied(w, fetch_reach(f)))
+        return w;
+    answer(w, &none);
+    return NULL;
+}

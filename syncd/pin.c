@@ -1,0 +1,204 @@
+/* Owns what is pinned: that it comes into the cache, whole, and what comes below a pinned directory later does too.
+ * It looks at all pins after every change of them and once in a sync interval: lists the directories, then fetches
+ * what is not whole. That nothing of it goes is evict.c's.
+ *
+ * Must not know where pins are set (fs_xattr.c). */
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "syncd/fetch.h"
+
+enum { AT_ONCE = 4, BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
+
+struct keeper {
+    struct volume *volume;
+    struct loop_timer *timer;
+    bool again;                    /* kicked while it looked */
+    bool looking;
+    uint64_t at;                   /* the inode looked at last */
+    uint64_t budget;               /* bytes that may still be fetched */
+    size_t n_beyond;               /* files beyond it */
+    unsigned n_fetching;
+    struct keeping {
+        struct keeper *keeper;
+        struct cache_file *file;   /* held; NULL: free */
+    } slots[AT_ONCE];
+};
+
+static void look(void *arg);
+static void fetch_more(struct keeper *k);
+
+/* --- when ----------------------------------------------------------------------------------------- */
+
+static void look_in(struct keeper *k, uint64_t ms)
+{
+    loop_timer_free(k->timer);
+    k->timer = loop_timer(k->volume->loop, ms, look, k);
+}
+
+void keeper_kick(struct volume *v)
+{
+    if (!v->keeper)
+        return;
+    v->keeper->again = v->keeper->looking;
+    if (!v->keeper->looking)
+        look_in(v->keeper, 0);
+}
+
+static void looked(struct keeper *k)
+{
+    const Lf__CloudDrive *d = k->volume->drive;
+    int32_t s = d->has_sync_interval_seconds ? d->sync_interval_seconds : INTERVAL_S;
+
+    if (k->n_beyond)
+        LOG(LOG_WARNING, "pinned_files_do_not_fit", "drive=%s", k->volume->drive->id, "files=%zu", k->n_beyond);
+    k->n_beyond = 0;
+    k->looking = false;
+    look_in(k, k->again ? 0 : (uint64_t)(s > INTERVAL_LEAST_S ? s : INTERVAL_LEAST_S) * 1000);
+    k->again = false;
+}
+
+/* --- contents ------------------------------------------------------------------------------------- */
+
+static void fetched(const struct error *e, void *arg)
+{
+    struct keeping *s = arg;
+    struct keeper *k = s->keeper;
+    struct cache_file *f = take_ptr(s->file);
+
+    if (e->code)
+        LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino,
+            "error=%s", error_text(e));
+    f->keeping = e->code == 0;
+    k->n_fetching--;
+    cache_release(f);
+    fetch_more(k);
+}
+
+static void fetch(struct keeper *k, struct cache_file *f)
+{
+    struct keeping *s = k->slots;
+
+    while (s->file)
+        s++;
+    *s = (struct keeping){ k, f };
+    f->keeping = true;
+    k->n_fetching++;
+    fetch_whole(f, fetched, s);
+}
+
+/* What is pinned beyond the limit is fetched when it is read, as all else. */
+static void fetch_one(struct keeper *k, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+    int r = index_get(k->volume->index, ino, &i);
+
+    k->at = ino;
+    if (r < 0 || i.pending & INDEX_CONTENT)
+        return;
+    if (i.size > k->budget) {
+        k->n_beyond++;
+        return;
+    }
+    if (cache_acquire(k->volume->cache, &i, &f) < 0)
+        return;
+    k->budget -= i.size;
+    fetch(k, f);
+}
+
+static void fetch_more(struct keeper *k)
+{
+    uint64_t inos[BATCH];
+    int n = 0, i = 0;
+
+    while (k->n_fetching < AT_ONCE && !k->volume->paused) {
+        if (i == n) {
+            n = index_pinned_lacking(k->volume->index, k->at, inos, BATCH);
+            i = 0;
+        }
+        if (n <= 0)
+            break;
+        fetch_one(k, inos[i++]);
+    }
+    if (k->n_fetching == 0 && k->looking)
+        looked(k);
+}
+
+/* --- names ---------------------------------------------------------------------------------------- */
+
+static void list_more(struct keeper *k);
+
+static void start_fetching(struct keeper *k)
+{
+    uint64_t limit = space_kept_limit(k->volume->cache), kept = index_pinned_bytes(k->volume->index);
+
+    (void)use_flush(k->volume->cache);
+    k->at = 0;
+    k->budget = limit > kept ? limit - kept : 0;
+    fetch_more(k);
+}
+
+static void listed(const struct error *e, void *arg)
+{
+    if (e->code != -ECANCELED)
+        list_more(arg);
+}
+
+static void list_more(struct keeper *k)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    uint64_t ino;
+
+    while (index_pins(k->volume->index, k->at, &ino, 1) == 1) {
+        k->at = ino;
+        index_inode_done(&i);
+        if (index_get(k->volume->index, ino, &i) == 0 && S_ISDIR(i.mode)) {
+            lister_ensure_tree(k->volume->lister, ino, listed, k);
+            return;
+        }
+    }
+    start_fetching(k);
+}
+
+static void look(void *arg)
+{
+    struct keeper *k = arg;
+
+    loop_timer_free(take_ptr(k->timer));
+    if (k->volume->paused || !index_pinned_any(k->volume->index)) {
+        looked(k);
+        return;
+    }
+    k->looking = true;
+    k->at = 0;
+    list_more(k);
+}
+
+/* --- the contract --------------------------------------------------------------------------------- */
+
+void keeper_new(struct volume *v)
+{
+    v->keeper = xcalloc(1, sizeof(*v->keeper));
+    v->keeper->volume = v;
+    look_in(v->keeper, 0);
+}
+
+void keeper_free(struct volume *v)
+{
+    struct keeper *k = v->keeper;
+
+    if (!k)
+        return;
+    for (size_t n = 0; n < AT_ONCE; n++)
+        if (k->slots[n].file) {
+            fetch_forget(k->slots[n].file, &k->slots[n]);
+            cache_release(k->slots[n].file);
+        }
+    loop_timer_free(k->timer);
+    free(take_ptr(v->keeper));
+}

@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+"""The limit of a drive's cache, on a real mount, while it is read and written far beyond. The caches lie on a file system
+of their own, whose statvfs(2) says at one stroke what they take; a walk through the folder would count what goes and
+what comes in its place both."""
+
+import errno
+import os
+import pwd
+import threading
+import unittest
+
+import landfall_test as lt
+from drive_case import SERVED, DriveCase, fill
+from landfall_test import wait_until
+
+MIB = 1 << 20
+CAP = 48 * MIB
+
+
+def blocks_below(path):
+    """What du -s says, in bytes; what goes meanwhile does not count."""
+    total = 0
+    for here, _, names in os.walk(path):
+        for name in [""] + names:
+            try:
+                total += os.lstat(os.path.join(here, name)).st_blocks * 512
+            except FileNotFoundError:
+                pass
+    return total
+
+
+def taken_of(path):
+    st = os.statvfs(path)
+    return (st.f_blocks - st.f_bfree) * st.f_frsize
+
+
+class Watch(threading.Thread):
+    """The most that was taken on the file system, as far as was seen, beyond what was there."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.most, self.looks, self.ended = path, 0, 0, threading.Event()
+
+    def run(self):
+        while not self.ended.is_set():
+            self.most = max(self.most, taken_of(self.path))
+            self.looks += 1
+            self.ended.wait(0.001)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+
+class LimitCase(DriveCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.caches = os.path.join(cls.instance.dir, "state", "cache")
+        os.makedirs(cls.caches, exist_ok=True)
+        account = pwd.getpwnam(SERVED)
+        lt.run("mount", "-t", "tmpfs", "-o", f"size=4g,mode=0700,uid={account.pw_uid},gid={account.pw_gid}", "caches", cls.caches)
+        cls.addClassCleanup(lt.run, "umount", "-l", cls.caches)
+
+    def tearDown(self):
+        for drive in self.instance.api("GET", "/management/clouddrive"):
+            self.instance.api("DELETE", f"/management/clouddrive/{drive['id']}", force="true")
+
+    @classmethod
+    def limited_drive(cls, name, **more):
+        mount, bucket = cls.folder_drive(name=name, maximumCacheSize=CAP, rotationalCache=True, **more)
+        drive = next(d for d in cls.instance.api("GET", "/management/clouddrive") if d["name"] == name)
+        return mount, bucket, drive
+
+    def see(self, *paths):
+        """Until the drive shows them."""
+        wait_until(lambda: all(os.path.exists(path) for path in paths), 20, "the names of the cloud")
+
+    def put(self, bucket, name, size, seed):
+        """An object that was in the cloud before."""
+        path = os.path.join(bucket, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        fill(path, size, seed)
+        owner = os.stat(bucket)
+        lt.run("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", bucket)
+
+
+class Reading(LimitCase):
+    def test_a_tree_ten_times_the_limit(self):
+        mount, bucket, drive = self.limited_drive("tree", syncIntervalSeconds=1)
+        for n in range(120):
+            self.put(bucket, f"d{n % 7}/f{n}", 4 * MIB, n)
+        self.see(*(os.path.join(mount, f"d{n % 7}/f{n}") for n in range(120)))
+        with Watch(self.caches) as watch:
+            for _ in range(2):
+                lt.run("diff", "-r", "--no-dereference", bucket, mount, "--exclude=.landfall")
+        self.assertLessEqual(watch.most, CAP)
+        self.assertGreater(watch.most, CAP // 2)
+        self.assertGreater(watch.looks, 20)
+
+    def test_the_working_set_survives_a_scan(self):
+        mount, bucket, drive = self.limited_drive("scan", syncIntervalSeconds=1)
+        for n in range(8):
+            self.put(bucket, f"work/{n}", 2 * MIB, n)
+        for n in range(60):
+            self.put(bucket, f"rest/{n}", 4 * MIB, 100 + n)
+        work = [os.path.join(mount, "work", str(n)) for n in range(8)]
+
+        def read(paths):
+            for path in paths:
+                with open(path, "rb") as f:
+                    os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    self.assertEqual(len(f.read()), 2 * MIB)
+
+        def here():
+            cached = blocks_of(drive["permanentLocalPath"], [os.stat(path).st_ino for path in work])
+            return sum(n >= 2 * MIB for n in cached)
+
+        self.see(*work, *(os.path.join(mount, "rest", str(n)) for n in range(60)))
+        read(work)
+        ended = threading.Event()
+        ended.wait(11)   # uses within ten seconds are one; nothing to be awaited tells that they passed
+        read(work)
+        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.assertEqual(here(), 8)
+
+    def test_five_hundred_open_files(self):
+        mount, bucket, drive = self.limited_drive("many", syncIntervalSeconds=1)
+        for n in range(500):
+            self.put_small(bucket, n)
+        self.see(*(os.path.join(mount, f"s{n}") for n in range(500)))
+        files = [open(os.path.join(mount, f"s{n}"), "rb") for n in range(500)]
+        with Watch(self.caches) as watch:
+            for at in (0, 150_000, 50_000):
+                for n, f in enumerate(files):
+                    f.seek(at)
+                    self.assertEqual(f.read(8), (n * 1000 + at // 50_000).to_bytes(8, "little"))
+        for f in files:
+            f.close()
+        self.assertLessEqual(watch.most, CAP)
+
+    def put_small(self, bucket, n):
+        path = os.path.join(bucket, f"s{n}")
+        with open(path, "wb") as f:
+            for part in range(4):
+                f.write((n * 1000 + part).to_bytes(8, "little") + os.urandom(49_992))
+        owner = os.stat(bucket)
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def blocks_of(folder, inos):
+    out = []
+    for ino in inos:
+        try:
+            out.append(os.stat(os.path.join(folder, f"{ino & 0xff:02x}", f"{ino:x}.data")).st_blocks * 512)
+        except FileNotFoundError:
+            out.append(0)
+    return out
+
+
+class Writing(LimitCase):
+    arguments = ("--set", "SettleMilliseconds=15000", "--set", "WriteWaitSeconds=1")
+
+    def test_beyond_the_limit_without_uploads(self):
+        mount, bucket, drive = self.limited_drive("full")
+        written, reference = [], os.path.join(self.scratch, "reference")
+        os.mkdir(reference)
+
+        def write(n):
+            fill(os.path.join(reference, f"w{n}"), 4 * MIB, n)
+            lt.run("cp", os.path.join(reference, f"w{n}"), os.path.join(mount, f"w{n}"))
+            written.append(f"w{n}")
+
+        with Watch(self.caches) as watch:
+            with self.assertRaisesRegex(AssertionError, "No space left on device"):
+                for n in range(40):
+                    write(n)
+            refused = f"w{len(written)}"
+            self.assertGreater(len(written), 6)
+            for name in written:
+                self.assertSameFile(os.path.join(reference, name), os.path.join(mount, name))
+            os.unlink(os.path.join(mount, refused))
+            wait_until(lambda: all(os.path.exists(os.path.join(bucket, name)) for name in written), 90, "the uploads")
+            for name in list(written):
+                self.assertSameFile(os.path.join(reference, name), os.path.join(bucket, name))
+            write(50)   # and on it goes
+            write(51)
+        self.assertLessEqual(watch.most, CAP)
+        with self.assertRaises(OSError) as caught:   # one file larger than all there is
+            with open(os.path.join(mount, "huge"), "wb") as f:
+                for _ in range(80):
+                    f.write(b"x" * MIB)
+                    f.flush()
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
+
+
+class Slowed(LimitCase):
+    def test_writers_wait_for_uploads(self):
+        mount, bucket, drive = self.limited_drive("slow")
+        with Watch(self.caches) as watch:
+            for n in range(60):
+                fill(os.path.join(mount, f"w{n}"), 4 * MIB, n)
+        self.assertLessEqual(watch.most, CAP)
+        self.instance.wait_uploaded(*(os.path.join(mount, f"w{n}") for n in range(60)))
+        self.assertSameTree(bucket + "/w7", mount + "/w7")
+
+
+class Pinned(LimitCase):
+    def test_a_pinned_folder_stays(self):
+        mount, bucket, drive = self.limited_drive("pins", syncIntervalSeconds=1)
+        for n in range(5):
+            self.put(bucket, f"keep/{n}", 2 * MIB, n)
+        for n in range(30):
+            self.put(bucket, f"rest/{n}", 4 * MIB, 100 + n)
+        folder = os.path.join(mount, "keep")
+        self.see(*(os.path.join(folder, str(n)) for n in range(5)), *(os.path.join(mount, "rest", str(n)) for n in range(30)))
+        os.setxattr(folder, "user.landfall.pin", b"1")
+        inos = [os.stat(os.path.join(folder, str(n))).st_ino for n in range(5)]
+        complete = lambda: all(n >= 2 * MIB for n in blocks_of(drive["permanentLocalPath"], inos))
+        wait_until(complete, 60, "the pinned files")
+        self.assertEqual(os.getxattr(os.path.join(folder, "3"), "user.landfall.pin"), b"1")
+        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.assertTrue(complete())
+        self.restart_instance()
+        self.instance.wait_mounted(mount)
+        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.assertTrue(complete())
+        os.removexattr(folder, "user.landfall.pin")
+        with self.assertRaises(OSError):
+            os.getxattr(os.path.join(folder, "3"), "user.landfall.pin")
+
+    def test_a_smaller_limit(self):
+        mount, bucket, drive = self.limited_drive("shrink", syncIntervalSeconds=1)
+        for n in range(10):
+            self.put(bucket, f"f{n}", 4 * MIB, n)
+        self.see(*(os.path.join(mount, f"f{n}") for n in range(10)))
+        lt.run("cat", *(os.path.join(mount, f"f{n}") for n in range(10)), text=False)
+        drive["maximumCacheSize"] = 20 * MIB
+        self.instance.api("PUT", f"/management/clouddrive/{drive['id']}", drive)
+        wait_until(lambda: blocks_below(drive["permanentLocalPath"]) <= 20 * MIB, 20, "the eviction")
+
+
+if __name__ == "__main__":
+    unittest.main()
