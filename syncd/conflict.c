@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -141,9 +142,11 @@ int conflict_step_aside(struct volume *v, const struct index_inode *i, char out[
 
 void conflict_announce(struct volume *v, uint64_t parent, const char *name, const char *copy)
 {
-    CLEANUP_FREE char *dir = index_key(v->index, parent);
+    CLEANUP_FREE char *dir = index_key(v->index, parent), *key = NULL;
 
-    LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s%s", dir ? dir : "", name, "copy=%s", copy);
+    if (asprintf(&key, "%s%s", dir ? dir : "", name) < 0)
+        abort();
+    LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", copy);
     volume_invalidate(v, parent, name, strlen(name), false);
     volume_invalidate(v, parent, copy, strlen(copy), false);
     volume_invalidate(v, parent, NULL, 0, true);
