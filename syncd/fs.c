@@ -4,6 +4,7 @@
  * Knows nothing of what the handlers do. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -27,6 +28,15 @@ int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret)
     int r = index_get(v->index, ino, ret);
 
     return r == -ENOENT ? -ESTALE : r;
+}
+
+int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret)
+{
+    int r = fs_inode(v, ino, ret);
+
+    if (r < 0 || ret->nlink > 0 || !S_ISREG(ret->mode))
+        return r;
+    return cache_unlinked(v->cache, ino) || cache_busy(v->cache, ret) ? 0 : -ESTALE;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */

@@ -173,7 +173,7 @@ static int check_room(struct volume *v, const Lf__FsXattrSet *m)
 static int mark(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = fs_inode(v, ino, &i);
+    int r = fs_inode_to_change(v, ino, &i);
 
     if (r < 0)
         return r;
