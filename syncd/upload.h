@@ -146,6 +146,8 @@ void upload_cancel_asks(struct upload *u);
 struct index_upload upload_sent(const struct upload *u);
 /* Whether the object, which has its metadata, is what was sent. */
 bool upload_is_sent(const struct volume *v, const struct index_upload *sent, const struct cloud_object *o);
+/* Whether it is what any upload sent to the key without hearing of it. */
+bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_object *o);
 /* Metadata of the inode, extended attributes included, into *m (empty). */
 void upload_meta(struct upload *u, struct cloud_meta *m);
 /* A run of the file as a request's body. 0 or negative errno. */

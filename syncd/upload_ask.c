@@ -144,6 +144,14 @@ bool upload_is_sent(const struct volume *v, const struct index_upload *sent, con
         (!*m->stamp || strcmp(m->stamp, wanted) == 0);
 }
 
+bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_object *o)
+{
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+
+    return o->meta.has_mtime && index_upload_sent(v->index, key, o->size, o->meta.mtime_ns, &row) == 0 &&
+        upload_is_sent(v, &row, o);
+}
+
 void upload_meta(struct upload *u, struct cloud_meta *m)
 {
     struct index_upload sent = upload_sent(u);
@@ -181,9 +189,17 @@ bool upload_in_place(const struct upload *u)
     return u->inode.cloud_key && strcmp(u->inode.cloud_key, u->key) == 0;
 }
 
+/* A copy was told what lies at its target by a look, since the grave there has the ETag by which it is known itself. */
+static char *base_of(const struct upload *u)
+{
+    if (u->kind != UPLOAD_COPY || upload_in_place(u))
+        return upload_base(u, u->key);
+    return xstrdup(upload_looked(u)->etag);
+}
+
 void upload_condition(struct upload *u, struct cloud_request *r)
 {
-    CLEANUP_FREE char *base = upload_base(u, u->key);
+    CLEANUP_FREE char *base = u->unconditional ? NULL : base_of(u);
     unsigned can = cloud_capabilities(u->volume->cloud);
 
     if (base && can & CLOUD_CAN_IF_MATCH)

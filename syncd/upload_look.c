@@ -150,15 +150,6 @@ static void hashed(struct upload *u, const char *md5)
         upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
 }
 
-static bool is_sent_by_another(const struct upload *u, const struct cloud_object *o)
-{
-    CLEANUP(index_upload_done) struct index_upload row = { 0 };
-
-    return !upload_in_place(u) && o->meta.has_mtime &&
-        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns, &row) == 0 &&
-        upload_is_sent(u->volume, &row, o);
-}
-
 static bool is_same_link(const struct upload *u, const struct cloud_object *o)
 {
     return u->inode.target && o->meta.symlink && strcmp(u->inode.target, o->meta.symlink) == 0;
@@ -176,7 +167,7 @@ static void found_theirs(struct upload *u)
 {
     const struct cloud_object *o = upload_looked(u);
 
-    if (is_sent_by_another(u, o) || is_same_link(u, o))
+    if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_link(u, o))
         next_turn(u, upload_own(u, u->key, o));
     else if (may_have_same_bytes(u, o))
         upload_hash_file(u, hashed);

@@ -98,6 +98,13 @@ static void source_lost(struct upload *u)
     upload_copy_failed(u, &u->parts->error);
 }
 
+/* Parts of two versions must never meet. */
+static void lose_source(struct upload *u, const struct error *e)
+{
+    u->parts->error = *e;
+    abort_ours(u, source_lost);
+}
+
 /* --- the end -------------------------------------------------------------------------------------- */
 
 static void what_came_of_it(struct upload *u, enum upload_found found)
@@ -129,7 +136,9 @@ static void end_done(struct upload *u, struct cloud_request *r)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ENOENT)
         see_what_came_of_it(u);
-    else if (r->error.code == -ESTALE && !u->parts->copy)
+    else if (r->error.code == -ESTALE && u->parts->copy && upload_in_place(u))
+        lose_source(u, &r->error);
+    else if (r->error.code == -ESTALE)
         upload_refused(u, &sent, &r->error);   /* by our own object, when the driver tried twice */
     else
         upload_fail(u, &r->error);
@@ -145,8 +154,7 @@ static void put_together(struct upload *u)
     r->n_parts = p->n;
     for (uint32_t n = 0; n < p->n; n++)
         r->parts[n] = (struct cloud_part){ p->parts[n].number, p->parts[n].size, xstrdup(p->parts[n].etag) };
-    if (!p->copy)
-        upload_condition(u, r);
+    upload_condition(u, r);
     upload_submit(u, r);
 }
 
@@ -214,7 +222,7 @@ static void all_answered(struct upload *u)
     struct upload_parts *p = u->parts;
 
     if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
-        abort_ours(u, source_lost);   /* parts of two versions must never meet */
+        lose_source(u, &p->error);
     else if (p->error.code == -ENOENT)
         see_what_came_of_it(u);
     else if (p->error.code)

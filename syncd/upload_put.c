@@ -85,34 +85,15 @@ static void transmit(struct upload *u)
 
 /* --- what went before ----------------------------------------------------------------------------------- */
 
-/* What lies under an old key goes when the new object is there, unless it is somebody else's by then. */
-static void old_key_seen(struct upload *u, enum upload_found found)
-{
-    int r = found == UPLOAD_BASE ? 0 : upload_leave(u, false);
-
-    if (r < 0)
-        upload_fail_code(u, r);
-    else
-        transmit(u);
-}
-
-static void look_at_old_key(struct upload *u)
-{
-    if (u->inode.cloud_key && u->inode.etag && !upload_in_place(u))
-        upload_look(u, u->inode.cloud_key, NULL, old_key_seen);
-    else
-        transmit(u);
-}
-
 /* Parts that nobody will put together. What is sent in parts itself ends them when it begins. */
 static void abort_earlier(struct upload *u)
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
 
     if (!in_parts(u) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
-        upload_parts_abort(u, &row, look_at_old_key);
+        upload_parts_abort(u, &row, transmit);
     else
-        look_at_old_key(u);
+        transmit(u);
 }
 
 /* Where the next try goes it will see for itself; elsewhere what is not ours must not be removed. */
@@ -139,7 +120,7 @@ static void settle_earlier(struct upload *u)
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
     if (r == -ENOENT || (r == 0 && in_parts(u) && upload_parts_resumes(u, &row)))
-        look_at_old_key(u);
+        transmit(u);
     else if (r < 0)
         upload_fail_code(u, r);
     else

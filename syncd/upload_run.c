@@ -109,7 +109,8 @@ void upload_abandon(struct upload *u)
 
 static int declare(struct upload *u, bool bury, const struct index_upload *row)
 {
-    int r = bury ? index_bury(u->volume->index, u->key, NULL) : 0;
+    const char *etag = u->kind == UPLOAD_COPY ? u->inode.etag : NULL;   /* by which a copy is known */
+    int r = bury ? index_bury_version(u->volume->index, u->key, etag) : 0;
 
     return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
 }
@@ -188,7 +189,7 @@ static int release_old_key(struct upload *u, const struct index_inode *i, const 
     if (!i->cloud_key || (key && strcmp(i->cloud_key, key) == 0))
         return 0;
     u->uploader->unsynced = true;
-    return index_bury(u->volume->index, i->cloud_key, i->etag);
+    return index_bury_version(u->volume->index, i->cloud_key, i->etag);
 }
 
 static int record_place(struct upload *u, struct index_inode *i, const char *etag)
@@ -279,7 +280,7 @@ int upload_own(struct upload *u, const char *key, const struct cloud_object *o)
 
     if (r < 0)
         return r;
-    return end_and_reload(u, base ? change_base(u, key, o) : index_bury(u->volume->index, key, o->etag));
+    return end_and_reload(u, base ? change_base(u, key, o) : index_bury_version(u->volume->index, key, o->etag));
 }
 
 int upload_leave(struct upload *u, bool bury)

@@ -266,6 +266,191 @@ static void replaced_and_renamed_while_the_network_is_gone(void **state)
     assert_object(rig, "b", "ours", 4);
 }
 
+/* --- moved here, changed there ---------------------------------------------------------------------------- */
+
+static int refuse_deletes(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_DELETE_BATCH && !after ? -EHOSTUNREACH : 0;
+}
+
+static void changed_there_after_it_was_copied(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)rig_base(rig);
+    rig->fault = refuse_deletes;
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_wait(rig, rig->counts[CLOUD_DELETE_BATCH] == 1);
+    rig_put(rig, "a", "theirs", 6);
+    rig_come_back(rig);
+    rig_assert_no_copy(rig, "a b ");
+    assert_object(rig, "a", "theirs", 6);
+    assert_object(rig, "b", "base", 4);
+}
+
+static void changed_there_while_it_was_sent_elsewhere(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)rig_base(rig);
+    rig->fault = rig_unreachable;
+    worker_overwrite(rig, "a", "ours", 4);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig->hold[CLOUD_PUT] = true;
+    rig_come_back(rig);
+    rig_wait(rig, rig->n_held == 1);
+    assert_string_equal(rig->held[0]->key, "b");
+    rig_put(rig, "a", "theirs", 6);
+    rig_release(rig);
+    rig_assert_no_copy(rig, "a b ");
+    assert_object(rig, "a", "theirs", 6);
+    assert_object(rig, "b", "ours", 4);
+}
+
+static int refuse_copies(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_COPY && !after ? -ETIMEDOUT : 0;
+}
+
+static int lose_copies(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_COPY && after ? -ETIMEDOUT : 0;
+}
+
+static void move_and_remove(struct rig *rig, rig_fault_fn *fault)
+{
+    (void)rig_base(rig);
+    rig->fault = fault;
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_wait(rig, rig->counts[CLOUD_COPY] == 1);
+    rig_idle(rig);
+    rig->fault = rig_unreachable;
+    assert_int_equal(worker_unlink(rig, "b"), 0);
+}
+
+static void where_no_copy_arrived_is_somebody_elses(void **state)
+{
+    struct rig *rig = *state;
+
+    move_and_remove(rig, refuse_copies);
+    rig_put(rig, "b", "theirs", 6);
+    rig_come_back(rig);
+    rig_assert_no_copy(rig, "b ");
+    assert_object(rig, "b", "theirs", 6);
+}
+
+static void a_copy_that_arrived_unheard_of_goes(void **state)
+{
+    struct rig *rig = *state;
+
+    move_and_remove(rig, lose_copies);
+    rig_come_back(rig);
+    rig_assert_no_copy(rig, "");
+}
+
+static uint64_t base_too_large_for_one_request(struct rig *rig, const char *bytes)
+{
+    struct cloud_ops *ops = (struct cloud_ops *)(uintptr_t)rig->cloud->ops;
+    uint64_t ino = worker_file(rig, "a", bytes, 20 * MIB);
+
+    rig_settle(rig);
+    ops->limits.put_max = 18 * MIB;
+    rig->hold[CLOUD_PART_END] = true;
+    return ino;
+}
+
+static void the_name_is_taken_while_parts_are_copied(void **state)
+{
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 4);
+    struct rig *rig = *state;
+    uint64_t ino = base_too_large_for_one_request(rig, bytes);
+    struct rig_copies c;
+
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_wait(rig, rig->n_held == 1);
+    rig_put(rig, "b", "theirs", 6);
+    rig_release(rig);
+    rig_settle(rig);
+    c = rig_copies(rig);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.ino, ino);
+    assert_object(rig, "b", "theirs", 6);
+    assert_object(rig, c.name, bytes, 20 * MIB);
+    assert_null(rig_object(rig, "a", &(size_t){ 0 }));
+}
+
+static void changed_there_while_parts_get_other_metadata(void **state)
+{
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 5);
+    struct rig *rig = *state;
+    uint64_t ino = base_too_large_for_one_request(rig, bytes);
+    struct cloud_request *r;
+
+    assert_int_equal(worker_chmod(rig, ino, 0400), 0);
+    rig_wait(rig, rig->n_held == 1);
+    rig_put(rig, "a", "theirs", 6);
+    rig_release(rig);
+    rig_assert_no_copy(rig, "a ");
+    assert_object(rig, "a", "theirs", 6);
+    r = rig_stat(rig, "a");
+    assert_int_equal(r->object.meta.mode & 07777, 0400);
+    cloud_request_free(r);
+}
+
+/* --- what is only read on ----------------------------------------------------------------------------------- */
+
+/* Or the change would be lost with the version that goes when it is closed. */
+static void a_version_that_lost_its_name_is_not_changed(void **state)
+{
+    struct rig *rig = *state;
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", "base", 4);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    rig_put(rig, "a", "theirs", 6);
+    list_root(rig);
+    assert_int_not_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
+    assert_int_equal(worker_chmod(rig, ino, 0400), -ESTALE);
+    assert_int_equal(worker_truncate(rig, ino, 1), -ESTALE);
+    worker_close(rig, &h);
+    rig_assert_file(rig, "a", "theirs");
+}
+
+/* What was removed here goes on being changed by whoever has it open. */
+static void a_removed_file_is_changed_on(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = rig_base(rig);
+    struct handle h;
+
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    assert_int_equal(worker_chmod(rig, ino, 0400), 0);
+    worker_close(rig, &h);
+    rig_assert_no_copy(rig, "");
+}
+
+/* --- names that are none to be trusted ---------------------------------------------------------------------- */
+
+static void both_make_a_file_whose_name_looks_like_a_format(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_copies c;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "%n%s"), 0);
+    rig_put(rig, "%n%s", "theirs", 6);
+    (void)worker_file(rig, "%n%s", "ours", 4);
+    rig_settle(rig);
+    c = rig_copies(rig);
+    assert_int_equal(c.n, 1);
+    assert_object(rig, c.name, "ours", 4);
+}
+
 /* --- the same on both sides ------------------------------------------------------------------------------ */
 
 static void the_same_change_twice_is_no_conflict(void **state)
@@ -322,6 +507,15 @@ int main(void)
         TEST(our_own_parts_of_a_changed_file),
         TEST(our_own_parts_of_a_new_file),
         TEST(replaced_and_renamed_while_the_network_is_gone),
+        TEST(changed_there_after_it_was_copied),
+        TEST(changed_there_while_it_was_sent_elsewhere),
+        TEST(where_no_copy_arrived_is_somebody_elses),
+        TEST(a_copy_that_arrived_unheard_of_goes),
+        TEST(the_name_is_taken_while_parts_are_copied),
+        TEST(changed_there_while_parts_get_other_metadata),
+        TEST(a_version_that_lost_its_name_is_not_changed),
+        TEST(a_removed_file_is_changed_on),
+        TEST(both_make_a_file_whose_name_looks_like_a_format),
         TEST(the_same_change_twice_is_no_conflict),
         TEST(the_same_files_and_links_made_twice_are_no_conflict),
         TEST(a_link_and_an_empty_file),
