@@ -114,7 +114,8 @@ int index_xattr_list(struct index *x, uint64_t ino,
 /* A key (whole, below the drive's prefix) that must go from the cloud. `etag` is of the version there that was the
  * drive's; NULL: none is known to be there, only something that was perhaps put. */
 int index_bury(struct index *x, const char *key, const char *etag);
-/* The same where nobody wanted the name gone: only that version goes, or what an upload sent there without hearing of it. */
+/* The same where nobody wanted the name gone: only that version goes, or what an upload sent there without hearing of
+ * it. */
 int index_bury_version(struct index *x, const char *key, const char *etag);
 /* Whether an open grave is such a one, so that what lies at the key has to be looked at before. */
 bool index_grave_compared(struct index *x, const char *key);

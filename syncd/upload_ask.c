@@ -192,14 +192,16 @@ bool upload_in_place(const struct upload *u)
 /* A copy was told what lies at its target by a look, since the grave there has the ETag by which it is known itself. */
 static char *base_of(const struct upload *u)
 {
-    if (u->kind != UPLOAD_COPY || upload_in_place(u))
+    if (u->kind != UPLOAD_COPY)
         return upload_base(u, u->key);
-    return xstrdup(upload_looked(u)->etag);
+    if (!upload_in_place(u))
+        return xstrdup(upload_looked(u)->etag);
+    return u->unconditional ? NULL : xstrdup(u->inode.etag);
 }
 
 void upload_condition(struct upload *u, struct cloud_request *r)
 {
-    CLEANUP_FREE char *base = u->unconditional ? NULL : base_of(u);
+    CLEANUP_FREE char *base = base_of(u);
     unsigned can = cloud_capabilities(u->volume->cloud);
 
     if (base && can & CLOUD_CAN_IF_MATCH)

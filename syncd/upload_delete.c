@@ -2,7 +2,8 @@
  * with.
  *
  * A grave waits while its key is about to be written again, while a version that is to be moved
- * lies there, or while a deleted file that somebody still has open is not all in the cache. */
+ * lies there, or while a deleted file that somebody still has open is not all in the cache. What nobody
+ * removed, but moved away or perhaps never put there, is looked at first: somebody else's stays. */
 #include "syncd/upload.h"
 
 #include <errno.h>

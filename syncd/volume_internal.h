@@ -98,7 +98,8 @@ void fs_fail(struct ipc_request *req, int code);
 /* The inode that a request is about. -ESTALE when it is gone, which makes the kernel look the name up again: another
  * version of the cloud has another number. */
 int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret);
-/* The same for a request that changes it: -ESTALE as well when it is only read on, because another version has its name. */
+/* The same for a request that changes it: -ESTALE as well when it is only read on, because another version has its
+ * name. */
 int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret);
 
 /* Runs step(v, req, env) once the listing of `dir` has been in the index at least once: at once if so,

@@ -85,6 +85,11 @@ TESTS += tests/unit/test_conflict
 tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
 tests_unit_test_conflict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_conflict_moved
+TESTS += tests/unit/test_conflict_moved
+tests_unit_test_conflict_moved_SOURCES = tests/unit/test_conflict_moved.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_moved_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_conflict_none
 TESTS += tests/unit/test_conflict_none
 tests_unit_test_conflict_none_SOURCES = tests/unit/test_conflict_none.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)

@@ -602,7 +602,8 @@ static bool see_upload(const struct index_upload *u, void *arg)
     return see(arg, u->key);
 }
 
-/* Another version in a file's place goes on with parts, but did not send what its predecessor sent without hearing of it. */
+/* Another version in a file's place goes on with parts, but did not send what its predecessor sent without hearing of
+ * it. */
 static void test_uploads_of_what_is_replaced(void **state)
 {
     struct world *w = *state;
