@@ -88,6 +88,19 @@ static int read_keys(const struct account_wish *w, struct key_pair *ret, struct 
 
 /* --- the account of a drive --------------------------------------------------------------------- */
 
+int account_find(struct json_object *instance, const char *name, struct account *ret, struct error *e)
+{
+    struct json_object *account = NULL;
+    int r = listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e);
+
+    if (r == 0 && !account)
+        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
+    *ret = (struct account){ 0 };
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", instance_text(account, "id"));
+    json_object_put(account);
+    return r;
+}
+
 static int drop(struct json_object *instance, const char *id, struct error *e)
 {
     CLEANUP_FREE char *path = NULL;
@@ -232,16 +245,10 @@ static int add(int argc, char **argv)
 
 static int remove_named(struct json_object *instance, const char *name, struct error *e)
 {
-    struct json_object *account = NULL;
-    int r = name ? listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e)
-                 : error_set(e, -EINVAL, "remove needs --name.");
+    struct account a;
+    int r = name ? account_find(instance, name, &a, e) : error_set(e, -EINVAL, "remove needs --name.");
 
-    if (r == 0 && !account)
-        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
-    if (r == 0)
-        r = drop(instance, instance_text(account, "id"), e);
-    json_object_put(account);
-    return r;
+    return r < 0 ? r : drop(instance, a.id, e);
 }
 
 static int remove_account(int argc, char **argv)

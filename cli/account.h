@@ -21,6 +21,9 @@ struct account {
     bool made;                  /* it was not there before */
 };
 
+/* The account with that name or id. 0 and *ret, or a negative errno with a sentence: -ENOENT when there is none. */
+int account_find(struct json_object *instance, const char *name, struct account *ret, struct error *e);
+
 /* An account for this cloud with these keys, which is named after both (`name` is not read). The keys given are tried
  * at the cloud in any case, on `bucket` when an account of them is stored already. 0 and *ret, or a negative errno
  * with a sentence and no account made. */
