@@ -37,6 +37,7 @@ libcommon_a_SOURCES = \
 	common/mount_table.h \
 	common/notify.c \
 	common/notify.h \
+	common/number.h \
 	common/sandbox.c \
 	common/sandbox.h \
 	common/text.c \

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "syncd/cloud_local.h"
 
 enum { RUN = 512 * 1024, BUCKETS_MAX = 10000, BATCH = 20 };
@@ -142,7 +143,7 @@ static int take_range(struct local_job *j)
     if (r->range_offset >= size)
         return -ERANGE;
     j->source_at = r->range_offset;
-    j->length = size - r->range_offset < r->range_length ? size - r->range_offset : r->range_length;
+    j->length = least(size - r->range_offset, r->range_length);
     return 0;
 }
 
@@ -176,7 +177,7 @@ static int check_unchanged(const struct local_job *j)
 
 static int read_run(struct local_job *j)
 {
-    size_t want = j->length - j->at < RUN ? (size_t)(j->length - j->at) : RUN;
+    size_t want = least(j->length - j->at, RUN);
     ssize_t n = want ? pread(j->source, j->buffer, want, (off_t)(j->source_at + j->at)) : 0;
     int r;
 
@@ -460,7 +461,7 @@ int local_delete(struct local_job *j)
 static int delete_run(struct local_job *j)
 {
     struct cloud_request *r = j->r;
-    size_t end = r->n_keys - j->index < BATCH ? r->n_keys : j->index + BATCH;
+    size_t end = least(r->n_keys, j->index + BATCH);
 
     for (; j->index < end; j->index++)
         if (delete_key(j, r->keys[j->index]) < 0)

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -46,7 +47,7 @@ static int punch(struct cache_file *f, uint64_t extent, uint64_t *freed)
         return -EBUSY;
     r = cache_file_punch(f, extent);
     space_measure(f);
-    *freed += before > f->charged ? before - f->charged : 0;
+    *freed += excess(before, f->charged);
     return r;
 }
 
