@@ -79,11 +79,7 @@ static void collect(uint64_t ino, void *arg)
 {
     struct sweep *s = arg;
 
-    if ((s->n & (s->n - 1)) == 0)
-        s->inos = reallocarray(s->inos, s->n ? s->n * 2 : 1, sizeof(*s->inos));
-    if (!s->inos)
-        abort();
-    s->inos[s->n++] = ino;
+    *xadd(s->inos, s->n) = ino;
 }
 
 static void check_folder(struct sweep *s)

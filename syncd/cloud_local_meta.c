@@ -184,10 +184,7 @@ static void get_user(int fd, const char *name, void *arg)
     n = fgetxattr(fd, name, value, VALUE_MAX);
     if (n < 0)
         return;
-    m->xattrs = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*m->xattrs));
-    if (!m->xattrs)
-        abort();
-    m->xattrs[m->n_xattrs++] = (struct cloud_xattr){ xstrdup(name), xcalloc(1, (size_t)n + 1), (size_t)n };
+    *xadd(m->xattrs, m->n_xattrs) = (struct cloud_xattr){ xstrdup(name), xcalloc(1, (size_t)n + 1), (size_t)n };
     memcpy(m->xattrs[m->n_xattrs - 1].value, value, (size_t)n);
 }
 

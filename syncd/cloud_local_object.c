@@ -61,10 +61,7 @@ static void add_bucket(struct cloud_request *r, int root, const char *name)
     if (name[0] == '.' || r->n_buckets == BUCKETS_MAX || fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0
         || !S_ISDIR(st.st_mode))
         return;
-    r->buckets = reallocarray(r->buckets, r->n_buckets + 1, sizeof(*r->buckets));
-    if (!r->buckets)
-        abort();
-    r->buckets[r->n_buckets++] = (struct cloud_bucket){ .name = xstrdup(name) };
+    *xadd(r->buckets, r->n_buckets) = (struct cloud_bucket){ .name = xstrdup(name) };
 }
 
 static int read_root(struct local_job *j, DIR **ret)

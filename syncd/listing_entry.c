@@ -16,14 +16,7 @@ enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 01777 };
 
 static void add_news(struct news *news, struct news_item item)
 {
-    struct news_item *grown = news->items;
-
-    if ((news->n & (news->n - 1)) == 0)
-        grown = reallocarray(grown, news->n ? news->n * 2 : 1, sizeof(*grown));
-    if (!grown)
-        abort();
-    news->items = grown;
-    news->items[news->n++] = item;
+    *xadd(news->items, news->n) = item;
 }
 
 void news_end(struct volume *v, struct news *news, bool committed)

@@ -156,15 +156,10 @@ static void read_symlink(struct cloud_meta *m, const char *value)
 
 static void add_xattr(struct cloud_meta *m, const char *name, size_t n, void *value, size_t size)
 {
-    struct cloud_xattr *grown = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*grown));
+    struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
 
-    if (!grown)
-        abort();
-    m->xattrs = grown;
-    m->xattrs[m->n_xattrs].name = strndup(name, n);
-    m->xattrs[m->n_xattrs].value = value;
-    m->xattrs[m->n_xattrs].size = size;
-    if (!m->xattrs[m->n_xattrs++].name)
+    *x = (struct cloud_xattr){ strndup(name, n), value, size };
+    if (!x->name)
         abort();
 }
 
