@@ -87,16 +87,22 @@ static inline void chunk_set(struct chunk_map *m, uint64_t c)
     atomic_fetch_or_explicit(&m->bits[c / 64], UINT64_C(1) << (c % 64), memory_order_release);
 }
 
-/* Whether the kernel has handles; whether some of them read the data file without asking. `mount_tag` 0: not known, then
- * every mount's word counts. */
-static inline bool chunk_map_counted(const struct chunk_map *m, uint64_t mount_tag)
+/* Whether what the map says of the kernel's handles is about this mount: another mount's says nothing about this one's
+ * kernel. `mount_tag` 0: not known, then every mount's word counts. */
+static inline bool chunk_map_about(const struct chunk_map *m, uint64_t mount_tag)
 {
-    return (atomic_load(&m->passed) > 0 || atomic_load(&m->cached) > 0) && (mount_tag == 0 || m->mount_tag == mount_tag);
+    return mount_tag == 0 || m->mount_tag == mount_tag;
 }
 
+/* Whether the kernel of that mount has handles that read the data file without asking; whether it has any. */
 static inline bool chunk_map_passed(const struct chunk_map *m, uint64_t mount_tag)
 {
-    return atomic_load(&m->passed) > 0 && (mount_tag == 0 || m->mount_tag == mount_tag);
+    return atomic_load(&m->passed) > 0 && chunk_map_about(m, mount_tag);
+}
+
+static inline bool chunk_map_counted(const struct chunk_map *m, uint64_t mount_tag)
+{
+    return (atomic_load(&m->passed) > 0 || atomic_load(&m->cached) > 0) && chunk_map_about(m, mount_tag);
 }
 
 /* The first absent chunk that overlaps [offset, offset + length), or UINT64_MAX. */
