@@ -26,11 +26,10 @@ struct wish {
 
 static int list(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
     static const char *const keys[] = { "id", "name", "storageName", "localPath", NULL };
     struct json_object *instance = NULL;
     struct error e = { 0 };
-    int r = target_open(argc, argv, none, &instance);
+    int r = target_open(argc, argv, NULL, &instance);
 
     if (r)
         return r;
