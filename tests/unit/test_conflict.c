@@ -102,6 +102,14 @@ static struct copies copies(struct rig *rig)
     return c;
 }
 
+static struct copies only_copy(struct rig *rig)
+{
+    struct copies c = copies(rig);
+
+    assert_int_equal(c.n, 1);
+    return c;
+}
+
 /* As a program reads it. */
 static void assert_file(struct rig *rig, const char *name, const char *bytes)
 {
@@ -123,8 +131,7 @@ static void assert_both(struct rig *rig, const char *name, const char *theirs, u
 
     rig_settle(rig);
     rig_linger(rig);
-    c = copies(rig);
-    assert_int_equal(c.n, 1);
+    c = only_copy(rig);
     assert_int_equal(c.ino, ino);
     assert_true(strncmp(c.name, name, strlen(name)) == 0);
     assert_object(rig, name, theirs, strlen(theirs));
@@ -180,6 +187,19 @@ static uint64_t base(struct rig *rig)
     return ino;
 }
 
+/* The same new name on both sides, ours while the network is gone. Its inode number here. */
+static uint64_t both_make(struct rig *rig)
+{
+    uint64_t ino;
+
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
+    rig->fault = unreachable;
+    ino = worker_file(rig, "a", "ours", 4);
+    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_put(rig, "a", "theirs", 6);
+    return ino;
+}
+
 /* --- contents ---------------------------------------------------------------------------------------------- */
 
 static void both_change_a_file(void **state)
@@ -204,13 +224,8 @@ static void both_make_a_file(void **state)
 static void both_make_a_file_while_the_network_is_gone(void **state)
 {
     struct rig *rig = *state;
-    uint64_t ino;
+    uint64_t ino = both_make(rig);
 
-    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
-    rig->fault = unreachable;
-    ino = worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
-    rig_put(rig, "a", "theirs", 6);
     come_back(rig);
     assert_both(rig, "a", "theirs", ino, "ours");
 }
@@ -225,8 +240,7 @@ static void both_change_a_file_in_parts(void **state)
     rig_put(rig, "a", "theirs", 6);
     worker_overwrite(rig, "a", bytes, 20 * MIB);
     rig_settle(rig);
-    c = copies(rig);
-    assert_int_equal(c.n, 1);
+    c = only_copy(rig);
     assert_object(rig, c.name, bytes, 20 * MIB);
     assert_object(rig, "a", "theirs", 6);
     assert_int_equal(rig->counts[CLOUD_PART_ABORT], 1);
@@ -262,11 +276,7 @@ static void made_and_removed_while_the_network_is_gone(void **state)
 {
     struct rig *rig = *state;
 
-    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
-    rig->fault = unreachable;
-    (void)worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
-    rig_put(rig, "a", "theirs", 6);
+    (void)both_make(rig);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     come_back(rig);
     assert_no_copy(rig, "a ");
@@ -277,11 +287,7 @@ static void made_and_renamed_while_the_network_is_gone(void **state)
 {
     struct rig *rig = *state;
 
-    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
-    rig->fault = unreachable;
-    (void)worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
-    rig_put(rig, "a", "theirs", 6);
+    (void)both_make(rig);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
     come_back(rig);
     assert_no_copy(rig, "a b ");
@@ -315,8 +321,7 @@ static void both_make_a_link(void **state)
     rig_put(rig, "l", "theirs", 6);
     assert_int_equal(worker_symlink(rig, "l", "target"), 0);
     rig_settle(rig);
-    c = copies(rig);
-    assert_int_equal(c.n, 1);
+    c = only_copy(rig);
     assert_object(rig, "l", "theirs", 6);
     r = rig_stat(rig, c.name);
     assert_string_equal(r->object.meta.symlink, "target");
