@@ -34,6 +34,20 @@ class Quickstart(unittest.TestCase):
     def quickstart(self, *more, **options):
         return lt.run(*self.argv(*more), **options)
 
+    def foreground(self):
+        """As in a terminal of its own; what is said to it comes from its stdout."""
+        return subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                text=True, start_new_session=True)
+
+    def until_it_runs(self, foreground):
+        """Returns what it said."""
+        said = ""
+        for line in foreground.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        return said
+
     def stop(self, **options):
         return lt.run(QUICKSTART, "--stop", "--build-dir", lt.programs(), "--dir", self.dir, **options)
 
@@ -144,19 +158,15 @@ class AsRoot(Quickstart):
         self.stop()
 
     def test_control_c(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
-            for line in foreground.stdout:
-                if "Ctrl-C" in line:
-                    break
+        with self.foreground() as foreground:
+            self.until_it_runs(foreground)
             pids = self.info()["pids"]
             os.killpg(foreground.pid, signal.SIGINT)     # as a terminal does
             foreground.wait(60)
         self.assertNothingLeft(pids)
 
     def test_control_c_while_it_starts(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
+        with self.foreground() as foreground:
             self.assertEqual(foreground.stdout.readline(), "Starting\n")
             os.killpg(foreground.pid, signal.SIGINT)
             self.assertEqual(foreground.wait(60), 130)
@@ -165,11 +175,8 @@ class AsRoot(Quickstart):
         self.stop()
 
     def test_an_exit_through_the_api(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
-            for line in foreground.stdout:
-                if "Ctrl-C" in line:
-                    break
+        with self.foreground() as foreground:
+            self.until_it_runs(foreground)
             pids = self.info()["pids"]
             lt.run("curl", "-sf", "-X", "POST", f"http://localhost:{self.port}/management/command/exit")
             self.assertEqual(foreground.wait(60), 0)
@@ -194,14 +201,9 @@ class AsRoot(Quickstart):
 
     def test_a_stray_file_below_the_mount_point_is_named_and_the_rest_runs_on(self):
         stray = self.leave_a_stray_file()
-        said = ""
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
+        with self.foreground() as foreground:
             began = time.monotonic()
-            for line in foreground.stdout:
-                said += line
-                if "Ctrl-C" in line:
-                    break
+            said = self.until_it_runs(foreground)
             self.assertLess(time.monotonic() - began, 30, "it does not wait for what cannot come")
             self.assertIn("not empty", said)
             self.assertIn("runs without this drive", said)
