@@ -291,7 +291,15 @@ static int begin_put(struct local_job *j)
     return body->length && j->source < 0 ? -errno : local_temp_open(j);
 }
 
-int local_put(struct local_job *j)
+static int end_put(struct local_job *j)
+{
+    int r = local_meta_put(j->target, &j->r->meta, false);
+
+    return r < 0 ? r : local_commit(j, local_place);
+}
+
+/* A slice each time; `begin` leaves no target open when there are no bytes to bring. */
+static int bring(struct local_job *j, int (*begin)(struct local_job *j), int (*end)(struct local_job *j))
 {
     int r = 0;
 
@@ -299,15 +307,18 @@ int local_put(struct local_job *j)
         j->begun = true;
         if (local_open_bucket(j) < 0)
             return j->error.code;
-        r = begin_put(j);
+        r = begin(j);
     }
     if (r == 0 && j->target >= 0)
         r = local_copy_slice(j);
     if (r == 0 && j->target >= 0)
-        r = local_meta_put(j->target, &j->r->meta, false);
-    if (r == 0 && j->target >= 0)
-        r = local_commit(j, local_place);
+        r = end(j);
     return r < 0 ? local_fail(j, r, j->r->key) : r;
+}
+
+int local_put(struct local_job *j)
+{
+    return bring(j, begin_put, end_put);
 }
 
 /* --- copying ---------------------------------------------------------------------------------------- */
@@ -374,19 +385,7 @@ static int end_copy(struct local_job *j)
 
 int local_copy(struct local_job *j)
 {
-    int r = 0;
-
-    if (!j->begun) {
-        j->begun = true;
-        if (local_open_bucket(j) < 0)
-            return j->error.code;
-        r = begin_copy(j);
-    }
-    if (r == 0 && j->target >= 0)
-        r = local_copy_slice(j);
-    if (r == 0 && j->target >= 0)
-        r = end_copy(j);
-    return r < 0 ? local_fail(j, r, j->r->key) : r;
+    return bring(j, begin_copy, end_copy);
 }
 
 /* --- removing ---------------------------------------------------------------------------------------- */
