@@ -45,13 +45,14 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 
 
 # A volume on the memory provider, and a worker that asks it.
-VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h
+VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
 
 # A volume that a test can hold back, crash and read and write as a worker does.
-VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h
+VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
 
 # A whole syncd with volumes that a test steers.
-SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h
+SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
+	tests/unit/files.h
 
 check_PROGRAMS += tests/unit/test_account
 TESTS += tests/unit/test_account
@@ -70,7 +71,8 @@ tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_cloud_ops
 TESTS += tests/unit/test_cloud_ops
-tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h
+tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h \
+	tests/unit/files.h
 tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_config
@@ -120,7 +122,7 @@ tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_folder
 TESTS += tests/unit/test_folder
-tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
+tests_unit_test_folder_SOURCES = tests/unit/test_folder.c tests/unit/files.h
 tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_frontd
@@ -274,7 +276,7 @@ tests_unit_test_space_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
-tests_unit_test_store_SOURCES = tests/unit/test_store.c
+tests_unit_test_store_SOURCES = tests/unit/test_store.c tests/unit/files.h
 tests_unit_test_store_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_stream
