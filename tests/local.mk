@@ -54,6 +54,9 @@ VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/v
 SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
 	tests/unit/files.h
 
+# Calls that a sandbox must not let pass.
+FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
+
 check_PROGRAMS += tests/unit/test_account
 TESTS += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
@@ -87,7 +90,7 @@ tests_unit_test_conflict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
-tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c
+tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(FORBIDDEN)
 tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_seal
@@ -133,8 +136,8 @@ tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_frontd_sandbox
 TESTS += tests/unit/test_frontd_sandbox
-tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
-	tests/unit/http_client.c tests/unit/http_client.h
+tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
+	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_guard
