@@ -171,6 +171,21 @@ int text_unhex(const char *hex, void *out, size_t n)
     return hex[2 * n] ? -EINVAL : 0;
 }
 
+bool text_number(const char *s, uint64_t max, uint64_t *ret)
+{
+    uint64_t n = 0;
+
+    if (!*s || s[strspn(s, "0123456789")])
+        return false;
+    for (; *s; s++)
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *s - '0', &n))
+            return false;
+    if (n > max)
+        return false;
+    *ret = n;
+    return true;
+}
+
 void id_new(char out[ID_SIZE])
 {
     unsigned char b[16];

@@ -1,4 +1,4 @@
-/* Small pure text: growing buffer with a maximum, percent coding, hex, ids, dates. */
+/* Small pure text: growing buffer with a maximum, percent coding, hex, numbers, ids, dates, UTF-8. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,6 +31,10 @@ long text_percent_decode(char *s);
 void text_hex(const void *data, size_t n, char *out);
 /* n bytes from 2n hex digits; 0 or -EINVAL. */
 int text_unhex(const char *hex, void *out, size_t n);
+
+/* A number as a person or a file gives it: decimal digits and nothing else, `max` at most. False: it is none, and *ret
+ * stays as it was. */
+bool text_number(const char *s, uint64_t max, uint64_t *ret);
 
 enum { ID_SIZE = 37 };
 /* A random UUID (version 4), lower case. */

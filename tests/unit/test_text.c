@@ -173,6 +173,28 @@ static void utf8_is_checked(void **state)
         assert_int_equal(utf8_valid(rows[i].bytes, strlen(rows[i].bytes)), rows[i].valid);
 }
 
+static void numbers_are_plain_decimals(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t max;
+        bool taken;
+    } rows[] = {
+        { "0", 9, true }, { "9", 9, true }, { "007", 9, true }, { "18446744073709551615", UINT64_MAX, true },
+        { "10", 9, false }, { "18446744073709551616", UINT64_MAX, false }, { "99999999999999999999", UINT64_MAX, false },
+        { "", 9, false }, { " 5", 9, false }, { "5 ", 9, false }, { "+5", 9, false }, { "-0", 9, false },
+        { "0x5", 9, false }, { "5s", 9, false }, { "\t5", 9, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint64_t n = 77;
+
+        assert_int_equal(text_number(rows[i].text, rows[i].max, &n), rows[i].taken);
+        assert_true(n == (rows[i].taken ? strtoull(rows[i].text, NULL, 10) : 77));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,7 +202,7 @@ int main(void)
         cmocka_unit_test(percent_encoding_is_sigv4s), cmocka_unit_test(bad_escapes_are_refused),
         cmocka_unit_test(hex_goes_both_ways),       cmocka_unit_test(ids_are_uuids),
         cmocka_unit_test(dates_go_both_ways),       cmocka_unit_test(utf8_is_checked),
-        cmocka_unit_test(controls_are_seen),
+        cmocka_unit_test(controls_are_seen),        cmocka_unit_test(numbers_are_plain_decimals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
