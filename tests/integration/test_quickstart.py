@@ -494,6 +494,18 @@ class WithoutRoot(Quickstart):
         self.stop(user="nobody")
         self.assertNothingLeft(info["pids"])
 
+    def test_its_usual_place_lies_in_a_hidden_folder(self):
+        self.dir = os.path.join(self.dir, ".local", "share", "landfall-quickstart")
+        self.quickstart("--background", user="nobody")
+        lt.run("sh", "-c", f"echo there >{self.dir}/mnt/first/file", user="nobody")
+        self.stop(user="nobody")
+        self.quickstart("--background", user="nobody")
+        self.assertEqual(lt.run("cat", f"{self.dir}/mnt/first/file", user="nobody").stdout, "there\n")
+        os.makedirs(os.path.join(self.dir, "other", "bucket"))
+        done = self.landfall("drive", "add", "--name", "other", "--bucket", "bucket", "--folder", os.path.join(self.dir, "other"),
+                             check=False, user="nobody")
+        self.assertIn("lies in the hidden folder .local", done.stderr)
+
     def test_again_after_all_of_it_was_killed(self):
         self.quickstart("--background", user="nobody")
         self.start_after_a_kill(user="nobody")
