@@ -63,6 +63,11 @@ TESTS += tests/unit/test_address
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_backing
+TESTS += tests/unit/test_backing
+tests_unit_test_backing_SOURCES = tests/unit/test_backing.c
+tests_unit_test_backing_LDADD = libmountd.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
