@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "common/timespec.h"
+
 void text_free(struct text *t)
 {
     free(t->data);
@@ -212,7 +214,7 @@ bool id_valid(const char *s)
 
 void date_iso(int64_t ns, char out[DATE_SIZE])
 {
-    time_t seconds = (time_t)(ns / 1000000000 - (ns % 1000000000 < 0));
+    time_t seconds = timespec_of(ns).tv_sec;
     struct tm tm;
 
     if (!gmtime_r(&seconds, &tm) || !strftime(out, DATE_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm))
@@ -237,7 +239,7 @@ int date_parse(const char *s, int64_t *ret_ns)
 {
     struct tm tm = { .tm_mday = 1 };
     const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
-    int64_t ns = 0, seconds;
+    int64_t ns = 0;
 
     if (end) {
         ns = fraction(&end);
@@ -248,10 +250,7 @@ int date_parse(const char *s, int64_t *ret_ns)
         if (!end || *end)
             return -EINVAL;
     }
-    seconds = timegm(&tm);
-    if (seconds < INT64_MIN / 1000000000 || seconds >= INT64_MAX / 1000000000)   /* beyond the years 1677 to 2262 */
-        return -EINVAL;
-    *ret_ns = seconds * 1000000000 + ns;
+    *ret_ns = timespec_ns((struct timespec){ .tv_sec = timegm(&tm), .tv_nsec = ns });
     return 0;
 }
 

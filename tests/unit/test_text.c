@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
+#include "common/timespec.h"
 
 static void buffer_keeps_its_maximum(void **state)
 {
@@ -130,7 +131,36 @@ static void dates_go_both_ways(void **state)
     assert_int_equal(date_parse("2026-01-01", &ns), -EINVAL);
     assert_int_equal(date_parse("2026-01-01T00:00:00", &ns), -EINVAL);
     assert_int_equal(date_parse("", &ns), -EINVAL);
-    assert_int_equal(date_parse("9999-12-31T23:59:59Z", &ns), -EINVAL);   /* more nanoseconds than fit */
+    assert_int_equal(date_parse("9999-12-31T23:59:59.5Z", &ns), 0);   /* more nanoseconds than fit */
+    assert_int_equal(ns, INT64_C(9223372036) * 1000000000);
+    assert_int_equal(date_parse("1600-01-01T00:00:00.5Z", &ns), 0);
+    assert_int_equal(ns, INT64_C(-9223372036) * 1000000000);
+}
+
+static void times_of_files_have_limits(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        long rest;
+        int64_t ns;
+    } rows[] = {
+        { 0, 0, 0 }, { 1, 5, 1000000005 }, { -1, 999999999, -1 }, { -2, 500000000, -1500000000 },
+        { 9223372035, 999999999, INT64_C(9223372035999999999) }, { 9223372036, 1, INT64_C(9223372036000000000) },
+        { 10413792000, 7, INT64_C(9223372036000000000) }, { INT64_MAX, 999999999, INT64_C(9223372036000000000) },
+        { -9223372035, 1, INT64_C(-9223372034999999999) }, { -9223372036, 1, INT64_C(-9223372036000000000) },
+        { -11676096000, 7, INT64_C(-9223372036000000000) }, { INT64_MIN, 0, INT64_C(-9223372036000000000) },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int64_t ns = timespec_ns((struct timespec){ rows[i].seconds, rows[i].rest });
+        struct timespec back = timespec_of(ns);
+
+        assert_true(ns == rows[i].ns);
+        assert_in_range(back.tv_nsec, 0, 999999999);
+        assert_true(timespec_ns(back) == ns);
+    }
+    assert_true(timespec_of(INT64_MIN).tv_sec == -9223372037 && timespec_of(INT64_MIN).tv_nsec >= 0);
 }
 
 static void controls_are_seen(void **state)
@@ -203,6 +233,7 @@ int main(void)
         cmocka_unit_test(hex_goes_both_ways),       cmocka_unit_test(ids_are_uuids),
         cmocka_unit_test(dates_go_both_ways),       cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(controls_are_seen),        cmocka_unit_test(numbers_are_plain_decimals),
+        cmocka_unit_test(times_of_files_have_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
