@@ -294,6 +294,15 @@ bool utf8_valid(const void *s, size_t len)
     return true;
 }
 
+size_t utf8_cut(const char *s, size_t len, size_t room)
+{
+    if (len <= room)
+        return len;
+    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
+        room--;
+    return room;
+}
+
 /* By code point, as in the Unicode Character Database: Cc, Zl, Zp, and the bidi embeddings, overrides and isolates. */
 static const struct {
     uint32_t first, last;

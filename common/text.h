@@ -50,6 +50,8 @@ int date_parse(const char *s, int64_t *ret_ns);
 
 /* Whether the len bytes are valid UTF-8 without surrogates and overlong forms. */
 bool utf8_valid(const void *s, size_t len);
+/* The bytes of whole characters among the first `room` of the len bytes. */
+size_t utf8_cut(const char *s, size_t len, size_t room);
 /* Whether the text, which is valid UTF-8, has characters that a terminal or a browser obeys instead of showing:
  * controls (C0, DEL, C1), line and paragraph separators, and those that turn the direction of what follows. */
 bool text_has_control(const char *s);
