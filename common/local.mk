@@ -41,4 +41,6 @@ libcommon_a_SOURCES = \
 	common/sandbox.c \
 	common/sandbox.h \
 	common/text.c \
-	common/text.h
+	common/text.h \
+	common/timespec.c \
+	common/timespec.h

@@ -72,6 +72,9 @@ void drive_free(struct drive *d);
 
 /* --- backing.c: handlers of messages of workers */
 ipc_handler_fn backing_open, backing_close;
+/* Whether `fd` is what syncd opens for reading: a regular file of the user `owner`, mode 0600, with one name, and good for
+ * reading only. Of all a worker holds, that is a cache file of its drive and nothing else. */
+bool backing_is_cache_file(int fd, uid_t owner);
 
 /* --- child.c */
 void child_start(struct drive *d);

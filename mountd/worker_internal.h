@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/ipc.h"
+#include "common/timespec.h"
 #include "mountd/worker.h"
 #include "mountd/worker_file.h"
 

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/timespec.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -270,11 +271,6 @@ int cache_dirty(struct cache_file *f)
     return r;
 }
 
-static int64_t ns_of(struct timespec t)
-{
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
 /* `mtime_ns` NULL: the index has it already. */
 static int record(struct volume *v, uint64_t ino, uint64_t size, const int64_t *mtime_ns)
 {
@@ -307,7 +303,7 @@ int cache_take_over(struct cache_file *f, const int64_t *mtime_ns)
         return 0;
     if (fstat(f->data_fd, &st) < 0)
         return -errno;
-    written_ns = ns_of(st.st_mtim);
+    written_ns = timespec_ns(st.st_mtim);
     if (!mtime_ns && seq != f->map->mtime_seq)
         mtime_ns = &written_ns;
     r = index_begin(x);
@@ -329,7 +325,7 @@ int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_m
     *ret_size = (uint64_t)st.st_size;
     *ret_blocks = (uint64_t)st.st_blocks;
     if (atomic_load(&f->map->write_seq) != f->map->mtime_seq)
-        *ret_mtime_ns = ns_of(st.st_mtim);
+        *ret_mtime_ns = timespec_ns(st.st_mtim);
     return 0;
 }
 

@@ -70,7 +70,7 @@ int local_temp_open(struct local_job *j)
 
 int local_temp_link(struct local_job *j, const struct cloud_meta *m)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(m->mtime_ns) };
     int r = temp_name(j);
 
     if (r == 0 && symlinkat(m->symlink, j->hidden, j->temp) < 0)

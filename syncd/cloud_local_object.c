@@ -326,7 +326,7 @@ int local_put(struct local_job *j)
 /* Onto itself, with other metadata: in place. A crash may leave some attributes new and some old. */
 static int rewrite_meta(struct local_job *j)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(j->r->meta.mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(j->r->meta.mtime_ns) };
     int r = 0;
 
     if (!j->r->replace_metadata)

@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 #include "common/log.h"
 #include "syncd/listing.h"
 
@@ -30,16 +31,6 @@ static void clean_host(const char *host, char out[HOST_NAME_MAX + 1])
     out[n] = '\0';
 }
 
-/* The bytes of whole characters among the first `room` ones. */
-static size_t shortened(const char *s, size_t len, size_t room)
-{
-    if (len <= room)
-        return len;
-    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
-        room--;
-    return room;
-}
-
 static const char *extension(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -53,7 +44,7 @@ static int put_together(const char *name, const char *end, const char *mark, siz
     size_t rest = strlen(mark) + strlen(end), stem = 0;
 
     if (rest < max)
-        stem = shortened(name, (size_t)(end - name), max - rest);
+        stem = utf8_cut(name, (size_t)(end - name), max - rest);
     if (stem == 0)
         return -ENAMETOOLONG;
     (void)snprintf(out, CONFLICT_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, end);

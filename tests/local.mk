@@ -62,10 +62,20 @@ TESTS += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
 tests_unit_test_account_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_account_name
+TESTS += tests/unit/test_account_name
+tests_unit_test_account_name_SOURCES = tests/unit/test_account_name.c
+tests_unit_test_account_name_LDADD = libcli.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_address
 TESTS += tests/unit/test_address
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_backing
+TESTS += tests/unit/test_backing
+tests_unit_test_backing_SOURCES = tests/unit/test_backing.c
+tests_unit_test_backing_LDADD = libmountd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache

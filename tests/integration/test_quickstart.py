@@ -344,6 +344,19 @@ class AsRoot(Quickstart):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(sentence, done.stderr)
 
+    def test_an_empty_value_is_no_value(self):
+        """An unset variable of the caller's must not lead to the usual place, or to where he happens to stand."""
+        for argv in (["--dir", ""], ["--stop", "--dir", ""], ["--port", ""], ["--s3-endpoint", ""]):
+            done = lt.run(QUICKSTART, *argv, "--build-dir", "/nonexistent", check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(done.stderr, f"quickstart: {argv[-2]} needs a value, and an empty one is none.\n")
+        for argv in (["install"], ["run"], ["config"], ["status"], ["stop"], ["drive", "list"], ["account", "list"]):
+            with self.subTest(argv):
+                done = lt.run(os.path.join(lt.programs(), "landfall"), *argv, "--dir", "", check=False, cwd=self.dir)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("--dir needs the name of a directory", done.stderr)
+                self.assertEqual(os.listdir(self.dir), [])
+
     def test_keys_that_are_not_there_are_told_before_anything_is_done(self):
         s3 = ["--s3-endpoint", "http://127.0.0.1:1", "--bucket", "b"]
         os.rmdir(self.dir)
@@ -482,6 +495,18 @@ class WithoutRoot(Quickstart):
             self.assertEqual(set(uids), {str(pwd.getpwnam("nobody").pw_uid)}, name)
         self.stop(user="nobody")
         self.assertNothingLeft(info["pids"])
+
+    def test_its_usual_place_lies_in_a_hidden_folder(self):
+        self.dir = os.path.join(self.dir, ".local", "share", "landfall-quickstart")
+        self.quickstart("--background", user="nobody")
+        lt.run("sh", "-c", f"echo there >{self.dir}/mnt/first/file", user="nobody")
+        self.stop(user="nobody")
+        self.quickstart("--background", user="nobody")
+        self.assertEqual(lt.run("cat", f"{self.dir}/mnt/first/file", user="nobody").stdout, "there\n")
+        os.makedirs(os.path.join(self.dir, "other", "bucket"))
+        done = self.landfall("drive", "add", "--name", "other", "--bucket", "bucket", "--folder", os.path.join(self.dir, "other"),
+                             check=False, user="nobody")
+        self.assertIn("lies in the hidden folder .local", done.stderr)
 
     def test_again_after_all_of_it_was_killed(self):
         self.quickstart("--background", user="nobody")
