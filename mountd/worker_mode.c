@@ -18,6 +18,7 @@ static void begin(const struct worker *w, struct chunk_map *m)
         return;
     atomic_store(&m->passed, 0);
     atomic_store(&m->cached, 0);
+    atomic_store(&m->writers, 0);
     m->mount_tag = w->mount_tag;
 }
 
@@ -32,10 +33,12 @@ static void close_backing(struct worker *w, uint32_t id)
 
 /* --- closing ------------------------------------------------------------------------------------------------ */
 
-void mode_closed(struct worker *w, struct file *f)
+void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
 {
     struct chunk_map *m = f->map;
 
+    if (kind == FILE_WRITE && chunk_map_written(m, w->mount_tag))
+        (void)atomic_fetch_sub(&m->writers, 1);
     if (chunk_map_passed(m, w->mount_tag)) {
         if (atomic_fetch_sub(&m->passed, 1) == 1)
             close_backing(w, m->backing_id);
@@ -52,7 +55,7 @@ bool mode_written(const struct worker *w, struct file *f)
     struct stat st;
     bool written;
 
-    if (!f->writable || !chunk_map_passed(f->map, w->mount_tag) || file_stat(f, &st) < 0)
+    if (f->handles[FILE_WRITE] == 0 || !chunk_map_passed(f->map, w->mount_tag) || file_stat(f, &st) < 0)
         return false;
     written = f->seen.tv_sec != st.st_mtim.tv_sec || f->seen.tv_nsec != st.st_mtim.tv_nsec;
     f->seen = st.st_mtim;
@@ -69,8 +72,6 @@ static void pass(struct op *op)
     op->opened = (struct fuse_open_out){
         .open_flags = FOPEN_PASSTHROUGH | (direct ? FOPEN_DIRECT_IO : 0), .padding = op->file->map->backing_id,
     };
-    if (op->file->handles[FILE_WRITE] == 1)
-        (void)mode_written(op->worker, op->file);   /* what it is before the first writer */
 }
 
 static void cache(struct op *op)
@@ -86,6 +87,8 @@ static void decide(struct op *op, uint32_t id)
     uint64_t tag = op->worker->mount_tag;
 
     begin(op->worker, m);
+    if (op->kind == FILE_WRITE)
+        (void)atomic_fetch_add(&m->writers, 1);
     if (id && !chunk_map_counted(m, tag))
         m->backing_id = id;
     else if (id)

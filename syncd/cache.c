@@ -181,8 +181,11 @@ bool cache_counted(const struct cache_file *f)
 bool cache_is_open(struct cache *c, uint64_t ino)
 {
     const struct cache_file *f = cache_find(c, ino);
+    struct chunk_map head;
 
-    return f && (!SLIST_EMPTY(&f->opens) || cache_lent(f));
+    if (f)
+        return !SLIST_EMPTY(&f->opens) || cache_counted(f);
+    return cache_file_peek(c->dir_fd, ino, &head) && chunk_map_counted(&head, c->volume->mount_tag);
 }
 
 bool cache_opening(struct cache *c, uint64_t ino)
@@ -372,8 +375,14 @@ int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)
 bool cache_busy(struct cache *c, const struct index_inode *i)
 {
     const struct cache_file *f = cache_find(c, i->ino);
+    uint64_t tag = c->volume->mount_tag;
+    struct chunk_map head;
 
-    return i->pending & INDEX_CONTENT || (f && cache_written_by_anyone(f));
+    if (i->pending & INDEX_CONTENT)
+        return true;
+    if (f)
+        return cache_written_by_anyone(f) || chunk_map_written(f->map, tag);
+    return cache_file_peek(c->dir_fd, i->ino, &head) && chunk_map_written(&head, tag);
 }
 
 void cache_drop(struct cache *c, uint64_t ino)

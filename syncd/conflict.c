@@ -149,9 +149,9 @@ static int keep_both(struct volume *v, struct index_inode *i, const char *key, c
 static void announce(struct volume *v, const struct index_inode *i, const char *key, const char *name)
 {
     LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", name);
-    volume_invalidate(v, i->parent, i->name, i->name_len, false);
-    volume_invalidate(v, i->parent, name, strlen(name), false);
-    volume_invalidate(v, i->parent, NULL, 0, true);
+    volume_invalidate(v, i->parent, i->name, i->name_len, CHANGED_ATTRIBUTES);
+    volume_invalidate(v, i->parent, name, strlen(name), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, i->parent, NULL, 0, CHANGED_DATA);
 }
 
 static int load(struct volume *v, uint64_t ino, const char *key, struct index_inode *ret)

@@ -127,6 +127,7 @@ struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to
     static const struct error none;
     struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
+    from &= ~(uint64_t)(CHUNK_SIZE - 1);   /* a chunk that ends where the range begins is needed to write there */
     *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
     if (!satisfied(w, fetch_reach(f)))

@@ -390,7 +390,7 @@ int merge_end(struct merge *m)
     if (r < 0)
         return r;
     if (m->altered && !m->first)
-        volume_invalidate(m->v, m->dir, NULL, 0, true);
+        volume_invalidate(m->v, m->dir, NULL, 0, CHANGED_DATA);
     report_hidden(m);
     return 0;
 }
