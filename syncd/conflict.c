@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 #include "common/log.h"
 #include "syncd/listing.h"
 
@@ -31,16 +32,6 @@ static void clean_host(const char *host, char out[HOST_NAME_MAX + 1])
     out[n] = '\0';
 }
 
-/* The bytes of whole characters among the first `room` ones. */
-static size_t shortened(const char *s, size_t len, size_t room)
-{
-    if (len <= room)
-        return len;
-    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
-        room--;
-    return room;
-}
-
 static const char *extension(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -54,7 +45,7 @@ static int put_together(const char *name, const char *end, const char *mark, siz
     size_t rest = strlen(mark) + strlen(end), stem = 0;
 
     if (rest < max)
-        stem = shortened(name, (size_t)(end - name), max - rest);
+        stem = utf8_cut(name, (size_t)(end - name), max - rest);
     if (stem == 0)
         return -ENAMETOOLONG;
     (void)snprintf(out, CONFLICT_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, end);
@@ -147,9 +138,9 @@ void conflict_announce(struct volume *v, uint64_t parent, const char *name, cons
     if (asprintf(&key, "%s%s", dir ? dir : "", name) < 0)
         abort();
     LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", copy);
-    volume_invalidate(v, parent, name, strlen(name), false);
-    volume_invalidate(v, parent, copy, strlen(copy), false);
-    volume_invalidate(v, parent, NULL, 0, true);
+    volume_invalidate(v, parent, name, strlen(name), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, copy, strlen(copy), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, NULL, 0, CHANGED_DATA);
     uploader_kick(v->uploader);
 }
 

@@ -134,14 +134,22 @@ static bool same_version(const struct wait *w)
            w->file->outdated == w->outdated;
 }
 
+/* An object that is gone is no longer opened; what becomes of its name a listing decides. Another failure says nothing
+ * about the version. */
 static void confirm_done(const struct error *e, void *arg)
 {
     static const struct error stale = { .code = -ESTALE };
     struct wait *w = arg;
     struct cache_file *f = w->file;
+    struct lister *l = w->v->lister;
+    bool same = same_version(w), gone = e->code == -ENOENT;
 
-    w->regardless = same_version(w);
-    wait_done(w->regardless || e->code == -ECANCELED ? e : &stale, w);
+    if (same && gone)
+        lister_recheck(l, f->ino);
+    else if (same && e->code && e->code != -ECANCELED)
+        lister_failed(l);
+    w->regardless = same && !gone;
+    wait_done(same || e->code == -ECANCELED ? e : &stale, w);
     f->confirming--;
     cache_release(f);
 }

@@ -272,6 +272,17 @@ void lister_ensure(struct lister *l, uint64_t dir, lister_done_fn *done, void *a
     start_some(l);
 }
 
+void lister_recheck(struct lister *l, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 }, dir = { 0 };
+
+    if (l->closing || l->v->paused || index_get(l->v->index, ino, &i) < 0 || i.nlink == 0 ||
+        index_get(l->v->index, i.parent, &dir) < 0)
+        return;
+    (void)want(l, &dir);
+    start_some(l);
+}
+
 /* --- refreshing ------------------------------------------------------------------------------------------ */
 
 /* A little before it grows stale; a directory whose listing takes long rests longer in between. */

@@ -71,14 +71,7 @@ static const char *relative(const struct merge *m, const char *full)
 
 static void see(struct merge *m, uint64_t ino)
 {
-    uint64_t *grown = m->seen;
-
-    if ((m->n_seen & (m->n_seen - 1)) == 0)
-        grown = reallocarray(grown, m->n_seen ? m->n_seen * 2 : 1, sizeof(*grown));
-    if (!grown)
-        abort();
-    m->seen = grown;
-    m->seen[m->n_seen++] = ino;
+    *xadd(m->seen, m->n_seen) = ino;
 }
 
 /* Ours is newer than what the listing can know. */
@@ -139,10 +132,7 @@ static int merge_known(struct merge *m, struct index_inode *i, const char *key, 
 /* Whether the directory of that name is still there is known only at the end. */
 static void put_off(struct merge *m, struct cloud_object *o)
 {
-    m->later = reallocarray(m->later, m->n_later + 1, sizeof(*m->later));
-    if (!m->later)
-        abort();
-    m->later[m->n_later++] = *o;
+    *xadd(m->later, m->n_later) = *o;
     *o = (struct cloud_object){ 0 };
 }
 
@@ -418,7 +408,7 @@ int merge_end(struct merge *m)
     if (r < 0)
         return r;
     if (m->altered && !m->first)
-        volume_invalidate(m->v, m->dir, NULL, 0, true);
+        volume_invalidate(m->v, m->dir, NULL, 0, CHANGED_DATA);
     report_hidden(m);
     return 0;
 }

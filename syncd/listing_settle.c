@@ -102,7 +102,7 @@ static int take_answer(struct settle *s, struct cloud_request *r)
         news_end(v, &news, code == 0);
     }
     if (s->later && (code < 0 || index_get(v->index, s->ino, &is) < 0 || !looks_the_same(&was, &is)))
-        volume_invalidate(v, s->ino, NULL, 0, false);
+        volume_invalidate(v, s->ino, NULL, 0, CHANGED_ATTRIBUTES);
     return code;
 }
 
@@ -180,6 +180,16 @@ static char *key_of(struct lister *l, const struct index_inode *i)
     return S_ISDIR(i->mode) ? index_key(l->v->index, i->ino) : NULL;
 }
 
+void lister_failed(struct lister *l)
+{
+    l->settle_failed_ns = loop_now_ns();
+}
+
+bool lister_failing(const struct lister *l)
+{
+    return l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS;
+}
+
 static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
 {
     struct settle_waiter *w = xcalloc(1, sizeof(*w));
@@ -197,7 +207,7 @@ static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct
         return error_set(e, r, "%s", error_meaning(r)->text);
     if (l->v->paused)
         return error_set(e, -EHOSTUNREACH, "The drive is paused.");
-    if (l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS)
+    if (lister_failing(l))
         return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
     return 0;
 }

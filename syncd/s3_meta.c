@@ -11,13 +11,14 @@
 #include "common/alloc.h"
 #include "common/base64.h"
 #include "common/cleanup.h"
+#include "common/timespec.h"
 #include "syncd/base32.h"
 #include "syncd/s3.h"
 
 #define PREFIX "x-amz-meta-"
 #define XATTR PREFIX "landfall-xattr-"
 
-enum { SECOND = 1000000000, NAME_MAX_BYTES = 255 };
+enum { NAME_MAX_BYTES = 255 };
 
 /* --- writing ------------------------------------------------------------------------------------ */
 
@@ -25,7 +26,7 @@ static void put_mtime(struct pairs *headers, int64_t ns)
 {
     uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
 
-    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND, size % SECOND);
+    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND_NS, size % SECOND_NS);
 }
 
 static void put_symlink(struct pairs *headers, const char *target)
@@ -98,17 +99,17 @@ static int read_seconds(const char *s, int64_t *ret_ns)
     bool negative = *s == '-';
     const char *p = s + negative;
     size_t digits = strspn(p, "0123456789");
-    int64_t seconds, ns = 0, unit = SECOND / 10;
+    int64_t ns, unit = SECOND_NS / 10;
+    struct timespec t;
 
-    if (digits == 0 || digits > 10)
+    if (digits == 0)
         return -EINVAL;
-    seconds = strtoll(p, NULL, 10);
-    if (seconds > INT64_MAX / SECOND - 1)
-        return -EINVAL;
+    t = (struct timespec){ .tv_sec = strtoll(p, NULL, 10) };   /* at most the largest number there is */
     if (p[digits] == '.')
         for (p += digits + 1; *p >= '0' && *p <= '9'; p++, unit /= 10)
-            ns += (*p - '0') * unit;
-    *ret_ns = negative ? -(seconds * SECOND + ns) : seconds * SECOND + ns;
+            t.tv_nsec += (*p - '0') * unit;
+    ns = timespec_ns(t);
+    *ret_ns = negative ? -ns : ns;
     return 0;
 }
 
@@ -164,15 +165,10 @@ static void read_stamp(struct cloud_meta *m, const char *value)
 
 static void add_xattr(struct cloud_meta *m, const char *name, size_t n, void *value, size_t size)
 {
-    struct cloud_xattr *grown = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*grown));
+    struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
 
-    if (!grown)
-        abort();
-    m->xattrs = grown;
-    m->xattrs[m->n_xattrs].name = strndup(name, n);
-    m->xattrs[m->n_xattrs].value = value;
-    m->xattrs[m->n_xattrs].size = size;
-    if (!m->xattrs[m->n_xattrs++].name)
+    *x = (struct cloud_xattr){ strndup(name, n), value, size };
+    if (!x->name)
         abort();
 }
 

@@ -51,7 +51,7 @@ static bool remedy_clock(struct s3_call *c, const struct s3_refusal *f, const st
     int64_t theirs, skew;
 
     if (c->skew_fixed || f->status != 403 || (f->why.code[0] && !has_code(f, "RequestTimeTooSkewed"))
-        || !date || date_parse(date, &theirs) < 0)
+        || !date || date_parse(date, &theirs) < 0 || theirs < 0)
         return false;
     skew = theirs - loop_wall_ns();
     if (llabs(skew - c->skew_ns) < SKEW_NS)

@@ -96,24 +96,13 @@ bool upload_detach_asks(struct upload *u)
 
 /* --- what they carry ------------------------------------------------------------------------------ */
 
-struct xattr_list {
-    struct cloud_meta *meta;
-    size_t room;
-};
-
 static void add_xattr(const char *name, const void *value, size_t size, void *arg)
 {
-    struct xattr_list *l = arg;
-    struct cloud_meta *m = l->meta;
+    struct cloud_meta *m = arg;
+    struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
 
-    if (m->n_xattrs == l->room) {
-        l->room = l->room ? l->room * 2 : 8;
-        m->xattrs = reallocarray(m->xattrs, l->room, sizeof(*m->xattrs));
-        if (!m->xattrs)
-            abort();
-    }
-    m->xattrs[m->n_xattrs] = (struct cloud_xattr){ xstrdup(name), xcalloc(1, size + 1), size };
-    memcpy(m->xattrs[m->n_xattrs++].value, value, size);
+    *x = (struct cloud_xattr){ xstrdup(name), xcalloc(1, size + 1), size };
+    memcpy(x->value, value, size);
 }
 
 /* DRIVE-INODE-GENERATION. Length and time alone may be another writer's as well: tools set times, and of machines with
@@ -156,7 +145,6 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
 {
     struct index_upload sent = upload_sent(u);
     const struct index_inode *i = &u->inode;
-    struct xattr_list l = { .meta = m };
 
     if (u->keeps_meta) {
         if (cloud_meta_copy(m, &u->kept_meta) < 0)
@@ -170,7 +158,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     m->gid = i->gid;
     m->symlink = xstrdup(i->target);
     m->stamp = stamp(u->volume, &sent);
-    (void)index_xattr_list(u->volume->index, i->ino, add_xattr, &l);
+    (void)index_xattr_list(u->volume->index, i->ino, add_xattr, m);
     u->metadata_sent = true;
 }
 

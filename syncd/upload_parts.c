@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 static const uint64_t MIB = 1 << 20;
 static const uint64_t PART_FILE = 16 << 20;
@@ -35,26 +36,19 @@ void upload_parts_free(struct upload_parts *p)
     free(p);
 }
 
-static uint64_t most(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* 0: it does not fit at all. */
 static uint64_t part_size(const struct upload *u, bool copy)
 {
     struct cloud_limits l = cloud_limits(u->volume->cloud);
-    uint64_t least = l.parts_max ? (u->size + l.parts_max - 1) / l.parts_max : u->size;
-    uint64_t size = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (least + MIB - 1) / MIB * MIB);
+    uint64_t needed = l.parts_max ? (u->size + l.parts_max - 1) / l.parts_max : u->size;
+    uint64_t size = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (needed + MIB - 1) / MIB * MIB);
 
     return l.part_max && size > l.part_max ? 0 : size;
 }
 
 static uint64_t length_of(const struct upload *u, uint32_t n)
 {
-    uint64_t offset = n * u->parts->part_size;
-
-    return u->size - offset < u->parts->part_size ? u->size - offset : u->parts->part_size;
+    return least(u->size - n * u->parts->part_size, u->parts->part_size);
 }
 
 static void forget(struct upload *u)

@@ -58,8 +58,8 @@ struct volume {
     uint64_t *dismantle;             /* directories to be taken apart, a stack */
     size_t n_dismantle;
     struct loop_timer *dismantling;
-    STAILQ_HEAD(, volume_event) events;  /* not sent yet */
-    size_t n_events;
+    STAILQ_HEAD(volume_events, volume_event) events, told;  /* to be sent; sent lately */
+    size_t n_events, n_told;
     uint64_t mount_tag;              /* of the mount that the last worker attached for; 0: none did yet */
     bool mounted;                    /* a worker was attached: a kernel may believe what it was told */
     struct loop_timer *events_timer;
@@ -68,10 +68,13 @@ struct volume {
 
 /* Attributes for the worker: the inode's, with size and mtime of its cache file while it is dirty. */
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret);
-/* Tells all workers, soon. name NULL: the inode itself. */
-void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, bool data);
-/* Sends what was kept while no worker was there. */
+/* Tells all workers, soon, and again the next one when a worker goes within 10 s: it may not have heard. name NULL: the
+ * inode itself, of which the attributes changed; or those and the bytes; or it is another version altogether. */
+enum volume_change { CHANGED_ATTRIBUTES, CHANGED_DATA, CHANGED_VERSION };
+void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, enum volume_change what);
+/* A worker is there: sends what was kept. One has gone: what it was told lately is to be told again. */
 void volume_events_flush(struct volume *v);
+void volume_events_lost(struct volume *v);
 void volume_events_free(struct volume *v);
 /* Prefix + key, owned by the caller. */
 char *volume_full_key(struct volume *v, const char *key);
@@ -185,6 +188,11 @@ bool lister_fresh(struct lister *l, uint64_t dir);
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
+/* The cloud did not answer: for 10 s nobody is kept waiting for metadata, nor a version confirmed. Whether that is so. */
+void lister_failed(struct lister *l);
+bool lister_failing(const struct lister *l);
+/* The inode is not in the cloud any more, it seems: its directory is listed anew. */
+void lister_recheck(struct lister *l, uint64_t ino);
 /* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
  * False: too many wait already. */
 bool lister_settle_later(struct lister *l, uint64_t ino);
@@ -208,7 +216,7 @@ void cache_drop(struct cache *c, uint64_t ino);
 /* Whether the file has content that the cloud lacks, or may have at any moment: it is dirty, or open for writing. The
  * cloud's version does not take its place then. */
 bool cache_busy(struct cache *c, const struct index_inode *i);
-/* Whether a worker has it open. */
+/* Whether the kernel has it open: through a worker, or an earlier one whose handles no worker has used since. */
 bool cache_is_open(struct cache *c, uint64_t ino);
 /* Whether a worker is opening it and none has it open. */
 bool cache_opening(struct cache *c, uint64_t ino);
