@@ -69,6 +69,8 @@ struct merge {
     struct volume *v;
     uint64_t dir;
     char *key;                     /* relative to the drive, "" or ending in '/' */
+    char *prefix;                  /* what is listed: the key, or of a renamed directory where the cloud has it */
+    char *assumed;                 /* index_cloud_prefix() */
     int64_t started_ns, since_ns;
     bool first;                    /* the directory was never listed before */
     uint64_t *seen;                /* inodes that the listing has */
@@ -81,7 +83,7 @@ struct merge {
     bool altered;
     struct news news;
 };
-void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key);
+int merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir);   /* 0 or -ENOENT */
 void merge_done(struct merge *m);
 /* Whether the listed object may be a symlink: only its metadata can tell. */
 bool merge_wants_head(struct merge *m, const struct cloud_object *o);

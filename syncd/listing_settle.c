@@ -52,11 +52,13 @@ static int settle_unmarked(struct volume *v, struct index_inode *i)
 static int settle_directory(struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *o)
 {
     struct index_inode with = *i;
+    int r;
 
     with.cloud_key = (char *)(uintptr_t)key;
     with.etag = o->etag;
     with.cloud_size = o->size;
-    return entry_settle(v, &with, o);
+    r = entry_settle(v, &with, o);
+    return r == 0 ? index_mark_moved(v->index, i->ino) : r;
 }
 
 static int settle_file(struct volume *v, struct news *news, struct index_inode *i, const char *key,
@@ -177,7 +179,9 @@ static char *key_of(struct lister *l, const struct index_inode *i)
         return NULL;
     if (i->cloud_key)
         return xstrdup(i->cloud_key);
-    return S_ISDIR(i->mode) ? index_key(l->v->index, i->ino) : NULL;
+    if (!S_ISDIR(i->mode))
+        return NULL;
+    return i->listed_ns ? index_key(l->v->index, i->ino) : index_cloud_prefix(l->v->index, i->ino);
 }
 
 static void wait_for(struct settle *s, lister_done_fn *done, void *arg)

@@ -224,7 +224,7 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
 
     if (!key)
         return -EINVAL;
-    if (uploader_key_busy(u, key))
+    if (uploader_key_busy(u, key) || index_moved_from(u->volume->index, key))
         return -EBUSY;
     r = index_by_cloud_key(u->volume->index, key, ret);
     if (r == 0 && ret->ino == ino) {

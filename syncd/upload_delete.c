@@ -179,6 +179,7 @@ static void close_graves(struct upload *u)
         rest(u, &e);
     } else {
         uploader_reached(u->uploader);
+        mover_look(u->volume);
     }
     finish(u);
 }
