@@ -73,13 +73,19 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     return r == -EBUSY ? 0 : r;
 }
 
+/* What is changed here counts; what is only on its way to another key has its metadata there with it. */
+static bool may_settle(const struct index_inode *i)
+{
+    return !(i->pending & ~(unsigned)INDEX_MOVE);
+}
+
 static int settle_inode(struct settle *s, const struct cloud_request *r, struct news *news)
 {
     struct volume *v = s->lister->v;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int code = index_get(v->index, s->ino, &i);
 
-    if (code < 0 || i.pending || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
+    if (code < 0 || !may_settle(&i) || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
         return code;
     if (r->error.code)
         return settle_unmarked(v, &i);
@@ -175,7 +181,7 @@ static struct settle *find_settle(struct lister *l, uint64_t ino)
 /* Where to ask the cloud about it, owned by the caller; NULL: there is nothing to ask. */
 static char *key_of(struct lister *l, const struct index_inode *i)
 {
-    if (i->ino == INDEX_ROOT || i->nlink == 0 || i->pending)
+    if (i->ino == INDEX_ROOT || i->nlink == 0 || !may_settle(i))
         return NULL;
     if (i->cloud_key)
         return xstrdup(i->cloud_key);
