@@ -50,6 +50,8 @@ bool entry_same(const struct index_inode *i, const char *key, const struct cloud
 int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
               uint64_t *ret_ino);
 int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
+/* Whether a marker at the key is not the directory's: it is to go, or to be moved away for another inode. */
+bool entry_marker_leaves(struct volume *v, uint64_t dir, const char *key);
 /* Puts another version, *i, in the place of the file i->ino: it gets a number of its own, i->ino, and whoever has the
  * old one open goes on with that, as far as it is here. The kernel would believe of the old number neither another kind
  * nor, in the middle of a read, another size. 0 or negative errno. */

@@ -195,14 +195,13 @@ static int take_marker(struct merge *m, const struct index_inode *i, const struc
     return r == 0 && o->has_meta && !i->pending ? entry_settle(m->v, &with, o) : r;
 }
 
-/* The marker under the prefix that the directory had, unless it is known or of another directory. */
+/* The marker under the prefix that the directory had. */
 static int merge_marker_elsewhere(struct merge *m, const struct index_inode *i, const struct cloud_object *o)
 {
-    CLEANUP(index_inode_done) struct index_inode owner = { 0 };
     struct index *x = m->v->index;
     int r;
 
-    if (index_buried(x, m->prefix) || index_by_cloud_key(x, m->prefix, &owner) == 0)
+    if (i->cloud_key && strcmp(i->cloud_key, m->prefix) == 0)
         return 0;
     if (i->cloud_key)
         return index_bury(x, m->prefix, o->etag);
@@ -217,7 +216,7 @@ static int merge_marker(struct merge *m, const struct cloud_object *o)
     int r = index_get(m->v->index, m->dir, &i);
 
     m->marker = true;
-    if (r < 0 || m->dir == INDEX_ROOT)
+    if (r < 0 || m->dir == INDEX_ROOT || entry_marker_leaves(m->v, m->dir, m->prefix))
         return r;
     if (elsewhere(m))
         return merge_marker_elsewhere(m, &i, o);

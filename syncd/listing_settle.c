@@ -87,7 +87,7 @@ static int settle_inode(struct settle *s, const struct cloud_request *r, struct 
 
     if (code < 0 || !may_settle(&i) || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
         return code;
-    if (r->error.code)
+    if (r->error.code || (S_ISDIR(i.mode) && entry_marker_leaves(v, i.ino, s->key)))
         return settle_unmarked(v, &i);
     return S_ISDIR(i.mode) ? settle_directory(v, &i, s->key, &r->object) : settle_file(v, news, &i, s->key, &r->object);
 }

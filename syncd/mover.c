@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "syncd/volume_internal.h"
 
-enum { BATCH = 1000, LISTINGS_AT_ONCE = 8, REST_FIRST_MS = 1000, REST_MAX_MS = 60000, LOOK_MS = 200 };
+enum { BATCH = 500, LISTINGS_AT_ONCE = 8, REST_FIRST_MS = 1000, REST_MAX_MS = 60000, LOOK_MS = 200 };
 
 /* Directories still to be looked at; a stack. */
 struct todo {

@@ -494,6 +494,71 @@ static void a_key_that_became_too_long(void **state)
     assert_object(rig, key, "x", 1);
 }
 
+/* --- many ------------------------------------------------------------------------------------------------------ */
+
+enum { DIRECTORIES = 100, FILES = 1000 };
+
+static uint64_t insert(struct rig *rig, uint64_t parent, const char *name, uint32_t mode, const char *key)
+{
+    struct index_inode i = {
+        .parent = parent, .name = (char *)(uintptr_t)name, .name_len = strlen(name), .mode = mode, .nlink = 1,
+        .settled = true, .cloud_key = (char *)(uintptr_t)key, .generation = 1, .listed_ns = loop_wall_ns(),
+    };
+
+    assert_int_equal(index_insert(rig->volume->index, &i), 0);
+    return i.ino;
+}
+
+static uint64_t insert_many(struct rig *rig)
+{
+    uint64_t a = insert(rig, INDEX_ROOT, "a", S_IFDIR | 0755, NULL), d = 0;
+    char name[16], file[24], key[64];
+
+    for (unsigned n = 0; n < DIRECTORIES * FILES; n++) {
+        snprintf(name, sizeof(name), "d%u", n / FILES);
+        snprintf(file, sizeof(file), "file %u.txt", n);
+        snprintf(key, sizeof(key), "a/%s/%s", name, file);
+        if (n % FILES == 0)
+            d = insert(rig, a, name, S_IFDIR | 0755, NULL);
+        insert(rig, d, file, S_IFREG | 0644, key);
+    }
+    return a;
+}
+
+static double since(int64_t ns)
+{
+    return (double)(loop_now_ns() - ns) / 1e6;
+}
+
+/* Times are printed; judged is that nobody waits for what is done behind. */
+static void a_hundred_thousand(void **state)
+{
+    struct rig *rig = *state;
+    double renamed, walked, slowest = 0;
+    int64_t start;
+
+    relist(rig, "");
+    rig->hold[CLOUD_STAT] = rig->hold[CLOUD_COPY] = true;
+    assert_int_equal(index_begin(rig->volume->index), 0);
+    (void)insert_many(rig);
+    assert_int_equal(index_commit(rig->volume->index), 0);
+    rig_idle(rig);
+    start = loop_now_ns();
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    renamed = since(start);
+    while (index_moved_any(rig->volume->index)) {
+        int64_t asked = loop_now_ns();
+
+        assert_int_not_equal(worker_find(rig, "b/d99/file 99999.txt"), 0);
+        slowest = since(asked) > slowest ? since(asked) : slowest;
+    }
+    walked = since(start);
+    print_message("%u inodes: renamed in %.2f ms, walked in %.0f ms, the slowest look-up meanwhile %.1f ms\n",
+                  DIRECTORIES * FILES, renamed, walked, slowest);
+    assert_int_equal(index_pending_count(rig->volume->index), DIRECTORIES * FILES);
+    assert_true(renamed * 10 < walked);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_set_up, rig_tear_down)
 #define TEST_FOLDER(fn) cmocka_unit_test_setup_teardown(fn, rig_set_up_folder, rig_tear_down)
 
@@ -518,6 +583,7 @@ int main(void)
         TEST_FOLDER(on_folders),
         TEST_FOLDER(unseen_on_folders),
         TEST(a_key_that_became_too_long),
+        TEST(a_hundred_thousand),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
