@@ -30,6 +30,7 @@ static const struct message_row rows[] = {
     { B(ACCOUNT_DELETE),      F,             S,             B(ACCOUNT_DELETED),  0, 0, ONCE },
     { B(BUCKET_LIST),         F,             S,             B(BUCKET_LISTED),    0, 0, REPEAT },
     { B(CLOUD_OBJECT_LIST),   F,             S,             B(CLOUD_OBJECT_LISTED), 0, 0, REPEAT },
+    { B(RENAME_STATUS_GET),   F,             S,             B(RENAME_STATUS),    0, 0, REPEAT },
     { B(OBJECT_STATUS_GET),   F,             S,             B(OBJECT_STATUS),    0, 0, REPEAT },
     { B(OBJECT_INFO_GET),     F,             S,             B(OBJECT_INFO_FOUND), 0, 0, REPEAT },
     { B(OBJECT_INFO_LIST),    F,             S,             B(OBJECT_INFO_LISTED), 0, 0, REPEAT },

@@ -92,11 +92,6 @@ void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope
         lister_ensure(v->lister, dir, wait_done, wait_new(v, req, env, step));
 }
 
-void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
-{
-    lister_ensure_tree(v->lister, dir, wait_done, wait_new(v, req, env, step));
-}
-
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step)
 {
     if (space_prepare(v->cache, SPACE_KEEP, bytes))

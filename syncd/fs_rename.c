@@ -1,5 +1,6 @@
 /* Rename of files and directories, with RENAME_NOREPLACE and RENAME_EXCHANGE of renameat2(2). One
- * transaction: names change, and whatever has another key in the cloud is marked to be moved. */
+ * transaction, whatever lies below: the name changes, the inode itself is marked to be moved, and a directory gets a
+ * row, by which mover.c finds what is below. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,13 +18,25 @@ struct end {
     uint64_t parent;
     const ProtobufCBinaryData *name;
     struct index_inode i;        /* ino 0: nothing there */
+    char *key, *prefix;          /* of a directory: its key, and where the cloud has what lies below */
 };
 
 static int load(struct volume *v, struct end *end)
 {
     int r = index_find(v->index, end->parent, end->name->data, end->name->len, &end->i);
 
-    return r == -ENOENT ? 0 : r;
+    if (r < 0 || !S_ISDIR(end->i.mode))
+        return r == -ENOENT ? 0 : r;
+    end->key = index_key(v->index, end->i.ino);
+    end->prefix = index_cloud_prefix(v->index, end->i.ino);
+    return end->key && end->prefix ? 0 : -ENOENT;
+}
+
+static void end_done(struct end *end)
+{
+    index_inode_done(&end->i);
+    free(end->key);
+    free(end->prefix);
 }
 
 /* --- checks ---------------------------------------------------------------------------------------- */
@@ -44,20 +57,18 @@ static bool lies_in(struct volume *v, uint64_t ino, uint64_t directory)
 static int check_place(struct volume *v, const struct end *from, const struct end *to)
 {
     CLEANUP_FREE char *key = NULL;
-    size_t longest;
+    size_t len;
     int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode));
 
     if (r < 0 || !S_ISDIR(from->i.mode))
         return r;
     if (lies_in(v, to->parent, from->i.ino))
         return -EINVAL;
-    r = index_longest_below(v->index, from->i.ino, &longest);
-    if (r < 0)
-        return r;
     key = index_key(v->index, to->parent);
     if (!key)
         return -ENOENT;
-    return strlen(v->prefix) + strlen(key) + to->name->len + 1 + longest > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    len = strlen(v->prefix) + strlen(key) + to->name->len + 1;   /* fs_check_name() has seen that it is not too long */
+    return index_room_below(v->index, from->i.ino, FS_KEY_MAX_BYTES - len);
 }
 
 static int check_replaced(struct volume *v, const struct index_inode *by, const struct index_inode *i)
@@ -84,11 +95,22 @@ static int check(struct volume *v, unsigned flags, const struct end *from, const
 
 /* --- the change -------------------------------------------------------------------------------------- */
 
+/* After it has another name. */
+static int mark(struct volume *v, const struct end *end)
+{
+    int r = index_mark_moved(v->index, end->i.ino);
+
+    if (r < 0 || !end->key)
+        return r;
+    r = index_moved_put(v->index, end->i.ino, end->prefix);
+    return r < 0 ? r : index_renamed_put(v->index, end->key, end->i.ino);
+}
+
 static int move(struct volume *v, const struct end *from, const struct end *to)
 {
     int r = index_move(v->index, from->i.ino, to->parent, to->name->data, to->name->len);
 
-    return r < 0 ? r : index_mark_moved(v->index, from->i.ino);
+    return r < 0 ? r : mark(v, from);
 }
 
 static int exchange(struct volume *v, const struct end *from, const struct end *to)
@@ -101,7 +123,7 @@ static int exchange(struct volume *v, const struct end *from, const struct end *
         r = index_move(v->index, from->i.ino, to->parent, to->name->data, to->name->len);
     if (r == 0)
         r = move(v, to, from);
-    return r < 0 ? r : index_mark_moved(v->index, from->i.ino);
+    return r < 0 ? r : mark(v, from);
 }
 
 /* What was under the new name goes with a grave: the key stays taken, so the grave waits until the new
@@ -139,10 +161,14 @@ static void rename_ready(struct volume *v, struct ipc_request *req, const Lf__En
 
     if (!fs_begin(v, req))
         return;
-    if (fs_end_done(v, req, rename_ends(v, m->flags, &from, &to, &gone)) && gone)
-        cache_drop(v->cache, to.i.ino);
-    index_inode_done(&from.i);
-    index_inode_done(&to.i);
+    if (fs_end_done(v, req, rename_ends(v, m->flags, &from, &to, &gone))) {
+        if (gone)
+            cache_drop(v->cache, to.i.ino);
+        if (from.key || to.key)
+            mover_kick(v);
+    }
+    end_done(&from);
+    end_done(&to);
 }
 
 /* --- what must be known before -------------------------------------------------------------------------- */
@@ -155,32 +181,21 @@ static uint64_t directory_at(struct volume *v, uint64_t parent, const ProtobufCB
     return index_find(v->index, parent, name->data, name->len, &i) == 0 && S_ISDIR(i.mode) ? i.ino : 0;
 }
 
-/* A directory that is to be replaced must be seen to be empty; one to be exchanged takes all below it along. */
+/* A directory that is to be replaced must be seen to be empty. */
 static void know_target(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    uint64_t ino = directory_at(v, env->fs_rename->new_parent, &env->fs_rename->new_name);
+    const Lf__FsRename *m = env->fs_rename;
+    uint64_t ino = m->flags & RENAME_EXCHANGE ? 0 : directory_at(v, m->new_parent, &m->new_name);
 
-    if (ino && env->fs_rename->flags & RENAME_EXCHANGE)
-        fs_when_whole(v, req, env, ino, rename_ready);
-    else if (ino)
+    if (ino)
         fs_when_fresh(v, req, env, ino, rename_ready);
     else
         rename_ready(v, req, env);
 }
 
-static void know_tree(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
-{
-    uint64_t ino = directory_at(v, env->fs_rename->parent, &env->fs_rename->name);
-
-    if (ino)
-        fs_when_whole(v, req, env, ino, know_target);
-    else
-        know_target(v, req, env);
-}
-
 static void know_new_parent(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    fs_when_known(v, req, env, env->fs_rename->new_parent, know_tree);
+    fs_when_known(v, req, env, env->fs_rename->new_parent, know_target);
 }
 
 void fs_rename(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -42,13 +42,15 @@ static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_si
     int r = fs_inode(v, ino, &i);
     CLEANUP_FREE char *reason = r == 0 && i.pending ? index_reason(v->index, ino) : NULL;
     char state[STATE_BYTES];
+    bool dirty;
 
     if (r < 0)
         return r;
+    dirty = i.pending || index_displaced(v->index, &i);
     if (reason)
         snprintf(state, sizeof(state), "error: %s", reason);
     else
-        strcpy(state, uploader_busy(v->uploader, ino) ? "uploading" : i.pending ? "dirty" : "clean");
+        strcpy(state, uploader_busy(v->uploader, ino) ? "uploading" : dirty ? "dirty" : "clean");
     *ret = xstrdup(state);
     *ret_size = strlen(state);
     return 0;

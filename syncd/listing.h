@@ -52,6 +52,8 @@ bool entry_same(const struct index_inode *i, const char *key, const struct cloud
 int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
               uint64_t *ret_ino);
 int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
+/* Whether a marker at the key is not the directory's: it is to go, or to be moved away for another inode. */
+bool entry_marker_leaves(struct volume *v, uint64_t dir, const char *key);
 /* Puts another version, *i, in the place of the file i->ino: it gets a number of its own, i->ino, and whoever has the
  * old one open goes on with that, as far as it is here. The kernel would believe of the old number neither another kind
  * nor, in the middle of a read, another size. 0 or negative errno. */
@@ -74,6 +76,8 @@ struct merge {
     struct volume *v;
     uint64_t dir;
     char *key;                     /* relative to the drive, "" or ending in '/' */
+    char *prefix;                  /* what is listed: the key, or of a renamed directory where the cloud has it */
+    char *assumed;                 /* index_cloud_prefix() */
     int64_t started_ns, since_ns;
     int64_t listed_ns;             /* the listing before; 0: none */
     bool first;                    /* the directory was never listed before */
@@ -87,7 +91,7 @@ struct merge {
     bool altered;
     struct news news;
 };
-void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key);
+int merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir);   /* 0 or -ENOENT */
 void merge_done(struct merge *m);
 /* Whether the listed object may be a symlink: only its metadata can tell. */
 bool merge_wants_head(struct merge *m, const struct cloud_object *o);

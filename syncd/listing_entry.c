@@ -125,6 +125,13 @@ int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64
     return r;
 }
 
+bool entry_marker_leaves(struct volume *v, uint64_t dir, const char *key)
+{
+    CLEANUP(index_inode_done) struct index_inode owner = { 0 };
+
+    return index_buried(v->index, key) || (index_by_cloud_key(v->index, key, &owner) == 0 && owner.ino != dir);
+}
+
 /* --- changes of what is there --------------------------------------------------------------------------- */
 
 /* An orphan stays as long as it is open. */

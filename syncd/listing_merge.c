@@ -13,16 +13,29 @@
 #include "syncd/listing.h"
 
 enum { NAME_MAX_BYTES = 255, REMOVALS_AT_ONCE = 1000 };
+/* All that was there is known, but it is time for a listing of what is under the directory's own key. */
+static const int64_t LISTED_ELSEWHERE = 1;
 static const int64_t GRAVES_KEPT_NS = INT64_C(3600) * 1000000000;
 
-void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key)
+int merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir)
 {
+    char *key = index_key(v->index, dir->ino), *assumed = index_cloud_prefix(v->index, dir->ino);
     int64_t now = loop_wall_ns();
 
     *m = (struct merge){
-        .v = v, .dir = dir->ino, .key = xstrdup(key), .started_ns = now, .since_ns = now - LISTING_GRACE_NS,
+        .v = v, .dir = dir->ino, .key = key, .assumed = assumed, .started_ns = now, .since_ns = now - LISTING_GRACE_NS,
         .listed_ns = dir->listed_ns, .first = dir->listed_ns == 0,
     };
+    if (!key || !assumed)
+        return -ENOENT;
+    m->prefix = xstrdup(m->first ? assumed : key);
+    return 0;
+}
+
+/* A directory that was renamed before it was listed: what the cloud has is ours, and is to be moved. */
+static bool elsewhere(const struct merge *m)
+{
+    return strcmp(m->prefix, m->key) != 0;
 }
 
 void merge_done(struct merge *m)
@@ -36,6 +49,8 @@ void merge_done(struct merge *m)
     free(m->later);
     free(m->seen);
     free(m->key);
+    free(m->prefix);
+    free(m->assumed);
     free(m->hidden_name);
     *m = (struct merge){ 0 };
 }
@@ -62,11 +77,17 @@ static void hide(struct merge *m, const char *name)
 /* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says. */
 static const char *relative(const struct merge *m, const char *full)
 {
-    size_t prefix = strlen(m->v->prefix), key = strlen(m->key);
+    size_t drive = strlen(m->v->prefix), prefix = strlen(m->prefix);
 
-    if (strncmp(full, m->v->prefix, prefix) != 0 || strncmp(full + prefix, m->key, key) != 0)
+    if (strncmp(full, m->v->prefix, drive) != 0 || strncmp(full + drive, m->prefix, prefix) != 0)
         return NULL;
-    return full + prefix;
+    return full + drive;
+}
+
+/* The name of an entry whose key is relative(). */
+static const char *name_in(const struct merge *m, const char *key)
+{
+    return key + strlen(m->prefix);
 }
 
 static void see(struct merge *m, uint64_t ino)
@@ -74,16 +95,28 @@ static void see(struct merge *m, uint64_t ino)
     *xadd(m->seen, m->n_seen) = ino;
 }
 
+/* Below a directory that was renamed not everything is marked at once. */
+static bool displaced(const struct merge *m, const struct index_inode *i)
+{
+    CLEANUP_FREE char *key = i->cloud_key && i->ino != m->dir ? index_child_key(m->key, i) : NULL;
+
+    return i->cloud_key && strcmp(i->cloud_key, key ? key : m->key) != 0;
+}
+
 /* Ours is newer than what the listing can know. */
 static bool ours(const struct merge *m, const struct index_inode *i)
 {
-    return i->pending || i->turned_ns > m->since_ns;
+    return i->pending || i->turned_ns > m->since_ns || displaced(m, i);
 }
 
-/* What the listing has there is what we removed or moved away so shortly before that it cannot know. */
-static bool was_ours(const struct merge *m, const char *key)
+/* A key without an inode of that name, which is there only because we have not yet moved or deleted what it has. Where
+ * a directory is still elsewhere all that has no other inode is its own. */
+static bool leaving(const struct merge *m, const char *key)
 {
-    return index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key);
+    struct index *x = m->v->index;
+
+    return index_buried_since(x, key, m->since_ns) || index_lives_at(x, key) ||
+        (!elsewhere(m) && (index_moved_from(x, key) || index_moved_within(x, key)));
 }
 
 /* --- objects ------------------------------------------------------------------------------------------- */
@@ -91,7 +124,7 @@ static bool was_ours(const struct merge *m, const char *key)
 bool merge_wants_head(struct merge *m, const struct cloud_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = relative(m, o->key), *name = key ? key + strlen(m->key) : "";
+    const char *key = relative(m, o->key), *name = key ? name_in(m, key) : "";
 
     if (o->size > 0 || o->has_meta || !legal(name, strlen(name)))
         return false;
@@ -105,9 +138,11 @@ static int merge_new(struct merge *m, const char *name, const char *key, const s
     uint64_t ino;
     int r;
 
-    if (was_ours(m, key))
+    if (leaving(m, key))
         return 0;
     r = entry_add(m->v, m->dir, name, key, o, &ino);
+    if (r == 0 && elsewhere(m))
+        r = index_mark_moved(m->v->index, ino);
     if (r < 0)
         return r;
     m->altered = true;
@@ -136,31 +171,52 @@ static void put_off(struct merge *m, struct cloud_object *o)
     *o = (struct cloud_object){ 0 };
 }
 
+static int take_marker(struct merge *m, const struct index_inode *i, const struct cloud_object *o)
+{
+    struct index_inode with = *i;
+    int r;
+
+    m->altered = true;
+    with.cloud_key = m->prefix;
+    with.etag = o->etag;
+    with.cloud_size = o->size;
+    with.settled = i->pending;   /* then what is here counts */
+    r = index_update(m->v->index, &with);
+    return r == 0 && o->has_meta && !i->pending ? entry_settle(m->v, &with, o) : r;
+}
+
+/* The marker under the prefix that the directory had. */
+static int merge_marker_elsewhere(struct merge *m, const struct index_inode *i, const struct cloud_object *o)
+{
+    struct index *x = m->v->index;
+    int r;
+
+    if (i->cloud_key && strcmp(i->cloud_key, m->prefix) == 0)
+        return 0;
+    if (i->cloud_key)
+        return index_bury(x, m->prefix, o->etag);
+    r = take_marker(m, i, o);
+    return r == 0 ? index_mark_moved(x, m->dir) : r;
+}
+
 /* The directory's own object. */
 static int merge_marker(struct merge *m, const struct cloud_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = index_get(m->v->index, m->dir, &i);
-    struct index_inode with = i;
 
     m->marker = true;
-    if (r < 0 || m->dir == INDEX_ROOT || ours(m, &i) || entry_same(&i, m->key, o))
+    if (r < 0 || m->dir == INDEX_ROOT || entry_marker_leaves(m->v, m->dir, m->prefix))
         return r;
-    m->altered = true;
-    with.cloud_key = m->key;
-    with.etag = o->etag;
-    with.cloud_size = o->size;
-    with.settled = false;
-    r = index_update(m->v->index, &with);
-    if (r == 0 && o->has_meta)
-        r = entry_settle(m->v, &with, o);
-    return r;
+    if (elsewhere(m))
+        return merge_marker_elsewhere(m, &i, o);
+    return ours(m, &i) || entry_same(&i, m->key, o) ? 0 : take_marker(m, &i, o);
 }
 
 static int merge_object(struct merge *m, struct cloud_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = o->key ? relative(m, o->key) : NULL, *name = key ? key + strlen(m->key) : NULL;
+    const char *key = o->key ? relative(m, o->key) : NULL, *name = key ? name_in(m, key) : NULL;
     int r;
 
     if (!key)
@@ -188,9 +244,11 @@ static int merge_new_directory(struct merge *m, const char *name, const char *ke
     uint64_t ino;
     int r;
 
-    if (was_ours(m, key))
+    if (!elsewhere(m) && leaving(m, key))
         return 0;
     r = entry_add_directory(m->v, m->dir, name, &ino);
+    if (r == 0 && strcmp(m->prefix, m->assumed) != 0)   /* by the names above it would be elsewhere */
+        r = index_moved_put(m->v->index, ino, key);
     if (r < 0)
         return r;
     m->altered = true;
@@ -209,7 +267,7 @@ static int merge_over_file(struct merge *m, const struct index_inode *i, const c
 {
     int r;
 
-    if (was_ours(m, key))
+    if (leaving(m, key))
         r = -EBUSY;
     else if (is_news_to_them(m, i))
         r = entry_step_aside(m->v, &m->news, i);
@@ -229,7 +287,7 @@ static int merge_prefix(struct merge *m, const char *full)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     const char *key = relative(m, full);
-    CLEANUP_FREE char *name = key ? xstrdup(key + strlen(m->key)) : NULL;
+    CLEANUP_FREE char *name = key ? xstrdup(name_in(m, key)) : NULL;
     size_t len = name ? strlen(name) : 0;
     int r;
 
@@ -356,7 +414,7 @@ static int merge_later(struct merge *m)
 
     for (size_t n = 0; r == 0 && n < m->n_later; n++) {
         CLEANUP(index_inode_done) struct index_inode i = { 0 };
-        const char *key = relative(m, m->later[n].key), *name = key + strlen(m->key);
+        const char *key = relative(m, m->later[n].key), *name = name_in(m, key);
 
         r = index_find(m->v->index, m->dir, name, strlen(name), &i);
         if (r == -ENOENT)
@@ -378,7 +436,7 @@ static int close_directory(struct merge *m)
         free(take_ptr(i.cloud_key));
         free(take_ptr(i.etag));
     }
-    i.listed_ns = m->started_ns;
+    i.listed_ns = elsewhere(m) ? LISTED_ELSEWHERE : m->started_ns;
     if (m->altered && !m->first)
         i.mtime_ns = i.ctime_ns = loop_wall_ns();
     return index_update(m->v->index, &i);
@@ -393,7 +451,7 @@ static void report_hidden(const struct merge *m)
 
 int merge_end(struct merge *m)
 {
-    int r = take_away_all(m);
+    int r = elsewhere(m) ? 0 : take_away_all(m);
 
     if (r == 0)
         r = index_begin(m->v->index);
@@ -409,6 +467,8 @@ int merge_end(struct merge *m)
         return r;
     if (m->altered && !m->first)
         volume_invalidate(m->v, m->dir, NULL, 0, CHANGED_DATA);
+    if (strcmp(m->prefix, m->assumed) != 0)
+        mover_kick(m->v);
     report_hidden(m);
     return 0;
 }

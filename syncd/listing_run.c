@@ -62,7 +62,7 @@ static void page_done(struct cloud_request *r, void *owner, size_t n);
 
 static void ask_page(struct listing_run *run)
 {
-    CLEANUP_FREE char *prefix = volume_full_key(run->v, run->merge.key);
+    CLEANUP_FREE char *prefix = volume_full_key(run->v, run->merge.prefix);
     struct cloud_request *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
 
     cloud_request_set(&r->bucket, run->v->bucket);
@@ -85,16 +85,16 @@ static void clear_page(struct listing_run *run)
 static int begin(struct listing_run *run)
 {
     CLEANUP(index_inode_done) struct index_inode dir = { 0 };
-    CLEANUP_FREE char *key = index_key(run->v->index, run->dir);
     int r = index_get(run->v->index, run->dir, &dir);
 
-    if (r < 0 || !key)
-        return r < 0 ? r : -ENOENT;
+    if (r < 0)
+        return r;
     free(take_ptr(run->token));
     merge_done(&run->merge);
-    merge_begin(&run->merge, run->v, &dir, key);
-    ask_page(run);
-    return 0;
+    r = merge_begin(&run->merge, run->v, &dir);
+    if (r == 0)
+        ask_page(run);
+    return r;
 }
 
 static void finish(struct listing_run *run, int code, const struct error *why)

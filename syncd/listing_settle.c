@@ -52,11 +52,13 @@ static int settle_unmarked(struct volume *v, struct index_inode *i)
 static int settle_directory(struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *o)
 {
     struct index_inode with = *i;
+    int r;
 
     with.cloud_key = (char *)(uintptr_t)key;
     with.etag = o->etag;
     with.cloud_size = o->size;
-    return entry_settle(v, &with, o);
+    r = entry_settle(v, &with, o);
+    return r == 0 ? index_mark_moved(v->index, i->ino) : r;
 }
 
 static int settle_file(struct volume *v, struct news *news, struct index_inode *i, const char *key,
@@ -71,15 +73,21 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     return r == -EBUSY ? 0 : r;
 }
 
+/* What is changed here counts; what is only on its way to another key has its metadata there with it. */
+static bool may_settle(const struct index_inode *i)
+{
+    return !(i->pending & ~(unsigned)INDEX_MOVE);
+}
+
 static int settle_inode(struct settle *s, const struct cloud_request *r, struct news *news)
 {
     struct volume *v = s->lister->v;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int code = index_get(v->index, s->ino, &i);
 
-    if (code < 0 || i.pending || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
+    if (code < 0 || !may_settle(&i) || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
         return code;
-    if (r->error.code)
+    if (r->error.code || (S_ISDIR(i.mode) && entry_marker_leaves(v, i.ino, s->key)))
         return settle_unmarked(v, &i);
     return S_ISDIR(i.mode) ? settle_directory(v, &i, s->key, &r->object) : settle_file(v, news, &i, s->key, &r->object);
 }
@@ -173,11 +181,13 @@ static struct settle *find_settle(struct lister *l, uint64_t ino)
 /* Where to ask the cloud about it, owned by the caller; NULL: there is nothing to ask. */
 static char *key_of(struct lister *l, const struct index_inode *i)
 {
-    if (i->ino == INDEX_ROOT || i->nlink == 0 || i->pending)
+    if (i->ino == INDEX_ROOT || i->nlink == 0 || !may_settle(i))
         return NULL;
     if (i->cloud_key)
         return xstrdup(i->cloud_key);
-    return S_ISDIR(i->mode) ? index_key(l->v->index, i->ino) : NULL;
+    if (!S_ISDIR(i->mode))
+        return NULL;
+    return i->listed_ns ? index_key(l->v->index, i->ino) : index_cloud_prefix(l->v->index, i->ino);
 }
 
 void lister_failed(struct lister *l)

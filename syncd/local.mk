@@ -84,6 +84,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing_tree.c \
 	syncd/mounts.c \
 	syncd/mounts.h \
+	syncd/mover.c \
 	syncd/object_api.c \
 	syncd/object_api.h \
 	syncd/page.h \
@@ -129,6 +130,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_internal.h \
+	syncd/store_index_moved.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
 	syncd/store_internal.h \

@@ -82,6 +82,21 @@ static void status_done(const struct error *e, const struct volume_node *n, void
     end(a);
 }
 
+void object_api_rename_status(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    Lf__RenameStatus status = LF__RENAME_STATUS__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(RENAME_STATUS, rename_status, &status);
+    struct volume *v;
+    struct ask *a = ask_new(daemon, req, env->rename_status_get->path, &v);
+
+    (void)fds;
+    if (!a)
+        return;
+    status.finished = volume_rename_finished(v, a->relative);
+    ipc_reply(req, &reply, NULL, 0);
+    end(a);
+}
+
 static char *join(const char *directory, const char *name)
 {
     char *path = xcalloc(1, strlen(directory) + strlen(name) + 2);

@@ -3,4 +3,4 @@
 
 #include "common/ipc.h"
 
-ipc_handler_fn object_api_status, object_api_info, object_api_list, object_api_stream;
+ipc_handler_fn object_api_status, object_api_info, object_api_list, object_api_stream, object_api_rename_status;

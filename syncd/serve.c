@@ -34,6 +34,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(BUCKET_LIST), bucket_list },
     { ROW(CLOUD_OBJECT_LIST), bucket_list_objects },
 
+    { ROW(RENAME_STATUS_GET), object_api_rename_status },
     { ROW(OBJECT_STATUS_GET), object_api_status },
     { ROW(OBJECT_INFO_GET), object_api_info },
     { ROW(OBJECT_INFO_LIST), object_api_list },

@@ -11,7 +11,7 @@
 #include "common/loop.h"
 #include "syncd/store_index_internal.h"
 
-enum { KEY_BYTES = 16384, NAME_BYTES = 256 };
+enum { NAME_BYTES = 256 };
 static const int64_t REPLAY_KEPT_NS = INT64_C(86400) * 1000000000;
 
 static const char *const STEPS[] = {
@@ -51,6 +51,12 @@ static const char *const STEPS[] = {
     "CREATE INDEX extent_turn ON extent(queue, turn);",
     "ALTER TABLE grave ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;"
     "UPDATE grave SET compared = 1 WHERE etag IS NULL;",
+    /* Renamed directories. `deep` is the bound of index_room_below(); no key was longer until now. */
+    "ALTER TABLE inode ADD COLUMN deep INTEGER NOT NULL DEFAULT 1024;"
+    "CREATE TABLE moved(ino INTEGER PRIMARY KEY, prefix TEXT NOT NULL, turn INTEGER NOT NULL);"
+    "CREATE INDEX moved_prefix ON moved(prefix);"
+    "CREATE TABLE renamed(prefix TEXT NOT NULL, ino INTEGER NOT NULL, PRIMARY KEY(prefix, ino)) WITHOUT ROWID;"
+    "CREATE INDEX renamed_ino ON renamed(ino);",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -313,9 +319,7 @@ bool index_empty(struct index *x, uint64_t parent)
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
 }
 
-/* Puts the inode's name (and '/' for a directory) before `at` and moves on to its parent. False: an
- * orphan, not there, or too long. */
-static bool climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
+bool index_climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
 {
     CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT parent, mode, name FROM inode WHERE ino = ?",
                                                           SQL_INT(*ino));
@@ -339,26 +343,31 @@ static bool climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
 
 char *index_key(struct index *x, uint64_t ino)
 {
-    char buffer[KEY_BYTES];
+    char buffer[INDEX_KEY_BYTES];
     size_t at = sizeof(buffer) - 1;
 
     buffer[at] = '\0';
     while (ino != INDEX_ROOT)
-        if (!climb(x, &ino, buffer, &at))
+        if (!index_climb(x, &ino, buffer, &at))
             return NULL;
     return strdup(buffer + at);
 }
 
-int index_longest_below(struct index *x, uint64_t ino, size_t *ret)
+/* The bound only grows; when it is too great it is made what it is. */
+int index_room_below(struct index *x, uint64_t ino, size_t room)
 {
-    int64_t longest;
-    int r = sql_get_int(x->sql, &longest,
-                        "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
-                        " SELECT i.ino, b.len + length(CAST(i.name AS BLOB)) + ((i.mode & 61440) = 16384)"
-                        " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
+    int64_t deep;
+    int r = sql_get_int(x->sql, &deep, "SELECT deep FROM inode WHERE ino = ?", SQL_INT(ino));
 
-    *ret = r < 0 ? 0 : (size_t)longest;
-    return r;
+    if (r < 0 || (size_t)deep <= room)
+        return r;
+    r = sql_get_int(x->sql, &deep,
+                    "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
+                    " SELECT i.ino, b.len + length(CAST(i.name AS BLOB)) + ((i.mode & 61440) = 16384)"
+                    " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
+    if (r == 0)
+        r = sql_run(x->sql, "UPDATE inode SET deep = ?2 WHERE ino = ?1", SQL_INT(ino), SQL_INT(deep));
+    return r < 0 ? r : (size_t)deep <= room ? 0 : -ENAMETOOLONG;
 }
 
 uint64_t index_last_ino(struct index *x)

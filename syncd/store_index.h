@@ -79,8 +79,11 @@ bool index_empty(struct index *x, uint64_t parent);
 /* Key of the inode below the drive's prefix: its path, with a trailing '/' for a directory; "" is the
  * root. Owned by the caller; NULL for an orphan or without memory. */
 char *index_key(struct index *x, uint64_t ino);
-/* Bytes of the longest key below the directory, counted from the end of the directory's own key. */
-int index_longest_below(struct index *x, uint64_t ino, size_t *ret);
+/* The same of an entry of the directory whose key is given, always. */
+char *index_child_key(const char *dir_key, const struct index_inode *i);
+/* Whether no key below the directory goes on for more than `room` bytes after the directory's own: 0 or -ENAMETOOLONG.
+ * A bound is kept that answers at once as a rule; when it does not the tree is looked at. Inside a transaction. */
+int index_room_below(struct index *x, uint64_t ino, size_t room);
 /* The greatest inode number given out. They are never given out twice. */
 uint64_t index_last_ino(struct index *x);
 
@@ -94,10 +97,6 @@ int index_orphan(struct index *x, uint64_t ino);                      /* parent 
 int index_replace(struct index *x, struct index_inode *i);
 int index_remove(struct index *x, uint64_t ino);                      /* of a directory what is below must have gone */
 int index_touch(struct index *x, uint64_t ino, int64_t now_ns);       /* its mtime and ctime; nothing is pending */
-/* After index_move(): for the inode and, of a directory, all below it, INDEX_MOVE is set where the cloud has it
- * under another key and cleared where the key is cloud_key again; a directory without a marker gets INDEX_CONTENT
- * where its key is buried. Raises the generation of all it concerns. */
-int index_mark_moved(struct index *x, uint64_t ino);
 /* Orphans by number after `after`. */
 int index_orphans(struct index *x, uint64_t after, index_each_fn *each, void *arg);
 
@@ -143,14 +142,15 @@ int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret
  * for "a/") or, when it is a file's, below it, or -ENOENT; and whether such a key is buried. */
 int index_in_the_way(struct index *x, const char *key, struct index_inode *ret);
 bool index_buried_in_the_way(struct index *x, const char *key);
-/* Inodes with pending bits plus graves; below a directory only its subtree counts (and no graves). */
+/* Inodes with pending bits, graves and rows of renamed directories; below a directory only its subtree counts (and no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
-/* Whether the inode or anything below it is pending or was so after `since_ns`. Looks at the whole subtree. */
+/* Whether the inode or anything below it is pending or was so after `since_ns`, or may be so unmarked. Looks at the
+ * whole subtree. */
 bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns);
-/* Whether a live inode's cloud version lies at the key (with '/' at its end: at a key that begins with it) and is
- * to be moved away from there. */
-bool index_leaving(struct index *x, const char *key);
+/* Whether a live inode's cloud version lies at the key (with '/' at its end: at a key that begins with it). When no
+ * inode has the key by its name, that one is to be moved away from there. */
+bool index_lives_at(struct index *x, const char *key);
 
 /* What was sent or is being sent for an inode, one row each: a multipart upload to be resumed or aborted after a
  * restart, or (upload_id "" and part_size 0) a PUT whose answer may be lost. size and mtime_ns are
@@ -164,6 +164,48 @@ int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);
 /* All of them by inode number after `after`, also those whose inode is gone. */
 int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct index_upload *u, void *arg), void *arg);
+
+/* --- renamed directories (store_index_moved.c) -------------------------------------------------- */
+
+/* After index_move(): INDEX_MOVE is set when the cloud has the inode under another key than its own, and cleared when
+ * it has not; a directory without a marker gets INDEX_CONTENT where its key is buried. What changes raises the
+ * generation. */
+int index_mark_moved(struct index *x, uint64_t ino);
+/* The same for at most n entries of a directory, by number after *cookie, which moves on. Each is given to each(),
+ * as it was. How many there were (fewer than n: these were the last), or negative errno. */
+int index_mark_children(struct index *x, uint64_t dir, uint64_t *cookie, size_t n, index_each_fn *each, void *arg);
+/* Whether the cloud has the inode, which is not marked, under another key than its own. */
+bool index_displaced(struct index *x, const struct index_inode *i);
+
+/* A directory that got another key has a row until all below it is listed and marked. */
+
+/* Where the cloud has what lies below a directory that was never listed: the prefix in its row, or that of the nearest
+ * directory above with a row and the names from there; else its key. Owned by the caller; NULL as index_key(). */
+char *index_cloud_prefix(struct index *x, uint64_t ino);
+/* Gives the directory a row. One that it has keeps its prefix and takes another turn. */
+int index_moved_put(struct index *x, uint64_t ino, const char *prefix);
+/* The first row by number after `after`: 0 or -ENOENT. */
+int index_moved_next(struct index *x, uint64_t after, uint64_t *ret_ino, uint64_t *ret_turn);
+/* Removes the row unless it has taken another turn. */
+int index_moved_end(struct index *x, uint64_t ino, uint64_t turn);
+bool index_moved_any(struct index *x);
+/* Whether the inode or a directory above it has a row. */
+bool index_moved_above(struct index *x, uint64_t ino);
+/* Whether the key is, or lies below, a prefix whose directory is to be elsewhere and may have what lies there; whether
+ * such a prefix is a directory's key or lies below it. */
+bool index_moved_from(struct index *x, const char *key);
+bool index_moved_within(struct index *x, const char *key);
+
+/* Prefixes that directories had, remembered until nothing is left there that a rename concerns. */
+int index_renamed_put(struct index *x, const char *prefix, uint64_t ino);
+int index_renamed_end(struct index *x, const char *prefix);
+/* The first after `after`, owned by the caller: 0 or -ENOENT. */
+int index_renamed_next(struct index *x, const char *after, char **ret);
+/* Whether something is left there: to be listed, moved or deleted. */
+bool index_renamed_left(struct index *x, const char *prefix);
+/* The same of all prefixes that the directory or one above it had; of the key as such a prefix or below one. */
+bool index_rename_under_way(struct index *x, uint64_t dir);
+bool index_rename_under_way_from(struct index *x, const char *key);
 
 /* --- what the cache has (store_index_cached.c) ------------------------------------------------- */
 

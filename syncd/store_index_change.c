@@ -1,6 +1,7 @@
 /* Changes of inodes: rows made, updated, moved, orphaned, removed, and their extended attributes. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include "common/cleanup.h"
@@ -17,11 +18,41 @@ int index_changed(struct index *x, int r)
     return r;
 }
 
+/* A key below the directory is `len` bytes longer than its own. */
+static int deepen(struct index *x, uint64_t dir, size_t len)
+{
+    while (dir) {
+        CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT deep, parent, length(CAST(name AS BLOB))"
+                                                              " FROM inode WHERE ino = ?", SQL_INT(dir));
+        int r = sql_next(&q);
+
+        if (r <= 0 || (size_t)sql_int(&q, 0) >= len)
+            return r < 0 ? r : 0;
+        r = sql_run(x->sql, "UPDATE inode SET deep = ?2 WHERE ino = ?1", SQL_INT(dir), SQL_INT(len));
+        if (r < 0)
+            return r;
+        len += (size_t)sql_int(&q, 2) + 1;
+        dir = (uint64_t)sql_int(&q, 1);
+    }
+    return 0;
+}
+
+/* The same where the inode stands now. */
+static int deepen_above(struct index *x, uint64_t ino)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT parent, length(CAST(name AS BLOB)) + iif((mode & 61440) = 16384, 1 + deep, 0)"
+                  " FROM inode WHERE ino = ?", SQL_INT(ino));
+    int r = sql_next(&q);
+
+    return r > 0 ? deepen(x, (uint64_t)sql_int(&q, 0), (size_t)sql_int(&q, 1)) : r;
+}
+
 int index_insert(struct index *x, struct index_inode *i)
 {
     int64_t turned = i->pending ? loop_wall_ns() : 0;
     int r = sql_run(x->sql,
-                    "INSERT INTO inode(" INDEX_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    "INSERT INTO inode(" INDEX_COLUMNS ", deep) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
                     i->ino ? SQL_INT(i->ino) : SQL_NULL, i->parent ? SQL_INT(i->parent) : SQL_NULL, SQL_TEXT(i->name),
                     SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink), SQL_INT(i->size),
                     SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns), SQL_TEXT(i->target),
@@ -30,7 +61,8 @@ int index_insert(struct index *x, struct index_inode *i)
 
     if (r == 0 && i->ino == 0)
         i->ino = (uint64_t)sql_last_id(x->sql);
-    return index_changed(x, r);
+    r = index_changed(x, r);
+    return r == 0 && i->parent ? deepen(x, i->parent, i->name_len + S_ISDIR(i->mode)) : r;
 }
 
 int index_update(struct index *x, const struct index_inode *i)
@@ -54,11 +86,13 @@ int index_update(struct index *x, const struct index_inode *i)
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len)
 {
     CLEANUP_FREE char *text = strndup(name, len);
+    int r;
 
     if (!text)
         return -ENOMEM;
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4 WHERE ino = ?1",
-                                    SQL_INT(ino), SQL_INT(parent), SQL_TEXT(text), SQL_INT(loop_wall_ns())));
+    r = index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4 WHERE ino = ?1",
+                                 SQL_INT(ino), SQL_INT(parent), SQL_TEXT(text), SQL_INT(loop_wall_ns())));
+    return r < 0 ? r : deepen_above(x, ino);
 }
 
 int index_orphan(struct index *x, uint64_t ino)
@@ -91,6 +125,8 @@ int index_remove(struct index *x, uint64_t ino)
 {
     int r = index_xattr_clear(x, ino);
 
+    if (r == 0)
+        r = sql_run(x->sql, "DELETE FROM moved WHERE ino = ?", SQL_INT(ino));
     return r < 0 ? r : index_changed(x, sql_run(x->sql, "DELETE FROM inode WHERE ino = ?", SQL_INT(ino)));
 }
 
@@ -98,33 +134,6 @@ int index_touch(struct index *x, uint64_t ino, int64_t now_ns)
 {
     return index_changed(x, sql_run(x->sql, "UPDATE inode SET mtime = ?2, ctime = ?2 WHERE ino = ?1", SQL_INT(ino),
                                     SQL_INT(now_ns)));
-}
-
-/* The subtree with its keys; what has neither a cloud version nor work left has nothing that could move, but a
- * directory without a marker that comes to stand on a grave needs one, or the grave would never be closed. */
-int index_mark_moved(struct index *x, uint64_t ino)
-{
-    CLEANUP_FREE char *key = index_key(x, ino);
-    int r;
-
-    if (!key)
-        return -ENOENT;
-    r = sql_run(x->sql,
-                "WITH RECURSIVE below(ino, key, dir) AS ("
-                "SELECT ino, ?2, (mode & 61440) = 16384 FROM inode WHERE ino = ?1 UNION ALL"
-                " SELECT i.ino, b.key || i.name || iif((i.mode & 61440) = 16384, '/', ''), (i.mode & 61440) = 16384"
-                " FROM below b JOIN inode i ON i.parent = b.ino WHERE b.dir),"
-                " wanted(ino, pending) AS (SELECT b.ino, CASE"
-                " WHEN i.cloud_key IS NULL AND b.dir AND EXISTS(SELECT 1 FROM grave WHERE key = b.key AND closed = 0)"
-                " THEN i.pending | 1 WHEN i.cloud_key IS NULL THEN i.pending"
-                " WHEN i.cloud_key = b.key THEN i.pending & ~4 ELSE i.pending | 4 END"
-                " FROM below b JOIN inode i ON i.ino = b.ino WHERE i.cloud_key IS NOT NULL OR i.pending <> 0 OR b.dir)"
-                "UPDATE inode SET generation = generation + 1, pending = w.pending,"
-                " turned = CASE WHEN (inode.pending = 0) <> (w.pending = 0) THEN ?3 ELSE turned END"
-                " FROM wanted w WHERE inode.ino = w.ino",
-                SQL_INT(ino), SQL_TEXT(key), SQL_INT(loop_wall_ns()));
-    x->version++;
-    return r;
 }
 
 /* --- extended attributes ------------------------------------------------------------------------- */

@@ -27,3 +27,9 @@ int index_first(struct sql_query *q, struct index_inode *ret);
 int index_each(struct sql_query *q, index_each_fn *each, void *arg);
 /* The result of a change of inode rows: raises the version; -ENOENT when no row was there to change. */
 int index_changed(struct index *x, int r);
+/* Puts the inode's name (and '/' for a directory) before `at` and moves on to its parent. False: an
+ * orphan, not there, or too long. */
+enum { INDEX_KEY_BYTES = 16384 };
+bool index_climb(struct index *x, uint64_t *ino, char *buffer, size_t *at);
+/* The least text above the key and, of a directory, above all that begin with it. Owned by the caller. */
+char *index_key_end(const char *key);

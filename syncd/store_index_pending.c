@@ -56,24 +56,25 @@ char *index_grave_etag(struct index *x, const char *key)
     return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
 }
 
-/* The least text above all that begin with a directory's key: '0' comes after '/'. */
-static char *key_end(const char *key)
+char *index_key_end(const char *key)
 {
     size_t len = strlen(key);
-    char *end = xstrdup(key);
+    char *end = xcalloc(1, len + 2);
 
+    memcpy(end, key, len);
     if (len && end[len - 1] == '/')
-        end[len - 1] = '0';
+        end[len - 1] = '0';   /* it comes after '/' */
+    else
+        end[len] = '\1';
     return end;
 }
 
 bool index_buried_since(struct index *x, const char *key, int64_t since_ns)
 {
-    CLEANUP_FREE char *end = key_end(key);
+    CLEANUP_FREE char *end = index_key_end(key);
     int64_t one;
 
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE (key = ?1 OR (key > ?1 AND key < ?2))"
-                       " AND (closed = 0 OR closed > ?3) LIMIT 1",
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2 AND (closed = 0 OR closed > ?3) LIMIT 1",
                        SQL_TEXT(key), SQL_TEXT(end), SQL_INT(since_ns)) == 0;
 }
 
@@ -165,7 +166,7 @@ static char *as_folder(const char *key)
 
 int index_in_the_way(struct index *x, const char *key, struct index_inode *ret)
 {
-    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? key_end(folder) : NULL;
+    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? index_key_end(folder) : NULL;
     int r = -ENOENT;
     struct sql_query q;
     char *above;
@@ -181,24 +182,26 @@ int index_in_the_way(struct index *x, const char *key, struct index_inode *ret)
 
 bool index_buried_in_the_way(struct index *x, const char *key)
 {
-    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? key_end(folder) : NULL;
+    CLEANUP_FREE char *folder = as_folder(key), *end = folder ? index_key_end(folder) : NULL;
     bool buried = false;
     int64_t one;
     char *above;
 
     for (size_t at = 0; !buried && (above = next_above(key, &at)); free(above))
         buried = index_buried(x, above);
-    return buried || (folder && sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2"
-                                            " AND closed = 0 LIMIT 1", SQL_TEXT(folder), SQL_TEXT(end)) == 0);
+    return buried || (folder && index_moved_within(x, folder)) ||
+        (folder && sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2 AND closed = 0 LIMIT 1",
+                               SQL_TEXT(folder), SQL_TEXT(end)) == 0);
 }
 
 uint64_t index_pending_count(struct index *x)
 {
-    int64_t inodes = 0, graves = 0;
+    int64_t inodes = 0, graves = 0, moved = 0;
 
     (void)sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode WHERE pending <> 0 AND nlink > 0");
     (void)sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
-    return (uint64_t)(inodes + graves);
+    (void)sql_get_int(x->sql, &moved, "SELECT count(*) FROM moved");
+    return (uint64_t)(inodes + graves + moved);
 }
 
 /* All directories above what is pending. From there upwards, because what is pending is few and a
@@ -207,7 +210,7 @@ static int survey(struct index *x)
 {
     CLEANUP(sql_query_end) struct sql_query q =
         sql_query(x->sql, "WITH RECURSIVE above(ino) AS (SELECT parent FROM inode WHERE pending <> 0 AND nlink > 0"
-                  " UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
+                  " UNION SELECT ino FROM moved UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
                   " SELECT ino FROM above WHERE ino IS NOT NULL ORDER BY ino");
     size_t room = 0;
     int r;
@@ -254,17 +257,16 @@ bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns)
     return sql_get_int(x->sql, &one, "WITH RECURSIVE below(ino) AS (SELECT ?1 UNION ALL"
                        " SELECT i.ino FROM below b JOIN inode i ON i.parent = b.ino)"
                        " SELECT 1 FROM below b JOIN inode i ON i.ino = b.ino WHERE i.pending <> 0 OR i.turned > ?2"
-                       " LIMIT 1",
-                       SQL_INT(ino), SQL_INT(since_ns)) != -ENOENT;
+                       " OR EXISTS(SELECT 1 FROM moved m WHERE m.ino = b.ino) LIMIT 1",
+                       SQL_INT(ino), SQL_INT(since_ns)) != -ENOENT || index_moved_above(x, ino);
 }
 
-bool index_leaving(struct index *x, const char *key)
+bool index_lives_at(struct index *x, const char *key)
 {
-    CLEANUP_FREE char *end = key_end(key);
+    CLEANUP_FREE char *end = index_key_end(key);
     int64_t one;
 
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND (cloud_key = ?1 OR cloud_key < ?2)"
-                       " AND pending & 4 AND nlink > 0 LIMIT 1", SQL_TEXT(key), SQL_TEXT(end)) == 0;
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND cloud_key < ?2 AND nlink > 0 LIMIT 1", SQL_TEXT(key), SQL_TEXT(end)) == 0;
 }
 
 /* --- uploads ------------------------------------------------------------------------------------ */

@@ -213,10 +213,17 @@ bool uploader_busy(struct uploader *u, uint64_t ino)
     return false;
 }
 
+/* Of a marker that was only seen in a listing the metadata is not known, and must not be lost. */
+static bool is_copied(const struct volume *v, const struct index_inode *i)
+{
+    return S_ISDIR(i->mode) && !i->settled && i->pending == INDEX_MOVE && i->cloud_key &&
+        cloud_capabilities(v->cloud) & CLOUD_CAN_COPY;
+}
+
 static enum upload_kind kind_of(const struct volume *v, const struct index_inode *i)
 {
     if (!S_ISREG(i->mode))
-        return UPLOAD_MARK;
+        return is_copied(v, i) ? UPLOAD_COPY : UPLOAD_MARK;
     if (i->pending & INDEX_CONTENT || !i->cloud_key || !(cloud_capabilities(v->cloud) & CLOUD_CAN_COPY))
         return UPLOAD_CONTENT;
     return UPLOAD_COPY;
@@ -255,7 +262,7 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
 
     if (!key)
         return -EINVAL;
-    if (uploader_key_busy(u, key))
+    if (uploader_key_busy(u, key) || index_moved_from(u->volume->index, key))
         return -EBUSY;
     r = index_by_cloud_key(u->volume->index, key, ret);
     if (r == 0 && ret->ino == ino) {

@@ -172,6 +172,7 @@ static void close_graves(struct upload *u)
         rest(u, &e);
     } else {
         uploader_reached(u->uploader);
+        mover_look(u->volume);
     }
     finish(u);
 }

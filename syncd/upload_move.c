@@ -117,6 +117,8 @@ void upload_copy_failed(struct upload *u, const struct error *e)
 
     if (e->code == -ESTALE && !u->unconditional) {
         upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
+    } else if (e->code == -ENOENT && S_ISDIR(u->inode.mode)) {
+        take_home(u, 0);   /* and it gets another marker */
     } else if (e->code == -ENOENT && upload_in_place(u)) {
         upload_commit(u, u->inode.etag);   /* whoever removed the file needs no metadata of it */
     } else if (e->code == -ENOENT && u->file && cache_file_whole(u->file)) {
@@ -234,6 +236,8 @@ void upload_copy_start(struct upload *u)
         upload_fail_code(u, r);
     else if (!moves && !knows_metadata(&u->inode))
         upload_commit(u, u->inode.etag);   /* it is back where it was */
+    else if (S_ISDIR(u->inode.mode))
+        copy_declared(u);   /* as upload_put.c's mark() */
     else
         upload_guard(u, copy_declared);
 }

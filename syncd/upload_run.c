@@ -52,6 +52,16 @@ static void show(const struct upload *u, int state)
     v->spec.changed(v, path, state, v->spec.arg);
 }
 
+/* Found below a directory only after that was renamed: what can be known is checked by then. */
+static void fail_too_long(struct upload *u)
+{
+    struct error e;
+
+    error_set(&e, -ENAMETOOLONG, "With its new name %s is too long for the cloud, which keeps what it has under the old "
+              "one. Give it or a directory above it a shorter name.", u->key);
+    upload_fail(u, &e);
+}
+
 void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino)
 {
     struct upload *up = upload_new(u, kind);
@@ -61,6 +71,10 @@ void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino)
         return;
     }
     show(up, STATE_UPLOADING);
+    if (strlen(u->volume->prefix) + strlen(up->key) > FS_KEY_MAX_BYTES) {
+        fail_too_long(up);
+        return;
+    }
     STARTS[kind](up);
 }
 
@@ -341,6 +355,7 @@ static const struct trouble {
     { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */
     { -ENOTCONN, 1, true },        /* or does not run, */
     { -ENOKEY, 60, true },         /* or cannot open them */
+    { -ENAMETOOLONG, 300, false },
 };
 
 static const struct trouble *trouble_of(int code)

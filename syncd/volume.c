@@ -136,6 +136,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     }
     volume_purge_later(v);
     keeper_new(v);
+    mover_new(v);
     uploader_kick(v->uploader);
     *ret = v;
     return 0;
@@ -151,6 +152,7 @@ void volume_close(struct volume *v)
     streams_close(v);
     uploader_free(v->uploader);
     lister_free(v->lister);
+    mover_free(v);
     cache_free(v->cache);
     index_close(v->index);
     while (v->peers) {
@@ -178,6 +180,7 @@ void volume_pause(struct volume *v, bool paused)
     v->paused = paused;
     uploader_kick(v->uploader);
     keeper_kick(v);
+    mover_kick(v);
 }
 
 uint64_t volume_pending(struct volume *v)

@@ -70,6 +70,10 @@ struct volume_node {
 void volume_stat(struct volume *v, const char *path,
                  void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg);
 
+/* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the
+ * cloud under the old prefix. Asks the index alone. */
+bool volume_rename_finished(struct volume *v, const char *path);
+
 /* The entries of a directory after `after_name` ("" from the start), in name order, until `each`
  * returns false; then done as above, with `more` when entries are left. */
 void volume_list(struct volume *v, const char *path, const char *after_name,

@@ -113,7 +113,7 @@ static int state_of(struct volume *v, const struct index_inode *i)
 
     if (reason)
         return STATE_ERROR;
-    if (i->pending || (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
+    if (i->pending || index_displaced(v->index, i) || (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
         return STATE_UPLOADING;
     return STATE_NORMAL;
 }
@@ -161,6 +161,37 @@ void volume_stat(struct volume *v, const char *path,
     w->stat_done = done;
     w->arrived = stat_arrived;
     walk_on(w);
+}
+
+/* --- renames ----------------------------------------------------------------------------------------- */
+
+/* As far as the path leads. */
+static uint64_t find_path(struct volume *v, const char *path)
+{
+    uint64_t ino = INDEX_ROOT;
+
+    for (path += strspn(path, "/"); *path; path += strspn(path, "/")) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+        size_t len = strcspn(path, "/");
+
+        if (index_find(v->index, ino, path, len, &i) < 0)
+            break;
+        ino = i.ino;
+        path += len;
+    }
+    return ino;
+}
+
+bool volume_rename_finished(struct volume *v, const char *path)
+{
+    CLEANUP_FREE char *key = NULL;
+    size_t len;
+
+    path += strspn(path, "/");
+    len = strlen(path);
+    if (asprintf(&key, "%s%s", path, len && path[len - 1] == '/' ? "" : "/") < 0)
+        abort();
+    return !index_rename_under_way(v->index, find_path(v, path)) && !index_rename_under_way_from(v->index, key);
 }
 
 /* --- list -------------------------------------------------------------------------------------------- */

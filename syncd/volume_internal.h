@@ -16,6 +16,7 @@
  *   pin.c         what is to be there always
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   upload*.c     brings the cloud to what the index says
+ *   mover.c       what a renamed directory takes along
  *   conflict.c    both versions of a file that two sides changed
  *   stream.c      an object as a pipe, for the API
  *   store_index.c the index
@@ -33,6 +34,7 @@ struct uploader;
 struct lister;
 struct stream;
 struct keeper;
+struct mover;
 
 struct volume {
     struct loop *loop;
@@ -48,6 +50,7 @@ struct volume {
     struct uploader *uploader;
     struct lister *lister;
     struct keeper *keeper;           /* pin.c's */
+    struct mover *mover;
     struct stream *streams;          /* stream.c's */
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
@@ -110,14 +113,13 @@ int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret);
 typedef void fs_step_fn(struct volume *v, struct ipc_request *req, const Lf__Envelope *env);
 void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 /* The same once the listing is as lister_ensure() has it; the metadata of `ino` as lister_settle() has it, or
- * cannot be had; everything below `dir` as lister_ensure_tree() has it. */
+ * cannot be had. */
 void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                      fs_step_fn *step);
 bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
-void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
 /* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
  * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
  * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
@@ -232,6 +234,15 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+
+/* --- mover.c -------------------------------------------------------------------------------------- */
+void mover_new(struct volume *v);
+/* After lister_free(), which answers what it still waits for. */
+void mover_free(struct volume *v);
+/* A directory got a row (index_moved_put()), or the cloud may be reached again. */
+void mover_kick(struct volume *v);
+/* Something went from the cloud: perhaps the last of what a rename left behind. */
+void mover_look(struct volume *v);
 
 /* --- stream.c ----------------------------------------------------------------------------------- */
 /* Ends all streams of the volume; their pipes end early. */

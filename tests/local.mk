@@ -29,6 +29,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
+	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py
@@ -241,6 +242,16 @@ check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
 tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_rename
+TESTS += tests/unit/test_rename
+tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(VOLUME_RIG)
+tests_unit_test_rename_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_rename_model
+TESTS += tests/unit/test_rename_model
+tests_unit_test_rename_model_SOURCES = tests/unit/test_rename_model.c $(VOLUME_RIG)
+tests_unit_test_rename_model_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_retry
 TESTS += tests/unit/test_retry

@@ -361,7 +361,7 @@ static void test_listing_of_another_folder(void **state)
     cloud_has(f, "d/x", "");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     assert_int_equal(index_get(f->v->index, ino_of(f, "d"), &dir), 0);
-    merge_begin(&m, f->v, &dir, "d/");
+    assert_int_equal(merge_begin(&m, f->v, &dir), 0);
     assert_int_equal(merge_page(&m, &page), 0);
     assert_int_equal(merge_end(&m), 0);
     merge_done(&m);

@@ -153,6 +153,28 @@ static void ownership_filters_lists(void **state)
     }
 }
 
+static void renames_have_a_status(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__RenameStatusGet get = LF__RENAME_STATUS_GET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(RENAME_STATUS_GET, rename_status_get, &get);
+    struct { const char *path; bool finished; } rows[] = {
+        { "G:\\dir", false }, { "G:\\dir\\file", true }, { "G:\\", true },
+    };
+    struct answer a;
+
+    free(lettered_drive(f, account, "one", "G"));
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        get.path = (char *)(uintptr_t)rows[i].path;
+        a = fixture_ask(f, &env);
+        assert_int_equal(a.reply->rename_status->finished, rows[i].finished);
+        answer_free(&a);
+    }
+    get.path = (char *)"/nowhere/dir";
+    expect_error(fixture_ask(f, &env), -ENOENT, "");
+}
+
 /* --- objects ---------------------------------------------------------------------------------- */
 
 static void objects_have_state_and_info(void **state)
@@ -383,6 +405,7 @@ int main(void)
         TEST(paths_resolve),
         TEST(mount_root_may_be_a_link),
         TEST(ownership_filters_lists),
+        TEST(renames_have_a_status),
         TEST(objects_have_state_and_info),
         TEST(directories_come_in_pages),
         TEST(contents_come_through_a_pipe),

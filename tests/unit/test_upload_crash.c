@@ -25,7 +25,7 @@ struct story {
 
 struct moment {
     unsigned step, seen;
-    bool after, dead;
+    bool after, acted, dead;
 };
 
 static bool matters(enum cloud_op op)
@@ -38,7 +38,7 @@ static int die(struct rig *rig, const struct cloud_request *r, bool after)
 {
     struct moment *m = rig->arg;
 
-    if (!matters(r->op))
+    if (!matters(r->op) && !(m->acted && r->op == CLOUD_LIST))
         return 0;
     if (!m->dead && after == m->after && m->seen++ == m->step)
         m->dead = true;
@@ -68,6 +68,7 @@ static bool dies_at(const struct story *s, unsigned step, bool after, check_fn *
     rig->arg = &m;
     rig->fault = die;
     s->act(rig);
+    m.acted = true;
     rig_wait(rig, m.dead || volume_pending(rig->volume) == 0);
     rig_close(rig);
     rig->fault = NULL;
@@ -245,6 +246,56 @@ static void a_directory_renamed(void **state)
     tell(&s);
 }
 
+static void a_tree(struct rig *rig)
+{
+    (void)worker_mkdir(rig, "d");
+    (void)worker_mkdir(rig, "d/sub");
+    (void)worker_file(rig, "d/f", "fff", 3);
+    (void)worker_file(rig, "d/sub/g", "ggg", 3);
+}
+
+static void rename_inside_out(struct rig *rig)
+{
+    assert_int_equal(worker_rename(rig, "d", "e", 0), 0);
+    assert_int_equal(worker_rename(rig, "e/sub", "sub", 0), 0);
+    (void)worker_mkdir(rig, "d");
+    (void)worker_file(rig, "d/f", "new", 3);
+    worker_overwrite(rig, "e/f", "other", 5);
+}
+
+static void a_tree_taken_apart(void **state)
+{
+    static const struct story s = { "tree", a_tree, rename_inside_out, "d/ d/f e/ e/f sub/ sub/g ",
+                                    { { "d/f", "new" }, { "e/f", "other" }, { "sub/g", "ggg" } } };
+
+    (void)state;
+    tell(&s);
+}
+
+/* Known is the root alone. */
+static void two_trees_of_others(struct rig *rig)
+{
+    rig_put(rig, "d/", "", 0);
+    rig_put(rig, "d/f", "fff", 3);
+    rig_put(rig, "d/sub/g", "ggg", 3);
+    rig_put(rig, "e/f", "eee", 3);
+    assert_int_not_equal(worker_find(rig, "d"), 0);
+}
+
+static void exchange_trees(struct rig *rig)
+{
+    assert_int_equal(worker_rename(rig, "d", "e", RENAME_EXCHANGE), 0);
+}
+
+static void trees_of_others_exchanged(void **state)
+{
+    static const struct story s = { "exchange", two_trees_of_others, exchange_trees, "d/f e/ e/f e/sub/g ",
+                                    { { "d/f", "eee" }, { "e/f", "fff" }, { "e/sub/g", "ggg" } } };
+
+    (void)state;
+    tell(&s);
+}
+
 static void change_metadata(struct rig *rig)
 {
     assert_int_equal(worker_chmod(rig, worker_lookup(rig, INDEX_ROOT, "a"), 0400), 0);
@@ -387,6 +438,8 @@ int main(void)
         cmocka_unit_test(deleted),
         cmocka_unit_test(deleted_and_made_again),
         cmocka_unit_test(a_directory_renamed),
+        cmocka_unit_test(a_tree_taken_apart),
+        cmocka_unit_test(trees_of_others_exchanged),
         cmocka_unit_test(metadata_changed),
         cmocka_unit_test(a_large_file),
         cmocka_unit_test(changed_on_both_sides),

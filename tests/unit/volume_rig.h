@@ -125,6 +125,7 @@ struct handle {
 };
 
 uint64_t worker_lookup(struct rig *rig, uint64_t parent, const char *name);   /* 0: not there */
+uint64_t worker_find(struct rig *rig, const char *path);   /* name by name from the root; 0: not there */
 int worker_open(struct rig *rig, uint64_t ino, bool write, bool truncate, struct handle *ret);
 /* To read, of a handle that the kernel has from an earlier worker. */
 int worker_open_again(struct rig *rig, uint64_t ino, struct handle *ret);
@@ -140,14 +141,15 @@ void worker_close(struct rig *rig, struct handle *h);   /* flush and release */
 void worker_forget_handle(struct handle *h);            /* closes the descriptors, says nothing */
 int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size);
 int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode);
-int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags);  /* both in the root */
+/* These take paths from the root. */
+int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags);
 int worker_unlink(struct rig *rig, const char *name);
 uint64_t worker_mkdir(struct rig *rig, const char *name);
 int worker_rmdir(struct rig *rig, const char *name);
 int worker_symlink(struct rig *rig, const char *name, const char *target);
 int worker_getattr(struct rig *rig, uint64_t ino, Lf__FsAttr *ret);
 
-/* A new file in the root with these bytes, closed. Its inode number. */
+/* A new file with these bytes at the path, closed. Its inode number. */
 uint64_t worker_file(struct rig *rig, const char *name, const void *bytes, size_t n);
 /* Replaces the whole content of an existing file. */
 void worker_overwrite(struct rig *rig, const char *name, const void *bytes, size_t n);

@@ -77,6 +77,29 @@ uint64_t worker_lookup(struct rig *rig, uint64_t parent, const char *name)
     return ino;
 }
 
+uint64_t worker_find(struct rig *rig, const char *path)
+{
+    CLEANUP_FREE char *names = xstrdup(path);
+    uint64_t ino = INDEX_ROOT;
+    char *rest = NULL;
+
+    for (char *name = strtok_r(names, "/", &rest); name && ino; name = strtok_r(NULL, "/", &rest))
+        ino = worker_lookup(rig, ino, name);
+    return ino;
+}
+
+/* The directory that the path's last name is in; of the path remains that name. */
+static uint64_t parent_of(struct rig *rig, const char **path)
+{
+    const char *slash = strrchr(*path, '/');
+    CLEANUP_FREE char *parent = slash ? strndup(*path, (size_t)(slash - *path)) : NULL;
+
+    if (!slash)
+        return INDEX_ROOT;
+    *path = slash + 1;
+    return worker_find(rig, parent);
+}
+
 static int take_handle(struct rig *rig, Lf__Envelope *request, bool write, struct handle *ret)
 {
     Lf__Envelope *reply;
@@ -258,7 +281,8 @@ int worker_rename(struct rig *rig, const char *from, const char *to, unsigned fl
     Lf__FsRename m = LF__FS_RENAME__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_RENAME, fs_rename, &m);
 
-    m.parent = m.new_parent = INDEX_ROOT;
+    m.parent = parent_of(rig, &from);
+    m.new_parent = parent_of(rig, &to);
     m.name = bytes_of(from);
     m.new_name = bytes_of(to);
     m.flags = flags;
@@ -270,7 +294,7 @@ int worker_unlink(struct rig *rig, const char *name)
     Lf__FsUnlink m = LF__FS_UNLINK__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_UNLINK, fs_unlink, &m);
 
-    m.parent = INDEX_ROOT;
+    m.parent = parent_of(rig, &name);
     m.name = bytes_of(name);
     return rig_ask(rig, &env, NULL, NULL);
 }
@@ -280,7 +304,7 @@ int worker_rmdir(struct rig *rig, const char *name)
     Lf__FsRmdir m = LF__FS_RMDIR__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_RMDIR, fs_rmdir, &m);
 
-    m.parent = INDEX_ROOT;
+    m.parent = parent_of(rig, &name);
     m.name = bytes_of(name);
     return rig_ask(rig, &env, NULL, NULL);
 }
@@ -291,7 +315,7 @@ uint64_t worker_mkdir(struct rig *rig, const char *name)
     Lf__Envelope env = IPC_ENVELOPE(FS_MKDIR, fs_mkdir, &m), *reply;
     uint64_t ino;
 
-    m.parent = INDEX_ROOT;
+    m.parent = parent_of(rig, &name);
     m.name = bytes_of(name);
     m.mode = 0755;
     assert_int_equal(rig_ask(rig, &env, &reply, NULL), 0);
@@ -305,7 +329,7 @@ int worker_symlink(struct rig *rig, const char *name, const char *target)
     Lf__FsSymlink m = LF__FS_SYMLINK__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_SYMLINK, fs_symlink, &m);
 
-    m.parent = INDEX_ROOT;
+    m.parent = parent_of(rig, &name);
     m.name = bytes_of(name);
     m.target = bytes_of(target);
     return rig_ask(rig, &env, NULL, NULL);
@@ -328,10 +352,10 @@ int worker_getattr(struct rig *rig, uint64_t ino, Lf__FsAttr *ret)
 
 uint64_t worker_file(struct rig *rig, const char *name, const void *bytes, size_t n)
 {
+    uint64_t parent = parent_of(rig, &name), ino;
     struct handle h;
-    uint64_t ino;
 
-    assert_int_equal(worker_create(rig, INDEX_ROOT, name, &h), 0);
+    assert_int_equal(worker_create(rig, parent, name, &h), 0);
     ino = h.ino;
     if (n)
         worker_write(rig, &h, 0, bytes, n);
@@ -343,7 +367,7 @@ void worker_overwrite(struct rig *rig, const char *name, const void *bytes, size
 {
     struct handle h;
 
-    assert_int_equal(worker_open(rig, worker_lookup(rig, INDEX_ROOT, name), true, true, &h), 0);
+    assert_int_equal(worker_open(rig, worker_find(rig, name), true, true, &h), 0);
     worker_write(rig, &h, 0, bytes, n);
     worker_close(rig, &h);
 }
