@@ -203,6 +203,27 @@ bool uploader_key_busy(const struct uploader *u, const char *key)
     return false;
 }
 
+/* Whether one of the keys is a file's where the other needs a folder. */
+static bool excludes(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+
+    if (n > m)
+        return excludes(b, a);
+    return n < m && n > 0 && a[n - 1] != '/' && b[n] == '/' && strncmp(a, b, n) == 0;
+}
+
+/* The same where keys are files and folders: an object on its way to where no folder can be beside it. */
+static bool way_busy(const struct uploader *u, const char *key)
+{
+    const struct upload *up;
+
+    LIST_FOREACH(up, &u->running, next)
+        if (up->kind != UPLOAD_BURY && excludes(up->key, key))
+            return true;
+    return false;
+}
+
 bool uploader_busy(struct uploader *u, uint64_t ino)
 {
     const struct upload *up;
@@ -270,7 +291,7 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
         r = -ENOENT;
     }
     if (r == -ENOENT && cloud_capabilities(u->volume->cloud) & CLOUD_HAS_FOLDERS)
-        r = what_is_in_the_way(u->volume->index, key, ret);
+        r = way_busy(u, key) ? -EBUSY : what_is_in_the_way(u->volume->index, key, ret);
     if (r == 0 && ret->ino != ino && (uploader_busy(u, ret->ino) || failed_before(u->volume, ret->ino)))
         r = -EBUSY;
     if (r == -ENOENT && index_buried(u->volume->index, key) && !uploader_synced(u))
