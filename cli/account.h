@@ -31,8 +31,8 @@ int account_find(struct json_object *instance, const char *name, struct account 
 int account_ensure(struct json_object *instance, const struct account_wish *w, const char *bucket,
                    struct account *ret, struct error *e);
 
-/* "PLACE DIGEST": another folder, and another region or access key at the same service, make another name; of the place as much
- * is shown as fits, in whole characters. A folder comes as its absolute path. Owned by the caller; NULL: no memory. */
+/* "PLACE DIGEST": another folder, and another region or access key at the same service, make another name; of the
+ * place as much is shown as fits, in whole characters. A folder comes as its absolute path. Owned by the caller; NULL: no memory. */
 char *account_name(const struct account_wish *w, const struct key_pair *k);
 
 /* Forgets it again if it was made. */

@@ -24,6 +24,7 @@ static const struct error_meaning meanings[] = {
     { ERANGE, 416, "DEFAULT", ERANGE, "The range lies outside the object." },
     { EBADE, 499, "CHECKSUM_MISMATCH", EIO, "The bytes do not match their checksum." },
     { EHOSTUNREACH, 499, "DEFAULT", EIO, "The provider cannot be reached." },
+    { ENETDOWN, 499, "DEFAULT", ENETDOWN, "The drive is paused, and this is not here." },
     { ETIMEDOUT, 499, "DEFAULT", EIO, "It took too long." },
     { EAGAIN, 499, "DEFAULT", EAGAIN, "Too much at once; try again." },
     { EREMOTEIO, 499, "DEFAULT", EIO, "The provider reported an error." },

@@ -45,7 +45,8 @@ bool id_valid(const char *s);
 /* Nanoseconds since the epoch as ISO 8601 UTC with seconds: "2026-01-01T00:00:00Z". out >= 32 bytes. */
 enum { DATE_SIZE = 32 };
 void date_iso(int64_t ns, char out[DATE_SIZE]);
-/* Parses ISO 8601 ("...Z", optional fraction) and RFC 9110 IMF-fixdate; within the limits of timespec_ns(). 0 or -EINVAL. */
+/* Parses ISO 8601 ("...Z", optional fraction) and RFC 9110 IMF-fixdate; within the limits of
+ * timespec_ns(). 0 or -EINVAL. */
 int date_parse(const char *s, int64_t *ret_ns);
 
 /* Whether the len bytes are valid UTF-8 without surrogates and overlong forms. */

@@ -269,6 +269,7 @@ int cache_dirty(struct cache_file *f)
     r = index_end(x, mark_dirty(x, f->ino));
     if (r == 0) {
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+        f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
         use_changed(f);
     }
     return r;

@@ -212,7 +212,9 @@ static void commit_created(struct volume *v, struct ipc_request *req, const stru
 
     volume_attr(v, i, &attr);
     opened.attr = &attr;
-    if (!fs_commit(v, req, &reply, o->fds, 2)) {
+    if (fs_commit(v, req, &reply, o->fds, 2)) {
+        uploader_changed(v->uploader);
+    } else {
         cache_released(o->file, o->peer, true);
         cache_drop(v->cache, i->ino);
     }
@@ -353,6 +355,7 @@ static int make_dirty(struct volume *v, const Lf__FsDirty *m)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct cache_file *f;
     int r = volume_writable(v);
+    bool dirty;
 
     if (r == 0)
         r = get_file(v, m->ino, &i);
@@ -360,7 +363,10 @@ static int make_dirty(struct volume *v, const Lf__FsDirty *m)
         r = cache_acquire(v->cache, &i, &f);
     if (r < 0)
         return r;
+    dirty = atomic_load(&f->map->state) == CHUNK_MAP_DIRTY;
     r = space_grant(f, m->bytes) ? cache_dirty(f) : -ENOSPC;
+    if (r == 0 && !dirty && cache_written_by_anyone(f))
+        uploader_changed(v->uploader);   /* of a file that stays open nothing else may ever be heard */
     cache_release(f);
     return r;
 }

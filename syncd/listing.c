@@ -242,14 +242,25 @@ static struct listing *want(struct lister *l, const struct index_inode *dir)
     return g;
 }
 
+/* Once a pause. */
+static void tell_paused(struct volume *v, uint64_t dir)
+{
+    if (!v->told_paused)
+        LOG(LOG_NOTICE, "paused_and_unlisted", "drive=%s", v->drive->id, "dir=%" PRIu64, dir, "reason=%s",
+            "directories that were never listed cannot be shown until the agent is resumed");
+    v->told_paused = true;
+}
+
 static int check(struct lister *l, uint64_t dir, struct index_inode *ret, struct error *e)
 {
     int r = l->closing ? -ECANCELED : index_get(l->v->index, dir, ret);
 
     if (r == 0 && !S_ISDIR(ret->mode))
         r = -ENOTDIR;
-    if (r == 0 && !ret->listed_ns && l->v->paused)
-        return error_set(e, -EHOSTUNREACH, "The drive is paused and this directory was never listed.");
+    if (r == 0 && !ret->listed_ns && l->v->paused) {
+        tell_paused(l->v, dir);
+        return error_set(e, -ENETDOWN, "The drive is paused and this directory was never listed.");
+    }
     return r < 0 ? error_set(e, r, "%s", error_meaning(r)->text) : 0;
 }
 

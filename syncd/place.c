@@ -81,8 +81,8 @@ static int check_hidden(const struct syncd *d, const char *path, struct error *e
 
     if (!hidden)
         return 0;
-    return error_set(e, -EINVAL, "The folder %s lies in the hidden folder %.*s, where programs keep keys and settings; name a "
-                     "folder with data.", path, (int)strcspn(hidden + 1, "/"), hidden + 1);
+    return error_set(e, -EINVAL, "The folder %s lies in the hidden folder %.*s, where programs keep keys and settings; "
+                     "name a folder with data.", path, (int)strcspn(hidden + 1, "/"), hidden + 1);
 }
 
 static int check_caches(const struct syncd *d, const char *path, struct error *e)

@@ -26,7 +26,8 @@ static void put_mtime(struct pairs *headers, int64_t ns)
 {
     uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
 
-    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND_NS, size % SECOND_NS);
+    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND_NS,
+               size % SECOND_NS);
 }
 
 static void put_symlink(struct pairs *headers, const char *target)

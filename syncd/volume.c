@@ -178,6 +178,7 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
 void volume_pause(struct volume *v, bool paused)
 {
     v->paused = paused;
+    v->told_paused = false;
     uploader_kick(v->uploader);
     keeper_kick(v);
     mover_kick(v);

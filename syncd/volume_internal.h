@@ -45,6 +45,7 @@ struct volume {
     char *bucket, *prefix;           /* prefix "" or ending in '/' */
     char *cache_dir;
     bool paused, read_only;
+    bool told_paused;                /* the log has it, since the pause began, that something could not be listed */
     struct index *index;
     struct cache *cache;
     struct uploader *uploader;

@@ -632,17 +632,44 @@ static void test_news_of_a_worker_that_died(void **state)
     assert_string_equal(f->events, "1/gone 1* 1* ");
 }
 
+/* How many lines the log has of it when two directories are asked for that were never listed. */
+static int ask_paused(struct fixture *f)
+{
+    FILE *log = tmpfile();
+    int saved = dup(STDERR_FILENO), lines = 0;
+    struct count c = { 0 };
+    char line[512];
+
+    assert_non_null(log);
+    assert_int_equal(dup2(fileno(log), STDERR_FILENO), STDERR_FILENO);
+    lister_ensure(f->v->lister, ino_of(f, "d"), on_done, &c);
+    lister_ensure(f->v->lister, ino_of(f, "e"), on_done, &c);
+    (void)dup2(saved, STDERR_FILENO);
+    (void)close(saved);
+    rewind(log);
+    while (fgets(line, sizeof(line), log))
+        lines += strstr(line, "paused_and_unlisted") != NULL;
+    (void)fclose(log);
+    assert_int_equal(c.done, 2);
+    assert_int_equal(c.code, -ENETDOWN);
+    assert_int_equal(error_meaning(c.code)->fuse_errno, ENETDOWN);
+    return lines;
+}
+
 static void test_paused(void **state)
 {
     struct fixture *f = *state;
-    struct count c = { 0 };
+    struct count c = { .done = 1 };
 
     cloud_has(f, "d/x", "1");
+    cloud_has(f, "e/x", "1");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     volume_pause(f->v, true);
-    lister_ensure(f->v->lister, ino_of(f, "d"), on_done, &c);
-    assert_int_equal(c.done, 1);
-    assert_int_equal(c.code, -EHOSTUNREACH);
+    assert_int_equal(ask_paused(f), 1);
+    assert_int_equal(ask_paused(f), 0);
+    volume_pause(f->v, false);
+    volume_pause(f->v, true);
+    assert_int_equal(ask_paused(f), 1);
     lister_ensure(f->v->lister, INDEX_ROOT, on_done, &c);
     assert_int_equal(c.done, 2);
     assert_int_equal(c.code, 0);

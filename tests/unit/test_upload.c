@@ -12,6 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/timespec.h"
 
 enum { MIB = 1 << 20 };
 
@@ -215,6 +216,42 @@ static void what_is_quiet_goes_although_open(void **state)
     worker_close(rig, &h);
     rig_settle(rig);
     assert_object(rig, "a", "one two", 7);
+}
+
+/* What is in the cloud is a state of the open file, with the time of its last write. */
+static void assert_sent_as_it_is(struct rig *rig, const struct handle *h, const char *bytes)
+{
+    struct cloud_request *r;
+    struct stat st;
+
+    assert_object(rig, "a", bytes, strlen(bytes));
+    assert_int_equal(atomic_load(&h->map->state), CHUNK_MAP_CLEAN);
+    r = rig_stat(rig, "a");
+    assert_int_equal(fstat(h->data_fd, &st), 0);
+    assert_true(r->object.meta.has_mtime && r->object.meta.mtime_ns == timespec_ns(st.st_mtim));
+    cloud_request_free(r);
+}
+
+/* A log that a program keeps open for days. */
+static void what_is_never_synced_goes_in_a_pause(void **state)
+{
+    struct rig *rig = *state;
+    struct handle h;
+
+    assert_int_equal(worker_create(rig, INDEX_ROOT, "a", &h), 0);
+    rig_settle(rig);
+    assert_object(rig, "a", "", 0);
+    worker_write(rig, &h, 0, "one", 3);
+    rig_settle(rig);
+    assert_sent_as_it_is(rig, &h, "one");
+    worker_write(rig, &h, 3, " two", 4);
+    worker_write(rig, &h, 7, " three", 6);
+    rig_settle(rig);
+    assert_sent_as_it_is(rig, &h, "one two three");
+    assert_int_equal(rig->counts[CLOUD_PUT], 3);
+    worker_close(rig, &h);
+    rig_settle(rig);
+    assert_int_equal(rig->counts[CLOUD_PUT], 3);
 }
 
 static void a_write_during_the_upload_goes_up_after(void **state)
@@ -429,6 +466,7 @@ int main(void)
         TEST(a_pause_holds_everything),
         TEST(what_is_written_to_waits),
         TEST(what_is_quiet_goes_although_open),
+        TEST(what_is_never_synced_goes_in_a_pause),
         TEST(a_write_during_the_upload_goes_up_after),
         TEST(a_write_at_the_last_moment_is_not_lost),
         TEST(other_metadata_during_the_upload_sends_no_bytes_again),
