@@ -109,14 +109,15 @@ static bool ours(const struct merge *m, const struct index_inode *i)
     return i->pending || i->turned_ns > m->since_ns || displaced(m, i);
 }
 
-/* A key without an inode of that name, which is there only because we have not yet moved or deleted what it has. Where
- * a directory is still elsewhere all that has no other inode is its own. */
+/* A key without an inode of that name, which is there only because we have not yet moved or deleted what it has. What is
+ * found where a directory was never listed is its own, unless an inode has it already: a row may claim the same place,
+ * because another directory had that name for a while. */
 static bool leaving(const struct merge *m, const char *key)
 {
     struct index *x = m->v->index;
 
     return index_buried_since(x, key, m->since_ns) || index_lives_at(x, key) ||
-        (!elsewhere(m) && (index_moved_from(x, key) || index_moved_within(x, key)));
+        (!m->first && (index_moved_from(x, key) || index_moved_within(x, key)));
 }
 
 /* --- objects ------------------------------------------------------------------------------------------- */

@@ -385,6 +385,27 @@ static void exchanged_unseen(void **state)
     assert_object(rig, "e/x", "xxx", 3);
 }
 
+/* Two names pass through one another while one of the trees has been walked and the other has not. */
+static void exchanged_and_back_half_seen(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_put(rig, "a/sub/x", "xxx", 3);
+    rig_put(rig, "e/y", "yyy", 3);
+    relist(rig, "");
+    relist(rig, "e");
+    rig->arg = (void *)(uintptr_t)"a/sub/";
+    rig->fault = sub_is_refused;
+    assert_int_equal(worker_rename(rig, "a", "e", RENAME_EXCHANGE), 0);
+    rig_wait(rig, rig->counts[CLOUD_LIST] >= 4);   /* the root, e, a and a/sub */
+    rig_linger(rig);
+    assert_int_equal(worker_rename(rig, "a", "e", RENAME_EXCHANGE), 0);
+    rig->fault = NULL;
+    assert_content(rig, "a/sub/x", "xxx");
+    rig_settle(rig);
+    assert_keys(rig, "a/sub/x e/y ");
+}
+
 /* A directory in it leaves before anybody has looked into that one. */
 static void taken_apart_unseen(void **state)
 {
@@ -577,6 +598,7 @@ int main(void)
         TEST(without_a_network),
         TEST(a_part_that_cannot_be_listed),
         TEST(exchanged_unseen),
+        TEST(exchanged_and_back_half_seen),
         TEST(taken_apart_unseen),
         TEST(back_unseen),
         TEST(removed_unseen),
