@@ -10,8 +10,6 @@
 #include "syncd/cache_space.h"
 #include "syncd/fetch.h"
 
-enum { CONFIRM_MS = 2000 };
-
 struct volume *fs_volume(struct ipc_request *req)
 {
     return ipc_peer_data(ipc_request_peer(req));
@@ -130,6 +128,8 @@ static void confirm_done(const struct error *e, void *arg)
     struct wait *w = arg;
     struct cache_file *f = w->file;
 
+    if (e->code == 0 || e->code == -ETIMEDOUT)
+        lister_waited(w->v->lister, e->code);
     w->regardless = same_version(w);
     wait_done(w->regardless || e->code == -ECANCELED ? e : &stale, w);
     f->confirming--;
@@ -139,14 +139,21 @@ static void confirm_done(const struct error *e, void *arg)
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
                        bool read, fs_step_fn *step)
 {
-    struct wait *w = wait_new(v, req, env, step);
+    uint64_t patience_ms = lister_patience_ms(v->lister);
+    struct wait *w;
 
+    if (patience_ms == 0) {
+        step(v, req, env);
+        cache_release(f);
+        return;
+    }
+    w = wait_new(v, req, env, step);
     w->regardless = true;
     w->file = f;
     w->outdated = f->outdated;
     f->confirming++;
     if (read && !chunk_present(f->map, 0))
-        fetch_range(f, 0, 1, CONFIRM_MS, confirm_done, w);
+        fetch_range(f, 0, 1, patience_ms, confirm_done, w);
     else
         lister_refresh(v->lister, f->ino, confirm_done, w);
 }

@@ -13,10 +13,10 @@
 #include "common/log.h"
 #include "syncd/listing.h"
 
-enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
+enum { PATIENCE_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
-static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, SLOW_KEPT_NS = 10 * SECOND_NS;
+static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, VAIN_KEPT_NS = 10 * SECOND_NS;
 
 /* One who waits for a listing. */
 struct waiter {
@@ -116,23 +116,29 @@ static void impatient(void *arg)
 {
     struct waiter *w = arg;
 
-    w->listing->lister->slow_ns = loop_now_ns();
+    lister_waited(w->listing->lister, true);
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
 }
 
 /* One who has waited in vain is enough for a while. */
-static bool slow_lately(const struct lister *l)
+uint64_t lister_patience_ms(const struct lister *l)
 {
-    return l->slow_ns && loop_now_ns() - l->slow_ns < SLOW_KEPT_NS;
+    return l->vain_ns && loop_now_ns() - l->vain_ns < VAIN_KEPT_NS ? 0 : PATIENCE_MS;
+}
+
+void lister_waited(struct lister *l, bool in_vain)
+{
+    l->vain_ns = in_vain ? loop_now_ns() : 0;
 }
 
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
-    int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
+    uint64_t waited_ms = (uint64_t)(loop_now_ns() - g->since_ns) / MS_NS;
+    uint64_t patience_ms = lister_patience_ms(g->lister);
     struct waiter *w;
 
-    if (g->known && (waited_ms >= STALE_WAIT_MS || slow_lately(g->lister))) {
+    if (g->known && waited_ms >= patience_ms) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -140,7 +146,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&g->waiters, w, next);
     if (g->known)
-        w->patience = loop_timer(g->lister->v->loop, (uint64_t)(STALE_WAIT_MS - waited_ms), impatient, w);
+        w->patience = loop_timer(g->lister->v->loop, patience_ms - waited_ms, impatient, w);
 }
 
 /* Takes the listing out and answers all who wait. They may ask for listings again. */
@@ -182,7 +188,7 @@ static void on_listed(const struct error *e, void *arg)
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
     if (!e->code)
-        l->slow_ns = 0;
+        lister_waited(l, false);
     if (v) {
         v->failed_ns = e->code ? loop_now_ns() : 0;
         v->took_ns = loop_now_ns() - g->since_ns;

@@ -104,7 +104,7 @@ struct lister {
     bool closing;
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
-    int64_t slow_ns;                     /* monotonic; when the cloud last kept somebody waiting too long */
+    int64_t vain_ns;                     /* monotonic; when somebody last waited in vain; 0: the cloud answered since */
     struct visit {
         uint64_t ino;
         int64_t last_ns, failed_ns;      /* monotonic; failed 0: the last listing went well */

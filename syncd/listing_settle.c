@@ -125,6 +125,11 @@ static void end(struct settle *s, const struct error *e)
     free(s);
 }
 
+static bool kept_waiting(int code)
+{
+    return code == -ETIMEDOUT || code == -EHOSTUNREACH;
+}
+
 static void on_stat(struct cloud_request *r, void *owner, size_t n)
 {
     struct settle *s = owner;
@@ -135,6 +140,8 @@ static void on_stat(struct cloud_request *r, void *owner, size_t n)
     if (e.code == r->error.code)
         e = r->error;
     l->settle_failed_ns = e.code && e.code != -ENOENT ? loop_now_ns() : 0;
+    if (e.code == 0 || (kept_waiting(e.code) && !SLIST_EMPTY(&s->waiters)))
+        lister_waited(l, e.code);
     s->request = NULL;
     cloud_request_free(r);
     end(s, &e);
@@ -189,7 +196,13 @@ static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
     SLIST_INSERT_HEAD(&s->waiters, w, next);
 }
 
-static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct error *e)
+static bool failed_lately(const struct lister *l)
+{
+    return l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS;
+}
+
+/* `anyway`: whoever asks has waited for nothing yet, or has just been answered. */
+static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode *ret, struct error *e)
 {
     int r = l->closing ? -ECANCELED : index_get(l->v->index, ino, ret);
 
@@ -197,7 +210,7 @@ static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct
         return error_set(e, r, "%s", error_meaning(r)->text);
     if (l->v->paused)
         return error_set(e, -EHOSTUNREACH, "The drive is paused.");
-    if (l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS)
+    if (!anyway && (!lister_patience_ms(l) || failed_lately(l)))
         return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
     return 0;
 }
@@ -209,7 +222,7 @@ static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *don
     struct settle *s = find_settle(l, ino);
     char *key = NULL;
 
-    if (!s && check(l, ino, &i, &e) == 0 && (anyway || !i.settled))
+    if (!s && check(l, ino, anyway, &i, &e) == 0 && (anyway || !i.settled))
         key = key_of(l, &i);
     if (key)
         s = settle_new(l, ino, key);

@@ -112,7 +112,7 @@ bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
-/* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
+/* The same once the cloud said that it has the version of `f`, or said nothing for lister_patience_ms(). When it has another one the request
  * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
  * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
@@ -171,8 +171,14 @@ void fs_data_lost(struct volume *v, struct ipc_peer *p);
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
+/* How long somebody may be kept waiting for the cloud, in ms, where what is known serves as well: 2 s, and not at all
+ * for 10 s after one has waited in vain, whatever for. */
+uint64_t lister_patience_ms(const struct lister *l);
+/* How somebody's waiting ended: in vain, or with an answer. */
+void lister_waited(struct lister *l, bool in_vain);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
- * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
+ * a stale one is given lister_patience_ms(), then what is known serves); a failure only when it was never listed.
+ * Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);
@@ -180,7 +186,7 @@ bool lister_known(struct lister *l, uint64_t dir);
 bool lister_fresh(struct lister *l, uint64_t dir);
 /* done(0) once everything below the directory is in the index. */
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
-/* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
+/* done(0) once the metadata of the inode is settled (a HEAD of lister_patience_ms() when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 /* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
  * False: too many wait already. */
