@@ -26,7 +26,7 @@ REFUSALS = {
     "503-retry-after": {"status": 503, "code": "SlowDown", "headers": ("Retry-After: 1",)},
     "429-retry-after": {"status": 429, "code": "TooManyRequests", "headers": ("Retry-After: 1",)},
     "403-skewed": {"status": 403, "code": "RequestTimeTooSkewed"},
-    "403-skewed-date": {"status": 403, "code": "RequestTimeTooSkewed", "seconds": 3600},
+    "403-skewed-date": {"status": 403, "code": "RequestTimeTooSkewed", "seconds": 3600, "count": 1},
     "403-expired": {"status": 403, "code": "ExpiredToken"},
     "403-denied": {"status": 403, "code": "AccessDenied"},
     "400-bad-digest": {"status": 400, "code": "BadDigest"},
@@ -58,7 +58,7 @@ class OneExchange(FaultCase):
         """Each read is right or fails in time, and comes right when the fault is gone."""
         for name, data in files.items():
             path = os.path.join(mount, name)
-            self.proxy.add(target=name, method="GET|HEAD", count=count, **fault)
+            self.proxy.add(target=name, method="GET|HEAD", **{**fault, "count": count})
             seconds, got = took(read_file, path)
             self.proxy.clear()
             if not isinstance(got, OSError):
@@ -83,20 +83,21 @@ class OneExchange(FaultCase):
                     self.check_reads(fault, mount, files, count)
 
     def check_writes(self, name, fault, mount, bucket, files):
-        faults = [self.proxy.add(target=n + r"(\?|$)", method="PUT|POST|HEAD", count=2, **fault) for n in files]
+        method = "PUT|POST" if fault.get("status", 500) < 500 else "PUT|POST|HEAD"    # to a HEAD nobody says why
+        faults = [self.proxy.add(target=n + r"(\?|$)", method=method, **{"count": 2, **fault}) for n in files]
         for n, data in files.items():
             write_file(os.path.join(mount, n), data)
         wait_until(lambda: all(f.hits for f in faults), 20, "the fault")
         time.sleep(0.2)
         self.proxy.clear()
-        took_long = self.wait_clean([os.path.join(mount, n) for n in files], 330 if name in PATIENT else 20)
+        took_long = self.wait_clean([os.path.join(mount, n) for n in files], 330 if name in PATIENT else 45)
         print(f"  {name}: in the cloud {took_long:.1f} s after the fault", flush=True)
 
     def test_writes(self):
         mount, bucket = self.s3_drive("fault-writes")
         wanted = {}
         for name, fault in FAULTS.items():
-            if name in PATIENT:
+            if name in PATIENT and not SOAK:
                 continue
             with self.subTest(fault=name, seed=SEED):
                 files = {f"{name}-{size}": content(self.dice, size) for size in (0, *SIZES)}

@@ -270,12 +270,14 @@ static void errors_that_pass(void **state)
     static const struct fake_step steps[] = {
         { { "HEAD" }, "HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\n" NO_BODY, FAKE_KEEP },
         { { "HEAD" }, "", FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Le", FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"x\"\r\n", FAKE_CLOSE },
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"x\"\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
     (void)state;
-    OPEN(&rig, steps);
+    OPEN(&rig, steps, "CloudRetries=4");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
 
@@ -407,22 +409,43 @@ static void regions_that_are_none(void **state)
     close_rig(&rig);
 }
 
+static void too_skewed(char *out, size_t size, time_t ahead)
+{
+    time_t theirs = time(NULL) + ahead;
+    char date[64];
+    struct tm tm;
+
+    (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&theirs, &tm));
+    (void)snprintf(out, size, "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
+                   "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+}
+
 static void another_time(void **state)
 {
-    static char skewed[512];
+    static char skewed[512], right[512];
     const struct fake_step steps[] = {
         { { "PUT" }, skewed, FAKE_CLOSE },
         { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
     };
-    time_t later = time(NULL) + 7200;
-    char date[64];
+    const struct fake_step two_servers[] = {   /* of which one is wrong */
+        { { "PUT" }, skewed, FAKE_CLOSE },
+        { { "PUT" }, right, FAKE_CLOSE },
+        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
+    };
     struct rig rig;
-    struct tm tm;
 
     (void)state;
-    (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&later, &tm));
-    (void)snprintf(skewed, sizeof(skewed), "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
-                   "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+    too_skewed(skewed, sizeof(skewed), 7200);
+    too_skewed(right, sizeof(right), 0);
+    OPEN(&rig, two_servers, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        const struct s3 *s3 = rig.suite.cloud->state;
+
+        assert_int_equal(put(&rig, r, "abc"), 0);
+        assert_in_range(s3->skew_ns + INT64_C(10) * 1000000000, 0, INT64_C(20) * 1000000000);
+    }
+    close_rig(&rig);
     OPEN(&rig, steps, "CloudRetries=0");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
