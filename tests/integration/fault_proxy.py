@@ -296,8 +296,9 @@ KINDS = {
 class FaultProxy:
     """Runs from start() to stop(). Faults come with add() and go with clear(), or by themselves when their count is reached."""
 
-    def __init__(self, server_port, seed=0):
+    def __init__(self, server_port, seed=0, cable=None):
         self.server_port = server_port
+        self.cable = cable                         # it answers at its far end
         self.dice = random.Random(seed)
         self.faults = []
         self.seen = collections.Counter()          # (method, status): how often
@@ -309,11 +310,8 @@ class FaultProxy:
 
     def start(self):
         self.thread.start()
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = 0
         self.run(self.listen())
-        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     def stop(self):
@@ -360,8 +358,17 @@ class FaultProxy:
 
     # --- serving ---
 
+    def near_socket(self):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", self.port))
+        return s
+
     async def listen(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", self.port, limit=HEAD_MAX, reuse_address=True, backlog=512)
+        s = self.cable.listening_socket() if self.cable else self.near_socket()
+        host, self.port = s.getsockname()
+        self.url = f"http://{host}:{self.port}"
+        self.server = await asyncio.start_server(self.serve, sock=s, limit=HEAD_MAX, backlog=512)
 
     async def close(self):
         if self.server:
