@@ -16,6 +16,15 @@ SEED = int(os.environ.get("LANDFALL_SEED", "1"))
 SOAK = int(os.environ.get("LANDFALL_SOAK", "0"))
 
 
+def turns():
+    """The numbers of the turns of a long test: one, or as many as fit into the time."""
+    end = time.monotonic() + SOAK
+    turn = 0
+    while turn == 0 or time.monotonic() < end:
+        yield turn
+        turn += 1
+
+
 def content(dice, size):
     """Bytes of which no two pages are alike."""
     return dice.randbytes(size)

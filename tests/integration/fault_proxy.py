@@ -41,6 +41,9 @@ class Fault:
     performed: bool = False    # the server does it, but nobody hears of that
     hits: int = 0
 
+    def end(self):
+        self.count = 0
+
     def matches(self, request):
         return self.hits < self.count and re.fullmatch(self.method, request.method) and re.search(self.target, request.target)
 

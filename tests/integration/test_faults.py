@@ -2,23 +2,24 @@
 """Every way in which one exchange with a server can fail, while a mount is read and written: right bytes or an error in time, never
 wrong bytes; and once the failures end, everything is in the cloud once, without a hand laid on."""
 
+import concurrent.futures
+import errno
+import json
 import os
-import re
-import time
 import unittest
 
-from fault_case import SEED, SOAK, FaultCase, content, read_file, took, write_file
+from fault_case import SEED, SOAK, FaultCase, content, read_file, took, turns, write_file
 from landfall_test import wait_until
 
 MIB = 1 << 20
 DEADLINE = 8
-MARGIN = 5                     # the worker's, beyond the deadline
+TO_OPEN = 4                    # lookup and open of what alone does not answer: 2 s each
 
 SIZES = [1, 70_000, 3 * MIB + 1]
 LARGE = 20 * MIB + 12_345      # above 16 MiB files go up in parts
-NEVER = 1_000_000
+NEVER_ENDS = 1_000_000
 
-# What happens to a request. `sure`: the read itself comes through, since the failure passes while it waits.
+# What happens to a request.
 REFUSALS = {
     "500": {"status": 500, "code": "InternalError"},
     "500-bare": {"status": 500, "code": ""},
@@ -54,59 +55,115 @@ class OneExchange(FaultCase):
     arguments = ("--set", f"ReadDeadlineSeconds={DEADLINE}", "--set", "CloudStallSeconds=2", "--set", "CloudConnectSeconds=2",
                  "--set", "SettleMilliseconds=50")
 
-    def check_reads(self, fault, mount, files, count):
-        """Each read is right or fails in time, and comes right when the fault is gone."""
-        for name, data in files.items():
-            path = os.path.join(mount, name)
-            self.proxy.add(target=name, method="GET|HEAD", **{**fault, "count": count})
-            seconds, got = took(read_file, path)
-            self.proxy.clear()
-            if not isinstance(got, OSError):
-                self.assertTrue(got == data, f"{name}: wrong bytes: {len(got)} of {len(data)}, {got.count(0)} of them 0; after {seconds:.1f} s")
-            self.assertLess(seconds, DEADLINE + MARGIN + 1, name)
-            wait_until(lambda p=path, d=data: read_file(p) == d, 15, f"the right bytes of {name} afterwards")
+    def at_once(self, job, rows):
+        """job(name, fault) for all rows side by side; each that fails is told."""
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            futures = {name: pool.submit(job, name, fault) for name, fault in rows.items()}
+        for name, future in futures.items():
+            with self.subTest(fault=name, seed=SEED):
+                future.result()
+
+    # --- reading ---
+
+    def check_read(self, mount, name, data, fault):
+        """It is right or fails in time, and comes right when the fault is gone."""
+        path = os.path.join(mount, name)
+        fault = self.proxy.add(target=name + "$", method="GET|HEAD", **fault)
+        seconds, got = took(read_file, path)
+        fault.end()
+        if isinstance(got, OSError):
+            self.assertIn(got.errno, (errno.EIO, errno.EACCES), name)
+        else:
+            self.assertTrue(got == data, f"{name}: {len(got)} bytes of {len(data)}, and wrong ones")
+        self.assertLess(seconds, TO_OPEN + DEADLINE + 1, name)
+        wait_until(lambda: read_file(path) == data, 15, f"the right bytes of {name} afterwards")
+
+    def check_reads(self, mount, bucket, turn, count):
+        files = {fault: {f"{fault}-{turn}-{count}-{size}": content(self.dice, size) for size in SIZES} for fault in FAULTS}
+        self.put(bucket, {name: data for of_fault in files.values() for name, data in of_fault.items()})
+        self.see(mount, [name for of_fault in files.values() for name in of_fault])
+
+        def check(name, fault):
+            for file, data in files[name].items():
+                self.check_read(mount, file, data, {**fault, "count": count})
+
+        self.at_once(check, FAULTS)
 
     def test_reads(self):
         mount, bucket = self.s3_drive("fault-reads")
-        self.proxy.silence()
-        self.proxy.heal()
-        for rounds, count in (("once", 1), ("on and on", NEVER)):
-            for name, fault in FAULTS.items():
-                if not re.search(os.environ.get("LANDFALL_FAULT", ""), name):
-                    continue
-                files = {f"{name}-{count}-{size}": content(self.dice, size) for size in SIZES}
-                if fault["kind"] == "silent" or count == NEVER:
-                    files.popitem()    # it takes its time
-                with self.subTest(fault=name, how_often=rounds, seed=SEED):
-                    self.put(bucket, files)
-                    self.see(mount, files)
-                    self.check_reads(fault, mount, files, count)
+        for turn in turns():
+            self.check_reads(mount, bucket, turn, 1)
+            self.check_reads(mount, bucket, turn, NEVER_ENDS)
 
-    def check_writes(self, name, fault, mount, bucket, files):
+    # --- writing ---
+
+    def wait_hit(self, faults):
+        wait_until(lambda: all(f.hits for f in faults), 20, "the fault")
+
+    def check_write(self, mount, name, fault, files):
         method = "PUT|POST" if fault.get("status", 500) < 500 else "PUT|POST|HEAD"    # to a HEAD nobody says why
         faults = [self.proxy.add(target=n + r"(\?|$)", method=method, **{"count": 2, **fault}) for n in files]
         for n, data in files.items():
             write_file(os.path.join(mount, n), data)
-        wait_until(lambda: all(f.hits for f in faults), 20, "the fault")
-        time.sleep(0.2)
-        self.proxy.clear()
-        took_long = self.wait_clean([os.path.join(mount, n) for n in files], 330 if name in PATIENT else 45)
-        print(f"  {name}: in the cloud {took_long:.1f} s after the fault", flush=True)
+        self.wait_hit(faults)
+        for f in faults:
+            f.end()
+        seconds = self.wait_clean([os.path.join(mount, n) for n in files], 330 if name in PATIENT else 60)
+        print(f"  {name}: in the cloud {seconds:.1f} s after the fault", flush=True)
 
     def test_writes(self):
         mount, bucket = self.s3_drive("fault-writes")
+        rows = {name: fault for name, fault in FAULTS.items() if SOAK or name not in PATIENT}
         wanted = {}
-        for name, fault in FAULTS.items():
-            if name in PATIENT and not SOAK:
-                continue
-            with self.subTest(fault=name, seed=SEED):
-                files = {f"{name}-{size}": content(self.dice, size) for size in (0, *SIZES)}
-                wanted |= files
-                self.check_writes(name, fault, mount, bucket, files)
-                again = {n: content(self.dice, len(data) + 1) for n, data in files.items()}
-                wanted |= again
-                self.check_writes(name + " again", fault, mount, bucket, again)
-        self.assertStored(bucket, wanted)
+        for turn in turns():
+            for again in (0, 1):     # new files, then other versions of them
+                files = {fault: {f"{fault}-{turn}-{size}": content(self.dice, size + again) for size in (0, *SIZES)} for fault in rows}
+                wanted |= {name: data for of_fault in files.values() for name, data in of_fault.items()}
+                self.at_once(lambda name, fault, files=files: self.check_write(mount, name, fault, files[name]), rows)
+            self.assertStored(bucket, wanted)
+
+    # --- in parts ---
+
+    def unfinished(self, bucket):
+        said = self.server.aws("s3api", "list-multipart-uploads", "--bucket", bucket, "--output", "json").stdout
+        return json.loads(said or "{}").get("Uploads", [])
+
+    def break_parts(self, name):
+        """Some of the requests that one upload takes end at a random byte, or worse."""
+        for kind in ("cut_request", "cut_response", "no_answer", "truncated", "refused", "duplicated", "corrupted", "silent"):
+            for method, target in (("PUT", name + r"\?partNumber"), ("POST", name + r"\?")):
+                if kind == "corrupted" and method == "POST":
+                    continue         # the document that ends an upload
+                self.proxy.add(kind, method=method, target=target, count=self.dice.randrange(2), status=500, code="InternalError",
+                               performed=self.dice.random() < 0.5)
+
+    def test_parts(self):
+        mount, bucket = self.s3_drive("fault-parts")
+        wanted = {}
+        for turn in turns():
+            for n, size in enumerate(self.dice.randrange(LARGE, 2 * LARGE) for _ in range(3)):
+                wanted[f"large-{n}"] = content(self.dice, size)
+                self.break_parts(f"large-{n}")
+                write_file(os.path.join(mount, f"large-{n}"), wanted[f"large-{n}"])
+            seconds = self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
+            self.proxy.clear()
+            print(f"  three files in parts: in the cloud after {seconds:.1f} s; {sum(self.proxy.seen.values())} answers", flush=True)
+            self.assertStored(bucket, wanted)
+            self.edit(mount, wanted)
+            self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
+            self.proxy.clear()
+            self.assertStored(bucket, wanted)
+            wait_until(lambda: self.unfinished(bucket) == [], 60, "no unfinished upload")
+
+    def edit(self, mount, wanted):
+        """Some bytes in the middle, while the next upload is broken as well."""
+        for name, data in wanted.items():
+            at, some = self.dice.randrange(len(data)), content(self.dice, 1000)
+            wanted[name] = data[:at] + some + data[at + len(some):]
+            self.break_parts(name)
+            with open(os.path.join(mount, name), "r+b", buffering=0) as f:
+                f.seek(at)
+                f.write(some)
 
 
 if __name__ == "__main__":
