@@ -48,7 +48,7 @@ FAULTS = {
     **{name + "-performed": {"kind": "refused", "performed": True, **REFUSALS[name]} for name in ("500", "503-retry-after", "502-bare")},
 }
 # The file waits some time before it is tried again, because the reason looked like one that stays.
-PATIENT = {"403-skewed", "403-expired", "403-denied"}
+PATIENT = {"403-expired", "403-denied"}
 
 
 class OneExchange(FaultCase):
@@ -113,7 +113,7 @@ class OneExchange(FaultCase):
 
     def test_writes(self):
         mount, bucket = self.s3_drive("fault-writes")
-        rows = {name: fault for name, fault in FAULTS.items() if SOAK or name not in PATIENT}
+        rows = {name: fault for name, fault in FAULTS.items() if name != "wrong-etag" and (SOAK or name not in PATIENT)}
         wanted = {}
         for turn in turns():
             for again in (0, 1):     # new files, then other versions of them
@@ -122,6 +122,18 @@ class OneExchange(FaultCase):
                 self.at_once(lambda name, fault, files=files: self.check_write(mount, name, fault, files[name]), rows)
             self.assertStored(bucket, wanted)
 
+    def test_a_wrong_etag(self):
+        """What the server said of our version is not what it says later: then it is somebody else's, and both are kept."""
+        mount, bucket = self.s3_drive("fault-etag")
+        files = {f"etag-{size}": content(self.dice, size) for size in SIZES}
+        self.check_write(mount, "wrong-etag", {"kind": "wrong_etag", "status": 200}, files)
+        self.assertStored(bucket, files)
+        again = {name: content(self.dice, len(data) + 1) for name, data in files.items()}
+        for name, data in again.items():
+            write_file(os.path.join(mount, name), data)
+        wait_until(lambda: all(self.state(os.path.join(mount, name)) == "clean" for name in os.listdir(mount))
+                   and set(again.values()) <= set(self.stored(bucket, check=False).values()), 60, "all of it in the cloud")
+
     # --- in parts ---
 
     def unfinished(self, bucket):
@@ -129,41 +141,46 @@ class OneExchange(FaultCase):
         return json.loads(said or "{}").get("Uploads", [])
 
     def break_parts(self, name):
-        """Some of the requests that one upload takes end at a random byte, or worse."""
-        for kind in ("cut_request", "cut_response", "no_answer", "truncated", "refused", "duplicated", "corrupted", "silent"):
-            for method, target in (("PUT", name + r"\?partNumber"), ("POST", name + r"\?")):
+        """Some of the requests that one upload takes end at a random byte, or worse. Returns what happens to its beginning."""
+        faults = []
+        for kind in ("cut_request", "cut_response", "no_answer", "truncated", "refused", "duplicated", "silent", "corrupted"):
+            for method, target in (("PUT", r"\?partNumber"), ("POST", r"\?uploadId"), ("POST", r"\?uploads")):
                 if kind == "corrupted" and method == "POST":
                     continue         # the document that ends an upload
-                self.proxy.add(kind, method=method, target=target, count=self.dice.randrange(2), status=500, code="InternalError",
-                               performed=self.dice.random() < 0.5)
+                faults.append(self.proxy.add(kind, method=method, target=name + target, count=self.dice.randrange(2), status=500,
+                                             code="InternalError", performed=self.dice.random() < 0.5))
+        return [f for f in faults if f.target.endswith("uploads")]
 
     def test_parts(self):
         mount, bucket = self.s3_drive("fault-parts")
-        wanted = {}
+        wanted, begun = {}, []
         for turn in turns():
             for n, size in enumerate(self.dice.randrange(LARGE, 2 * LARGE) for _ in range(3)):
                 wanted[f"large-{n}"] = content(self.dice, size)
-                self.break_parts(f"large-{n}")
+                begun += self.break_parts(f"large-{n}")
                 write_file(os.path.join(mount, f"large-{n}"), wanted[f"large-{n}"])
             seconds = self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
             self.proxy.clear()
             print(f"  three files in parts: in the cloud after {seconds:.1f} s; {sum(self.proxy.seen.values())} answers", flush=True)
             self.assertStored(bucket, wanted)
-            self.edit(mount, wanted)
+            begun += self.edit(mount, wanted)
             self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
             self.proxy.clear()
             self.assertStored(bucket, wanted)
-            wait_until(lambda: self.unfinished(bucket) == [], 60, "no unfinished upload")
+            # Of what was begun and answered in vain nobody knows.
+            wait_until(lambda: len(self.unfinished(bucket)) <= sum(f.hits for f in begun), 60, "no unfinished upload")
 
     def edit(self, mount, wanted):
         """Some bytes in the middle, while the next upload is broken as well."""
+        begun = []
         for name, data in wanted.items():
             at, some = self.dice.randrange(len(data)), content(self.dice, 1000)
             wanted[name] = data[:at] + some + data[at + len(some):]
-            self.break_parts(name)
+            begun += self.break_parts(name)
             with open(os.path.join(mount, name), "r+b", buffering=0) as f:
                 f.seek(at)
                 f.write(some)
+        return begun
 
 
 if __name__ == "__main__":
