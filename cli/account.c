@@ -10,10 +10,10 @@
 #include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
-#include "cli/keys.h"
 #include "cli/listing.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 
 /* Numbers of the API's cloudType. */
 enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576, NAME_PLACE_MAX = 32 };
@@ -38,13 +38,11 @@ static void put(struct json_object *o, const char *key, const char *value)
     json_object_object_add(o, key, json_object_new_string(value));
 }
 
-static int add_folder(struct json_object *o, const struct account_wish *w, struct error *e)
+static int add_folder(struct json_object *o, const struct account_wish *w)
 {
-    CLEANUP_FREE char *path = realpath(w->folder, NULL), *url = NULL;
+    CLEANUP_FREE char *url = NULL;
 
-    if (!path)
-        return error_set(e, -errno, "The folder %s cannot be used: %m.", w->folder);
-    if (asprintf(&url, "file://%s", path) < 0)
+    if (asprintf(&url, "file://%s", w->folder) < 0)
         return -ENOMEM;
     json_object_object_add(o, "cloudType", json_object_new_int(CLOUD_LOCAL_FOLDER));
     put(o, "serviceUrl", url);
@@ -66,7 +64,7 @@ static int insert(struct json_object *instance, const struct account_wish *w, co
                   struct json_object **ret, struct error *e)
 {
     struct json_object *o = json_object_new_object();
-    int r = w->folder ? add_folder(o, w, e) : 0;
+    int r = w->folder ? add_folder(o, w) : 0;
 
     put(o, "name", w->name);
     if (w->endpoint)
@@ -86,7 +84,30 @@ static int read_keys(const struct account_wish *w, struct key_pair *ret, struct 
     return w->endpoint ? keys_read(w->keys_file, ret, e) : 0;
 }
 
+/* From here on the wish has the folder's own path, which the caller frees. */
+static int find_folder(struct account_wish *w, char **ret, struct error *e)
+{
+    *ret = w->folder ? realpath(w->folder, NULL) : NULL;
+    if (w->folder && !*ret)
+        return error_set(e, -errno, "The folder %s cannot be used: %m.", w->folder);
+    w->folder = *ret;
+    return 0;
+}
+
 /* --- the account of a drive --------------------------------------------------------------------- */
+
+int account_find(struct json_object *instance, const char *name, struct account *ret, struct error *e)
+{
+    struct json_object *account = NULL;
+    int r = listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e);
+
+    if (r == 0 && !account)
+        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
+    *ret = (struct account){ 0 };
+    (void)snprintf(ret->id, sizeof(ret->id), "%s", instance_text(account, "id"));
+    json_object_put(account);
+    return r;
+}
 
 static int drop(struct json_object *instance, const char *id, struct error *e)
 {
@@ -108,19 +129,27 @@ static void mix(uint64_t *hash, const char *text)
         *hash = (*hash ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
 }
 
-/* "PLACE DIGEST": another folder, and another region or key at the same service, make another name. */
-static char *make_name(const struct account_wish *w, const struct key_pair *k)
+static const char *shown_of(const struct account_wish *w)
 {
-    CLEANUP_FREE char *path = w->folder ? realpath(w->folder, NULL) : NULL;
-    const char *place = w->folder ? path ? path : w->folder : w->endpoint, *shown = strstr(place, "://");
+    const char *host = w->folder ? NULL : strstr(w->endpoint, "://");
+
+    if (w->folder)
+        return strrchr(w->folder, '/') + 1;
+    return host ? host + strlen("://") : w->endpoint;
+}
+
+char *account_name(const struct account_wish *w, const struct key_pair *k)
+{
+    const char *shown = shown_of(w);
     uint64_t hash = UINT64_C(14695981039346656037);
     char *name = NULL;
+    int fits;
 
-    mix(&hash, place);
+    mix(&hash, w->folder ? w->folder : w->endpoint);
     mix(&hash, w->region);
     mix(&hash, k->access);
-    shown = w->folder ? strrchr(place, '/') : shown ? shown + 2 : NULL;
-    return asprintf(&name, "%.*s %012" PRIx64, NAME_PLACE_MAX, shown ? shown + 1 : place, hash >> 16) < 0 ? NULL : name;
+    fits = (int)utf8_cut(shown, strlen(shown), NAME_PLACE_MAX);
+    return asprintf(&name, "%.*s %012" PRIx64, fits, shown, hash >> 16) < 0 ? NULL : name;
 }
 
 /* A look into the bucket with the keys as given; nothing is stored. */
@@ -177,13 +206,15 @@ static int ensure(struct json_object *instance, const struct account_wish *w, co
 int account_ensure(struct json_object *instance, const struct account_wish *given, const char *bucket,
                    struct account *ret, struct error *e)
 {
-    CLEANUP_FREE char *name = NULL;
+    CLEANUP_FREE char *name = NULL, *folder = NULL;
     struct account_wish w = *given;
     struct key_pair k;
     int r = read_keys(given, &k, e);
 
     if (r == 0)
-        r = (w.name = name = make_name(given, &k)) ? ensure(instance, &w, &k, bucket, ret, e) : -ENOMEM;
+        r = find_folder(&w, &folder, e);
+    if (r == 0)
+        r = (w.name = name = account_name(&w, &k)) ? ensure(instance, &w, &k, bucket, ret, e) : -ENOMEM;
     keys_wipe(&k);
     return r;
 }
@@ -199,15 +230,18 @@ void account_undo(struct json_object *instance, struct account *a)
 
 /* --- commands ----------------------------------------------------------------------------------- */
 
-static int add_wish(struct json_object *instance, const struct account_wish *w, struct error *e)
+static int add_wish(struct json_object *instance, struct account_wish *w, struct error *e)
 {
+    CLEANUP_FREE char *folder = NULL;
     struct json_object *account = NULL;
     struct key_pair k;
     int r = w->name ? read_keys(w, &k, e) : error_set(e, -EINVAL, "add needs --name.");
 
     if (r < 0)
         return r;
-    r = insert(instance, w, &k, &account, e);
+    r = find_folder(w, &folder, e);
+    if (r == 0)
+        r = insert(instance, w, &k, &account, e);
     keys_wipe(&k);
     if (r == 0)
         printf("%s\n", instance_text(account, "id"));
@@ -232,16 +266,10 @@ static int add(int argc, char **argv)
 
 static int remove_named(struct json_object *instance, const char *name, struct error *e)
 {
-    struct json_object *account = NULL;
-    int r = name ? listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e)
-                 : error_set(e, -EINVAL, "remove needs --name.");
+    struct account a;
+    int r = name ? account_find(instance, name, &a, e) : error_set(e, -EINVAL, "remove needs --name.");
 
-    if (r == 0 && !account)
-        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
-    if (r == 0)
-        r = drop(instance, instance_text(account, "id"), e);
-    json_object_put(account);
-    return r;
+    return r < 0 ? r : drop(instance, a.id, e);
 }
 
 static int remove_account(int argc, char **argv)

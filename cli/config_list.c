@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/config.h"
 
-static void print_table(void)
+static int print_table(void)
 {
     size_t n;
     const struct config_key *keys = config_keys(&n);
@@ -19,6 +19,7 @@ static void print_table(void)
     for (size_t i = 0; i < n; i++)
         printf("%-26s %-7s %-24s %s\n", keys[i].key, keys[i].type,
                keys[i].default_text[0] ? keys[i].default_text : "-", keys[i].doc);
+    return 0;
 }
 
 static void print_values(const struct config *c)
@@ -84,17 +85,12 @@ static int print_instance(const char *dir, struct error *e)
     return r;
 }
 
+static int print(const char *dir, struct error *e)
+{
+    return dir ? print_instance(dir, e) : print_table();
+}
+
 int command_config(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
-    const char *dir = NULL;
-    struct error e = { 0 };
-    int r = target_options(argc, argv, none, &dir);
-
-    if (r)
-        return r;
-    if (dir)
-        return print_instance(dir, &e) < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
-    print_table();
-    return EXIT_SUCCESS;
+    return target_run(argc, argv, print);
 }

@@ -34,6 +34,8 @@ int dir_resolve(const char *given, char **ret, struct error *e)
 {
     CLEANUP_FREE char *chosen = given ? strdup(given) : default_dir(), *here = NULL;
 
+    if (given && !*given)
+        return error_set(e, -EINVAL, "--dir needs the name of a directory; leave it out for the usual place.");
     if (chosen && *chosen == '/')
         *ret = take_ptr(chosen);
     else if (!chosen || !(here = get_current_dir_name()) || asprintf(ret, "%s/%s", here, chosen) < 0)

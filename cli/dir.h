@@ -12,7 +12,8 @@
 #include "common/error.h"
 
 /* The absolute path of `given`, or of the default place when it is NULL: /var/lib/landfall-quickstart for root, else
- * landfall-quickstart in $XDG_DATA_HOME or ~/.local/share. The caller frees *ret. 0 or a negative errno. */
+ * landfall-quickstart in $XDG_DATA_HOME or ~/.local/share. The caller frees *ret. 0, or a negative errno with a
+ * sentence: an empty `given` names nothing. */
 int dir_resolve(const char *given, char **ret, struct error *e);
 
 /* 0 when the rule holds; -ENOENT when there is no such directory; another negative errno with a sentence. */

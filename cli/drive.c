@@ -26,11 +26,10 @@ struct wish {
 
 static int list(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
     static const char *const keys[] = { "id", "name", "storageName", "localPath", NULL };
     struct json_object *instance = NULL;
     struct error e = { 0 };
-    int r = target_open(argc, argv, none, &instance);
+    int r = target_open(argc, argv, NULL, &instance);
 
     if (r)
         return r;
@@ -78,22 +77,9 @@ static int insert(struct json_object *instance, const struct wish *w, const char
 
 /* --- its account -------------------------------------------------------------------------------- */
 
-static int find_account(struct json_object *instance, const char *name, struct account *ret, struct error *e)
-{
-    struct json_object *account = NULL;
-    int r = listing_find(instance, "/cloud/accounts", listing_named, (void *)name, &account, e);
-
-    if (r == 0 && !account)
-        r = error_set(e, -ENOENT, "There is no account %s; `landfall account list` shows them.", name);
-    *ret = (struct account){ 0 };
-    (void)snprintf(ret->id, sizeof(ret->id), "%s", instance_text(account, "id"));
-    json_object_put(account);
-    return r;
-}
-
 static int take_account(struct json_object *instance, const struct wish *w, struct account *ret, struct error *e)
 {
-    return w->account ? find_account(instance, w->account, ret, e)
+    return w->account ? account_find(instance, w->account, ret, e)
                       : account_ensure(instance, &w->cloud, w->bucket, ret, e);
 }
 

@@ -75,12 +75,5 @@ static int install_all(const char *given, struct error *e)
 
 int command_install(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
-    const char *dir = NULL;
-    struct error e = { 0 };
-    int r = target_options(argc, argv, none, &dir);
-
-    if (r)
-        return r;
-    return install_all(dir, &e) < 0 ? target_fail("install", &e) : EXIT_SUCCESS;
+    return target_run(argc, argv, install_all);
 }

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 
@@ -259,10 +260,20 @@ static int run_instance(const struct run_options *o)
 
 /* --- the command line --------------------------------------------------------------------------- */
 
+static bool take_port(struct run_options *o, const char *text)
+{
+    uint64_t port;
+
+    if (!text_number(text, UINT16_MAX, &port)) {
+        fprintf(stderr, "landfall run: --port takes a number from 1 to 65535, or 0 for any free port.\n");
+        return false;
+    }
+    o->port = (int)port;
+    return true;
+}
+
 static bool take_option(struct run_options *o, int c)
 {
-    char *end;
-
     if (c == 'd')
         o->dir = optarg;
     else if (c == 'c')
@@ -270,13 +281,9 @@ static bool take_option(struct run_options *o, int c)
     else if (c == 's')
         o->sets[o->n_sets++] = optarg;
     else if (c == 'p')
-        o->port = (int)strtol(optarg, &end, 10);
+        return take_port(o, optarg);
     else
         return false;
-    if (c == 'p' && (*end || o->port < 0 || o->port > UINT16_MAX)) {
-        fprintf(stderr, "landfall run: --port takes a number from 1 to 65535, or 0 for any free port.\n");
-        return false;
-    }
     return true;
 }
 

@@ -68,9 +68,8 @@ static void print_mounts(struct json_object *instance)
 
 int command_status(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
     struct json_object *instance = NULL;
-    int r = target_open(argc, argv, none, &instance);
+    int r = target_open(argc, argv, NULL, &instance);
 
     if (r)
         return r;

@@ -16,6 +16,7 @@
 #include "cli/target.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "common/text.h"
 
 enum {
     UPLOAD_SECONDS = 60,      /* unless --wait says otherwise */
@@ -76,9 +77,9 @@ static bool sends(struct json_object *instance)
 }
 
 /* Returns what is left: 0 as soon as all is in the cloud, else after `seconds` or a Ctrl-C. */
-static int64_t await_uploads(struct json_object *instance, long seconds)
+static int64_t await_uploads(struct json_object *instance, uint64_t seconds)
 {
-    const int64_t ms = 1000000, end = loop_now_ns() + seconds * 1000 * ms;
+    const int64_t ms = 1000000, end = loop_now_ns() + (int64_t)seconds * 1000 * ms;
     int64_t left = count_pending(instance), say_at = 0;
 
     while (left > 0 && sends(instance) && !impatient && loop_now_ns() < end) {
@@ -125,7 +126,7 @@ static int stop(pid_t pid, struct error *e)
                      STOP_SECONDS);
 }
 
-static int stop_instance(struct json_object *instance, long seconds, struct error *e)
+static int stop_instance(struct json_object *instance, uint64_t seconds, struct error *e)
 {
     pid_t pid = instance_pid(instance, "landfall");
     int64_t left;
@@ -144,12 +145,10 @@ static int stop_instance(struct json_object *instance, long seconds, struct erro
     return r;
 }
 
-static bool read_seconds(const char *text, long *ret)
+static bool read_seconds(const char *text, uint64_t *ret)
 {
-    char *end;
-
-    *ret = text ? strtol(text, &end, 10) : UPLOAD_SECONDS;
-    if (!text || (*text && !*end && *ret >= 0 && *ret <= UPLOAD_SECONDS_MAX))
+    *ret = UPLOAD_SECONDS;
+    if (!text || text_number(text, UPLOAD_SECONDS_MAX, ret))
         return true;
     fprintf(stderr, "landfall stop: --wait takes a number of seconds from 0 to %d.\n", UPLOAD_SECONDS_MAX);
     return false;
@@ -164,7 +163,7 @@ int command_stop(int argc, char **argv)
     struct json_object *instance = NULL;
     struct error e = { 0 };
     int r = target_open(argc, argv, options, &instance);
-    long seconds;
+    uint64_t seconds;
 
     if (r)
         return r;

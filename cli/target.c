@@ -21,14 +21,17 @@ static const struct target_option *find_option(const struct target_option *optio
 {
     if (strncmp(argument, "--", 2) != 0)
         return NULL;
-    for (; options->name; options++)
+    for (; options && options->name; options++)
         if (strcmp(options->name, argument + 2) == 0)
             return options;
     return NULL;
 }
 
-static int read_options(int argc, char **argv, const struct target_option *options, const struct target_option *common)
+/* *ret_dir stays as it is without --dir. 0, or the exit status for the command, with a sentence on stderr. */
+static int read_options(int argc, char **argv, const struct target_option *options, const char **ret_dir)
 {
+    const struct target_option common[] = { { "dir", ret_dir, NULL }, { 0 } };
+
     for (int i = 1; i < argc; i++) {
         const struct target_option *o = find_option(options, argv[i]);
 
@@ -46,11 +49,15 @@ static int read_options(int argc, char **argv, const struct target_option *optio
     return 0;
 }
 
-int target_options(int argc, char **argv, const struct target_option *options, const char **ret_dir)
+int target_run(int argc, char **argv, target_act *act)
 {
-    const struct target_option common[] = { { "dir", ret_dir, NULL }, { 0 } };
+    const char *dir = NULL;
+    struct error e = { 0 };
+    int r = read_options(argc, argv, NULL, &dir);
 
-    return read_options(argc, argv, options, common);
+    if (r)
+        return r;
+    return act(dir, &e) < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
 }
 
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret)
@@ -58,7 +65,7 @@ int target_open(int argc, char **argv, const struct target_option *options, stru
     CLEANUP_FREE char *dir = NULL;
     const char *given = NULL;
     struct error e = { 0 };
-    int r = target_options(argc, argv, options, &given);
+    int r = read_options(argc, argv, options, &given);
 
     if (r)
         return r;

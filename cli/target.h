@@ -13,12 +13,13 @@ struct target_option {
     bool *flag;
 };
 
-/* Reads the options and --dir; *ret_dir stays as it is without one. 0, or the exit status for the command, with a
- * sentence on stderr. */
-int target_options(int argc, char **argv, const struct target_option *options, const char **ret_dir);
+/* A command that has no option but --dir: calls `act` with its DIR, or NULL without one. Returns the exit status, with a
+ * sentence on stderr unless it is 0; `act` gives that of a negative errno. */
+typedef int target_act(const char *dir, struct error *e);
+int target_run(int argc, char **argv, target_act *act);
 
-/* The same, then checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and *ret to be put; a sentence is on
- * stderr otherwise and the exit status for the command comes back. */
+/* Reads the options (NULL: there are none) and --dir, checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and *ret to be
+ * put; a sentence is on stderr otherwise and the exit status for the command comes back. */
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret);
 
 /* Prints "landfall COMMAND: sentence" on stderr and returns EXIT_FAILURE. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/number.h"
+
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void base64_encode(const void *data, size_t n, char *out)
@@ -12,7 +14,7 @@ void base64_encode(const void *data, size_t n, char *out)
     const uint8_t *p = data;
 
     for (size_t i = 0; i < n; i += 3) {
-        size_t have = n - i < 3 ? n - i : 3;
+        size_t have = least(n - i, 3);
         uint32_t group = (uint32_t)p[i] << 16 | (have > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (have > 2 ? p[i + 2] : 0);
 
         for (size_t k = 0; k < 4; k++)

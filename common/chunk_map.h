@@ -59,11 +59,11 @@ struct chunk_map {
     uint64_t mtime_seq;           /* syncd's: write_seq up to which the mtime of the index is right */
     uint64_t size_seq;            /* syncd's: the same for its size */
     char base[256];               /* syncd's: ETag of the cloud's version that the chunks are of, NUL-terminated */
-    uint64_t mount_tag;           /* the mount that the next three are about; 0: none */
+    uint64_t mount_tag;           /* the mount that the next four are about; 0: none */
     uint32_t backing_id;          /* of that FUSE connection, while passed > 0 */
     _Atomic uint32_t passed;      /* handles the kernel has in passthrough mode */
     _Atomic uint32_t cached;      /* handles it has in its page cache's mode */
-    uint32_t zero;
+    _Atomic uint32_t writers;     /* how many of both may write */
     _Atomic uint64_t lost_seq;    /* syncd's: raised before chunks go absent */
     _Atomic uint64_t granted;     /* syncd's: bytes that may be written, in all; a new syncd sets it to spent */
     _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
@@ -87,16 +87,28 @@ static inline void chunk_set(struct chunk_map *m, uint64_t c)
     atomic_fetch_or_explicit(&m->bits[c / 64], UINT64_C(1) << (c % 64), memory_order_release);
 }
 
-/* Whether the kernel has handles; whether some of them read the data file without asking. `mount_tag` 0: not known, then
- * every mount's word counts. */
-static inline bool chunk_map_counted(const struct chunk_map *m, uint64_t mount_tag)
+/* Whether what the map says of the kernel's handles is about this mount: another mount's says nothing about this one's
+ * kernel. `mount_tag` 0: not known, then every mount's word counts. */
+static inline bool chunk_map_about(const struct chunk_map *m, uint64_t mount_tag)
 {
-    return (atomic_load(&m->passed) > 0 || atomic_load(&m->cached) > 0) && (mount_tag == 0 || m->mount_tag == mount_tag);
+    return mount_tag == 0 || m->mount_tag == mount_tag;
 }
 
+/* Whether the kernel of that mount has handles that read the data file without asking; whether it has any; any that may
+ * write. */
 static inline bool chunk_map_passed(const struct chunk_map *m, uint64_t mount_tag)
 {
-    return atomic_load(&m->passed) > 0 && (mount_tag == 0 || m->mount_tag == mount_tag);
+    return atomic_load(&m->passed) > 0 && chunk_map_about(m, mount_tag);
+}
+
+static inline bool chunk_map_counted(const struct chunk_map *m, uint64_t mount_tag)
+{
+    return (atomic_load(&m->passed) > 0 || atomic_load(&m->cached) > 0) && chunk_map_about(m, mount_tag);
+}
+
+static inline bool chunk_map_written(const struct chunk_map *m, uint64_t mount_tag)
+{
+    return atomic_load(&m->writers) > 0 && chunk_map_about(m, mount_tag);
 }
 
 /* The first absent chunk that overlaps [offset, offset + length), or UINT64_MAX. */

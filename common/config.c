@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 
 enum { FILE_BYTES_MAX = 1 << 20, LIST_MAX = 256 };
 
@@ -138,12 +139,9 @@ static struct json_object *list_from_text(const char *text)
 
 static struct json_object *number_from_text(const char *text)
 {
-    char *end;
-    long long n;
+    uint64_t n;
 
-    errno = 0;
-    n = strtoll(text, &end, 10);
-    return errno || end == text || *end ? NULL : json_object_new_int64(n);
+    return text_number(text, INT64_MAX, &n) ? json_object_new_int64((int64_t)n) : NULL;
 }
 
 static struct json_object *flag_from_text(const char *text)
@@ -361,13 +359,14 @@ int config_host_port(const struct config *c, uint16_t *ret_port, struct error *e
 
     for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
         size_t n = strlen(hosts[i]);
-        char *end;
-        unsigned long port;
+        const char *end = url + n + strcspn(url + n, "/");
+        char digits[8];
+        uint64_t port;
 
         if (strncasecmp(url, hosts[i], n) != 0 || url[n] != ':')
             continue;
-        port = strtoul(url + n + 1, &end, 10);
-        if (end == url + n + 1 || port == 0 || port > UINT16_MAX || strcmp(end + (*end == '/'), "") != 0)
+        (void)snprintf(digits, sizeof(digits), "%.*s", (int)(end - (url + n + 1)), url + n + 1);
+        if (!text_number(digits, UINT16_MAX, &port) || port == 0 || strcmp(end + (*end == '/'), "") != 0)
             break;
         *ret_port = (uint16_t)port;
         return 0;

@@ -21,6 +21,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/notify.h"
+#include "common/number.h"
 
 enum { BEGIN_SERVED = 1, FD_NAME_MAX = 255 };
 
@@ -203,7 +204,7 @@ static void raise_file_limit(const struct config *c)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
-    limit.rlim_cur = (rlim_t)c->open_files < limit.rlim_max ? (rlim_t)c->open_files : limit.rlim_max;
+    limit.rlim_cur = least((rlim_t)c->open_files, limit.rlim_max);
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         LOG(LOG_WARNING, "file_limit_kept", "error=%s", strerror(errno));
 }

@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/ipc_call.h"
 #include "common/log.h"
+#include "common/number.h"
 
 enum {
     BACKOFF_LEAST_MS = 10,
@@ -184,7 +185,7 @@ static void on_retry(void *arg)
     loop_timer_free(c->retry);
     c->retry = NULL;
     r = connect_to(c->spec.path);
-    c->backoff_ms = c->backoff_ms * 2 < BACKOFF_MOST_MS ? c->backoff_ms * 2 : BACKOFF_MOST_MS;
+    c->backoff_ms = least(c->backoff_ms * 2, BACKOFF_MOST_MS);
     if (r >= 0)
         r = converse(c, r);
     if (r < 0)

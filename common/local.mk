@@ -37,7 +37,10 @@ libcommon_a_SOURCES = \
 	common/mount_table.h \
 	common/notify.c \
 	common/notify.h \
+	common/number.h \
 	common/sandbox.c \
 	common/sandbox.h \
 	common/text.c \
-	common/text.h
+	common/text.h \
+	common/timespec.c \
+	common/timespec.h

@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "common/timespec.h"
+
 void text_free(struct text *t)
 {
     free(t->data);
@@ -171,6 +173,21 @@ int text_unhex(const char *hex, void *out, size_t n)
     return hex[2 * n] ? -EINVAL : 0;
 }
 
+bool text_number(const char *s, uint64_t max, uint64_t *ret)
+{
+    uint64_t n = 0;
+
+    if (!*s || s[strspn(s, "0123456789")])
+        return false;
+    for (; *s; s++)
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *s - '0', &n))
+            return false;
+    if (n > max)
+        return false;
+    *ret = n;
+    return true;
+}
+
 void id_new(char out[ID_SIZE])
 {
     unsigned char b[16];
@@ -197,7 +214,7 @@ bool id_valid(const char *s)
 
 void date_iso(int64_t ns, char out[DATE_SIZE])
 {
-    time_t seconds = (time_t)(ns / 1000000000 - (ns % 1000000000 < 0));
+    time_t seconds = timespec_of(ns).tv_sec;
     struct tm tm;
 
     if (!gmtime_r(&seconds, &tm) || !strftime(out, DATE_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm))
@@ -222,7 +239,7 @@ int date_parse(const char *s, int64_t *ret_ns)
 {
     struct tm tm = { .tm_mday = 1 };
     const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
-    int64_t ns = 0, seconds;
+    int64_t ns = 0;
 
     if (end) {
         ns = fraction(&end);
@@ -233,10 +250,7 @@ int date_parse(const char *s, int64_t *ret_ns)
         if (!end || *end)
             return -EINVAL;
     }
-    seconds = timegm(&tm);
-    if (seconds < INT64_MIN / 1000000000 || seconds >= INT64_MAX / 1000000000)   /* beyond the years 1677 to 2262 */
-        return -EINVAL;
-    *ret_ns = seconds * 1000000000 + ns;
+    *ret_ns = timespec_ns((struct timespec){ .tv_sec = timegm(&tm), .tv_nsec = ns });
     return 0;
 }
 
@@ -278,6 +292,15 @@ bool utf8_valid(const void *s, size_t len)
         len -= n;
     }
     return true;
+}
+
+size_t utf8_cut(const char *s, size_t len, size_t room)
+{
+    if (len <= room)
+        return len;
+    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
+        room--;
+    return room;
 }
 
 /* By code point, as in the Unicode Character Database: Cc, Zl, Zp, and the bidi embeddings, overrides and isolates. */

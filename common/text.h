@@ -1,4 +1,4 @@
-/* Small pure text: growing buffer with a maximum, percent coding, hex, ids, dates. */
+/* Small pure text: growing buffer with a maximum, percent coding, hex, numbers, ids, dates, UTF-8. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,6 +32,10 @@ void text_hex(const void *data, size_t n, char *out);
 /* n bytes from 2n hex digits; 0 or -EINVAL. */
 int text_unhex(const char *hex, void *out, size_t n);
 
+/* A number as a person or a file gives it: decimal digits and nothing else, `max` at most. False: it is none, and *ret
+ * stays as it was. */
+bool text_number(const char *s, uint64_t max, uint64_t *ret);
+
 enum { ID_SIZE = 37 };
 /* A random UUID (version 4), lower case. */
 void id_new(char out[ID_SIZE]);
@@ -41,11 +45,13 @@ bool id_valid(const char *s);
 /* Nanoseconds since the epoch as ISO 8601 UTC with seconds: "2026-01-01T00:00:00Z". out >= 32 bytes. */
 enum { DATE_SIZE = 32 };
 void date_iso(int64_t ns, char out[DATE_SIZE]);
-/* Parses ISO 8601 ("...Z", optional fraction) and RFC 9110 IMF-fixdate. 0 or -EINVAL. */
+/* Parses ISO 8601 ("...Z", optional fraction) and RFC 9110 IMF-fixdate; within the limits of timespec_ns(). 0 or -EINVAL. */
 int date_parse(const char *s, int64_t *ret_ns);
 
 /* Whether the len bytes are valid UTF-8 without surrogates and overlong forms. */
 bool utf8_valid(const void *s, size_t len);
+/* The bytes of whole characters among the first `room` of the len bytes. */
+size_t utf8_cut(const char *s, size_t len, size_t room);
 /* Whether the text, which is valid UTF-8, has characters that a terminal or a browser obeys instead of showing:
  * controls (C0, DEL, C1), line and paragraph separators, and those that turn the direction of what follows. */
 bool text_has_control(const char *s);

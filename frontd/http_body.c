@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/number.h"
 
 enum { SIZE_DIGITS_MAX = 15, SIZE_LINE_MAX = 256, TRAILER_MAX = 4096 };
 
@@ -34,7 +35,7 @@ static char *read_line(struct evbuffer *in, size_t max, int *ret_r)
 
 static int take_data(struct http_body *b, struct evbuffer *in, struct evbuffer *out)
 {
-    size_t have = evbuffer_get_length(in), n = have < b->left ? have : (size_t)b->left;
+    size_t have = evbuffer_get_length(in), n = least(have, b->left);
 
     if (n && evbuffer_remove_buffer(in, out, n) < 0)
         return -ENOMEM;

@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024 };
 
@@ -114,7 +115,7 @@ static void accept_head(struct http_conn *c)
 
 static bool read_head(struct http_conn *c)
 {
-    size_t max = c->server->spec.max_header_bytes, have = evbuffer_get_length(input(c)), len = have < max ? have : max;
+    size_t max = c->server->spec.max_header_bytes, have = evbuffer_get_length(input(c)), len = least(have, max);
     const char *bytes = (const char *)evbuffer_pullup(input(c), (ssize_t)len);
     ssize_t n = bytes ? http_head_length(bytes, len) : -ENOMEM;
     struct http_refusal refusal;

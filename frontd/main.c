@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "frontd/filter.h"
 #include "frontd/frontd.h"
 
@@ -39,7 +40,7 @@ static void raise_file_limit(const struct config *c)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
         return;
-    limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+    limit.rlim_cur = least(want, limit.rlim_max);
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         LOG(LOG_WARNING, "file_limit_kept", "error=%s", strerror(errno));
 }

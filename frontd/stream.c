@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "frontd/call.h"
 #include "frontd/range.h"
 
@@ -49,7 +50,7 @@ static ssize_t read_some(struct stream *s)
 
     if (evbuffer_reserve_space(s->out, READ_SIZE, &space, 1) != 1)
         return -ENOMEM;
-    n = read(s->fd, space.iov_base, s->left < READ_SIZE ? (size_t)s->left : READ_SIZE);
+    n = read(s->fd, space.iov_base, least(s->left, READ_SIZE));
     if (n < 0)
         return -errno;
     space.iov_len = (size_t)n;

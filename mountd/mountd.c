@@ -7,15 +7,16 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "mountd/mountd_internal.h"
 
-uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t most)
+uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t cap)
 {
     uint64_t ms = first;
 
-    while (failures-- > 0 && ms < most)
+    while (failures-- > 0 && ms < cap)
         ms *= 2;
-    return ms < most ? ms : most;
+    return least(ms, cap);
 }
 
 /* --- who asks us ------------------------------------------------------------------------------------ */

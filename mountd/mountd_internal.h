@@ -50,8 +50,8 @@ struct mountd {
     bool stopping;
 };
 
-/* Back-off in milliseconds after that many failures in a row: `first`, doubling, at most `most`. */
-uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t most);
+/* Back-off in milliseconds after that many failures in a row: `first`, doubling, at most `cap`. */
+uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t cap);
 /* A drive is gone: ends the loop when it was the last one that stopping waits for. */
 void mountd_drive_gone(struct mountd *m);
 
@@ -72,6 +72,9 @@ void drive_free(struct drive *d);
 
 /* --- backing.c: handlers of messages of workers */
 ipc_handler_fn backing_open, backing_close;
+/* Whether `fd` is what syncd opens for reading: a regular file of the user `owner`, mode 0600, with one name, and good for
+ * reading only. Of all a worker holds, that is a cache file of its drive and nothing else. */
+bool backing_is_cache_file(int fd, uid_t owner);
 
 /* --- child.c */
 void child_start(struct drive *d);

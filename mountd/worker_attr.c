@@ -2,18 +2,10 @@
 #include "mountd/worker_internal.h"
 
 enum {
-    NS = 1000000000,
     SETTLED_SECONDS = 3600,   /* syncd says when something changes */
     UNSETTLED_SECONDS = 1,    /* a later look may know better */
     BLOCK_SIZE = CHUNK_SIZE,  /* a good size to read and write in, for st_blksize */
 };
-
-static struct timespec from_ns(int64_t ns)
-{
-    int64_t seconds = ns / NS - (ns % NS < 0);
-
-    return (struct timespec){ .tv_sec = seconds, .tv_nsec = ns - seconds * NS };
-}
 
 static bool later(const struct timespec *a, const struct timespec *b)
 {
@@ -47,8 +39,8 @@ void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_para
         .attr = {
             .st_ino = attr->ino, .st_mode = attr->mode, .st_nlink = attr->nlink, .st_uid = attr->uid,
             .st_gid = attr->gid, .st_size = (off_t)attr->size, .st_blocks = (blkcnt_t)attr->blocks,
-            .st_blksize = BLOCK_SIZE, .st_mtim = from_ns(attr->mtime_ns), .st_ctim = from_ns(attr->ctime_ns),
-            .st_atim = from_ns(attr->atime_ns),
+            .st_blksize = BLOCK_SIZE, .st_mtim = timespec_of(attr->mtime_ns), .st_ctim = timespec_of(attr->ctime_ns),
+            .st_atim = timespec_of(attr->atime_ns),
         },
     };
     if (f)

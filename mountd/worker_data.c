@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/number.h"
 #include "mountd/worker_internal.h"
 
 /* Chunks can go again between syncd's answer and the look at them; not for ever. */
@@ -100,8 +101,7 @@ static void read_step(struct op *op)
         op_error(op, EIO);
         return;
     }
-    left = op->offset < size ? (uint64_t)(size - op->offset) : 0;
-    left = left < op->size ? left : op->size;
+    left = least(op->offset < size ? (uint64_t)(size - op->offset) : 0, op->size);
     if (present(op, left))
         read_now(op, left, lost);
     else
@@ -113,7 +113,7 @@ static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, str
     struct op *op = op_new(req, ino);
 
     op->offset = offset;
-    op->size = size < SCRATCH_SIZE ? size : SCRATCH_SIZE;
+    op->size = least(size, SCRATCH_SIZE);
     open_then(op, (fi->flags & O_ACCMODE) == O_RDONLY ? FILE_READ : FILE_WRITE, read_step);
 }
 

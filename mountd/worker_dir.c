@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/number.h"
 #include "mountd/worker_internal.h"
 
 /* Offsets as the kernel sees them: 0 the start, 1 behind ".", 2 behind "..", above that cookie + 2. */
@@ -99,11 +100,11 @@ static void ask_page(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, 
     size_t entries = size / (plus ? ENTRY_PLUS_BYTES : ENTRY_BYTES) + 1;
 
     op->offset = offset;
-    op->size = size < ANSWER_MAX ? size : ANSWER_MAX;
+    op->size = least(size, ANSWER_MAX);
     op->flags = plus;
     msg.ino = ino;
     msg.cookie = offset > AFTER_DOTS ? (uint64_t)offset - AFTER_DOTS : 0;
-    msg.entries = (uint32_t)(entries < PAGE_ENTRIES_MAX ? entries : PAGE_ENTRIES_MAX);
+    msg.entries = (uint32_t)least(entries, PAGE_ENTRIES_MAX);
     op_ask(op, &env, readdir_done);
 }
 

@@ -143,6 +143,7 @@ static int take_contents(struct file *f, enum file_kind kind, int fds[2])
     }
     f->fd = take_fd(&fds[0]);
     f->writable = kind == FILE_WRITE;
+    f->seen = st.st_mtim;   /* before anybody can write */
     return 0;
 }
 

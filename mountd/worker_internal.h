@@ -6,8 +6,10 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "common/ipc.h"
+#include "common/timespec.h"
 #include "mountd/worker.h"
 #include "mountd/worker_file.h"
 
@@ -34,6 +36,13 @@ struct worker {
     uint32_t deadline_ms;
     size_t queue_length;
     size_t ops;                 /* requests under way */
+    SLIST_HEAD(, stale) stale;  /* files whose next open is refused */
+};
+
+/* A file that became another version under its number. */
+struct stale {
+    SLIST_ENTRY(stale) next;
+    uint64_t ino;
 };
 
 struct op;
@@ -62,7 +71,7 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
 /* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and has its
  * size before it opens once more. It believes no size that comes while a read is under way. */
 void session_refuse_stale(struct op *op);
-/* Whether that is being done for the inode. */
+/* Whether that is being done for the inode, or must be: another version came since it was done last. */
 bool session_refuses(const struct worker *w, uint64_t ino);
 
 /* --- worker_op.c -------------------------------------------------------------------------------------- */
@@ -146,7 +155,7 @@ void data_settle(struct op *op, void (*next)(struct op *op));
  * `whole`: as in FsOpened. */
 void mode_open(struct op *op, bool whole, void (*next)(struct op *op));
 /* A handle that was counted is closed: after the kernel has its answer. */
-void mode_closed(struct worker *w, struct file *f);
+void mode_closed(struct worker *w, struct file *f, enum file_kind kind);
 /* Whether the cache file was written past the worker since the last call. */
 bool mode_written(const struct worker *w, struct file *f);
 

@@ -12,24 +12,14 @@
 #include "mountd/passthrough.h"
 #include "mountd/worker_internal.h"
 
-/* What another mount left in the map says nothing about this one's kernel. */
-static bool ours(const struct worker *w, const struct chunk_map *m)
-{
-    return m->mount_tag == w->mount_tag;
-}
-
 static void begin(const struct worker *w, struct chunk_map *m)
 {
-    if (ours(w, m))
+    if (chunk_map_about(m, w->mount_tag))
         return;
     atomic_store(&m->passed, 0);
     atomic_store(&m->cached, 0);
+    atomic_store(&m->writers, 0);
     m->mount_tag = w->mount_tag;
-}
-
-static bool unused(const struct chunk_map *m)
-{
-    return atomic_load(&m->passed) == 0 && atomic_load(&m->cached) == 0;
 }
 
 static void close_backing(struct worker *w, uint32_t id)
@@ -43,16 +33,16 @@ static void close_backing(struct worker *w, uint32_t id)
 
 /* --- closing ------------------------------------------------------------------------------------------------ */
 
-void mode_closed(struct worker *w, struct file *f)
+void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
 {
     struct chunk_map *m = f->map;
 
-    if (!ours(w, m))
-        return;
-    if (atomic_load(&m->passed) > 0) {
+    if (kind == FILE_WRITE && chunk_map_written(m, w->mount_tag))
+        (void)atomic_fetch_sub(&m->writers, 1);
+    if (chunk_map_passed(m, w->mount_tag)) {
         if (atomic_fetch_sub(&m->passed, 1) == 1)
             close_backing(w, m->backing_id);
-    } else if (atomic_load(&m->cached) > 0) {
+    } else if (chunk_map_counted(m, w->mount_tag)) {
         (void)atomic_fetch_sub(&m->cached, 1);
     }
 }
@@ -65,7 +55,7 @@ bool mode_written(const struct worker *w, struct file *f)
     struct stat st;
     bool written;
 
-    if (!f->writable || !ours(w, f->map) || atomic_load(&f->map->passed) == 0 || file_stat(f, &st) < 0)
+    if (f->handles[FILE_WRITE] == 0 || !chunk_map_passed(f->map, w->mount_tag) || file_stat(f, &st) < 0)
         return false;
     written = f->seen.tv_sec != st.st_mtim.tv_sec || f->seen.tv_nsec != st.st_mtim.tv_nsec;
     f->seen = st.st_mtim;
@@ -82,8 +72,6 @@ static void pass(struct op *op)
     op->opened = (struct fuse_open_out){
         .open_flags = FOPEN_PASSTHROUGH | (direct ? FOPEN_DIRECT_IO : 0), .padding = op->file->map->backing_id,
     };
-    if (op->file->handles[FILE_WRITE] == 1)
-        (void)mode_written(op->worker, op->file);   /* what it is before the first writer */
 }
 
 static void cache(struct op *op)
@@ -96,19 +84,23 @@ static void cache(struct op *op)
 static void decide(struct op *op, uint32_t id)
 {
     struct chunk_map *m = op->file->map;
+    uint64_t tag = op->worker->mount_tag;
 
     begin(op->worker, m);
-    if (id && unused(m))
+    if (op->kind == FILE_WRITE)
+        (void)atomic_fetch_add(&m->writers, 1);
+    if (id && !chunk_map_counted(m, tag))
         m->backing_id = id;
     else if (id)
         close_backing(op->worker, id);
-    if (atomic_load(&m->passed) > 0 || (id && m->backing_id == id))
+    if (chunk_map_passed(m, tag) || (id && m->backing_id == id))
         pass(op);
     else
         cache(op);
 }
 
-/* The worker was asked for something the kernel cannot do: it will not be asked again. */
+/* mountd was asked for something the kernel cannot do, or for a file that it does not take for one of the cache: it will
+ * not be asked again. */
 static void give_up(struct worker *w, const struct error *e)
 {
     LOG(LOG_NOTICE, "no_passthrough", "reason=%s", error_text(e));
@@ -144,11 +136,10 @@ static void ask_mountd(struct op *op)
 void mode_open(struct op *op, bool whole, void (*next)(struct op *op))
 {
     const struct worker *w = op->worker;
-    const struct chunk_map *m = op->file->map;
 
     op->whole = whole;
     op->next = next;
-    if (w->passthrough && whole && op->kind == FILE_READ && (!ours(w, m) || unused(m))) {
+    if (w->passthrough && whole && op->kind == FILE_READ && !chunk_map_counted(op->file->map, w->mount_tag)) {
         ask_mountd(op);
     } else {
         decide(op, 0);

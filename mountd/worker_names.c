@@ -98,17 +98,12 @@ static void attr_done(struct op *op, const struct error *e, const Lf__Envelope *
         op_fail(op, e);
 }
 
-static int64_t to_ns(const struct timespec *t)
-{
-    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
 static void fill_times(Lf__FsSetattr *msg, const struct stat *st, int set)
 {
     msg->has_mtime_ns = (set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0;
-    msg->mtime_ns = set & FUSE_SET_ATTR_MTIME_NOW ? loop_wall_ns() : to_ns(&st->st_mtim);
+    msg->mtime_ns = set & FUSE_SET_ATTR_MTIME_NOW ? loop_wall_ns() : timespec_ns(st->st_mtim);
     msg->has_atime_ns = (set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) != 0;
-    msg->atime_ns = set & FUSE_SET_ATTR_ATIME_NOW ? loop_wall_ns() : to_ns(&st->st_atim);
+    msg->atime_ns = set & FUSE_SET_ATTR_ATIME_NOW ? loop_wall_ns() : timespec_ns(st->st_atim);
 }
 
 static void setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)

@@ -113,7 +113,7 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
 static void finish_open(struct op *op)
 {
     if (session_reply_open(op) == -ENOENT) {
-        mode_closed(op->worker, op->file);
+        mode_closed(op->worker, op->file, op->kind);
         close_handle(op->worker, op->file->ino, op->kind);
     }
     op_free(op);
@@ -244,7 +244,7 @@ static void close_now(struct op *op)
     struct worker *w = op->worker;
 
     (void)fuse_reply_err(op->req, 0);
-    mode_closed(w, op->file);
+    mode_closed(w, op->file, op->kind);
     close_handle(w, op->ino, op->kind);
     op_free(op);
 }

@@ -178,6 +178,39 @@ void session_resume(struct worker *w)
     (void)event_add(w->readable, NULL);
 }
 
+/* --- files that are another version by now ------------------------------------------------------------------- */
+
+static struct stale *find_stale(const struct worker *w, uint64_t ino)
+{
+    struct stale *s;
+
+    SLIST_FOREACH(s, &w->stale, next)
+        if (s->ino == ino)
+            return s;
+    return NULL;
+}
+
+static void remember_stale(struct worker *w, uint64_t ino)
+{
+    struct stale *s;
+
+    if (find_stale(w, ino))
+        return;
+    s = xcalloc(1, sizeof(*s));
+    s->ino = ino;
+    SLIST_INSERT_HEAD(&w->stale, s, next);
+}
+
+static void forget_stale(struct worker *w, uint64_t ino)
+{
+    struct stale *s = find_stale(w, ino);
+
+    if (!s)
+        return;
+    SLIST_REMOVE(&w->stale, s, stale, next);
+    free(s);
+}
+
 /* --- beginning and end ---------------------------------------------------------------------------------------- */
 
 static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
@@ -273,6 +306,8 @@ void session_end(struct worker *w)
         fuse_session_destroy(w->session);   /* closes the connection */
     else if (w->fuse >= 0)
         (void)close(w->fuse);
+    while (!SLIST_EMPTY(&w->stale))
+        forget_stale(w, SLIST_FIRST(&w->stale)->ino);
     free(w->buf.mem);
     free(w->scratch);
 }
@@ -310,8 +345,10 @@ static void invalidate_done(void *arg)
     struct invalidation *i = arg;
 
     LIST_REMOVE(i, next);
-    if (i->op)
+    if (i->op) {
+        forget_stale(i->worker, i->ino);
         op_error(i->op, ESTALE);
+    }
     worker_release(i->worker);
     free(i);
 }
@@ -329,6 +366,8 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
 
     if (!w->session || (what->has_name && what->name.len > NAME_MAX))
         return;
+    if (what->has_version && what->version)
+        remember_stale(w, what->ino);
     i = xcalloc(1, sizeof(*i));
     *i = (struct invalidation){
         .worker = w, .ino = what->ino, .data = what->data, .named = what->has_name,
@@ -353,6 +392,8 @@ bool session_refuses(const struct worker *w, uint64_t ino)
 {
     const struct invalidation *i;
 
+    if (find_stale(w, ino))
+        return true;
     LIST_FOREACH(i, &invalidations, next)
         if (i->worker == w && i->op && i->ino == ino)
             return true;

@@ -13,6 +13,7 @@
 #include "common/text.h"
 #include "syncd/account.h"
 #include "syncd/page.h"
+#include "syncd/path.h"
 #include "syncd/syncd.h"
 
 enum { COUNT_MOST = 1000, TOKEN_MAX = 8192 };
@@ -286,21 +287,6 @@ static void reply_objects(struct look *l)
     page_free(&page, true);
 }
 
-/* "/photos/2026" -> "photos/2026/"; "/" -> "". The caller's to free. */
-static char *prefix_of(const char *path)
-{
-    size_t n;
-    char *prefix;
-
-    path += strspn(path, "/");
-    n = strlen(path);
-    prefix = xcalloc(1, n + 2);
-    memcpy(prefix, path, n);
-    if (n && path[n - 1] != '/')
-        prefix[n] = '/';
-    return prefix;
-}
-
 static int prepare_objects(struct look *l, const Lf__CloudObjectList *given, struct error *e)
 {
     const Lf__CloudObjectQuery *q = given->request;
@@ -332,7 +318,7 @@ void bucket_list_objects(struct ipc_request *req, const Lf__Envelope *env, int *
     l->asked = cloud_request_new(CLOUD_LIST, bucket_list_objects_done, l);
     cloud_request_set(&l->asked->bucket, given->request->bucket_name);
     cloud_request_set(&l->asked->token, l->token);
-    l->asked->prefix = prefix_of(l->path);
+    l->asked->prefix = path_prefix(l->path);
     l->asked->delimiter = '/';
     l->asked->limit = l->count;
     ask(l);

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/timespec.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -180,8 +181,11 @@ bool cache_counted(const struct cache_file *f)
 bool cache_is_open(struct cache *c, uint64_t ino)
 {
     const struct cache_file *f = cache_find(c, ino);
+    struct chunk_map head;
 
-    return f && (!SLIST_EMPTY(&f->opens) || cache_lent(f));
+    if (f)
+        return !SLIST_EMPTY(&f->opens) || cache_counted(f);
+    return cache_file_peek(c->dir_fd, ino, &head) && chunk_map_counted(&head, c->volume->mount_tag);
 }
 
 bool cache_opening(struct cache *c, uint64_t ino)
@@ -270,11 +274,6 @@ int cache_dirty(struct cache_file *f)
     return r;
 }
 
-static int64_t ns_of(struct timespec t)
-{
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
 /* `mtime_ns` NULL: the index has it already. */
 static int record(struct volume *v, uint64_t ino, uint64_t size, const int64_t *mtime_ns)
 {
@@ -307,7 +306,7 @@ int cache_take_over(struct cache_file *f, const int64_t *mtime_ns)
         return 0;
     if (fstat(f->data_fd, &st) < 0)
         return -errno;
-    written_ns = ns_of(st.st_mtim);
+    written_ns = timespec_ns(st.st_mtim);
     if (!mtime_ns && seq != f->map->mtime_seq)
         mtime_ns = &written_ns;
     r = index_begin(x);
@@ -329,7 +328,7 @@ int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_m
     *ret_size = (uint64_t)st.st_size;
     *ret_blocks = (uint64_t)st.st_blocks;
     if (atomic_load(&f->map->write_seq) != f->map->mtime_seq)
-        *ret_mtime_ns = ns_of(st.st_mtim);
+        *ret_mtime_ns = timespec_ns(st.st_mtim);
     return 0;
 }
 
@@ -376,8 +375,14 @@ int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)
 bool cache_busy(struct cache *c, const struct index_inode *i)
 {
     const struct cache_file *f = cache_find(c, i->ino);
+    uint64_t tag = c->volume->mount_tag;
+    struct chunk_map head;
 
-    return i->pending & INDEX_CONTENT || (f && cache_written_by_anyone(f));
+    if (i->pending & INDEX_CONTENT)
+        return true;
+    if (f)
+        return cache_written_by_anyone(f) || chunk_map_written(f->map, tag);
+    return cache_file_peek(c->dir_fd, i->ino, &head) && chunk_map_written(&head, tag);
 }
 
 void cache_drop(struct cache *c, uint64_t ino)

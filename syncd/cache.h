@@ -131,8 +131,8 @@ int cache_file_put_aside(int dir_fd, uint64_t ino);
 /* Bytes of disk of a pair, by name; and of the folders. */
 uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino);
 uint64_t cache_file_folder_blocks(int dir_fd);
-/* Whether its map says that it is dirty. */
-bool cache_file_dirty_at(int dir_fd, uint64_t ino);
+/* The head of its map, without the bits, as it lies on disk. False: there is none. */
+bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret);
 
 /* Whether the bytes are those of the version in `i`. A dirty file always is: its own. */
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i);

@@ -106,17 +106,14 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
 
 /* --- by name --------------------------------------------------------------------------------------- */
 
-bool cache_file_dirty_at(int dir_fd, uint64_t ino)
+bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
 {
-    struct { uint64_t magic; uint32_t shift, state; } head = { 0 };
     CLEANUP_CLOSE int fd = -1;
     char path[40];
 
-    _Static_assert(offsetof(struct chunk_map, state) == 12, "as docs/FORMATS.md has it");
     (void)snprintf(path, sizeof(path), "%02x/%" PRIx64 ".map", (unsigned)(ino & 0xff), ino);
     fd = openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    return fd >= 0 && pread(fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == CHUNK_MAP_MAGIC &&
-           head.state == CHUNK_MAP_DIRTY;
+    return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
 /* --- out of the way ------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 _Static_assert(sizeof(struct chunk_map) == CHUNK_MAP_HEADER, "the header of a map is one page");
 
@@ -112,7 +113,7 @@ void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *
 /* Sizes are syncd's own; a worker that scribbles over the map cannot make us walk beyond the data. */
 static uint64_t bounded(uint64_t size)
 {
-    return size < CHUNK_FILE_MAX ? size : CHUNK_FILE_MAX;
+    return least(size, CHUNK_FILE_MAX);
 }
 
 static void clear_from(struct cache_file *f, uint64_t from, uint64_t to)
@@ -149,7 +150,7 @@ bool cache_file_whole(const struct cache_file *f)
 {
     uint64_t size = cache_file_size(f), fetchable = atomic_load(&f->map->fetchable);
 
-    return chunk_first_absent(f->map, 0, bounded(size < fetchable ? size : fetchable)) == UINT64_MAX;
+    return chunk_first_absent(f->map, 0, bounded(least(size, fetchable))) == UINT64_MAX;
 }
 
 /* --- versions ----------------------------------------------------------------------------------- */
@@ -185,7 +186,7 @@ static void outdate(struct cache_file *f)
 
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
-    clear_from(f, 0, before < size ? before : size);   /* beyond the size no bit was ever set */
+    clear_from(f, 0, least(before, size));   /* beyond the size no bit was ever set */
     cache_file_rebase(f, OUTDATED);
     f->outdated++;
 }

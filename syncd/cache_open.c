@@ -37,7 +37,7 @@ static int open_folder(const struct volume *v, int *ret_fd, struct error *e)
 
 struct dirty_list {
     uint64_t *inos;
-    size_t n, room;
+    size_t n;
 };
 
 static bool collect_dirty(const struct index_inode *i, void *arg)
@@ -46,13 +46,7 @@ static bool collect_dirty(const struct index_inode *i, void *arg)
 
     if (!(i->pending & INDEX_CONTENT) || !S_ISREG(i->mode))
         return true;
-    if (d->n == d->room) {
-        d->room = d->room ? d->room * 2 : 64;
-        d->inos = reallocarray(d->inos, d->room, sizeof(*d->inos));
-        if (!d->inos)
-            abort();
-    }
-    d->inos[d->n++] = i->ino;
+    *xadd(d->inos, d->n) = i->ino;
     return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "syncd/evict.h"
 
 enum { RETRY_MS = 10, WATCH_MS = 30000 };
@@ -23,21 +24,6 @@ struct space_waiter {
     space_done_fn *done;
     void *arg;
 };
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t above_zero(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
 
 /* --- limits --------------------------------------------------------------------------------------- */
 
@@ -84,7 +70,7 @@ static uint64_t disk_limit(const struct cache *c, enum space_for what)
         return UINT64_MAX;
     all = c->space.used + (uint64_t)st.f_bavail * st.f_frsize;
     floor = (uint64_t)st.f_blocks * st.f_frsize / 100 * (uint64_t)c->volume->config->cache_free_percent;
-    return what == SPACE_READ ? most(above_zero(all, floor), least(all, pool(c))) : above_zero(all, floor);
+    return what == SPACE_READ ? most(excess(all, floor), least(all, pool(c))) : excess(all, floor);
 }
 
 static uint64_t limit_now(const struct cache *c, enum space_for what)
@@ -94,7 +80,7 @@ static uint64_t limit_now(const struct cache *c, enum space_for what)
 
 static uint64_t room(const struct cache *c, enum space_for what)
 {
-    return above_zero(limit_now(c, what), taken(c));
+    return excess(limit_now(c, what), taken(c));
 }
 
 bool space_full(const struct cache *c)
@@ -173,7 +159,7 @@ void space_give_back(struct cache *c, uint64_t bytes)
 
 void space_charge(struct cache *c, uint64_t more, uint64_t less)
 {
-    c->space.used = above_zero(c->space.used + more, less);
+    c->space.used = excess(c->space.used + more, less);
 }
 
 void space_measure(struct cache_file *f)

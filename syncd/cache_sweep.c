@@ -39,13 +39,20 @@ static void examine(struct cache *c, const struct index_inode *i)
     cache_release(f);
 }
 
+static bool dirty(struct cache *c, uint64_t ino)
+{
+    struct chunk_map head;
+
+    return cache_file_peek(c->dir_fd, ino, &head) && atomic_load(&head.state) == CHUNK_MAP_DIRTY;
+}
+
 /* Of a file that was deleted while we crashed; or, when this index never gave the number out, of another index that
  * was lost: then what nobody has sent is not ours to delete. */
 static void stranger(struct cache *c, uint64_t ino)
 {
     int r;
 
-    if (ino <= index_last_ino(c->volume->index) || !cache_file_dirty_at(c->dir_fd, ino)) {
+    if (ino <= index_last_ino(c->volume->index) || !dirty(c, ino)) {
         cache_file_unlink(c->dir_fd, ino);
         use_dropped(c, ino);
         return;
@@ -79,11 +86,7 @@ static void collect(uint64_t ino, void *arg)
 {
     struct sweep *s = arg;
 
-    if ((s->n & (s->n - 1)) == 0)
-        s->inos = reallocarray(s->inos, s->n ? s->n * 2 : 1, sizeof(*s->inos));
-    if (!s->inos)
-        abort();
-    s->inos[s->n++] = ino;
+    *xadd(s->inos, s->n) = ino;
 }
 
 static void check_folder(struct sweep *s)

@@ -90,12 +90,8 @@ static void add(struct note *n, const struct cache_file *f, uint64_t extent, boo
 {
     uint64_t bytes = cache_file_extent(f, extent);
 
-    if ((n->n & (n->n - 1)) == 0)
-        n->extents = reallocarray(n->extents, n->n ? n->n * 2 : 1, sizeof(*n->extents));
-    if (!n->extents)
-        abort();
-    n->extents[n->n++] = (struct note_extent){ .extent = extent, .bytes = bytes, .came = came && bytes > 0,
-                                              .stays = stays };
+    *xadd(n->extents, n->n) = (struct note_extent){ .extent = extent, .bytes = bytes, .came = came && bytes > 0,
+                                                    .stays = stays };
 }
 
 /* --- what files say --------------------------------------------------------------------------------- */
@@ -152,11 +148,7 @@ void use_fetched(struct cache_file *f, uint64_t offset)
     for (size_t i = f->n_fetched; i > 0; i--)
         if (f->fetched[i - 1] / 2 == extent)
             return;
-    if ((f->n_fetched & (f->n_fetched - 1)) == 0)
-        f->fetched = reallocarray(f->fetched, f->n_fetched ? f->n_fetched * 2 : 1, sizeof(*f->fetched));
-    if (!f->fetched)
-        abort();
-    f->fetched[f->n_fetched++] = extent * 2 + !space_full(f->volume->cache);
+    *xadd(f->fetched, f->n_fetched) = extent * 2 + !space_full(f->volume->cache);
     flush_soon(f->volume->cache->use);
 }
 

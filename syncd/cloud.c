@@ -75,6 +75,7 @@ void cloud_meta_free(struct cloud_meta *m)
     }
     free(m->xattrs);
     free(m->symlink);
+    free(m->stamp);
     *m = (struct cloud_meta){ 0 };
 }
 
@@ -95,9 +96,10 @@ int cloud_meta_copy(struct cloud_meta *to, const struct cloud_meta *from)
     int r = 0;
 
     *to = *from;
-    to->symlink = from->symlink ? strdup(from->symlink) : NULL;
+    to->symlink = xstrdup(from->symlink);
+    to->stamp = xstrdup(from->stamp);
     to->xattrs = from->n_xattrs ? calloc(from->n_xattrs, sizeof(*to->xattrs)) : NULL;
-    if ((from->symlink && !to->symlink) || (from->n_xattrs && !to->xattrs)) {
+    if (from->n_xattrs && !to->xattrs) {
         to->n_xattrs = 0;
         r = -ENOMEM;
     }

@@ -79,6 +79,8 @@ struct cloud_meta {
     uint32_t mode;              /* with type bits */
     uint32_t uid, gid;
     char *symlink;              /* target, owned; NULL: not a symlink */
+    char *stamp;                /* letters, digits and hyphens that tell who wrote it when; owned; NULL: somebody who
+                                   writes none; "": the place it lies in keeps none */
     struct cloud_xattr {        /* user.* extended attributes, owned */
         char *name;
         void *value;

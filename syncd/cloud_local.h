@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "common/timespec.h"
 #include "syncd/cloud.h"
 #include "syncd/folder.h"
 
@@ -97,7 +98,6 @@ int local_fail(struct local_job *j, int error, const char *key);
 
 /* --- cloud_local_meta.c ---------------------------------------------------------------------- */
 
-struct timespec local_timespec(int64_t ns);
 void local_etag(const struct stat *st, char out[LOCAL_ETAG_SIZE]);
 /* Whether the file system keeps extended attributes at all. */
 bool local_has_attributes(int fd);

@@ -16,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "common/text.h"
 #include "syncd/cloud_local.h"
 
@@ -69,7 +70,7 @@ int local_temp_open(struct local_job *j)
 
 int local_temp_link(struct local_job *j, const struct cloud_meta *m)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(m->mtime_ns) };
     int r = temp_name(j);
 
     if (r == 0 && symlinkat(m->symlink, j->hidden, j->temp) < 0)
@@ -87,7 +88,7 @@ static int copy_by_hand(struct local_job *j, size_t n)
 
     if (!j->buffer)
         j->buffer = xcalloc(1, BUFFER);
-    got = pread(j->source, j->buffer, n < BUFFER ? n : BUFFER, (off_t)j->source_at);
+    got = pread(j->source, j->buffer, least(n, BUFFER), (off_t)j->source_at);
     if (got <= 0)
         return got < 0 ? -errno : -EBADE;
     put = pwrite(j->target, j->buffer, (size_t)got, (off_t)j->at);
@@ -102,7 +103,7 @@ static int copy_by_hand(struct local_job *j, size_t n)
 int local_copy_slice(struct local_job *j)
 {
     off_t in = (off_t)j->source_at, out = (off_t)j->at;
-    size_t n = j->length - j->at < SLICE ? (size_t)(j->length - j->at) : SLICE;
+    size_t n = least(j->length - j->at, SLICE);
     ssize_t done;
     int r = 1;
 

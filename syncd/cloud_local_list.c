@@ -28,7 +28,7 @@ struct walk {
 
 struct names {
     char **v;                     /* sub-folders with a '/' at their end */
-    size_t n, room;
+    size_t n;
 };
 
 static void free_names(struct names *names)
@@ -94,13 +94,7 @@ static int add_name(struct names *names, const char *name, bool folder)
     memcpy(copy, name, len);
     if (folder)
         copy[len] = '/';
-    if (names->n == names->room) {
-        names->room = names->room ? names->room * 2 : 64;
-        names->v = reallocarray(names->v, names->room, sizeof(*names->v));
-        if (!names->v)
-            abort();
-    }
-    names->v[names->n++] = copy;
+    *xadd(names->v, names->n) = copy;
     return names->n < NAMES_MAX ? 0 : -EMSGSIZE;
 }
 

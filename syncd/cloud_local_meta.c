@@ -16,27 +16,17 @@
 #include "syncd/cloud_local.h"
 
 #define OURS "user.landfall."
-#define SECOND 1000000000
 
-enum { NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024 };
-
-struct timespec local_timespec(int64_t ns)
-{
-    int64_t seconds = ns / SECOND, rest = ns % SECOND;
-
-    if (rest < 0)
-        return (struct timespec){ seconds - 1, (long)(rest + SECOND) };
-    return (struct timespec){ seconds, (long)rest };
-}
+enum { NAMES_MAX = 64 * 1024, VALUE_MAX = 64 * 1024, STAMP_MAX = 255 };
 
 void local_etag(const struct stat *st, char out[LOCAL_ETAG_SIZE])
 {
-    int64_t ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+    uint64_t ns = (uint64_t)st->st_mtim.tv_sec * SECOND_NS + (uint64_t)st->st_mtim.tv_nsec;   /* any year tells apart */
 
     if (S_ISDIR(st->st_mode))   /* what is in a folder is not part of its marker */
         (void)snprintf(out, LOCAL_ETAG_SIZE, "d-%" PRIx64, (uint64_t)st->st_ino);
     else
-        (void)snprintf(out, LOCAL_ETAG_SIZE, "%" PRIx64 "-%" PRIx64 "-%" PRIx64, (uint64_t)st->st_size, (uint64_t)ns,
+        (void)snprintf(out, LOCAL_ETAG_SIZE, "%" PRIx64 "-%" PRIx64 "-%" PRIx64, (uint64_t)st->st_size, ns,
                        (uint64_t)st->st_ino);
 }
 
@@ -140,7 +130,7 @@ static bool get_number(int fd, const char *name, int64_t *ret)
 /* A folder's own time moves with everything that happens in it, so its mtime is an attribute. */
 static int put_mtime(int fd, const struct cloud_meta *m, bool directory)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(m->mtime_ns) };
     int r = directory ? set_number(fd, OURS "mtime", m->mtime_ns) : 0;
 
     if (r == 0 && futimens(fd, times) < 0)
@@ -156,6 +146,25 @@ static int put_mode(int fd, uint32_t mode, bool directory)
     return set_number(fd, OURS "mode", mode);
 }
 
+static int put_stamp(int fd, const char *stamp)
+{
+    int r = set(fd, OURS "stamp", stamp, strlen(stamp));
+
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* Where there are no attributes, nobody's stamp is there to be missed. */
+static void get_stamp(int fd, struct cloud_meta *m)
+{
+    char stamp[STAMP_MAX + 1];
+    ssize_t n = fgetxattr(fd, OURS "stamp", stamp, STAMP_MAX);
+
+    if (n <= 0 && local_has_attributes(fd))
+        return;
+    stamp[n > 0 ? n : 0] = '\0';
+    cloud_request_set(&m->stamp, stamp);
+}
+
 int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
 {
     int r = m->has_mode ? put_mode(fd, m->mode, directory) : 0;
@@ -164,6 +173,8 @@ int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
         r = set_number(fd, OURS "uid", m->uid);
     if (r == 0 && m->has_owner)
         r = set_number(fd, OURS "gid", m->gid);
+    if (r == 0 && m->stamp)
+        r = put_stamp(fd, m->stamp);
     for (size_t i = 0; i < m->n_xattrs && r == 0; i++)
         if (strncmp(m->xattrs[i].name, OURS, strlen(OURS)) != 0)
             r = set(fd, m->xattrs[i].name, m->xattrs[i].value, m->xattrs[i].size);
@@ -184,10 +195,7 @@ static void get_user(int fd, const char *name, void *arg)
     n = fgetxattr(fd, name, value, VALUE_MAX);
     if (n < 0)
         return;
-    m->xattrs = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*m->xattrs));
-    if (!m->xattrs)
-        abort();
-    m->xattrs[m->n_xattrs++] = (struct cloud_xattr){ xstrdup(name), xcalloc(1, (size_t)n + 1), (size_t)n };
+    *xadd(m->xattrs, m->n_xattrs) = (struct cloud_xattr){ xstrdup(name), xcalloc(1, (size_t)n + 1), (size_t)n };
     memcpy(m->xattrs[m->n_xattrs - 1].value, value, (size_t)n);
 }
 
@@ -207,12 +215,14 @@ void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
     int64_t mode, uid, gid, mtime;
 
     m->has_mtime = m->has_mode = true;
-    m->mtime_ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+    m->mtime_ns = timespec_ns(st->st_mtim);
     m->mode = st->st_mode;
     if (S_ISLNK(st->st_mode)) {
         get_link(fd, m);
+        cloud_request_set(&m->stamp, "");
         return;
     }
+    get_stamp(fd, m);
     if (get_number(fd, OURS "mode", &mode) && mode >= 0 && (mode & S_IFMT) == (st->st_mode & S_IFMT))
         m->mode = (uint32_t)mode;
     if (S_ISDIR(st->st_mode) && get_number(fd, OURS "mtime", &mtime))
@@ -233,7 +243,7 @@ void local_describe(int fd, const struct stat *st, const char *key, struct cloud
     cloud_request_set(&o->key, key);
     cloud_request_set(&o->etag, etag);
     o->size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
-    o->mtime_ns = (int64_t)st->st_mtim.tv_sec * SECOND + st->st_mtim.tv_nsec;
+    o->mtime_ns = timespec_ns(st->st_mtim);
     cloud_meta_free(&o->meta);
     local_meta_get(fd, st, &o->meta);
     o->has_meta = true;

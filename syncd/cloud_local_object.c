@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "syncd/cloud_local.h"
 
 enum { RUN = 512 * 1024, BUCKETS_MAX = 10000, BATCH = 20 };
@@ -60,10 +61,7 @@ static void add_bucket(struct cloud_request *r, int root, const char *name)
     if (name[0] == '.' || r->n_buckets == BUCKETS_MAX || fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0
         || !S_ISDIR(st.st_mode))
         return;
-    r->buckets = reallocarray(r->buckets, r->n_buckets + 1, sizeof(*r->buckets));
-    if (!r->buckets)
-        abort();
-    r->buckets[r->n_buckets++] = (struct cloud_bucket){ .name = xstrdup(name) };
+    *xadd(r->buckets, r->n_buckets) = (struct cloud_bucket){ .name = xstrdup(name) };
 }
 
 static int read_root(struct local_job *j, DIR **ret)
@@ -142,7 +140,7 @@ static int take_range(struct local_job *j)
     if (r->range_offset >= size)
         return -ERANGE;
     j->source_at = r->range_offset;
-    j->length = size - r->range_offset < r->range_length ? size - r->range_offset : r->range_length;
+    j->length = least(size - r->range_offset, r->range_length);
     return 0;
 }
 
@@ -176,7 +174,7 @@ static int check_unchanged(const struct local_job *j)
 
 static int read_run(struct local_job *j)
 {
-    size_t want = j->length - j->at < RUN ? (size_t)(j->length - j->at) : RUN;
+    size_t want = least(j->length - j->at, RUN);
     ssize_t n = want ? pread(j->source, j->buffer, want, (off_t)(j->source_at + j->at)) : 0;
     int r;
 
@@ -293,7 +291,15 @@ static int begin_put(struct local_job *j)
     return body->length && j->source < 0 ? -errno : local_temp_open(j);
 }
 
-int local_put(struct local_job *j)
+static int end_put(struct local_job *j)
+{
+    int r = local_meta_put(j->target, &j->r->meta, false);
+
+    return r < 0 ? r : local_commit(j, local_place);
+}
+
+/* A slice each time; `begin` leaves no target open when there are no bytes to bring. */
+static int bring(struct local_job *j, int (*begin)(struct local_job *j), int (*end)(struct local_job *j))
 {
     int r = 0;
 
@@ -301,15 +307,18 @@ int local_put(struct local_job *j)
         j->begun = true;
         if (local_open_bucket(j) < 0)
             return j->error.code;
-        r = begin_put(j);
+        r = begin(j);
     }
     if (r == 0 && j->target >= 0)
         r = local_copy_slice(j);
     if (r == 0 && j->target >= 0)
-        r = local_meta_put(j->target, &j->r->meta, false);
-    if (r == 0 && j->target >= 0)
-        r = local_commit(j, local_place);
+        r = end(j);
     return r < 0 ? local_fail(j, r, j->r->key) : r;
+}
+
+int local_put(struct local_job *j)
+{
+    return bring(j, begin_put, end_put);
 }
 
 /* --- copying ---------------------------------------------------------------------------------------- */
@@ -317,7 +326,7 @@ int local_put(struct local_job *j)
 /* Onto itself, with other metadata: in place. A crash may leave some attributes new and some old. */
 static int rewrite_meta(struct local_job *j)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(j->r->meta.mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(j->r->meta.mtime_ns) };
     int r = 0;
 
     if (!j->r->replace_metadata)
@@ -376,19 +385,7 @@ static int end_copy(struct local_job *j)
 
 int local_copy(struct local_job *j)
 {
-    int r = 0;
-
-    if (!j->begun) {
-        j->begun = true;
-        if (local_open_bucket(j) < 0)
-            return j->error.code;
-        r = begin_copy(j);
-    }
-    if (r == 0 && j->target >= 0)
-        r = local_copy_slice(j);
-    if (r == 0 && j->target >= 0)
-        r = end_copy(j);
-    return r < 0 ? local_fail(j, r, j->r->key) : r;
+    return bring(j, begin_copy, end_copy);
 }
 
 /* --- removing ---------------------------------------------------------------------------------------- */
@@ -460,7 +457,7 @@ int local_delete(struct local_job *j)
 static int delete_run(struct local_job *j)
 {
     struct cloud_request *r = j->r;
-    size_t end = r->n_keys - j->index < BATCH ? r->n_keys : j->index + BATCH;
+    size_t end = least(r->n_keys, j->index + BATCH);
 
     for (; j->index < end; j->index++)
         if (delete_key(j, r->keys[j->index]) < 0)

@@ -336,7 +336,7 @@ static int place_upload(struct local_job *j)
 /* A refused upload stays as it is. */
 static int end_upload(struct local_job *j, const struct cloud_meta *m)
 {
-    struct timespec times[2] = { { 0, UTIME_OMIT }, local_timespec(m->mtime_ns) };
+    struct timespec times[2] = { { 0, UTIME_OMIT }, timespec_of(m->mtime_ns) };
     int r = m->has_mtime && futimens(j->target, times) < 0 ? -errno : 0;
 
     (void)snprintf(j->finished, sizeof(j->finished), "%s/object", j->r->upload_id);

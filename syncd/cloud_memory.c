@@ -116,13 +116,10 @@ struct memory_object *memory_store(struct memory *m, struct memory_bucket *b, co
     if (i < b->n && strcmp(b->objects[i].key, key) == 0) {
         free_object(&b->objects[i]);
     } else {
-        if (b->n == b->room) {
-            b->room = b->room ? b->room * 2 : 16;
-            b->objects = reallocarray(b->objects, b->room, sizeof(*b->objects));
-            if (!b->objects)
-                abort();
-        }
-        memmove(&b->objects[i + 1], &b->objects[i], (b->n++ - i) * sizeof(*b->objects));
+        size_t behind = b->n - i;
+
+        (void)xadd(b->objects, b->n);
+        memmove(&b->objects[i + 1], &b->objects[i], behind * sizeof(*b->objects));
     }
     b->objects[i] = new;
     return &b->objects[i];

@@ -29,7 +29,7 @@ struct memory_bucket {
     char *name;
     int64_t created_ns;
     struct memory_object *objects; /* by key */
-    size_t n, room;
+    size_t n;
 };
 
 struct memory_upload {

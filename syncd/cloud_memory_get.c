@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/number.h"
 
 enum { RUN = 64 * 1024 };
 
@@ -45,7 +46,7 @@ static void end_get(struct get *g, int code)
 static void hand_over(void *arg)
 {
     struct get *g = arg;
-    size_t n = g->size - g->at < RUN ? g->size - g->at : RUN;
+    size_t n = least(g->size - g->at, RUN);
     int code;
 
     g->scheduled = false;
@@ -76,7 +77,7 @@ static int get_range(const struct cloud_request *r, size_t size, size_t *ret_fir
     if (r->range_offset >= size)
         return error_set(e, -ERANGE, "%s has only %zu bytes.", r->key, size);
     *ret_first = r->range_offset;
-    *ret_length = size - *ret_first < r->range_length ? size - *ret_first : r->range_length;
+    *ret_length = least(size - *ret_first, r->range_length);
     return 0;
 }
 

@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 #include "common/log.h"
 #include "syncd/listing.h"
 
@@ -30,16 +32,6 @@ static void clean_host(const char *host, char out[HOST_NAME_MAX + 1])
     out[n] = '\0';
 }
 
-/* The bytes of whole characters among the first `room` ones. */
-static size_t shortened(const char *s, size_t len, size_t room)
-{
-    if (len <= room)
-        return len;
-    while (room > 0 && ((unsigned char)s[room] & 0xc0) == 0x80)
-        room--;
-    return room;
-}
-
 static const char *extension(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -53,7 +45,7 @@ static int put_together(const char *name, const char *end, const char *mark, siz
     size_t rest = strlen(mark) + strlen(end), stem = 0;
 
     if (rest < max)
-        stem = shortened(name, (size_t)(end - name), max - rest);
+        stem = utf8_cut(name, (size_t)(end - name), max - rest);
     if (stem == 0)
         return -ENAMETOOLONG;
     (void)snprintf(out, CONFLICT_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, end);
@@ -119,48 +111,66 @@ static int forget_sent(struct index *x, uint64_t ino)
     return index_upload_remove(x, ino);
 }
 
-/* Its version, if it has one elsewhere, stays its own. */
-static int move_ours(struct volume *v, struct index_inode *i, const char *key, const char *name)
+static int rename_ours(struct volume *v, const struct index_inode *i, const char *name)
 {
     struct index *x = v->index;
-    int r;
+    int r = index_move(x, i->ino, i->parent, name, strlen(name));
 
-    if (i->cloud_key && strcmp(i->cloud_key, key) == 0) {
-        xstrset(&i->cloud_key, NULL);
-        xstrset(&i->etag, NULL);
-        i->cloud_size = 0;
-        i->pending |= INDEX_CONTENT;
-    }
-    r = index_update(x, i);
-    if (r == 0)
-        r = index_move(x, i->ino, i->parent, name, strlen(name));
     if (r == 0)
         r = index_mark_moved(x, i->ino);
     if (r == 0)
         r = index_retry(x, i->ino, 0, NULL);
-    return r == 0 ? forget_sent(x, i->ino) : r;
+    return r == 0 ? index_touch(x, i->parent, loop_wall_ns()) : r;
+}
+
+int conflict_step_aside(struct volume *v, const struct index_inode *i, char out[CONFLICT_NAME_MAX + 1])
+{
+    CLEANUP_FREE char *key = index_key(v->index, i->ino);
+    int r = key ? find_name(v, i, key, out) : -ENOENT;
+
+    return r == 0 ? rename_ours(v, i, out) : r;
+}
+
+void conflict_announce(struct volume *v, uint64_t parent, const char *name, const char *copy)
+{
+    CLEANUP_FREE char *dir = index_key(v->index, parent), *key = NULL;
+
+    if (asprintf(&key, "%s%s", dir ? dir : "", name) < 0)
+        abort();
+    LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", copy);
+    volume_invalidate(v, parent, name, strlen(name), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, copy, strlen(copy), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, NULL, 0, CHANGED_DATA);
+    uploader_kick(v->uploader);
+}
+
+/* --- their version of a file ------------------------------------------------------------------------ */
+
+/* Its version, if it has one elsewhere, stays its own. */
+static int lose_version(struct index *x, struct index_inode *i, const char *key)
+{
+    if (!i->cloud_key || strcmp(i->cloud_key, key) != 0)
+        return 0;
+    xstrset(&i->cloud_key, NULL);
+    xstrset(&i->etag, NULL);
+    i->cloud_size = 0;
+    i->pending |= INDEX_CONTENT;
+    return index_update(x, i);
 }
 
 static int keep_both(struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *theirs,
-                     const char *name)
+                     char copy[CONFLICT_NAME_MAX + 1])
 {
     uint64_t ino;
-    int r = move_ours(v, i, key, name);
+    int r = lose_version(v->index, i, key);
 
+    if (r == 0)
+        r = conflict_step_aside(v, i, copy);
+    if (r == 0)
+        r = forget_sent(v->index, i->ino);
     if (r == 0)
         r = index_exhume(v->index, key);
-    if (r == 0)
-        r = entry_add(v, i->parent, i->name, key, theirs, &ino);
-    return r == 0 ? index_touch(v->index, i->parent, loop_wall_ns()) : r;
-}
-
-/* The one place that says there is a new conflict copy. */
-static void announce(struct volume *v, const struct index_inode *i, const char *key, const char *name)
-{
-    LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", name);
-    volume_invalidate(v, i->parent, i->name, i->name_len, false);
-    volume_invalidate(v, i->parent, name, strlen(name), false);
-    volume_invalidate(v, i->parent, NULL, 0, true);
+    return r == 0 ? entry_add(v, i->parent, i->name, key, theirs, &ino) : r;
 }
 
 static int load(struct volume *v, uint64_t ino, const char *key, struct index_inode *ret)
@@ -177,12 +187,10 @@ int conflict_keep_both(struct volume *v, uint64_t ino, const char *key, const st
     int r = load(v, ino, key, &i);
 
     if (r == 0)
-        r = find_name(v, &i, key, name);
-    if (r == 0)
         r = index_begin(v->index);
     if (r == 0)
         r = index_end(v->index, keep_both(v, &i, key, theirs, name));
     if (r == 0)
-        announce(v, &i, key, name);
+        conflict_announce(v, i.parent, i.name, name);
     return r;
 }

@@ -8,6 +8,7 @@
 
 #include "syncd/cloud.h"
 
+struct index_inode;
 struct volume;
 
 enum { CONFLICT_NAME_MAX = 255 };
@@ -24,3 +25,11 @@ int conflict_name(const char *name, const char *host, const struct tm *when, uns
  * grave at the key is closed. Then the workers and the log are told. `theirs` has its metadata. 0, -EAGAIN when the
  * inode has another key by now, -ENAMETOOLONG, or another negative errno: then nothing changed. */
 int conflict_keep_both(struct volume *v, uint64_t ino, const char *key, const struct cloud_object *theirs);
+
+/* Inside a transaction: what has the inode's name now is no file (listing_merge.c). The inode gets the conflict's name,
+ * into out, with all it has in the cloud: to be moved there. 0, -ENAMETOOLONG, or another negative errno. */
+int conflict_step_aside(struct volume *v, const struct index_inode *i, char out[CONFLICT_NAME_MAX + 1]);
+
+/* After the commit: tells the workers, the uploader and the log. The one place that says there is a new conflict
+ * copy. */
+void conflict_announce(struct volume *v, uint64_t parent, const char *name, const char *copy);

@@ -150,7 +150,7 @@ static void forget_unsettled(struct syncd *d, Lf__CloudDrive *model)
 }
 
 struct load {
-    struct {
+    struct load_row {
         Lf__CloudDrive *model;
         bool settled;
     } *rows;
@@ -161,11 +161,7 @@ static bool load_each(Lf__CloudDrive *model, bool settled, void *arg)
 {
     struct load *l = arg;
 
-    l->rows = reallocarray(l->rows, l->n + 1, sizeof(*l->rows));
-    if (!l->rows)
-        abort();
-    l->rows[l->n].model = model;
-    l->rows[l->n++].settled = settled;
+    *xadd(l->rows, l->n) = (struct load_row){ model, settled };
     return true;
 }
 

@@ -89,12 +89,7 @@ static void unmount_done(const struct error *e, void *arg);
 
 static void unmount(struct removal *rm)
 {
-    if (!rm->drive->wanted) {
-        unmount_done(NULL, rm);
-        return;
-    }
-    rm->drive->wanted = false;
-    mounts_await(rm->d, rm->drive, false, unmount_done, rm);
+    mounts_withdraw(rm->d, rm->drive, unmount_done, rm);
 }
 
 static void unmount_done(const struct error *e, void *arg)

@@ -52,45 +52,47 @@ void drive_folders_free(struct drive_folders *f)
 /* --- making ----------------------------------------------------------------------------------- */
 
 /* What is there must be of use: an empty directory of the served user. */
+static int hold_empty(const char *path, struct folder *ret, bool *ret_made, struct error *e)
+{
+    int r = folder_open(path, FOLDER_MAKE_ALL, ret, e);
+
+    if (r < 0)
+        return r;
+    *ret_made = ret->made;
+    if (!folder_is_empty(ret->fd))
+        return error_set(e, -ENOTEMPTY, "The folder %s is not empty; empty it or choose another name.", path);
+    return 0;
+}
+
 static int make_folder(const char *path, const char *mark, bool *ret_made, struct error *e)
 {
     CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
-    int r = folder_open(path, FOLDER_MAKE_ALL, &folder, e);
+    int r = hold_empty(path, &folder, ret_made, e);
 
-    if (r < 0)
+    if (r < 0 || !mark)
         return r;
-    *ret_made = folder.made;
-    if (!folder_is_empty(folder.fd))
-        return error_set(e, -ENOTEMPTY, "The folder %s is not empty; empty it or choose another name.", path);
-    r = mark ? folder_mark(folder.fd, mark) : 0;
+    r = folder_mark(folder.fd, mark);
     return r < 0 ? error_set(e, -EINVAL, "The folder %s cannot be written: %s.", path, strerror(-r)) : 0;
 }
 
-/* `ret_before` NULL: nobody wants to know. */
-static int set_point_mode(const char *path, mode_t mode, uint32_t *ret_before, struct error *e)
+static int set_mode(const struct folder *point, mode_t mode)
 {
-    CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
-    struct stat st;
-    int r = folder_open(path, FOLDER_AS_IT_IS, &folder, e);
-
-    if (r < 0)
-        return r;
-    if (fstat(folder.fd, &st) < 0 || fchmodat(folder.parent, folder.name, mode, 0) < 0)
-        return error_set(e, -EINVAL, "The folder %s cannot be closed: %s.", path, strerror(errno));
-    if (ret_before)
-        *ret_before = st.st_mode & 07777;
-    return 0;
+    return fchmodat(point->parent, point->name, mode, 0) < 0 ? -errno : 0;
 }
 
 static int make_point(struct drive_folders *f, struct error *e)
 {
-    int r = make_folder(f->mount_point, NULL, &f->made_mount_point, e);
+    CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
+    struct stat st;
+    int r = hold_empty(f->mount_point, &folder, &f->made_mount_point, e);
 
-    if (r == 0)
-        r = set_point_mode(f->mount_point, POINT_MODE, &f->mode_before, e);
-    if (f->made_mount_point)
-        f->mode_before = 0;
-    return r;
+    if (r < 0)
+        return r;
+    r = fstat(folder.fd, &st) < 0 ? -errno : set_mode(&folder, POINT_MODE);
+    if (r < 0)
+        return error_set(e, -EINVAL, "The folder %s cannot be closed: %s.", f->mount_point, strerror(-r));
+    f->mode_before = folder.made ? 0 : st.st_mode & 07777;
+    return 0;
 }
 
 void drive_folders_make(void *folders)
@@ -132,13 +134,17 @@ static int remove_folder(const char *path, const char *mark, bool itself, struct
     return r < 0 ? error_set(e, r, "The folder %s could not be removed: %s.", path, strerror(-r)) : 0;
 }
 
-/* One that is in use or not empty stays. */
-static void remove_mount_point(const char *path)
+/* One that is in use or not empty stays; one that was there before has its mode again. */
+static void give_back_point(const struct drive_folders *f)
 {
     CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
 
-    if (folder_open(path, FOLDER_AS_IT_IS, &folder, NULL) == 0)
+    if (folder_open(f->mount_point, FOLDER_AS_IT_IS, &folder, NULL) < 0)
+        return;
+    if (f->made_mount_point)
         (void)folder_remove(&folder);
+    else if (f->mode_before)
+        (void)set_mode(&folder, f->mode_before);
 }
 
 void drive_folders_remove(void *folders)
@@ -150,9 +156,7 @@ void drive_folders_remove(void *folders)
         (void)remove_folder(f->state_dir, NULL, true, &e);
     if (f->cache_dir)
         (void)remove_folder(f->cache_dir, f->id, f->made_cache_dir, &e);
-    if (f->mount_point && f->made_mount_point)
-        remove_mount_point(f->mount_point);
-    else if (f->mount_point && f->mode_before)
-        (void)set_point_mode(f->mount_point, f->mode_before, NULL, NULL);
+    if (f->mount_point)
+        give_back_point(f);
     f->error = e;
 }

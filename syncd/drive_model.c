@@ -87,16 +87,8 @@ static bool has_component(const char *path, const char *component)
 /* No leading '/', one at the end unless empty. */
 static void normalise_prefix(Lf__CloudDrive *m)
 {
-    const char *p = m->prefix ? m->prefix : "";
-    char *normal;
-    size_t n;
+    char *normal = path_prefix(m->prefix);
 
-    p += strspn(p, "/");
-    n = strlen(p);
-    normal = xcalloc(1, n + 2);
-    memcpy(normal, p, n);
-    if (n && normal[n - 1] != '/')
-        normal[n] = '/';
     free(m->prefix);
     m->prefix = normal;
 }

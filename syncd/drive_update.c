@@ -180,12 +180,7 @@ static void unmount_done(const struct error *e, void *arg);
 
 static void unmount(struct update *u)
 {
-    if (!u->drive->wanted) {
-        unmount_done(NULL, u);
-        return;
-    }
-    u->drive->wanted = false;
-    mounts_await(u->d, u->drive, false, unmount_done, u);
+    mounts_withdraw(u->d, u->drive, unmount_done, u);
 }
 
 static void unmount_done(const struct error *e, void *arg)

@@ -1,5 +1,5 @@
-/* Owns giving up clean content: an extent of a large file is punched out of it, a file of which nothing else is here
- * goes as a pair.
+/* Owns giving up clean content: an extent is punched out of its cache file. A pair of which nothing is left goes as it is
+ * closed (cache_use.c); removed here is only one whose inode the index has no more.
  *
  * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what others
  * read past us, what is just arriving. Must not know whose turn it is (evict_order.c). */
@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -46,7 +47,7 @@ static int punch(struct cache_file *f, uint64_t extent, uint64_t *freed)
         return -EBUSY;
     r = cache_file_punch(f, extent);
     space_measure(f);
-    *freed += before > f->charged ? before - f->charged : 0;
+    *freed += excess(before, f->charged);
     return r;
 }
 

@@ -12,6 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 enum { PARALLEL = 8, PARALLEL_AHEAD = 4 };
 
@@ -33,11 +34,6 @@ struct fetch_transfer {
 };
 
 static void plan(struct cache_file *f);
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* --- transfers ---------------------------------------------------------------------------------- */
 
@@ -65,6 +61,7 @@ static void arrived(struct fetch_transfer *t, uint64_t to)
         chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
         use_fetched(t->file, t->from);
     }
+    uploader_answered(t->file->volume->uploader);
 }
 
 static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
@@ -122,7 +119,7 @@ static void refreshed(const struct error *e, void *arg)
     struct error gone;
 
     f->fetch.refreshing = false;
-    error_set(&gone, -EIO, "The file's bytes are no longer in the cloud: it was changed or deleted there.");
+    error_set(&gone, e->code == -ENOENT ? -ENOENT : -EIO, "The file's bytes are no longer in the cloud: it was changed or deleted there.");
     if (e->code < 0 && e->code != -ENOENT)
         fetch_fail_all(f, e);
     else if (f->dropped || !renewed(f))
@@ -199,7 +196,7 @@ static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uin
 {
     uint64_t want = *to - from, n;
 
-    n = space_take(f->volume->cache, what, want + MAP_BYTES, fetch_least(want, SPAN_LEAST) + MAP_BYTES);
+    n = space_take(f->volume->cache, what, want + MAP_BYTES, least(want, SPAN_LEAST) + MAP_BYTES);
     if (n == 0)
         return -EAGAIN;
     if (n < want + MAP_BYTES)
@@ -272,7 +269,7 @@ static uint64_t run_end(const struct cache_file *f, uint64_t from, uint64_t to)
 {
     while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from))
         from += CHUNK_SIZE;
-    return fetch_least(from, to);
+    return least(from, to);
 }
 
 /* One request reaches as far as is wanted or worth it, in whole chunks. */
@@ -281,7 +278,7 @@ static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uin
     uint64_t until = most(most(to, f->fetch.ahead), from + SPAN_LEAST);
 
     until = (until + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
-    return run_end(f, from, fetch_least(fetch_least(until, from + SPAN_MAX), end));
+    return run_end(f, from, least(least(until, from + SPAN_MAX), end));
 }
 
 static int want(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to, unsigned parallel)
@@ -289,7 +286,7 @@ static int want(struct cache_file *f, enum space_for what, uint64_t from, uint64
     uint64_t end = fetch_reach(f);
     int r = 0;
 
-    to = fetch_least(to, end);
+    to = least(to, end);
     while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
         r = start(f, what, from, span(f, from, to, end));
     return r;
@@ -378,8 +375,8 @@ static void note_reader(struct cache_file *f, uint64_t from, uint64_t to)
         t->window = 0;
         t->expected = to;
     } else {
-        t->window = t->window ? fetch_least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
-        t->window = fetch_least(t->window, space_ahead(f->volume->cache));
+        t->window = t->window ? least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
+        t->window = least(t->window, space_ahead(f->volume->cache));
         t->expected = most(t->expected, to);
     }
     t->ahead = t->window ? t->expected + t->window : 0;
@@ -396,13 +393,13 @@ void fetch_init(struct cache_file *f)
 void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
                  void *arg)
 {
-    struct fetch_waiter *w = fetch_wait(f, offset, offset + fetch_least(length, CHUNK_FILE_MAX), done, arg);
+    struct fetch_waiter *w = fetch_wait(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
 
     if (!w)
         return;
     if (deadline_ms)
         fetch_wait_until(w, deadline_ms);
-    note_reader(f, w->from, fetch_least(w->to, fetch_reach(f)));
+    note_reader(f, w->from, least(w->to, fetch_reach(f)));
     plan(f);
 }
 

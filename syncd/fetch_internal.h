@@ -26,8 +26,3 @@ void fetch_fail_lacking(struct cache_file *f, const struct error *e);
 
 /* Bytes of the file that there may be something to fetch of. */
 uint64_t fetch_reach(const struct cache_file *f);
-
-static inline uint64_t fetch_least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}

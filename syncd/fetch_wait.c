@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "common/alloc.h"
+#include "common/number.h"
 
 static const int64_t REPEAT_NS = INT64_C(500) * 1000000;
 
@@ -59,12 +60,12 @@ void fetch_wait_until(struct fetch_waiter *w, uint64_t ms)
 
 uint64_t fetch_reach(const struct cache_file *f)
 {
-    return fetch_least(cache_file_size(f), atomic_load(&f->map->fetchable));
+    return least(cache_file_size(f), atomic_load(&f->map->fetchable));
 }
 
 static bool satisfied(struct fetch_waiter *w, uint64_t end)
 {
-    uint64_t to = fetch_least(w->to, end);
+    uint64_t to = least(w->to, end);
     uint64_t c = w->from < to ? chunk_first_absent(w->file->map, w->from, to - w->from) : UINT64_MAX;
 
     if (c != UINT64_MAX && c << CHUNK_SHIFT > w->from)
@@ -146,6 +147,7 @@ struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to
     static const struct error none;
     struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
+    from &= ~(uint64_t)(CHUNK_SIZE - 1);   /* a chunk that ends where the range begins is needed to write there */
     *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
     if (!satisfied(w, fetch_reach(f)))

@@ -4,11 +4,14 @@
  * Knows nothing of what the handlers do. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/cache_space.h"
 #include "syncd/fetch.h"
+
+enum { CONFIRM_MS = 2000 };
 
 struct volume *fs_volume(struct ipc_request *req)
 {
@@ -25,6 +28,15 @@ int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret)
     int r = index_get(v->index, ino, ret);
 
     return r == -ENOENT ? -ESTALE : r;
+}
+
+int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret)
+{
+    int r = fs_inode(v, ino, ret);
+
+    if (r < 0 || ret->nlink > 0 || !S_ISREG(ret->mode))
+        return r;
+    return cache_unlinked(v->cache, ino) || cache_busy(v->cache, ret) ? 0 : -ESTALE;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */
@@ -122,16 +134,22 @@ static bool same_version(const struct wait *w)
            w->file->outdated == w->outdated;
 }
 
+/* An object that is gone is no longer opened; what becomes of its name a listing decides. Another failure says nothing
+ * about the version. */
 static void confirm_done(const struct error *e, void *arg)
 {
     static const struct error stale = { .code = -ESTALE };
     struct wait *w = arg;
     struct cache_file *f = w->file;
+    struct lister *l = w->v->lister;
+    bool same = same_version(w), gone = e->code == -ENOENT;
 
-    if (e->code == 0 || e->code == -ETIMEDOUT)
-        lister_waited(w->v->lister, e->code);
-    w->regardless = same_version(w);
-    wait_done(w->regardless || e->code == -ECANCELED ? e : &stale, w);
+    if (same && gone)
+        lister_recheck(l, f->ino);
+    else if (same && e->code && e->code != -ECANCELED)
+        lister_failed(l);
+    w->regardless = same && !gone;
+    wait_done(same || e->code == -ECANCELED ? e : &stale, w);
     f->confirming--;
     cache_release(f);
 }
@@ -139,21 +157,14 @@ static void confirm_done(const struct error *e, void *arg)
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
                        bool read, fs_step_fn *step)
 {
-    uint64_t patience_ms = lister_patience_ms(v->lister);
-    struct wait *w;
+    struct wait *w = wait_new(v, req, env, step);
 
-    if (patience_ms == 0) {
-        step(v, req, env);
-        cache_release(f);
-        return;
-    }
-    w = wait_new(v, req, env, step);
     w->regardless = true;
     w->file = f;
     w->outdated = f->outdated;
     f->confirming++;
     if (read && !chunk_present(f->map, 0))
-        fetch_range(f, 0, 1, patience_ms, confirm_done, w);
+        fetch_range(f, 0, 1, CONFIRM_MS, confirm_done, w);
     else
         lister_refresh(v->lister, f->ino, confirm_done, w);
 }

@@ -43,7 +43,7 @@ static bool changes_meta(const Lf__FsSetattr *m)
 
 static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index_inode *i)
 {
-    int r = fs_inode(v, m->ino, i);
+    int r = fs_inode_to_change(v, m->ino, i);
 
     if (r == 0 && m->has_size)
         r = set_size(v, i, m->size);

@@ -143,7 +143,7 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct cache_file *f;
 
-    if (v->paused || get_file(v, ino, &i) < 0 || i.nlink == 0 || i.pending || !i.cloud_key)
+    if (v->paused || lister_failing(v->lister) || get_file(v, ino, &i) < 0 || i.nlink == 0 || i.pending || !i.cloud_key)
         return NULL;
     if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
@@ -325,10 +325,16 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     fetch_range(f, m->offset, m->length, (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
 }
 
+/* Of a file that is open it would be wrong to say that there is none. */
 static void fetched(const struct error *e, void *arg)
 {
     struct wanted *w = arg;
+    struct error missing = *e;
 
+    if (e->code == -ENOENT) {
+        missing.code = -EIO;
+        e = &missing;
+    }
     if (e->code == 0) {
         ipc_done(w->request);
     } else {

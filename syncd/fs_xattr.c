@@ -103,14 +103,10 @@ struct names {
 static void add_name(const char *name, const void *value, size_t size, void *arg)
 {
     struct names *names = arg;
-    char **grown = reallocarray(names->names, names->n + 1, sizeof(*grown));
 
     (void)value;
     (void)size;
-    if (!grown)
-        abort();
-    names->names = grown;
-    names->names[names->n++] = xstrdup(name);
+    *xadd(names->names, names->n) = xstrdup(name);
 }
 
 static void list_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
@@ -173,7 +169,7 @@ static int check_room(struct volume *v, const Lf__FsXattrSet *m)
 static int mark(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    int r = fs_inode(v, ino, &i);
+    int r = fs_inode_to_change(v, ino, &i);
 
     if (r < 0)
         return r;

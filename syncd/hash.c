@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "common/text.h"
 
 enum { SLICE = 256 * 1024 };
@@ -48,7 +49,7 @@ static int digest_file(struct hash_extent *x, EVP_MD_CTX *sha, EVP_MD_CTX *md5, 
     uint64_t at = 0;
 
     while (at < x->length) {
-        size_t want = x->length - at < SLICE ? (size_t)(x->length - at) : SLICE;
+        size_t want = least(x->length - at, SLICE);
         ssize_t n = pread(x->fd, slice, want, (off_t)(x->offset + at));
 
         if (atomic_load(&x->stop))

@@ -13,10 +13,10 @@
 #include "common/log.h"
 #include "syncd/listing.h"
 
-enum { PATIENCE_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
+enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
-static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, VAIN_KEPT_NS = 10 * SECOND_NS;
+static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS;
 
 /* One who waits for a listing. */
 struct waiter {
@@ -116,29 +116,33 @@ static void impatient(void *arg)
 {
     struct waiter *w = arg;
 
-    lister_waited(w->listing->lister, true);
+    lister_failed(w->listing->lister);
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
 }
 
-/* One who has waited in vain is enough for a while. */
-uint64_t lister_patience_ms(const struct lister *l)
+void lister_failed(struct lister *l)
 {
-    return l->vain_ns && loop_now_ns() - l->vain_ns < VAIN_KEPT_NS ? 0 : PATIENCE_MS;
+    l->failed_ns = loop_now_ns();
 }
 
-void lister_waited(struct lister *l, bool in_vain)
+void lister_answered(struct lister *l)
 {
-    l->vain_ns = in_vain ? loop_now_ns() : 0;
+    l->failed_ns = 0;
+}
+
+/* One who has waited in vain is enough for a while. */
+bool lister_failing(const struct lister *l)
+{
+    return l->failed_ns && loop_now_ns() - l->failed_ns < FAILURE_KEPT_NS;
 }
 
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
-    uint64_t waited_ms = (uint64_t)(loop_now_ns() - g->since_ns) / MS_NS;
-    uint64_t patience_ms = lister_patience_ms(g->lister);
+    int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
     struct waiter *w;
 
-    if (g->known && waited_ms >= patience_ms) {
+    if (g->known && (waited_ms >= STALE_WAIT_MS || lister_failing(g->lister))) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -146,7 +150,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&g->waiters, w, next);
     if (g->known)
-        w->patience = loop_timer(g->lister->v->loop, patience_ms - waited_ms, impatient, w);
+        w->patience = loop_timer(g->lister->v->loop, (uint64_t)(STALE_WAIT_MS - waited_ms), impatient, w);
 }
 
 /* Takes the listing out and answers all who wait. They may ask for listings again. */
@@ -187,8 +191,10 @@ static void on_listed(const struct error *e, void *arg)
     if (e->code && is_there(l, g->dir))
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
-    if (!e->code)
-        lister_waited(l, false);
+    if (!e->code) {
+        lister_answered(l);
+        uploader_answered(l->v->uploader);
+    }
     if (v) {
         v->failed_ns = e->code ? loop_now_ns() : 0;
         v->took_ns = loop_now_ns() - g->since_ns;
@@ -273,6 +279,17 @@ void lister_ensure(struct lister *l, uint64_t dir, lister_done_fn *done, void *a
         return;
     }
     wait_for(want(l, &i), done, arg);
+    start_some(l);
+}
+
+void lister_recheck(struct lister *l, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 }, dir = { 0 };
+
+    if (l->closing || l->v->paused || index_get(l->v->index, ino, &i) < 0 || i.nlink == 0 ||
+        index_get(l->v->index, i.parent, &dir) < 0)
+        return;
+    (void)want(l, &dir);
     start_some(l);
 }
 

@@ -36,6 +36,8 @@ struct news {
     struct news_item {
         uint64_t dir;
         char *name;                /* in it, owned: means something else now; NULL: no name does */
+        char *copy;                /* owned; what had the name has this one from now on; NULL: nothing of the kind */
+        uint64_t version;          /* an inode that is another version; 0 none */
         uint64_t drop;             /* an inode that is gone: its cache file goes; 0 none */
         uint64_t dismantle;        /* a directory that is gone; 0 none */
     } *items;
@@ -60,6 +62,9 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
                     const struct cloud_object *o, uint64_t *ret_ino);
 /* The object carries metadata and is the version of the index: fills what a listing left open. */
 int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o);
+/* A directory of the cloud has the name of a file of ours that the cloud does not have, or had not when it was last
+ * listed: both are kept, the file under a conflict's name. */
+int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i);
 /* The cloud has it no more. -EBUSY: it is in use and stays. */
 int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i);
 
@@ -70,6 +75,7 @@ struct merge {
     uint64_t dir;
     char *key;                     /* relative to the drive, "" or ending in '/' */
     int64_t started_ns, since_ns;
+    int64_t listed_ns;             /* the listing before; 0: none */
     bool first;                    /* the directory was never listed before */
     uint64_t *seen;                /* inodes that the listing has */
     size_t n_seen;
@@ -104,7 +110,6 @@ struct lister {
     bool closing;
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
-    int64_t vain_ns;                     /* monotonic; when somebody last waited in vain; 0: the cloud answered since */
     struct visit {
         uint64_t ino;
         int64_t last_ns, failed_ns;      /* monotonic; failed 0: the last listing went well */
@@ -116,7 +121,7 @@ struct lister {
     uint64_t *later;                     /* inodes to be settled behind; a ring */
     size_t later_first, n_later;
     unsigned n_settling_later;
-    int64_t settle_failed_ns;            /* monotonic; 0: the last one went well */
+    int64_t failed_ns;                   /* monotonic; when the cloud last did not answer somebody; 0: it has since */
 };
 
 /* listing_settle.c's part of ending. */

@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/conflict.h"
 #include "syncd/listing.h"
 
 /* Whoever writes to the bucket writes its metadata: no set-user-ID comes from there, lest a copy as root keep it. */
@@ -16,14 +17,7 @@ enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 01777 };
 
 static void add_news(struct news *news, struct news_item item)
 {
-    struct news_item *grown = news->items;
-
-    if ((news->n & (news->n - 1)) == 0)
-        grown = reallocarray(grown, news->n ? news->n * 2 : 1, sizeof(*grown));
-    if (!grown)
-        abort();
-    news->items = grown;
-    news->items[news->n++] = item;
+    *xadd(news->items, news->n) = item;
 }
 
 void news_end(struct volume *v, struct news *news, bool committed)
@@ -35,9 +29,14 @@ void news_end(struct volume *v, struct news *news, bool committed)
             cache_drop(v->cache, item->drop);
         if (committed && item->dismantle)
             volume_dismantle(v, item->dismantle);
-        if (committed && item->name)
-            volume_invalidate(v, item->dir, item->name, strlen(item->name), false);
+        if (committed && item->version)
+            volume_invalidate(v, item->version, NULL, 0, CHANGED_VERSION);
+        if (committed && item->copy)
+            conflict_announce(v, item->dir, item->name, item->copy);
+        else if (committed && item->name)
+            volume_invalidate(v, item->dir, item->name, strlen(item->name), CHANGED_ATTRIBUTES);
         free(item->name);
+        free(item->copy);
     }
     free(news->items);
     *news = (struct news){ 0 };
@@ -160,10 +159,12 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
         new.mode = is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE;
     fill_version(&new, key, o);
     new.generation++;
-    if (S_ISREG(new.mode) && cache_opening(v->cache, i->ino))
+    if (S_ISREG(new.mode) && cache_opening(v->cache, i->ino)) {
         r = index_update(v->index, &new);
-    else
+        add_news(news, (struct news_item){ .version = new.ino });
+    } else {
         r = entry_replace(v, news, &new);
+    }
     *ret_ino = new.ino;
     return r == 0 && o->has_meta ? store_xattrs(v, new.ino, o) : r;
 }
@@ -175,6 +176,16 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
     fill_meta(i, &o->meta);
     r = index_update(v->index, i);
     return r < 0 ? r : store_xattrs(v, i->ino, o);
+}
+
+int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i)
+{
+    char copy[CONFLICT_NAME_MAX + 1];
+    int r = conflict_step_aside(v, i, copy);
+
+    if (r == 0)
+        add_news(news, (struct news_item){ .dir = i->parent, .name = xstrdup(i->name), .copy = xstrdup(copy) });
+    return r;
 }
 
 int entry_take_away(struct volume *v, struct news *news, const struct index_inode *i)

@@ -21,7 +21,7 @@ void merge_begin(struct merge *m, struct volume *v, const struct index_inode *di
 
     *m = (struct merge){
         .v = v, .dir = dir->ino, .key = xstrdup(key), .started_ns = now, .since_ns = now - LISTING_GRACE_NS,
-        .first = dir->listed_ns == 0,
+        .listed_ns = dir->listed_ns, .first = dir->listed_ns == 0,
     };
 }
 
@@ -71,20 +71,19 @@ static const char *relative(const struct merge *m, const char *full)
 
 static void see(struct merge *m, uint64_t ino)
 {
-    uint64_t *grown = m->seen;
-
-    if ((m->n_seen & (m->n_seen - 1)) == 0)
-        grown = reallocarray(grown, m->n_seen ? m->n_seen * 2 : 1, sizeof(*grown));
-    if (!grown)
-        abort();
-    m->seen = grown;
-    m->seen[m->n_seen++] = ino;
+    *xadd(m->seen, m->n_seen) = ino;
 }
 
 /* Ours is newer than what the listing can know. */
 static bool ours(const struct merge *m, const struct index_inode *i)
 {
     return i->pending || i->turned_ns > m->since_ns;
+}
+
+/* What the listing has there is what we removed or moved away so shortly before that it cannot know. */
+static bool was_ours(const struct merge *m, const char *key)
+{
+    return index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key);
 }
 
 /* --- objects ------------------------------------------------------------------------------------------- */
@@ -106,7 +105,7 @@ static int merge_new(struct merge *m, const char *name, const char *key, const s
     uint64_t ino;
     int r;
 
-    if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
+    if (was_ours(m, key))
         return 0;
     r = entry_add(m->v, m->dir, name, key, o, &ino);
     if (r < 0)
@@ -133,10 +132,7 @@ static int merge_known(struct merge *m, struct index_inode *i, const char *key, 
 /* Whether the directory of that name is still there is known only at the end. */
 static void put_off(struct merge *m, struct cloud_object *o)
 {
-    m->later = reallocarray(m->later, m->n_later + 1, sizeof(*m->later));
-    if (!m->later)
-        abort();
-    m->later[m->n_later++] = *o;
+    *xadd(m->later, m->n_later) = *o;
     *o = (struct cloud_object){ 0 };
 }
 
@@ -192,7 +188,7 @@ static int merge_new_directory(struct merge *m, const char *name, const char *ke
     uint64_t ino;
     int r;
 
-    if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
+    if (was_ours(m, key))
         return 0;
     r = entry_add_directory(m->v, m->dir, name, &ino);
     if (r < 0)
@@ -202,11 +198,23 @@ static int merge_new_directory(struct merge *m, const char *name, const char *ke
     return 0;
 }
 
-/* A directory hides a file of the same name, but not one that is not in the cloud yet. */
+/* A file that nobody who made the directory can have known. */
+static bool is_news_to_them(const struct merge *m, const struct index_inode *i)
+{
+    return i->pending || i->turned_ns > m->since_ns || i->turned_ns > m->listed_ns;
+}
+
+/* A directory hides a file of the same name. One of ours that is newer steps aside. */
 static int merge_over_file(struct merge *m, const struct index_inode *i, const char *key)
 {
-    int r = ours(m, i) ? -EBUSY : entry_take_away(m->v, &m->news, i);
+    int r;
 
+    if (was_ours(m, key))
+        r = -EBUSY;
+    else if (is_news_to_them(m, i))
+        r = entry_step_aside(m->v, &m->news, i);
+    else
+        r = entry_take_away(m->v, &m->news, i);
     if (r == 0)
         return merge_new_directory(m, i->name, key);
     if (r == -EBUSY) {
@@ -400,7 +408,7 @@ int merge_end(struct merge *m)
     if (r < 0)
         return r;
     if (m->altered && !m->first)
-        volume_invalidate(m->v, m->dir, NULL, 0, true);
+        volume_invalidate(m->v, m->dir, NULL, 0, CHANGED_DATA);
     report_hidden(m);
     return 0;
 }

@@ -10,8 +10,6 @@
 #include "syncd/listing.h"
 
 enum { SETTLE_MS = 2000, LATER_MAX = 65536 };
-/* So long after a failure nobody is kept waiting for another. */
-static const int64_t FAILURE_KEPT_NS = INT64_C(10) * 1000000000;
 
 struct settle_waiter {
     SLIST_ENTRY(settle_waiter) next;
@@ -102,7 +100,7 @@ static int take_answer(struct settle *s, struct cloud_request *r)
         news_end(v, &news, code == 0);
     }
     if (s->later && (code < 0 || index_get(v->index, s->ino, &is) < 0 || !looks_the_same(&was, &is)))
-        volume_invalidate(v, s->ino, NULL, 0, false);
+        volume_invalidate(v, s->ino, NULL, 0, CHANGED_ATTRIBUTES);
     return code;
 }
 
@@ -125,11 +123,6 @@ static void end(struct settle *s, const struct error *e)
     free(s);
 }
 
-static bool kept_waiting(int code)
-{
-    return code == -ETIMEDOUT || code == -EHOSTUNREACH;
-}
-
 static void on_stat(struct cloud_request *r, void *owner, size_t n)
 {
     struct settle *s = owner;
@@ -139,9 +132,10 @@ static void on_stat(struct cloud_request *r, void *owner, size_t n)
     (void)n;
     if (e.code == r->error.code)
         e = r->error;
-    l->settle_failed_ns = e.code && e.code != -ENOENT ? loop_now_ns() : 0;
-    if (e.code == 0 || (kept_waiting(e.code) && !SLIST_EMPTY(&s->waiters)))
-        lister_waited(l, e.code);
+    if (e.code && e.code != -ENOENT)
+        lister_failed(l);
+    else
+        lister_answered(l);
     s->request = NULL;
     cloud_request_free(r);
     end(s, &e);
@@ -196,12 +190,7 @@ static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
     SLIST_INSERT_HEAD(&s->waiters, w, next);
 }
 
-static bool failed_lately(const struct lister *l)
-{
-    return l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS;
-}
-
-/* `anyway`: whoever asks has waited for nothing yet, or has just been answered. */
+/* `anyway`: whoever asks has seen to it that he does not wait in vain, or has just been answered otherwise. */
 static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode *ret, struct error *e)
 {
     int r = l->closing ? -ECANCELED : index_get(l->v->index, ino, ret);
@@ -210,7 +199,7 @@ static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode
         return error_set(e, r, "%s", error_meaning(r)->text);
     if (l->v->paused)
         return error_set(e, -EHOSTUNREACH, "The drive is paused.");
-    if (!anyway && (!lister_patience_ms(l) || failed_lately(l)))
+    if (!anyway && lister_failing(l))
         return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
     return 0;
 }

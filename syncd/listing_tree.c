@@ -13,7 +13,7 @@ struct tree {
     lister_done_fn *done;
     void *arg;
     uint64_t *dirs;                  /* still to be listed */
-    size_t n, room;
+    size_t n;
     unsigned n_active;
     bool walking;                    /* walk() is on the stack */
     struct error error;
@@ -27,13 +27,7 @@ struct branch {
 
 static void add(struct tree *t, uint64_t dir)
 {
-    if (t->n == t->room) {
-        t->room = t->room ? t->room * 2 : 64;
-        t->dirs = reallocarray(t->dirs, t->room, sizeof(*t->dirs));
-        if (!t->dirs)
-            abort();
-    }
-    t->dirs[t->n++] = dir;
+    *xadd(t->dirs, t->n) = dir;
 }
 
 static bool add_directory(const struct index_inode *i, void *arg)

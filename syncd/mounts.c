@@ -170,6 +170,16 @@ void mounts_await(struct syncd *d, struct drive *drive, bool mounted, void (*don
     mounts_changed(d);
 }
 
+void mounts_withdraw(struct syncd *d, struct drive *drive, void (*done)(const struct error *e, void *arg), void *arg)
+{
+    if (!drive->wanted) {
+        done(NULL, arg);
+        return;
+    }
+    drive->wanted = false;
+    mounts_await(d, drive, false, done, arg);
+}
+
 static void report(struct drive *drive, const Lf__MountReport *r)
 {
     struct error e = { 0 };

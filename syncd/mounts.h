@@ -21,6 +21,8 @@ void mounts_changed(struct syncd *d);
  * not to be mounted, else from the loop. One waiter per drive. Set ->wanted first. */
 void mounts_await(struct syncd *d, struct drive *drive, bool mounted, void (*done)(const struct error *e, void *arg),
                   void *arg);
+/* It shall not be mounted any more: done as mounts_await() calls it; at once when it was not to be mounted anyway. */
+void mounts_withdraw(struct syncd *d, struct drive *drive, void (*done)(const struct error *e, void *arg), void *arg);
 /* Forgets the waiter: its done does not run. */
 void mounts_forget(struct drive *drive);
 

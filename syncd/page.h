@@ -6,6 +6,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "common/alloc.h"
 #include "common/ipc.h"
 
 struct page {
@@ -17,16 +18,10 @@ struct page {
 static inline bool page_add(struct page *p, ProtobufCMessage *m)
 {
     size_t bytes = protobuf_c_message_get_packed_size(m) + 8;   /* tag and length of the element */
-    ProtobufCMessage **grown = p->items;
 
     if (p->n && p->bytes + bytes > IPC_PAGE_BYTES)
         return false;
-    if (p->n % 64 == 0)
-        grown = realloc(p->items, (p->n + 64) * sizeof(*grown));
-    if (!grown)
-        abort();
-    p->items = grown;
-    p->items[p->n++] = m;
+    *xadd(p->items, p->n) = m;
     p->bytes += bytes;
     return true;
 }

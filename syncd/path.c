@@ -19,6 +19,20 @@ bool path_below(const char *path, const char *root)
     return strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
+char *path_prefix(const char *folder)
+{
+    size_t n;
+    char *prefix;
+
+    folder = folder ? folder + strspn(folder, "/") : "";
+    n = strlen(folder);
+    prefix = xcalloc(1, n + 2);
+    memcpy(prefix, folder, n);
+    if (n && folder[n - 1] != '/')
+        prefix[n] = '/';
+    return prefix;
+}
+
 int path_clean(const char *path, const char *separators, char **ret, struct error *e)
 {
     char *clean = xcalloc(1, strlen(path) + 1), *end = clean;

@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/fetch.h"
 
 enum { AT_ONCE = 4, BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
@@ -139,7 +140,7 @@ static void start_fetching(struct keeper *k)
 
     (void)use_flush(k->volume->cache);
     k->at = 0;
-    k->budget = limit > kept ? limit - kept : 0;
+    k->budget = excess(limit, kept);
     fetch_more(k);
 }
 

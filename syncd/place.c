@@ -2,7 +2,9 @@
 #include "syncd/place.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/cleanup.h"
 #include "common/mount_table.h"
@@ -59,6 +61,30 @@ static struct own find_own(const struct syncd *d, const char *path, bool (*bad)(
     return (struct own){ NULL, NULL };
 }
 
+/* The folder that ./quickstart makes beside StateDir, to stand in for a cloud. Its usual place is below ~/.local. */
+static bool in_stand_in(const struct syncd *d, const char *path, size_t *ret_len)
+{
+    const char *end = strrchr(d->state_dir, '/');
+    CLEANUP_FREE char *folder = NULL;
+    int n = asprintf(&folder, "%.*s/cloud", (int)(end - d->state_dir), d->state_dir);
+
+    *ret_len = n > 0 ? (size_t)n : 0;
+    return n > 0 && path_below(path, folder);
+}
+
+/* In what programs hide lie keys (.ssh, .gnupg), what they are started with (.config, .local/bin, .git/hooks), and
+ * their databases: who may name that as a cloud may run programs as the user. */
+static int check_hidden(const struct syncd *d, const char *path, struct error *e)
+{
+    size_t skip;
+    const char *hidden = strstr(in_stand_in(d, path, &skip) ? path + skip : path, "/.");
+
+    if (!hidden)
+        return 0;
+    return error_set(e, -EINVAL, "The folder %s lies in the hidden folder %.*s, where programs keep keys and settings; name a "
+                     "folder with data.", path, (int)strcspn(hidden + 1, "/"), hidden + 1);
+}
+
 static int check_caches(const struct syncd *d, const char *path, struct error *e)
 {
     for (const struct drive *drive = d->drives; drive; drive = drive->next)
@@ -80,7 +106,9 @@ int place_check_data(const struct syncd *d, const char *path, struct error *e)
                          path, own.path, own.what);
     if (d->home && path_below(d->home, path))
         return error_set(e, -EINVAL, "The folder %s holds the whole home directory; name a folder in it.", path);
-    r = check_caches(d, path, e);
+    r = check_hidden(d, path, e);
+    if (r == 0)
+        r = check_caches(d, path, e);
     if (r == 0 && mount_table_on(path, MOUNT_TABLE_DRIVE))
         r = error_set(e, -EINVAL, "The folder %s lies on a drive of Landfall.", path);
     return r;

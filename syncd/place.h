@@ -7,7 +7,8 @@
 struct syncd;
 
 /* A folder whose sub-folders are buckets. 0, or -EINVAL with a sentence: it is no user's data, it overlaps a folder of
- * Landfall's own or a drive's cache, it is the home directory or above it, or it lies on a drive. */
+ * Landfall's own or a drive's cache, it is the home directory or above it, it is a hidden folder (".ssh") or lies in one, or
+ * it lies on a drive. "cloud" beside StateDir, the quickstart's, may lie in hidden folders. */
 int place_check_data(const struct syncd *d, const char *path, struct error *e);
 /* A cache folder that the client names: not in a folder of Landfall's own, apart from every LocalFolder account. */
 int place_check_cache(const struct syncd *d, const char *path, struct error *e);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "common/text.h"
 
 static const int passing_statuses[] = { 408, 425, 429, 500, 502, 503, 504, 509 };
@@ -71,10 +72,9 @@ uint64_t retry_delay_ms(unsigned tries, uint32_t dice, uint64_t after_ms)
 
     for (unsigned i = 1; i < tries && ms < RETRY_CAP_MS; i++)
         ms *= 2;
-    if (ms > RETRY_CAP_MS)
-        ms = RETRY_CAP_MS;
+    ms = least(ms, RETRY_CAP_MS);
     ms = ms / 2 + dice % (ms / 2 + 1);
-    return ms > after_ms ? ms : after_ms;
+    return most(ms, after_ms);
 }
 
 int retry_after(const char *value, int64_t now_ns, uint64_t *ret_ms)

@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 static const struct s3_row rows[CLOUD_OP_COUNT] = {
     [CLOUD_BUCKETS] = { s3_describe_buckets, s3_parse_buckets, false, S3_UNCONDITIONAL },
@@ -38,7 +39,7 @@ static const char *region_key(const struct s3 *s, const char *bucket)
 
 static struct s3_bucket_region *find_region(struct s3 *s, const char *bucket)
 {
-    size_t n = s->n_regions < S3_REGIONS_MAX ? s->n_regions : S3_REGIONS_MAX;
+    size_t n = least(s->n_regions, S3_REGIONS_MAX);
 
     for (size_t i = 0; i < n; i++)
         if (strcmp(s->regions[i].bucket, region_key(s, bucket)) == 0)

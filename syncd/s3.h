@@ -96,7 +96,9 @@ struct s3_call {
     struct cloud_request *r;
     const struct s3_row *row;
     enum s3_step step;
-    struct s3_message message;           /* of the present try */
+    struct s3_message message;           /* of the present try, */
+    int64_t skew_ns;                     /* and the server as it was known then; others may learn better meanwhile */
+    bool conditional, bare_etags;
     char host[SERVICE_HOST_MAX + 64];
     char region[S3_REGION_MAX];
     struct http_call *http;

@@ -27,6 +27,7 @@ static const struct meaning {
     { "InvalidSecurity", -EKEYREJECTED, keys_advice },
     { "InvalidToken", -EKEYREJECTED, keys_advice },
     { "ExpiredToken", -EKEYREJECTED, keys_advice },
+    { "TokenRefreshRequired", -EKEYREJECTED, keys_advice },
     { "AuthorizationHeaderMalformed", -EKEYREJECTED, "Check the keys and the region of the account." },
     { "NotSignedUp", -EKEYREJECTED, keys_advice },
     { "Unauthorized", -EKEYREJECTED, keys_advice },
@@ -63,6 +64,8 @@ static const struct status_meaning {
     { 410, { NULL, -ENOENT, NULL } },
     { 412, { NULL, -ESTALE, NULL } },
     { 416, { NULL, -ERANGE, NULL } },
+    { 502, { NULL, -EHOSTUNREACH, NULL } },
+    { 504, { NULL, -ETIMEDOUT, NULL } },
     { 507, { NULL, -ENOSPC, NULL } },
 };
 

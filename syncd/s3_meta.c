@@ -11,13 +11,14 @@
 #include "common/alloc.h"
 #include "common/base64.h"
 #include "common/cleanup.h"
+#include "common/timespec.h"
 #include "syncd/base32.h"
 #include "syncd/s3.h"
 
 #define PREFIX "x-amz-meta-"
 #define XATTR PREFIX "landfall-xattr-"
 
-enum { SECOND = 1000000000, NAME_MAX_BYTES = 255 };
+enum { NAME_MAX_BYTES = 255 };
 
 /* --- writing ------------------------------------------------------------------------------------ */
 
@@ -25,7 +26,7 @@ static void put_mtime(struct pairs *headers, int64_t ns)
 {
     uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
 
-    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND, size % SECOND);
+    pairs_addf(headers, PREFIX "mtime", "%s%" PRIu64 ".%09" PRIu64, ns < 0 ? "-" : "", size / SECOND_NS, size % SECOND_NS);
 }
 
 static void put_symlink(struct pairs *headers, const char *target)
@@ -78,6 +79,8 @@ int s3_meta_put(const struct cloud_meta *m, struct pairs *headers, struct error 
     }
     if (m->symlink)
         put_symlink(&mine, m->symlink);
+    if (m->stamp)
+        pairs_add(&mine, PREFIX "landfall-stamp", m->stamp);
     for (size_t i = 0; i < m->n_xattrs; i++)
         put_xattr(&mine, &m->xattrs[i]);
     if (mine.error || weigh(&mine) > S3_META_MAX)
@@ -96,17 +99,17 @@ static int read_seconds(const char *s, int64_t *ret_ns)
     bool negative = *s == '-';
     const char *p = s + negative;
     size_t digits = strspn(p, "0123456789");
-    int64_t seconds, ns = 0, unit = SECOND / 10;
+    int64_t ns, unit = SECOND_NS / 10;
+    struct timespec t;
 
-    if (digits == 0 || digits > 10)
+    if (digits == 0)
         return -EINVAL;
-    seconds = strtoll(p, NULL, 10);
-    if (seconds > INT64_MAX / SECOND - 1)
-        return -EINVAL;
+    t = (struct timespec){ .tv_sec = strtoll(p, NULL, 10) };   /* at most the largest number there is */
     if (p[digits] == '.')
         for (p += digits + 1; *p >= '0' && *p <= '9'; p++, unit /= 10)
-            ns += (*p - '0') * unit;
-    *ret_ns = negative ? -(seconds * SECOND + ns) : seconds * SECOND + ns;
+            t.tv_nsec += (*p - '0') * unit;
+    ns = timespec_ns(t);
+    *ret_ns = negative ? -ns : ns;
     return 0;
 }
 
@@ -154,17 +157,18 @@ static void read_symlink(struct cloud_meta *m, const char *value)
     m->symlink = target;
 }
 
+static void read_stamp(struct cloud_meta *m, const char *value)
+{
+    if (*value)
+        xstrset(&m->stamp, value);
+}
+
 static void add_xattr(struct cloud_meta *m, const char *name, size_t n, void *value, size_t size)
 {
-    struct cloud_xattr *grown = reallocarray(m->xattrs, m->n_xattrs + 1, sizeof(*grown));
+    struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
 
-    if (!grown)
-        abort();
-    m->xattrs = grown;
-    m->xattrs[m->n_xattrs].name = strndup(name, n);
-    m->xattrs[m->n_xattrs].value = value;
-    m->xattrs[m->n_xattrs].size = size;
-    if (!m->xattrs[m->n_xattrs++].name)
+    *x = (struct cloud_xattr){ strndup(name, n), value, size };
+    if (!x->name)
         abort();
 }
 
@@ -212,6 +216,7 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
     const char *mtime = pairs_get(headers, PREFIX "mtime"), *mode = pairs_get(headers, PREFIX "mode");
     const char *uid = pairs_get(headers, PREFIX "uid"), *gid = pairs_get(headers, PREFIX "gid");
     const char *symlink = pairs_get(headers, PREFIX "landfall-symlink");
+    const char *stamp = pairs_get(headers, PREFIX "landfall-stamp");
     const char *s3cmd = pairs_get(headers, PREFIX "s3cmd-attrs"), *mc = pairs_get(headers, PREFIX "mc-attrs");
 
     if (mtime)
@@ -222,6 +227,8 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
         m->has_owner = read_u32(uid, 10, &m->uid) == 0 && read_u32(gid, 10, &m->gid) == 0;
     if (symlink)
         read_symlink(m, symlink);
+    if (stamp)
+        read_stamp(m, stamp);
     for (size_t i = 0; i < headers->n; i++)
         if (strncmp(headers->v[i].name, XATTR, strlen(XATTR)) == 0)
             read_xattr(m, headers->v[i].name + strlen(XATTR), headers->v[i].value);

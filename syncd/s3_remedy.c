@@ -1,5 +1,7 @@
 /* Refusals that something can be done about: another region, a clock that is off, a condition that the server
  * cannot check, an answer that was lost, a wait. Each remedy looks at a refusal and says whether it does something.
+ * What a refusal says is held against what was sent, not against what is known by now: of several that went out
+ * together to a server nobody knew, each is refused, and each is to be sent again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -49,10 +51,10 @@ static bool remedy_clock(struct s3_call *c, const struct s3_refusal *f, const st
     int64_t theirs, skew;
 
     if (c->clocks == CLOCKS_MAX || f->status != 403 || (f->why.code[0] && !has_code(f, "RequestTimeTooSkewed"))
-        || !date || date_parse(date, &theirs) < 0)
+        || !date || date_parse(date, &theirs) < 0 || theirs < 0)
         return false;
     skew = theirs - loop_wall_ns();
-    if (llabs(skew - c->s3->skew_ns) < SKEW_NS)
+    if (llabs(skew - c->skew_ns) < SKEW_NS)
         return false;
     c->clocks++;
     c->s3->skew_ns = skew;
@@ -64,7 +66,7 @@ static bool remedy_clock(struct s3_call *c, const struct s3_refusal *f, const st
 static bool remedy_unsupported(struct s3_call *c, const struct s3_refusal *f, const struct http_reply *reply)
 {
     (void)reply;
-    if (f->status != 501 || c->step != S3_MAIN || c->row->conditions != S3_KEY || c->s3->no_conditions
+    if (f->status != 501 || c->step != S3_MAIN || c->row->conditions != S3_KEY || !c->conditional
         || (!c->r->if_match && !c->r->if_none_match))
         return false;
     c->s3->no_conditions = true;
@@ -82,7 +84,7 @@ static bool remedy_quotes(struct s3_call *c, const struct s3_refusal *f, const s
         return false;
     c->requoted = true;
     c->guarded = false;
-    c->s3->bare_etags = !c->s3->bare_etags;
+    c->s3->bare_etags = !c->bare_etags;
     s3_call_again(c, S3_MAIN);
     return true;
 }

@@ -79,10 +79,20 @@ int s3_parse_nothing(const struct http_reply *reply, struct cloud_request *r)
     return 0;
 }
 
+/* Every service says which version an object is, stored or asked about. Whatever says 200 and does not is no service,
+ * but a log-in page or a proxy on the way. */
+static int require_etag(const struct cloud_request *r)
+{
+    return r->object.etag ? 0 : -EBADMSG;
+}
+
 int s3_parse_head(const struct http_reply *reply, struct cloud_request *r)
 {
+    int error;
+
     read_object(reply, r);
-    return content_length(reply, &r->object.size);
+    error = require_etag(r);
+    return error < 0 ? error : content_length(reply, &r->object.size);
 }
 
 /* --- GET ------------------------------------------------------------------------------------------ */
@@ -145,7 +155,7 @@ int s3_parse_put(const struct http_reply *reply, struct cloud_request *r)
     if (version)
         cloud_request_set(&r->object.version, version);
     r->object.size = r->body.length;
-    return 0;
+    return require_etag(r);
 }
 
 int s3_parse_part_begin(const struct http_reply *reply, struct cloud_request *r)
@@ -166,7 +176,7 @@ int s3_parse_stored(const struct http_reply *reply, struct cloud_request *r)
     int error = s3_xml_stored(body_of(reply), reply->body.len, r);
 
     cloud_request_set(&r->object.key, r->key);
-    return error == 0 && !r->object.etag ? -EBADMSG : error;
+    return error < 0 ? error : require_etag(r);
 }
 
 /* --- lists ---------------------------------------------------------------------------------------- */

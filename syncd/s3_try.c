@@ -31,6 +31,8 @@ static int describe(struct s3_call *c, struct error *e)
     int r;
 
     s3_message_free(m);
+    c->conditional = !c->s3->no_conditions;
+    c->bare_etags = c->s3->bare_etags;
     *m = (struct s3_message){ .query = PAIRS_INIT(QUERY_MAX), .headers = PAIRS_INIT(HEADERS_MAX),
         .body = TEXT_INIT(S3_BODY_MAX) };
     r = describes[c->step](c, m, e);
@@ -115,10 +117,11 @@ static int sign(struct s3_call *c, const struct sigv4_secret *secret, const char
     char digest[HASH_SHA256_HEX], date[SIGV4_DATE_SIZE];
     struct pairs *headers = &c->message.headers;
     struct sigv4 s = { .method = c->message.method, .path = path, .query = &c->message.query, .headers = headers,
-        .payload = payload(c, digest), .region = c->region, .service = "s3",
-        .now = (loop_wall_ns() + c->s3->skew_ns) / 1000000000 };
+        .payload = payload(c, digest), .region = c->region, .service = "s3" };
     int r;
 
+    c->skew_ns = c->s3->skew_ns;
+    s.now = (loop_wall_ns() + c->skew_ns) / 1000000000;
     sigv4_date(s.now, date);
     pairs_add(headers, "host", c->host);
     pairs_add(headers, "x-amz-date", date);

@@ -49,6 +49,8 @@ static const char *const STEPS[] = {
     " turn INTEGER NOT NULL, bytes INTEGER NOT NULL, uses INTEGER NOT NULL, seen INTEGER NOT NULL,"
     " PRIMARY KEY(ino, extent)) WITHOUT ROWID;"
     "CREATE INDEX extent_turn ON extent(queue, turn);",
+    "ALTER TABLE grave ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE grave SET compared = 1 WHERE etag IS NULL;",
 };
 
 static const struct sql_schema SCHEMA = {

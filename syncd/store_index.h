@@ -114,6 +114,11 @@ int index_xattr_list(struct index *x, uint64_t ino,
 /* A key (whole, below the drive's prefix) that must go from the cloud. `etag` is of the version there that was the
  * drive's; NULL: none is known to be there, only something that was perhaps put. */
 int index_bury(struct index *x, const char *key, const char *etag);
+/* The same where nobody wanted the name gone: only that version goes, or what an upload sent there without hearing of
+ * it. */
+int index_bury_version(struct index *x, const char *key, const char *etag);
+/* Whether an open grave is such a one, so that what lies at the key has to be looked at before. */
+bool index_grave_compared(struct index *x, const char *key);
 /* The ETag that an open grave was given, owned by the caller, or NULL. */
 char *index_grave_etag(struct index *x, const char *key);
 int index_exhume(struct index *x, const char *key);                   /* closes the grave, if any */
@@ -153,10 +158,8 @@ bool index_leaving(struct index *x, const char *key);
 struct index_upload { uint64_t ino, generation, part_size, size; int64_t mtime_ns; char *key, *upload_id; };
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
-/* The PUT that the grave at the key is there for, when it is not known whether it arrived. As index_upload_get(). */
-int index_upload_doubtful(struct index *x, const char *key, struct index_upload *ret);
-/* Whether a PUT of any inode may have left an object of this size and mtime at the key. */
-bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns);
+/* A PUT of any inode that may have left an object of this size and mtime at the key. As index_upload_get(). */
+int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns, struct index_upload *ret);
 int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);
 /* All of them by inode number after `after`, also those whose inode is gone. */

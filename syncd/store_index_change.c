@@ -82,7 +82,8 @@ int index_replace(struct index *x, struct index_inode *i)
         r = sql_run(x->sql, "INSERT INTO xattr(ino, name, value) SELECT ?1, name, value FROM xattr WHERE ino = ?2",
                     SQL_INT(i->ino), SQL_INT(old));
     if (r == 0)
-        r = sql_run(x->sql, "UPDATE upload SET ino = ?1 WHERE ino = ?2", SQL_INT(i->ino), SQL_INT(old));
+        r = sql_run(x->sql, "UPDATE upload SET ino = ?1 WHERE ino = ?2 AND part_size > 0", SQL_INT(i->ino),
+                    SQL_INT(old));
     return r;
 }
 

@@ -10,10 +10,29 @@
 
 /* --- graves ------------------------------------------------------------------------------------- */
 
+static int bury(struct index *x, const char *key, const char *etag, bool compared)
+{
+    return sql_run(x->sql, "INSERT INTO grave(key, closed, etag, compared) VALUES(?, 0, ?, ?) ON CONFLICT(key)"
+                   " DO UPDATE SET closed = 0, etag = excluded.etag, compared = excluded.compared",
+                   SQL_TEXT(key), SQL_TEXT(etag), SQL_INT(compared));
+}
+
 int index_bury(struct index *x, const char *key, const char *etag)
 {
-    return sql_run(x->sql, "INSERT INTO grave(key, closed, etag) VALUES(?, 0, ?)"
-                   " ON CONFLICT(key) DO UPDATE SET closed = 0, etag = excluded.etag", SQL_TEXT(key), SQL_TEXT(etag));
+    return bury(x, key, etag, false);
+}
+
+int index_bury_version(struct index *x, const char *key, const char *etag)
+{
+    return bury(x, key, etag, true);
+}
+
+bool index_grave_compared(struct index *x, const char *key)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key = ? AND closed = 0 AND compared <> 0",
+                       SQL_TEXT(key)) != -ENOENT;
 }
 
 int index_exhume(struct index *x, const char *key)
@@ -308,22 +327,13 @@ int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct ind
     return r;
 }
 
-int index_upload_doubtful(struct index *x, const char *key, struct index_upload *ret)
+int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns, struct index_upload *ret)
 {
     CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND part_size = 0"
-                  " AND EXISTS(SELECT 1 FROM grave g WHERE g.key = upload.key AND g.closed = 0 AND g.etag IS NULL)",
-                  SQL_TEXT(key));
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND part_size = 0 AND size = ?"
+                  " AND mtime = ?", SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns));
 
     return first_upload(&q, ret);
-}
-
-bool index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns)
-{
-    int64_t one;
-
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM upload WHERE key = ? AND part_size = 0 AND size = ? AND mtime = ?",
-                       SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns)) == 0;
 }
 
 int index_upload_remove(struct index *x, uint64_t ino)

@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/cache.h"
 #include "syncd/fetch.h"
 
@@ -156,11 +157,6 @@ static void fetched(const struct error *e, void *arg)
         pump(s);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Bytes from `at` on that are here, at most what the pipe could take. */
 static uint64_t present(const struct stream *s)
 {
@@ -169,7 +165,7 @@ static uint64_t present(const struct stream *s)
 
     if (absent == UINT64_MAX)
         return want;
-    return absent << CHUNK_SHIFT > s->at ? (absent << CHUNK_SHIFT) - s->at : 0;
+    return excess(absent << CHUNK_SHIFT, s->at);
 }
 
 static void wait_writable(struct stream *s)

@@ -20,9 +20,8 @@
 
 enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
 
-static const int64_t MS = 1000000;
+#define MS INT64_C(1000000)
 static const int64_t REST_FIRST_NS = INT64_C(1000000000);
-static const int64_t REST_MAX_NS = INT64_C(300000000000);
 
 struct choice {
     uint64_t ino;
@@ -87,16 +86,48 @@ void uploader_reached(struct uploader *u)
     u->rest_ns = u->rest_until_ns = 0;
 }
 
-void uploader_rest(struct uploader *u)
+/* The longest rest. A network that is back must be noticed soon, but who is refused or asks for too much, and goes
+ * on asking, makes it worse. An answer to a reader says that the network and the keys are good again, but not that
+ * there may be more at once. */
+static const struct rest {
+    int code;
+    int64_t max_ns;
+    bool ends_with_answer;
+} rests[] = {
+    { 0, 30000 * MS, true },   /* whatever is not listed */
+    { -EAGAIN, 300000 * MS, false },
+    { -EKEYREJECTED, 300000 * MS, true },
+    { -ENOKEY, 300000 * MS, true },
+};
+
+static const struct rest *rest_for(int code)
 {
+    for (size_t n = 1; n < ARRAY_SIZE(rests); n++)
+        if (rests[n].code == code)
+            return &rests[n];
+    return &rests[0];
+}
+
+void uploader_rest(struct uploader *u, int code)
+{
+    const struct rest *rest = rest_for(code);
     int64_t now = loop_now_ns();
 
     if (now < u->rest_until_ns)
         return;
     u->rest_ns = u->rest_ns ? u->rest_ns * 2 : REST_FIRST_NS;
-    if (u->rest_ns > REST_MAX_NS)
-        u->rest_ns = REST_MAX_NS;
+    if (u->rest_ns > rest->max_ns)
+        u->rest_ns = rest->max_ns;
     u->rest_until_ns = now + u->rest_ns;
+    u->rest_ends_with_answer = rest->ends_with_answer;
+}
+
+void uploader_answered(struct uploader *u)
+{
+    if (u->rest_until_ns == 0 || !u->rest_ends_with_answer)
+        return;
+    uploader_reached(u);
+    uploader_kick(u);
 }
 
 /* --- the index on the disk ------------------------------------------------------------------------ */

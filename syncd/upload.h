@@ -63,7 +63,7 @@ struct upload {
     size_t n_keys;
     LIST_HEAD(, upload_ask) asks;  /* requests under way */
     unsigned n_asks;
-    struct file_syncing *syncing;  /* pool job under way */
+    struct file_job *job;          /* the pool's, under way */
 };
 
 struct uploader {
@@ -75,6 +75,7 @@ struct uploader {
     int64_t timer_ns;              /* loop_now_ns() at which it fires */
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
     int64_t rest_ns;
+    bool rest_ends_with_answer;    /* to whomever */
     int64_t graves_after_ns;
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
@@ -88,9 +89,9 @@ struct uploader {
 bool uploader_key_busy(const struct uploader *u, const char *key);
 /* Makes everything committed so far survive a power cut, then looks again. True: nothing is left to do. */
 bool uploader_synced(struct uploader *u);
-/* The cloud answered, or cannot be reached. */
+/* The cloud did what was asked; or it failed with this code, as it would for everybody. */
 void uploader_reached(struct uploader *u);
-void uploader_rest(struct uploader *u);
+void uploader_rest(struct uploader *u, int code);
 /* Looks again at loop_now_ns() `when_ns` at the latest. */
 void uploader_look_at(struct uploader *u, int64_t when_ns);
 
@@ -141,6 +142,12 @@ void upload_submit(struct upload *u, struct cloud_request *r);
 void upload_drop(struct cloud_request *r);   /* one that was not submitted */
 void upload_cancel_asks(struct upload *u);
 
+/* What an upload sends: enough to know it again by. Strings are the upload's, upload_id is "". */
+struct index_upload upload_sent(const struct upload *u);
+/* Whether the object, which has its metadata, is what was sent. */
+bool upload_is_sent(const struct volume *v, const struct index_upload *sent, const struct cloud_object *o);
+/* Whether it is what any upload sent to the key without hearing of it. */
+bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_object *o);
 /* Metadata of the inode, extended attributes included, into *m (empty). */
 void upload_meta(struct upload *u, struct cloud_meta *m);
 /* A run of the file as a request's body. 0 or negative errno. */
@@ -153,6 +160,8 @@ bool upload_detach_asks(struct upload *u);
 bool upload_in_place(const struct upload *u);
 /* step(u, 0 or negative errno) when data, map and index are on the disk. */
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code));
+/* step(u, hex of the MD5 of the file's first u->size bytes, or NULL: it could not be read). */
+void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5));
 
 /* --- the kinds ------------------------------------------------------------------------------------ */
 
@@ -184,6 +193,9 @@ void upload_guard(struct upload *u, void (*go)(struct upload *u));
 /* The provider says that the condition does not hold (e). `sent` is what was just tried; NULL: nothing that could be
  * told by it. Ends the change. */
 void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e);
+/* Bytes of the file are not here and cannot be had (e). When that is because of another version at its key, both are
+ * kept, ours with what there is of it. Ends the change. */
+void upload_incomplete(struct upload *u, const struct error *e);
 
 /* --- contents ----------------------------------------------------------------------------------------- */
 
@@ -192,6 +204,8 @@ void upload_gather(struct upload *u, void (*next)(struct upload *u));
 
 /* In parts: of the cache file, or of the object at the inode's cloud_key. */
 void upload_parts_start(struct upload *u, bool copy);
+/* Whether the upload in parts that `row` tells of is of the cache file as it is now. */
+bool upload_parts_resumes(const struct upload *u, const struct index_upload *row);
 /* Ends an earlier upload in parts that `row` tells of, and forgets the row; then next(u). */
 void upload_parts_abort(struct upload *u, const struct index_upload *row, void (*next)(struct upload *u));
 /* The source of a copy is not what the index says (-ENOENT, -ESTALE). */

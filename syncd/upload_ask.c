@@ -6,10 +6,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
+#include "syncd/hash.h"
 
 /* A request under way for a change. */
 struct upload_ask {
@@ -19,12 +24,14 @@ struct upload_ask {
     upload_step_fn *step;
 };
 
-/* fdatasync of its cache file by a pool thread; the descriptors are the job's own. */
-struct file_syncing {
+/* fdatasync of its cache file, or a digest of it, by a pool thread; the descriptors are the job's own. */
+struct file_job {
     struct upload *upload;   /* NULL: abandoned */
     int fds[2];
     int error;
-    void (*step)(struct upload *u, int code);
+    void (*synced)(struct upload *u, int code);
+    struct hash_extent hash;
+    void (*hashed)(struct upload *u, const char *md5);
 };
 
 /* --- requests ------------------------------------------------------------------------------------- */
@@ -81,38 +88,63 @@ void upload_cancel_asks(struct upload *u)
 
 bool upload_detach_asks(struct upload *u)
 {
-    if (u->syncing)
-        u->syncing->upload = NULL;
+    if (u->job)
+        u->job->upload = NULL;
     upload_cancel_asks(u);
     return LIST_EMPTY(&u->asks);
 }
 
 /* --- what they carry ------------------------------------------------------------------------------ */
 
-struct xattr_list {
-    struct cloud_meta *meta;
-    size_t room;
-};
-
 static void add_xattr(const char *name, const void *value, size_t size, void *arg)
 {
-    struct xattr_list *l = arg;
-    struct cloud_meta *m = l->meta;
+    struct cloud_meta *m = arg;
+    struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
 
-    if (m->n_xattrs == l->room) {
-        l->room = l->room ? l->room * 2 : 8;
-        m->xattrs = reallocarray(m->xattrs, l->room, sizeof(*m->xattrs));
-        if (!m->xattrs)
-            abort();
-    }
-    m->xattrs[m->n_xattrs] = (struct cloud_xattr){ xstrdup(name), xcalloc(1, size + 1), size };
-    memcpy(m->xattrs[m->n_xattrs++].value, value, size);
+    *x = (struct cloud_xattr){ xstrdup(name), xcalloc(1, size + 1), size };
+    memcpy(x->value, value, size);
+}
+
+/* DRIVE-INODE-GENERATION. Length and time alone may be another writer's as well: tools set times, and of machines with
+ * one clock two write within one tick. */
+static char *stamp(const struct volume *v, const struct index_upload *sent)
+{
+    char *s = NULL;
+
+    if (asprintf(&s, "%s-%" PRIu64 "-%" PRIu64, v->drive->id, sent->ino, sent->generation) < 0)
+        abort();
+    return s;
+}
+
+struct index_upload upload_sent(const struct upload *u)
+{
+    return (struct index_upload){
+        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
+        .size = u->size, .mtime_ns = u->inode.mtime_ns,
+    };
+}
+
+bool upload_is_sent(const struct volume *v, const struct index_upload *sent, const struct cloud_object *o)
+{
+    CLEANUP_FREE char *wanted = stamp(v, sent);
+    const struct cloud_meta *m = &o->meta;
+
+    return o->size == sent->size && m->has_mtime && m->mtime_ns == sent->mtime_ns && m->stamp &&
+        (!*m->stamp || strcmp(m->stamp, wanted) == 0);
+}
+
+bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_object *o)
+{
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+
+    return o->meta.has_mtime && index_upload_sent(v->index, key, o->size, o->meta.mtime_ns, &row) == 0 &&
+        upload_is_sent(v, &row, o);
 }
 
 void upload_meta(struct upload *u, struct cloud_meta *m)
 {
+    struct index_upload sent = upload_sent(u);
     const struct index_inode *i = &u->inode;
-    struct xattr_list l = { .meta = m };
 
     if (u->keeps_meta) {
         if (cloud_meta_copy(m, &u->kept_meta) < 0)
@@ -125,7 +157,8 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     m->uid = i->uid;
     m->gid = i->gid;
     m->symlink = xstrdup(i->target);
-    (void)index_xattr_list(u->volume->index, i->ino, add_xattr, &l);
+    m->stamp = stamp(u->volume, &sent);
+    (void)index_xattr_list(u->volume->index, i->ino, add_xattr, m);
     u->metadata_sent = true;
 }
 
@@ -144,9 +177,19 @@ bool upload_in_place(const struct upload *u)
     return u->inode.cloud_key && strcmp(u->inode.cloud_key, u->key) == 0;
 }
 
+/* A copy was told what lies at its target by a look, since the grave there has the ETag by which it is known itself. */
+static char *base_of(const struct upload *u)
+{
+    if (u->kind != UPLOAD_COPY)
+        return upload_base(u, u->key);
+    if (!upload_in_place(u))
+        return xstrdup(upload_looked(u)->etag);
+    return u->unconditional ? NULL : xstrdup(u->inode.etag);
+}
+
 void upload_condition(struct upload *u, struct cloud_request *r)
 {
-    CLEANUP_FREE char *base = upload_base(u, u->key);
+    CLEANUP_FREE char *base = base_of(u);
     unsigned can = cloud_capabilities(u->volume->cloud);
 
     if (base && can & CLOUD_CAN_IF_MATCH)
@@ -156,38 +199,78 @@ void upload_condition(struct upload *u, struct cloud_request *r)
 
 /* --- the disk ------------------------------------------------------------------------------------- */
 
+static struct file_job *job_new(struct upload *u)
+{
+    struct file_job *j = xcalloc(1, sizeof(*j));
+    int from[2] = { u->file->data_fd, u->file->map_fd };
+
+    j->upload = u;
+    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
+        j->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
+    u->job = j;
+    return j;
+}
+
+/* The change it was for, or NULL. */
+static struct upload *job_end(struct file_job *j)
+{
+    for (size_t n = 0; n < ARRAY_SIZE(j->fds); n++)
+        if (j->fds[n] >= 0)
+            (void)close(j->fds[n]);
+    if (j->upload)
+        j->upload->job = NULL;
+    return j->upload;
+}
+
 static void sync_files(void *arg)
 {
-    struct file_syncing *s = arg;
+    struct file_job *j = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds) && s->error == 0; n++)
-        if (fdatasync(s->fds[n]) < 0)
-            s->error = -errno;
+    for (size_t n = 0; n < ARRAY_SIZE(j->fds) && j->error == 0; n++)
+        if (fdatasync(j->fds[n]) < 0)
+            j->error = -errno;
 }
 
 static void files_synced(void *arg)
 {
-    struct file_syncing *s = arg;
+    CLEANUP_FREE struct file_job *j = arg;
+    struct upload *u = job_end(j);
 
-    for (size_t n = 0; n < ARRAY_SIZE(s->fds); n++)
-        if (s->fds[n] >= 0)
-            (void)close(s->fds[n]);
-    if (s->upload) {
-        s->upload->syncing = NULL;
-        s->step(s->upload, s->error);
-    }
-    free(s);
+    if (u)
+        j->synced(u, j->error);
 }
 
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code))
 {
-    struct file_syncing *s = xcalloc(1, sizeof(*s));
-    int from[2] = { u->file->data_fd, u->file->map_fd };
+    struct file_job *j = job_new(u);
 
-    s->upload = u;
-    s->step = step;
-    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
-        s->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
-    u->syncing = s;
-    loop_work(u->volume->loop, sync_files, files_synced, s);
+    j->synced = step;
+    loop_work(u->volume->loop, sync_files, files_synced, j);
+}
+
+static void hash_file(void *arg)
+{
+    struct file_job *j = arg;
+
+    hash_extent(&j->hash);
+}
+
+static void file_hashed(void *arg)
+{
+    CLEANUP_FREE struct file_job *j = arg;
+    struct upload *u = job_end(j);
+    char md5[HASH_MD5_HEX];
+
+    text_hex(j->hash.md5, sizeof(j->hash.md5), md5);
+    if (u)
+        j->hashed(u, j->hash.error == 0 ? md5 : NULL);
+}
+
+void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5))
+{
+    struct file_job *j = job_new(u);
+
+    j->hashed = step;
+    j->hash = (struct hash_extent){ .fd = j->fds[0], .length = u->size, .md5_wanted = true };
+    loop_work(u->volume->loop, hash_file, file_hashed, j);
 }

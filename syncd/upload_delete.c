@@ -2,7 +2,8 @@
  * with.
  *
  * A grave waits while its key is about to be written again, while a version that is to be moved
- * lies there, or while a deleted file that somebody still has open is not all in the cache. */
+ * lies there, or while a deleted file that somebody still has open is not all in the cache. What nobody
+ * removed, but moved away or perhaps never put there, is looked at first: somebody else's stays. */
 #include "syncd/upload.h"
 
 #include <errno.h>
@@ -98,22 +99,14 @@ static bool lived_in(struct index *x, const char *key)
 struct burial_search {
     struct uploader *uploader;
     bool looked;                   /* for what orphans need */
-    struct index_upload doubtful;  /* a PUT whose key has to be looked at; key NULL: none */
+    size_t n_compared;
     struct key_list needed, found;
 };
 
-/* One at a time is remembered. */
-static bool is_doubtful(struct burial_search *s, const char *key)
+/* The marker of a directory carries nothing that could be lost. */
+static bool is_compared(struct index *x, const char *key)
 {
-    struct index_upload sent;
-
-    if (index_upload_doubtful(s->uploader->volume->index, key, &sent) < 0)
-        return false;
-    if (s->doubtful.key)
-        index_upload_done(&sent);
-    else
-        s->doubtful = sent;
-    return true;
+    return key[strlen(key) - 1] != '/' && index_grave_compared(x, key);
 }
 
 static bool consider(const char *key, void *arg)
@@ -127,9 +120,9 @@ static bool consider(const char *key, void *arg)
     if (uploader_key_busy(s->uploader, key) || lived_in(x, key) || about_to_be_written(x, key) ||
         contains(&s->needed, key))
         return true;
-    if (!is_doubtful(s, key))
-        keep(&s->found, key);
-    return s->found.n < s->found.max;
+    s->n_compared += is_compared(x, key);
+    keep(&s->found, key);
+    return s->found.n < s->found.max && s->n_compared < SINGLES;
 }
 
 /* --- deleting --------------------------------------------------------------------------------------- */
@@ -231,7 +224,61 @@ static void delete_singles(struct upload *u)
         upload_submit(u, upload_request(u, CLOUD_DELETE, u->keys[n], deleted_single));
 }
 
-static void bury(struct uploader *u, struct key_list *keys, bool batch)
+static void delete_them(struct upload *u)
+{
+    if (u->n_keys == 0)
+        finish(u);
+    else if (cloud_capabilities(u->volume->cloud) & CLOUD_CAN_BATCH_DELETE)
+        delete_batch(u);
+    else
+        delete_singles(u);
+}
+
+/* --- what may not be ours ----------------------------------------------------------------------------- */
+
+static void take_out(struct upload *u, const char *key)
+{
+    size_t n = 0;
+
+    while (strcmp(u->keys[n], key) != 0)
+        n++;
+    free(u->keys[n]);
+    memmove(&u->keys[n], &u->keys[n + 1], (--u->n_keys - n) * sizeof(*u->keys));
+}
+
+static bool is_what_was_buried(const struct upload *u, const char *key, const struct cloud_object *o)
+{
+    CLEANUP_FREE char *etag = index_grave_etag(u->volume->index, key);
+
+    return (etag && o->etag && strcmp(etag, o->etag) == 0) || upload_is_ours(u->volume, key, o);
+}
+
+/* Somebody has put another version there since, which stays. */
+static void spare(struct upload *u, const char *key)
+{
+    struct index *x = u->volume->index;
+
+    LOG(LOG_NOTICE, "changed_object_stays", "drive=%s", u->volume->drive->id, "key=%s", key);
+    if (index_begin(x) == 0)
+        (void)index_end(x, index_exhume(x, key));
+}
+
+static void compared(struct upload *u, struct cloud_request *r)
+{
+    const char *key = r->key + strlen(u->volume->prefix);
+    bool there = r->error.code == 0, same = there && is_what_was_buried(u, key, &r->object);
+
+    if (there && !same)
+        spare(u, key);
+    else if (!there && r->error.code != -ENOENT)
+        rest(u, &r->error);
+    if (!same && r->error.code != -ENOENT)
+        take_out(u, key);
+    if (u->n_asks == 0)
+        delete_them(u);
+}
+
+static void bury(struct uploader *u, struct key_list *keys)
 {
     struct upload *up = upload_new(u, UPLOAD_BURY);
 
@@ -239,50 +286,11 @@ static void bury(struct uploader *u, struct key_list *keys, bool batch)
     up->n_keys = keys->n;
     up->gone = xcalloc(up->n_keys, sizeof(*up->gone));
     u->burying = true;
-    if (batch)
-        delete_batch(up);
-    else
-        delete_singles(up);
-}
-
-/* --- what may not be ours ----------------------------------------------------------------------------- */
-
-static int judge(struct upload *u, const struct cloud_request *r)
-{
-    const struct cloud_object *o = &r->object;
-    struct index *x = u->volume->index;
-
-    bool ours = r->error.code == 0 && o->meta.has_mtime && o->size == u->size &&
-        o->meta.mtime_ns == u->inode.mtime_ns;
-
-    return ours ? index_bury(x, u->key, o->etag) : index_exhume(x, u->key);
-}
-
-static void doubtful_seen(struct upload *u, struct cloud_request *r)
-{
-    struct index *x = u->volume->index;
-
-    if (r->error.code && r->error.code != -ENOENT)
-        rest(u, &r->error);
-    else if (index_begin(x) == 0)
-        (void)index_end(x, judge(u, r));
-    finish(u);
-}
-
-/* A PUT without an answer, and nobody writes there any more: if it did not arrive somebody else may have. */
-static void look_first(struct uploader *u, const struct index_upload *sent)
-{
-    struct upload *up = upload_new(u, UPLOAD_BURY);
-
-    up->key = xstrdup(sent->key);
-    up->size = sent->size;
-    up->inode.mtime_ns = sent->mtime_ns;
-    up->keys = xcalloc(1, sizeof(*up->keys));
-    up->keys[0] = xstrdup(sent->key);
-    up->gone = xcalloc(1, sizeof(*up->gone));
-    up->n_keys = 1;
-    u->burying = true;
-    upload_submit(up, upload_request(up, CLOUD_STAT, up->key, doubtful_seen));
+    for (size_t n = 0; n < up->n_keys; n++)
+        if (is_compared(u->volume->index, up->keys[n]))
+            upload_submit(up, upload_request(up, CLOUD_STAT, up->keys[n], compared));
+    if (up->n_asks == 0)
+        delete_them(up);
 }
 
 static void bury_some(struct uploader *u)
@@ -292,14 +300,11 @@ static void bury_some(struct uploader *u)
 
     if (index_graves(u->volume->index, NULL, INT64_MAX, consider, &s) < 0)
         LOG(LOG_ERR, "index_unreadable", "drive=%s", u->volume->drive->id);
-    if (s.doubtful.key)
-        look_first(u, &s.doubtful);
-    else if (s.found.n && uploader_synced(u))
-        bury(u, &s.found, batch);
+    if (s.found.n && uploader_synced(u))
+        bury(u, &s.found);
     if (s.found.v)
         free_list(&s.found);
     free_list(&s.needed);
-    index_upload_done(&s.doubtful);
 }
 
 /* --- uploads nobody goes on with ---------------------------------------------------------------------- */

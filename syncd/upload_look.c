@@ -10,16 +10,16 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/conflict.h"
+#include "syncd/hash.h"
 
 struct look {
     char *key;
-    bool sent;                           /* an earlier try may have put an object of this size and mtime */
-    uint64_t size;
-    int64_t mtime_ns;
+    bool asks_for_sent;                  /* an earlier try may have put what `sent` says */
+    struct index_upload sent;            /* without strings */
     struct cloud_object object;          /* the answer */
     upload_found_fn *step;
     void (*go)(struct upload *u);        /* upload_guard()'s */
-    struct error refusal;                /* upload_refused()'s */
+    struct error refusal;                /* upload_refused()'s, upload_incomplete()'s */
 };
 
 /* --- looking -------------------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static bool is_sent(const struct upload *u, const struct look *l)
 
     if (copy && same_etag(o->etag, u->inode.etag))
         return true;
-    return l->sent && o->size == l->size && o->meta.has_mtime && o->meta.mtime_ns == l->mtime_ns;
+    return l->asks_for_sent && upload_is_sent(u->volume, &l->sent, o);
 }
 
 static enum upload_found verdict(const struct upload *u, const struct look *l)
@@ -87,9 +87,10 @@ static struct look *look(struct upload *u, const char *key, const struct index_u
 
     l->key = xstrdup(key);
     l->step = step;
-    l->sent = sent;
-    l->size = sent ? sent->size : 0;
-    l->mtime_ns = sent ? sent->mtime_ns : 0;
+    l->asks_for_sent = sent;
+    if (sent)
+        l->sent = *sent;
+    l->sent.key = l->sent.upload_id = NULL;
     upload_look_free(u->look);
     u->look = l;
     upload_submit(u, upload_request(u, CLOUD_STAT, key, looked));
@@ -139,16 +140,39 @@ static void keep_both(struct upload *u, int code)
     upload_fail(u, &e);
 }
 
-/* The name goes to them; but not to what another inode of ours has put there without hearing of it. */
+/* Most services have the MD5 as the ETag of what came in one piece. Whose bytes are ours can be replaced by ours: only
+ * the metadata changes. */
+static void hashed(struct upload *u, const char *md5)
+{
+    if (same_etag(md5, upload_looked(u)->etag))
+        next_turn(u, upload_own(u, u->key, upload_looked(u)));
+    else
+        upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
+}
+
+static bool is_same_link(const struct upload *u, const struct cloud_object *o)
+{
+    return u->inode.target && o->meta.symlink && strcmp(u->inode.target, o->meta.symlink) == 0;
+}
+
+static bool may_have_same_bytes(const struct upload *u, const struct cloud_object *o)
+{
+    return u->kind == UPLOAD_CONTENT && cache_file_whole(u->file) && o->size == u->size && !o->meta.symlink &&
+        o->etag && strlen(o->etag) == HASH_MD5_HEX - 1;
+}
+
+/* The name goes to them; but not to what another inode of ours has put there without hearing of it, and not when it
+ * makes no difference. */
 static void found_theirs(struct upload *u)
 {
     const struct cloud_object *o = upload_looked(u);
 
-    if (!upload_in_place(u) && o->meta.has_mtime &&
-        index_upload_sent(u->volume->index, u->key, o->size, o->meta.mtime_ns))
+    if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_link(u, o))
         next_turn(u, upload_own(u, u->key, o));
+    else if (may_have_same_bytes(u, o))
+        upload_hash_file(u, hashed);
     else if (u->file)
-        upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
+        upload_sync_file(u, keep_both);
     else
         keep_both(u, 0);
 }
@@ -196,7 +220,7 @@ static bool provider_checks(const struct upload *u)
 
 void upload_guard(struct upload *u, void (*go)(struct upload *u))
 {
-    struct index_upload sent = { .size = u->size, .mtime_ns = u->inode.mtime_ns };
+    struct index_upload sent = upload_sent(u);
 
     if (provider_checks(u))
         go(u);
@@ -223,4 +247,21 @@ static void seen_why(struct upload *u, enum upload_found found)
 void upload_refused(struct upload *u, const struct index_upload *sent, const struct error *e)
 {
     look(u, u->key, sent, seen_why)->refusal = *e;
+}
+
+/* Ours waits under its new name until somebody cuts it or writes what is missing. */
+static void seen_what_took_them(struct upload *u, enum upload_found found)
+{
+    if (found == UPLOAD_THEIRS)
+        found_theirs(u);
+    else
+        upload_fail(u, &u->look->refusal);
+}
+
+void upload_incomplete(struct upload *u, const struct error *e)
+{
+    if (upload_in_place(u))
+        look(u, u->key, NULL, seen_what_took_them)->refusal = *e;
+    else
+        upload_fail(u, e);
 }

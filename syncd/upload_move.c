@@ -173,14 +173,10 @@ static void metadata_seen(struct upload *u, struct cloud_request *r)
 
 static void copy_parts(struct upload *u)
 {
-    if (!(cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART)) {
-        u->kind = UPLOAD_CONTENT;
-        upload_content_start(u);
-    } else if (knows_metadata(&u->inode) || u->keeps_meta) {
+    if (knows_metadata(&u->inode) || u->keeps_meta)
         upload_parts_start(u, true);
-    } else {
+    else
         upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, metadata_seen));
-    }
 }
 
 static bool in_one_piece(const struct upload *u)
@@ -203,7 +199,14 @@ static void copy_object(struct upload *u)
 
 static void copy_declared(struct upload *u)
 {
-    int r = upload_declare(u, NULL);
+    int r;
+
+    if (!in_one_piece(u) && !(cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART)) {
+        u->kind = UPLOAD_CONTENT;
+        upload_content_start(u);
+        return;
+    }
+    r = upload_declare(u, NULL);
 
     if (r < 0)
         upload_fail_code(u, r);

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 static const uint64_t MIB = 1 << 20;
 static const uint64_t PART_FILE = 16 << 20;
@@ -35,26 +36,19 @@ void upload_parts_free(struct upload_parts *p)
     free(p);
 }
 
-static uint64_t most(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* 0: it does not fit at all. */
 static uint64_t part_size(const struct upload *u, bool copy)
 {
     struct cloud_limits l = cloud_limits(u->volume->cloud);
-    uint64_t least = l.parts_max ? (u->size + l.parts_max - 1) / l.parts_max : u->size;
-    uint64_t size = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (least + MIB - 1) / MIB * MIB);
+    uint64_t needed = l.parts_max ? (u->size + l.parts_max - 1) / l.parts_max : u->size;
+    uint64_t size = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (needed + MIB - 1) / MIB * MIB);
 
     return l.part_max && size > l.part_max ? 0 : size;
 }
 
 static uint64_t length_of(const struct upload *u, uint32_t n)
 {
-    uint64_t offset = n * u->parts->part_size;
-
-    return u->size - offset < u->parts->part_size ? u->size - offset : u->parts->part_size;
+    return least(u->size - n * u->parts->part_size, u->parts->part_size);
 }
 
 static void forget(struct upload *u)
@@ -98,12 +92,14 @@ static void source_lost(struct upload *u)
     upload_copy_failed(u, &u->parts->error);
 }
 
-/* --- the end -------------------------------------------------------------------------------------- */
-
-static struct index_upload what_was_sent(const struct upload *u)
+/* Parts of two versions must never meet. */
+static void lose_source(struct upload *u, const struct error *e)
 {
-    return (struct index_upload){ .size = u->size, .mtime_ns = u->inode.mtime_ns };
+    u->parts->error = *e;
+    abort_ours(u, source_lost);
 }
+
+/* --- the end -------------------------------------------------------------------------------------- */
 
 static void what_came_of_it(struct upload *u, enum upload_found found)
 {
@@ -121,20 +117,22 @@ static void what_came_of_it(struct upload *u, enum upload_found found)
 /* The upload is unknown: perhaps because an earlier try ended it. */
 static void see_what_came_of_it(struct upload *u)
 {
-    struct index_upload sent = what_was_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     upload_look(u, u->key, &sent, what_came_of_it);
 }
 
 static void end_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload sent = what_was_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ENOENT)
         see_what_came_of_it(u);
-    else if (r->error.code == -ESTALE && !u->parts->copy)
+    else if (r->error.code == -ESTALE && u->parts->copy && upload_in_place(u))
+        lose_source(u, &r->error);
+    else if (r->error.code == -ESTALE)
         upload_refused(u, &sent, &r->error);   /* by our own object, when the driver tried twice */
     else
         upload_fail(u, &r->error);
@@ -150,8 +148,7 @@ static void put_together(struct upload *u)
     r->n_parts = p->n;
     for (uint32_t n = 0; n < p->n; n++)
         r->parts[n] = (struct cloud_part){ p->parts[n].number, p->parts[n].size, xstrdup(p->parts[n].etag) };
-    if (!p->copy)
-        upload_condition(u, r);
+    upload_condition(u, r);
     upload_submit(u, r);
 }
 
@@ -219,7 +216,7 @@ static void all_answered(struct upload *u)
     struct upload_parts *p = u->parts;
 
     if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
-        abort_ours(u, source_lost);   /* parts of two versions must never meet */
+        lose_source(u, &p->error);
     else if (p->error.code == -ENOENT)
         see_what_came_of_it(u);
     else if (p->error.code)
@@ -315,10 +312,15 @@ static void resume(struct upload *u, const struct index_upload *row)
     upload_submit(u, r);
 }
 
-static bool goes_on(const struct upload *u, const struct index_upload *row)
+static bool goes_on(const struct upload *u, const struct index_upload *row, uint64_t size_of_parts)
 {
-    return strcmp(row->key, u->key) == 0 && row->part_size == u->parts->part_size && row->size == u->size &&
-        row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
+    return row->part_size && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
+        row->size == u->size && row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
+}
+
+bool upload_parts_resumes(const struct upload *u, const struct index_upload *row)
+{
+    return goes_on(u, row, part_size(u, false));
 }
 
 void upload_parts_start(struct upload *u, bool copy)
@@ -341,7 +343,7 @@ void upload_parts_start(struct upload *u, bool copy)
         begin(u);
     else if (r < 0)
         upload_fail_code(u, r);
-    else if (row.part_size && goes_on(u, &row))
+    else if (goes_on(u, &row, p->part_size))
         resume(u, &row);
     else if (row.part_size)
         upload_parts_abort(u, &row, begin);

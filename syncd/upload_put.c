@@ -38,31 +38,21 @@ static void mark(struct upload *u)
 
 /* --- contents and links ------------------------------------------------------------------------------- */
 
-static struct index_upload what_is_sent(struct upload *u)
-{
-    return (struct index_upload){
-        .ino = u->inode.ino, .generation = u->inode.generation, .key = u->key, .upload_id = (char *)(uintptr_t)"",
-        .size = u->size, .mtime_ns = u->inode.mtime_ns,
-    };
-}
-
 static void put_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload sent = what_is_sent(u);
+    struct index_upload sent = upload_sent(u);
 
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ESTALE)   /* perhaps by our own object, when the driver tried twice */
         upload_refused(u, &sent, &r->error);
-    else if (r->error.code == -EBADE && u->file && !upload_unchanged(u))
-        upload_again(u);
     else
         upload_fail(u, &r->error);
 }
 
 static void put(struct upload *u)
 {
-    struct index_upload sent = what_is_sent(u);
+    struct index_upload sent = upload_sent(u);
     struct cloud_request *r = upload_request(u, CLOUD_PUT, u->key, put_done);
     int failed = upload_body(u, r, 0, u->size);
 
@@ -95,21 +85,13 @@ static void transmit(struct upload *u)
 
 /* --- what went before ----------------------------------------------------------------------------------- */
 
-/* What lies under an old key goes when the new object is there, unless it is somebody else's by then. */
-static void old_key_seen(struct upload *u, enum upload_found found)
+/* Parts that nobody will put together. What is sent in parts itself ends them when it begins. */
+static void abort_earlier(struct upload *u)
 {
-    int r = found == UPLOAD_BASE ? 0 : upload_leave(u, false);
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
 
-    if (r < 0)
-        upload_fail_code(u, r);
-    else
-        transmit(u);
-}
-
-static void look_at_old_key(struct upload *u)
-{
-    if (u->inode.cloud_key && u->inode.etag && !upload_in_place(u))
-        upload_look(u, u->inode.cloud_key, NULL, old_key_seen);
+    if (!in_parts(u) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
+        upload_parts_abort(u, &row, transmit);
     else
         transmit(u);
 }
@@ -127,21 +109,20 @@ static void earlier_seen(struct upload *u, enum upload_found found)
     if (r < 0)
         upload_fail_code(u, r);
     else
-        look_at_old_key(u);
+        abort_earlier(u);
 }
 
-/* An earlier change of this inode may have reached the cloud although its answer did not come back. */
+/* An earlier change of this inode may have reached the cloud although its answer did not come back. Parts that are
+ * still good are gone on with instead; if they were put together already, that comes out then. */
 static void settle_earlier(struct upload *u)
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
-    if (r == -ENOENT || (r == 0 && row.part_size && in_parts(u)))
-        look_at_old_key(u);
+    if (r == -ENOENT || (r == 0 && in_parts(u) && upload_parts_resumes(u, &row)))
+        transmit(u);
     else if (r < 0)
         upload_fail_code(u, r);
-    else if (row.part_size)
-        upload_parts_abort(u, &row, look_at_old_key);
     else
         upload_look(u, row.key, &row, earlier_seen);
 }
@@ -154,6 +135,8 @@ static void gathered(const struct error *e, void *arg)
 
     if (e->code && u->volume->paused)
         upload_end(u);
+    else if (e->code == -EIO)
+        upload_incomplete(u, e);
     else if (e->code)
         upload_fail(u, e);
     else if (!cache_file_whole(u->file))

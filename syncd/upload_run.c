@@ -109,7 +109,8 @@ void upload_abandon(struct upload *u)
 
 static int declare(struct upload *u, bool bury, const struct index_upload *row)
 {
-    int r = bury ? index_bury(u->volume->index, u->key, NULL) : 0;
+    const char *etag = u->kind == UPLOAD_COPY ? u->inode.etag : NULL;   /* by which a copy is known */
+    int r = bury ? index_bury_version(u->volume->index, u->key, etag) : 0;
 
     return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
 }
@@ -188,7 +189,7 @@ static int release_old_key(struct upload *u, const struct index_inode *i, const 
     if (!i->cloud_key || (key && strcmp(i->cloud_key, key) == 0))
         return 0;
     u->uploader->unsynced = true;
-    return index_bury(u->volume->index, i->cloud_key, i->etag);
+    return index_bury_version(u->volume->index, i->cloud_key, i->etag);
 }
 
 static int record_place(struct upload *u, struct index_inode *i, const char *etag)
@@ -279,7 +280,7 @@ int upload_own(struct upload *u, const char *key, const struct cloud_object *o)
 
     if (r < 0)
         return r;
-    return end_and_reload(u, base ? change_base(u, key, o) : index_bury(u->volume->index, key, o->etag));
+    return end_and_reload(u, base ? change_base(u, key, o) : index_bury_version(u->volume->index, key, o->etag));
 }
 
 int upload_leave(struct upload *u, bool bury)
@@ -336,7 +337,10 @@ static const struct trouble {
     { -ESTALE, 300, false },
     { -ENOSPC, 300, false },
     { -EFBIG, 300, false },
-    { -EBADE, 1, false },
+    { -EBADE, 30, false },
+    { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */
+    { -ENOTCONN, 1, true },        /* or does not run, */
+    { -ENOKEY, 60, true },         /* or cannot open them */
 };
 
 static const struct trouble *trouble_of(int code)
@@ -354,13 +358,23 @@ static int withdraw(struct upload *u)
     return r == 0 && !u->parts ? forget_row(u) : r;   /* an upload in parts goes on later */
 }
 
+/* Somebody writes: then what was sent is not what was hashed, and nothing is wrong. */
+static bool was_written_meanwhile(const struct upload *u, const struct error *e)
+{
+    return e->code == -EBADE && u->kind == UPLOAD_CONTENT && u->file && !upload_unchanged(u);
+}
+
 void upload_fail(struct upload *u, const struct error *e)
 {
     const struct trouble *t = trouble_of(e->code);
     struct index *x = u->volume->index;
 
+    if (was_written_meanwhile(u, e)) {
+        upload_again(u);
+        return;
+    }
     if (e->code == -ECANCELED) {    /* paused, or the cloud is being closed */
-        uploader_rest(u->uploader);
+        uploader_rest(u->uploader, e->code);
         upload_end(u);
         return;
     }
@@ -369,7 +383,7 @@ void upload_fail(struct upload *u, const struct error *e)
     if (came_to_nothing(e->code) && index_begin(x) == 0)
         (void)index_end(x, withdraw(u));
     if (t->everything)
-        uploader_rest(u->uploader);
+        uploader_rest(u->uploader, e->code);
     (void)put_off(u, t->seconds, error_text(e));
     show(u, STATE_ERROR);
     upload_end(u);

@@ -102,6 +102,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     v->spec = *spec;
     v->spec.state_dir = NULL;
     STAILQ_INIT(&v->events);
+    STAILQ_INIT(&v->told);
     take_settings(v, spec->drive);
     v->bucket = xstrdup(spec->drive->storage_name ? spec->drive->storage_name : "");
     v->prefix = normal_prefix(spec->drive->prefix);
@@ -207,6 +208,7 @@ void volume_worker_lost(struct volume *v, struct ipc_peer *p)
             free(gone);
             break;
         }
+    volume_events_lost(v);
     fs_data_lost(v, p);
     volume_purge_later(v);
 }

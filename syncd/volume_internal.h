@@ -58,8 +58,8 @@ struct volume {
     uint64_t *dismantle;             /* directories to be taken apart, a stack */
     size_t n_dismantle;
     struct loop_timer *dismantling;
-    STAILQ_HEAD(, volume_event) events;  /* not sent yet */
-    size_t n_events;
+    STAILQ_HEAD(volume_events, volume_event) events, told;  /* to be sent; sent lately */
+    size_t n_events, n_told;
     uint64_t mount_tag;              /* of the mount that the last worker attached for; 0: none did yet */
     bool mounted;                    /* a worker was attached: a kernel may believe what it was told */
     struct loop_timer *events_timer;
@@ -68,10 +68,13 @@ struct volume {
 
 /* Attributes for the worker: the inode's, with size and mtime of its cache file while it is dirty. */
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret);
-/* Tells all workers, soon. name NULL: the inode itself. */
-void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, bool data);
-/* Sends what was kept while no worker was there. */
+/* Tells all workers, soon, and again the next one when a worker goes within 10 s: it may not have heard. name NULL: the
+ * inode itself, of which the attributes changed; or those and the bytes; or it is another version altogether. */
+enum volume_change { CHANGED_ATTRIBUTES, CHANGED_DATA, CHANGED_VERSION };
+void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, enum volume_change what);
+/* A worker is there: sends what was kept. One has gone: what it was told lately is to be told again. */
 void volume_events_flush(struct volume *v);
+void volume_events_lost(struct volume *v);
 void volume_events_free(struct volume *v);
 /* Prefix + key, owned by the caller. */
 char *volume_full_key(struct volume *v, const char *key);
@@ -98,6 +101,9 @@ void fs_fail(struct ipc_request *req, int code);
 /* The inode that a request is about. -ESTALE when it is gone, which makes the kernel look the name up again: another
  * version of the cloud has another number. */
 int fs_inode(struct volume *v, uint64_t ino, struct index_inode *ret);
+/* The same for a request that changes it: -ESTALE as well when it is only read on, because another version has its
+ * name. */
+int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret);
 
 /* Runs step(v, req, env) once the listing of `dir` has been in the index at least once: at once if so,
  * else later with a copy of `env`, or fails the request. */
@@ -112,7 +118,7 @@ bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 void fs_when_whole(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step);
-/* The same once the cloud said that it has the version of `f`, or said nothing for lister_patience_ms(). When it has another one the request
+/* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
  * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
  * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
@@ -171,14 +177,13 @@ void fs_data_lost(struct volume *v, struct ipc_peer *p);
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
-/* How long somebody may be kept waiting for the cloud, in ms, where what is known serves as well: 2 s, and not at all
- * for 10 s after one has waited in vain, whatever for. */
-uint64_t lister_patience_ms(const struct lister *l);
-/* How somebody's waiting ended: in vain, or with an answer. */
-void lister_waited(struct lister *l, bool in_vain);
+/* The cloud did not answer somebody, whatever for; it answers. For 10 s after the one, or until the other, nobody is kept
+ * waiting where what is known serves as well: for a listing that is due, for metadata, for a version to be confirmed. */
+void lister_failed(struct lister *l);
+void lister_answered(struct lister *l);
+bool lister_failing(const struct lister *l);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
- * a stale one is given lister_patience_ms(), then what is known serves); a failure only when it was never listed.
- * Coalesces. */
+ * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);
@@ -186,8 +191,10 @@ bool lister_known(struct lister *l, uint64_t dir);
 bool lister_fresh(struct lister *l, uint64_t dir);
 /* done(0) once everything below the directory is in the index. */
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
-/* done(0) once the metadata of the inode is settled (a HEAD of lister_patience_ms() when a listing left it open). */
+/* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
+/* The inode is not in the cloud any more, it seems: its directory is listed anew. */
+void lister_recheck(struct lister *l, uint64_t ino);
 /* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
  * False: too many wait already. */
 bool lister_settle_later(struct lister *l, uint64_t ino);
@@ -211,7 +218,7 @@ void cache_drop(struct cache *c, uint64_t ino);
 /* Whether the file has content that the cloud lacks, or may have at any moment: it is dirty, or open for writing. The
  * cloud's version does not take its place then. */
 bool cache_busy(struct cache *c, const struct index_inode *i);
-/* Whether a worker has it open. */
+/* Whether the kernel has it open: through a worker, or an earlier one whose handles no worker has used since. */
 bool cache_is_open(struct cache *c, uint64_t ino);
 /* Whether a worker is opening it and none has it open. */
 bool cache_opening(struct cache *c, uint64_t ino);
@@ -237,6 +244,8 @@ int uploader_new(struct volume *v, struct uploader **ret);
 void uploader_free(struct uploader *u);
 /* Something became pending or due: look again soon. */
 void uploader_kick(struct uploader *u);
+/* The cloud answered somebody else: if uploads rest because it could not be reached, they go on. */
+void uploader_answered(struct uploader *u);
 /* A program changed something. Nothing is begun until SettleMilliseconds have passed without a change, ten times as
  * many at most, so that whoever changes many files does not share the processor and the disk with their uploads. */
 void uploader_changed(struct uploader *u);

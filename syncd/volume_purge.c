@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "common/alloc.h"
 #include "syncd/volume_internal.h"
 
 enum { STEP = 256 };
@@ -67,14 +68,7 @@ void volume_purge_later(struct volume *v)
 
 static void push(struct volume *v, uint64_t dir)
 {
-    uint64_t *grown = v->dismantle;
-
-    if ((v->n_dismantle & (v->n_dismantle - 1)) == 0)
-        grown = reallocarray(grown, v->n_dismantle ? v->n_dismantle * 2 : 1, sizeof(*grown));
-    if (!grown)
-        abort();
-    v->dismantle = grown;
-    v->dismantle[v->n_dismantle++] = dir;
+    *xadd(v->dismantle, v->n_dismantle) = dir;
 }
 
 static int take_apart(struct volume *v, uint64_t dir, struct step *s)

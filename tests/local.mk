@@ -23,6 +23,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
+	tests/integration/test_conflicts.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_faults.py \
@@ -30,6 +31,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
 	tests/integration/test_offline.py \
+	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_restart.py \
@@ -51,23 +53,37 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 
 
 # A volume on the memory provider, and a worker that asks it.
-VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h
+VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
 
 # A volume that a test can hold back, crash and read and write as a worker does.
-VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h
+VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
 
 # A whole syncd with volumes that a test steers.
-SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h
+SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
+	tests/unit/files.h
+
+# Calls that a sandbox must not let pass.
+FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
 
 check_PROGRAMS += tests/unit/test_account
 TESTS += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
 tests_unit_test_account_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_account_name
+TESTS += tests/unit/test_account_name
+tests_unit_test_account_name_SOURCES = tests/unit/test_account_name.c
+tests_unit_test_account_name_LDADD = libcli.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_address
 TESTS += tests/unit/test_address
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_backing
+TESTS += tests/unit/test_backing
+tests_unit_test_backing_SOURCES = tests/unit/test_backing.c
+tests_unit_test_backing_LDADD = libmountd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
@@ -76,7 +92,8 @@ tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_cloud_ops
 TESTS += tests/unit/test_cloud_ops
-tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h
+tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h \
+	tests/unit/files.h
 tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_config
@@ -86,12 +103,27 @@ tests_unit_test_config_LDADD = $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_conflict
 TESTS += tests/unit/test_conflict
-tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_SOURCES = tests/unit/test_conflict.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
 tests_unit_test_conflict_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_conflict_moved
+TESTS += tests/unit/test_conflict_moved
+tests_unit_test_conflict_moved_SOURCES = tests/unit/test_conflict_moved.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_moved_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_conflict_none
+TESTS += tests/unit/test_conflict_none
+tests_unit_test_conflict_none_SOURCES = tests/unit/test_conflict_none.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_none_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_conflict_odd
+TESTS += tests/unit/test_conflict_odd
+tests_unit_test_conflict_odd_SOURCES = tests/unit/test_conflict_odd.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_conflict_odd_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
-tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c
+tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(FORBIDDEN)
 tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_seal
@@ -126,7 +158,7 @@ tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_folder
 TESTS += tests/unit/test_folder
-tests_unit_test_folder_SOURCES = tests/unit/test_folder.c
+tests_unit_test_folder_SOURCES = tests/unit/test_folder.c tests/unit/files.h
 tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_frontd
@@ -137,8 +169,8 @@ tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_frontd_sandbox
 TESTS += tests/unit/test_frontd_sandbox
-tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
-	tests/unit/http_client.c tests/unit/http_client.h
+tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
+	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_guard
@@ -280,7 +312,7 @@ tests_unit_test_space_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
-tests_unit_test_store_SOURCES = tests/unit/test_store.c
+tests_unit_test_store_SOURCES = tests/unit/test_store.c tests/unit/files.h
 tests_unit_test_store_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_stream

@@ -76,25 +76,30 @@ class LimitCase(DriveCase):
         drive = next(d for d in cls.instance.api("GET", "/management/clouddrive") if d["name"] == name)
         return mount, bucket, drive
 
-    def see(self, *paths):
-        """Until the drive shows them."""
-        wait_until(lambda: all(os.path.exists(path) for path in paths), 20, "the names of the cloud")
-
-    def put(self, bucket, name, size, seed):
-        """An object that was in the cloud before."""
-        path = os.path.join(bucket, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        fill(path, size, seed)
+    def see(self, mount, bucket, names):
+        """Until the drive shows what was put into its bucket. Returns the paths in the drive."""
         owner = os.stat(bucket)
         lt.run("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", bucket)
+        paths = [os.path.join(mount, name) for name in names]
+        wait_until(lambda: all(os.path.exists(path) for path in paths), 20, "the names of the cloud")
+        return paths
+
+    def put(self, mount, bucket, names, size, seed=0):
+        """Objects that are in the cloud before anything is read. Returns their paths in the drive."""
+        for n, name in enumerate(names):
+            path = os.path.join(bucket, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            fill(path, size, seed + n)
+        return self.see(mount, bucket, names)
+
+    def read_all(self, folder):
+        lt.run("find", folder, "-type", "f", "-exec", "cat", "{}", "+", text=False)
 
 
 class Reading(LimitCase):
     def test_a_tree_ten_times_the_limit(self):
         mount, bucket, drive = self.limited_drive("tree", syncIntervalSeconds=1)
-        for n in range(120):
-            self.put(bucket, f"d{n % 7}/f{n}", 4 * MIB, n)
-        self.see(*(os.path.join(mount, f"d{n % 7}/f{n}") for n in range(120)))
+        self.put(mount, bucket, [f"d{n % 7}/f{n}" for n in range(120)], 4 * MIB)
         with Watch(self.caches) as watch:
             for _ in range(2):
                 lt.run("diff", "-r", "--no-dereference", bucket, mount, "--exclude=.landfall")
@@ -104,11 +109,8 @@ class Reading(LimitCase):
 
     def test_the_working_set_survives_a_scan(self):
         mount, bucket, drive = self.limited_drive("scan", syncIntervalSeconds=1)
-        for n in range(8):
-            self.put(bucket, f"work/{n}", 2 * MIB, n)
-        for n in range(60):
-            self.put(bucket, f"rest/{n}", 4 * MIB, 100 + n)
-        work = [os.path.join(mount, "work", str(n)) for n in range(8)]
+        work = self.put(mount, bucket, [f"work/{n}" for n in range(8)], 2 * MIB)
+        self.put(mount, bucket, [f"rest/{n}" for n in range(60)], 4 * MIB, seed=100)
 
         def read(paths):
             for path in paths:
@@ -120,20 +122,18 @@ class Reading(LimitCase):
             cached = blocks_of(drive["permanentLocalPath"], [os.stat(path).st_ino for path in work])
             return sum(n >= 2 * MIB for n in cached)
 
-        self.see(*work, *(os.path.join(mount, "rest", str(n)) for n in range(60)))
         read(work)
         ended = threading.Event()
         ended.wait(11)   # uses within ten seconds are one; nothing to be awaited tells that they passed
         read(work)
-        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.read_all(os.path.join(mount, "rest"))
         self.assertEqual(here(), 8)
 
     def test_five_hundred_open_files(self):
         mount, bucket, drive = self.limited_drive("many", syncIntervalSeconds=1)
         for n in range(500):
-            self.put_small(bucket, n)
-        self.see(*(os.path.join(mount, f"s{n}") for n in range(500)))
-        files = [open(os.path.join(mount, f"s{n}"), "rb") for n in range(500)]
+            self.write_small(os.path.join(bucket, f"s{n}"), n)
+        files = [open(path, "rb") for path in self.see(mount, bucket, [f"s{n}" for n in range(500)])]
         with Watch(self.caches) as watch:
             for at in (0, 150_000, 50_000):
                 for n, f in enumerate(files):
@@ -143,13 +143,10 @@ class Reading(LimitCase):
             f.close()
         self.assertLessEqual(watch.most, CAP)
 
-    def put_small(self, bucket, n):
-        path = os.path.join(bucket, f"s{n}")
+    def write_small(self, path, n):
         with open(path, "wb") as f:
             for part in range(4):
                 f.write((n * 1000 + part).to_bytes(8, "little") + os.urandom(49_992))
-        owner = os.stat(bucket)
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def blocks_of(folder, inos):
@@ -212,33 +209,27 @@ class Slowed(LimitCase):
 class Pinned(LimitCase):
     def test_a_pinned_folder_stays(self):
         mount, bucket, drive = self.limited_drive("pins", syncIntervalSeconds=1)
-        for n in range(5):
-            self.put(bucket, f"keep/{n}", 2 * MIB, n)
-        for n in range(30):
-            self.put(bucket, f"rest/{n}", 4 * MIB, 100 + n)
-        folder = os.path.join(mount, "keep")
-        self.see(*(os.path.join(folder, str(n)) for n in range(5)), *(os.path.join(mount, "rest", str(n)) for n in range(30)))
+        keep = self.put(mount, bucket, [f"keep/{n}" for n in range(5)], 2 * MIB)
+        self.put(mount, bucket, [f"rest/{n}" for n in range(30)], 4 * MIB, seed=100)
+        folder, rest = os.path.join(mount, "keep"), os.path.join(mount, "rest")
         os.setxattr(folder, "user.landfall.pin", b"1")
-        inos = [os.stat(os.path.join(folder, str(n))).st_ino for n in range(5)]
+        inos = [os.stat(path).st_ino for path in keep]
         complete = lambda: all(n >= 2 * MIB for n in blocks_of(drive["permanentLocalPath"], inos))
         wait_until(complete, 60, "the pinned files")
-        self.assertEqual(os.getxattr(os.path.join(folder, "3"), "user.landfall.pin"), b"1")
-        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.assertEqual(os.getxattr(keep[3], "user.landfall.pin"), b"1")
+        self.read_all(rest)
         self.assertTrue(complete())
         self.restart_instance()
         self.instance.wait_mounted(mount)
-        lt.run("find", os.path.join(mount, "rest"), "-type", "f", "-exec", "cat", "{}", "+", text=False)
+        self.read_all(rest)
         self.assertTrue(complete())
         os.removexattr(folder, "user.landfall.pin")
         with self.assertRaises(OSError):
-            os.getxattr(os.path.join(folder, "3"), "user.landfall.pin")
+            os.getxattr(keep[3], "user.landfall.pin")
 
     def test_a_smaller_limit(self):
         mount, bucket, drive = self.limited_drive("shrink", syncIntervalSeconds=1)
-        for n in range(10):
-            self.put(bucket, f"f{n}", 4 * MIB, n)
-        self.see(*(os.path.join(mount, f"f{n}") for n in range(10)))
-        lt.run("cat", *(os.path.join(mount, f"f{n}") for n in range(10)), text=False)
+        lt.run("cat", *self.put(mount, bucket, [f"f{n}" for n in range(10)], 4 * MIB), text=False)
         drive["maximumCacheSize"] = 20 * MIB
         self.instance.api("PUT", f"/management/clouddrive/{drive['id']}", drive)
         wait_until(lambda: blocks_below(drive["permanentLocalPath"]) <= 20 * MIB, 20, "the eviction")

@@ -5,6 +5,8 @@ an error; never a mixture, never zeros where the file was cut."""
 import itertools
 import os
 import pwd
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -121,6 +123,83 @@ class Changes:
         self.assertEqual(by_descriptor(self.path("pinned")), new)
         self.assertEqual(os.getxattr(self.path("pinned"), "user.landfall.pin"), b"1")
 
+    def test_appending_to_what_was_never_read(self):
+        sizes = [1, 6, 65535, 65536, 65537, 300000, MIB + 5]
+        for size in sizes:
+            self.put(f"append-{size}", b"o" * size)
+        self.listed([f"append-{size}" for size in sizes])
+        for size in sizes:
+            with open(self.path(f"append-{size}"), "ab") as f:
+                f.write(b"more")
+        for size in sizes:
+            self.instance.wait_uploaded(self.path(f"append-{size}"))
+            self.assertEqual(self.get(f"append-{size}"), b"o" * size + b"more")
+
+    def test_what_is_gone_cannot_be_opened(self):
+        self.put_all(["gone-1", "gone-2"], b"o" * (10 * MIB))
+        with open(self.path("gone-2"), "rb", buffering=0) as f:
+            f.read(1)
+        for name in ("gone-1", "gone-2"):
+            self.remove(name)
+            for mode in ("rb", "r+b"):
+                with self.assertRaises(FileNotFoundError):
+                    open(self.path(name), mode)
+        lt.wait_until(lambda: not {"gone-1", "gone-2"} & set(os.listdir(self.mount)), 2, "the listing")
+
+    def worker(self):
+        with open(os.path.join(self.instance.dir, "log", "mountd.log")) as log:
+            return int(re.findall(r"worker_started .*pid=([0-9]+)", log.read())[-1])
+
+    def kill_worker(self):
+        pid = self.worker()
+        os.kill(pid, signal.SIGKILL)
+        lt.wait_until(lambda: self.worker() != pid, 20, "another worker")
+
+    def test_handles_that_outlive_a_worker_keep_their_version(self):
+        """No worker has used them when the file changes and somebody else opens it."""
+        old, new = b"o" * (10 * MIB), b"n" * (3 * MIB)
+        names = ["outlive-read", "outlive-write", "outlive-unlinked"]
+        self.put_all(names, old)
+        modes = {"outlive-read": "rb", "outlive-write": "r+b", "outlive-unlinked": "rb"}
+        handles = {name: open(self.path(name), modes[name], buffering=0) for name in names}
+        for f in handles.values():
+            self.assertEqual(f.read(4096), old[:4096])
+        self.kill_worker()
+        for name in names[:2]:
+            self.put(name, new)
+        os.unlink(self.path("outlive-unlinked"))
+        self.assertEqual(by_descriptor(self.path("outlive-read")), new)
+        with open(self.path("outlive-write"), "rb", buffering=0) as f:
+            self.assertEqual(f.read(4096), old[:4096], "it is open for writing and stays")
+        for f in handles.values():
+            f.seek(0)
+            self.assertEqual(f.read(4096), old[:4096])
+            self.assertEqual(os.fstat(f.fileno()).st_size, len(old))
+        with self.assertRaises(OSError):
+            handles["outlive-read"].seek(9 * MIB)
+            handles["outlive-read"].read(4096)
+        handles["outlive-write"].seek(0)
+        handles["outlive-write"].write(b"W")
+        for f in handles.values():
+            f.close()
+        self.assertEqual(self.get("outlive-write"), new, "theirs is not overwritten")
+
+    def test_opening_alone_changes_nothing(self):
+        """Readers and would-be writers of a file that the kernel reads by itself."""
+        self.put_all(["touched"], b"o" * (2 * MIB))
+        self.assertEqual(len(by_descriptor(self.path("touched"))), 2 * MIB)
+
+        def opener(flags):
+            for _ in range(300):
+                os.close(os.open(self.path("touched"), flags))
+
+        openers = [threading.Thread(target=opener, args=(flags,)) for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDONLY, os.O_RDWR)]
+        for t in openers:
+            t.start()
+        for t in openers:
+            t.join()
+        self.assertEqual(os.getxattr(self.path("touched"), "user.landfall.state"), b"clean")
+
     def test_many_readers_of_a_file_that_changes(self):
         """What a read gives is one of the versions, from its first byte to its last; or an error."""
         stop, wrong, good = threading.Event(), [], [0]
@@ -160,7 +239,7 @@ class Folder(Changes, DriveCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.mount, cls.bucket = cls.folder_drive(syncIntervalSeconds=5)
+        cls.mount, cls.bucket = cls.folder_drive(syncIntervalSeconds=2)
 
     def put(self, name, content):
         hidden = os.path.join(os.path.dirname(self.bucket), "new")
@@ -168,6 +247,13 @@ class Folder(Changes, DriveCase):
             f.write(content)
         os.chown(hidden, pwd.getpwnam(SERVED).pw_uid, -1)
         os.rename(hidden, os.path.join(self.bucket, name))
+
+    def get(self, name):
+        with open(os.path.join(self.bucket, name), "rb") as f:
+            return f.read()
+
+    def remove(self, name):
+        os.unlink(os.path.join(self.bucket, name))
 
 
 class Radosgw(Changes, DriveCase):
@@ -177,13 +263,22 @@ class Radosgw(Changes, DriveCase):
         cls.server = lt.Radosgw.shared()
         cls.bucket = cls.server.make_bucket("lf-changes")
         account = cls.instance.add_s3_account(cls.server)
-        cls.mount = cls.instance.add_drive(account, cls.bucket, name="changes", syncIntervalSeconds=5)["localPath"]
+        cls.mount = cls.instance.add_drive(account, cls.bucket, name="changes", syncIntervalSeconds=2)["localPath"]
 
     def put(self, name, content):
         source = os.path.join(self.scratch, "put")
         with open(source, "wb") as f:
             f.write(content)
         self.server.rclone("copyto", source, f"s3:{self.bucket}/{name}")
+
+    def get(self, name):
+        target = os.path.join(self.scratch, "got")
+        self.server.rclone("copyto", "--ignore-times", f"s3:{self.bucket}/{name}", target)
+        with open(target, "rb") as f:
+            return f.read()
+
+    def remove(self, name):
+        self.server.rclone("deletefile", f"s3:{self.bucket}/{name}")
 
 
 if __name__ == "__main__":

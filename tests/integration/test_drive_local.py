@@ -167,6 +167,23 @@ class LocalDrive(DriveCase):
         with self.assertRaises(OSError):
             os.getxattr(path, "user.note")
 
+    def test_times_beyond_what_is_kept(self):
+        """They become the limit, as on a file system of the kernel's, for the program at once and in the folder."""
+        path, limit = self.path("far"), 9_223_372_036_000_000_000
+        with open(path, "w"):
+            pass
+        for given, kept in ((10_413_792_000_500_000_000, limit), (-11_676_096_000_500_000_000, -limit), (-1, -1)):
+            os.utime(path, ns=(given, given))
+            self.assertEqual((os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns), (kept, kept))
+        there = os.path.join(self.bucket, "far-there")
+        with open(there, "w"):
+            pass
+        os.chown(there, os.stat(self.bucket).st_uid, -1)
+        os.utime(there, (10_413_792_000, 10_413_792_000))
+        if os.stat(there).st_mtime != 10_413_792_000:
+            self.skipTest("the file system below has narrower limits")
+        wait_until(lambda: os.stat(self.path("far-there")).st_mtime_ns == limit, 60, "the file with a time at the limit")
+
     def test_no_devices_and_no_set_user_id(self):
         with open("/proc/self/mountinfo") as f:
             options = next(line.split()[5] for line in f if line.split()[4] == self.mount)

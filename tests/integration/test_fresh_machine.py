@@ -12,7 +12,7 @@ import unittest
 
 import landfall_test as lt
 
-MIRROR = "http://deb.debian.org/debian"
+RELEASE = "bookworm"
 
 # Every figure it prints is checked below; `set -e` ends it at the first command that fails.
 SCRIPT = r"""
@@ -49,6 +49,29 @@ find /var/lib/first/cloud/first-bucket -type f | wc -l | sed 's/^/files in the c
 """
 
 
+def mirror(release, targets):
+    """Where apt gets the main part of the release from; `targets` has a line "SITE RELEASE COMPONENT" for each index."""
+    for line in targets.splitlines():
+        site, *what = line.split()
+        if what == [release, "main"]:
+            return site
+    raise AssertionError(f"this machine's apt knows no source of {release} main to install another machine from: "
+                         "add one to /etc/apt/sources.list.d and run apt-get update")
+
+
+def targets_of_apt():
+    return lt.run("apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages").stdout
+
+
+class Mirror(unittest.TestCase):
+    def test_it_is_the_source_of_the_release_itself(self):
+        others = "http://a.example/security bookworm-security main\nhttp://b.example/debian bookworm contrib\nhttp://c.example/debian trixie main\n"
+        self.assertEqual(mirror("bookworm", others + "http://d.example/debian bookworm main\n"), "http://d.example/debian")
+        for targets in (others, ""):
+            with self.assertRaisesRegex(AssertionError, "knows no source of bookworm main"):
+                mirror("bookworm", targets)
+
+
 @lt.needs_root
 class FreshMachine(unittest.TestCase):
     def setUp(self):
@@ -58,7 +81,7 @@ class FreshMachine(unittest.TestCase):
         self.addCleanup(lt.remove_tree, self.root)
 
     def install(self):
-        lt.run("debootstrap", "--variant=minbase", "bookworm", self.root, MIRROR, timeout=400)
+        lt.run("debootstrap", "--variant=minbase", RELEASE, self.root, mirror(RELEASE, targets_of_apt()), timeout=400)
         os.mknod(os.path.join(self.root, "dev/fuse"), 0o20600, os.makedev(10, 229))
         # Mirrors that hold a day of the past have release files that ran out.
         with open(os.path.join(self.root, "etc/apt/apt.conf.d/90test"), "w") as f:

@@ -34,6 +34,20 @@ class Quickstart(unittest.TestCase):
     def quickstart(self, *more, **options):
         return lt.run(*self.argv(*more), **options)
 
+    def foreground(self):
+        """As in a terminal of its own; what is said to it comes from its stdout."""
+        return subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                text=True, start_new_session=True)
+
+    def until_it_runs(self, foreground):
+        """Returns what it said."""
+        said = ""
+        for line in foreground.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        return said
+
     def stop(self, **options):
         return lt.run(QUICKSTART, "--stop", "--build-dir", lt.programs(), "--dir", self.dir, **options)
 
@@ -144,19 +158,15 @@ class AsRoot(Quickstart):
         self.stop()
 
     def test_control_c(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
-            for line in foreground.stdout:
-                if "Ctrl-C" in line:
-                    break
+        with self.foreground() as foreground:
+            self.until_it_runs(foreground)
             pids = self.info()["pids"]
             os.killpg(foreground.pid, signal.SIGINT)     # as a terminal does
             foreground.wait(60)
         self.assertNothingLeft(pids)
 
     def test_control_c_while_it_starts(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
+        with self.foreground() as foreground:
             self.assertEqual(foreground.stdout.readline(), "Starting\n")
             os.killpg(foreground.pid, signal.SIGINT)
             self.assertEqual(foreground.wait(60), 130)
@@ -165,11 +175,8 @@ class AsRoot(Quickstart):
         self.stop()
 
     def test_an_exit_through_the_api(self):
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
-            for line in foreground.stdout:
-                if "Ctrl-C" in line:
-                    break
+        with self.foreground() as foreground:
+            self.until_it_runs(foreground)
             pids = self.info()["pids"]
             lt.run("curl", "-sf", "-X", "POST", f"http://localhost:{self.port}/management/command/exit")
             self.assertEqual(foreground.wait(60), 0)
@@ -194,14 +201,9 @@ class AsRoot(Quickstart):
 
     def test_a_stray_file_below_the_mount_point_is_named_and_the_rest_runs_on(self):
         stray = self.leave_a_stray_file()
-        said = ""
-        with subprocess.Popen(self.argv(), env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as foreground:
+        with self.foreground() as foreground:
             began = time.monotonic()
-            for line in foreground.stdout:
-                said += line
-                if "Ctrl-C" in line:
-                    break
+            said = self.until_it_runs(foreground)
             self.assertLess(time.monotonic() - began, 30, "it does not wait for what cannot come")
             self.assertIn("not empty", said)
             self.assertIn("runs without this drive", said)
@@ -342,6 +344,19 @@ class AsRoot(Quickstart):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(sentence, done.stderr)
 
+    def test_an_empty_value_is_no_value(self):
+        """An unset variable of the caller's must not lead to the usual place, or to where he happens to stand."""
+        for argv in (["--dir", ""], ["--stop", "--dir", ""], ["--port", ""], ["--s3-endpoint", ""]):
+            done = lt.run(QUICKSTART, *argv, "--build-dir", "/nonexistent", check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(done.stderr, f"quickstart: {argv[-2]} needs a value, and an empty one is none.\n")
+        for argv in (["install"], ["run"], ["config"], ["status"], ["stop"], ["drive", "list"], ["account", "list"]):
+            with self.subTest(argv):
+                done = lt.run(os.path.join(lt.programs(), "landfall"), *argv, "--dir", "", check=False, cwd=self.dir)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("--dir needs the name of a directory", done.stderr)
+                self.assertEqual(os.listdir(self.dir), [])
+
     def test_keys_that_are_not_there_are_told_before_anything_is_done(self):
         s3 = ["--s3-endpoint", "http://127.0.0.1:1", "--bucket", "b"]
         os.rmdir(self.dir)
@@ -480,6 +495,18 @@ class WithoutRoot(Quickstart):
             self.assertEqual(set(uids), {str(pwd.getpwnam("nobody").pw_uid)}, name)
         self.stop(user="nobody")
         self.assertNothingLeft(info["pids"])
+
+    def test_its_usual_place_lies_in_a_hidden_folder(self):
+        self.dir = os.path.join(self.dir, ".local", "share", "landfall-quickstart")
+        self.quickstart("--background", user="nobody")
+        lt.run("sh", "-c", f"echo there >{self.dir}/mnt/first/file", user="nobody")
+        self.stop(user="nobody")
+        self.quickstart("--background", user="nobody")
+        self.assertEqual(lt.run("cat", f"{self.dir}/mnt/first/file", user="nobody").stdout, "there\n")
+        os.makedirs(os.path.join(self.dir, "other", "bucket"))
+        done = self.landfall("drive", "add", "--name", "other", "--bucket", "bucket", "--folder", os.path.join(self.dir, "other"),
+                             check=False, user="nobody")
+        self.assertIn("lies in the hidden folder .local", done.stderr)
 
     def test_again_after_all_of_it_was_killed(self):
         self.quickstart("--background", user="nobody")

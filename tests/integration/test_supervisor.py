@@ -208,6 +208,13 @@ class Refusals(Supervised):
                 s.listen()
                 self.assertIn("is taken by another program", self.refused("--port", str(s.getsockname()[1])))
 
+    def test_port_that_is_none(self):
+        for port in ("", " 80", "+80", "80a", "65536", "-1"):
+            with self.subTest(port):
+                done = lt.run(os.path.join(self.bin, "landfall"), "run", "--dir", self.instance.dir, "--port", port, check=False, timeout=20)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("--port takes a number from 1 to 65535, or 0 for any free port.", done.stderr)
+
     def test_one_instance_a_directory(self):
         self.instance.start()
         second = lt.run(os.path.join(self.bin, "landfall"), "run", "--dir", self.instance.dir, "--port", "0", check=False)
@@ -354,6 +361,15 @@ class Life(Supervised):
         again = self.instance.landfall("stop", check=False)
         self.assertEqual(again.returncode, 1)
         self.assertIn("No instance runs in", again.stderr)
+
+    def test_stop_takes_no_number_of_seconds_but_plain_ones(self):
+        self.instance.start()
+        for seconds in (" 5", "+5", "5 ", "5s", "-1", "86401", ""):
+            with self.subTest(seconds):
+                done = self.instance.landfall("stop", "--wait", seconds, check=False)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("takes a number of seconds from 0 to 86400", done.stderr)
+                self.assertIsNone(self.instance.process.poll())
 
     def test_stop_does_not_wait_for_an_api_that_hangs(self):
         self.instance.start()

@@ -316,6 +316,7 @@ static void set_meta(struct cloud_meta *m)
     *m = (struct cloud_meta){ .has_mtime = true, .mtime_ns = INT64_C(1234567890123456789), .has_mode = true,
         .mode = S_IFREG | 0754, .has_owner = true, .uid = 4242, .gid = 17, .n_xattrs = 2,
         .xattrs = xcalloc(2, sizeof(struct cloud_xattr)) };
+    m->stamp = xstrdup("drive-1-2");
     m->xattrs[0] = (struct cloud_xattr){ xstrdup("user.Comment \xc3\xa4=1"), xcalloc(1, 3), 3 };
     memcpy(m->xattrs[0].value, binary, 3);
     m->xattrs[1] = (struct cloud_xattr){ xstrdup("user.empty"), xcalloc(1, 1), 0 };
@@ -342,6 +343,7 @@ static void expect_meta(struct suite *s, const char *key)
     assert_int_equal(m->uid, 4242);
     assert_int_equal(m->gid, 17);
     assert_null(m->symlink);
+    assert_string_equal(m->stamp, "drive-1-2");
     assert_int_equal(m->n_xattrs, 2);
     assert_int_equal(find_xattr(m, "user.Comment \xc3\xa4=1")->size, 3);
     assert_memory_equal(find_xattr(m, "user.Comment \xc3\xa4=1")->value, "\0\xff\n", 3);

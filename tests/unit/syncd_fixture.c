@@ -2,7 +2,6 @@
 #include "tests/unit/syncd_fixture.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "tests/unit/files.h"
 
 enum { TICK_MS = 200 };
 
@@ -335,14 +335,6 @@ void fixture_restart(struct fixture *f)
     wait_until(f, f->lists > lists);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 int fixture_tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -353,7 +345,7 @@ int fixture_tear_down(void **state)
     ipc_server_free(f->cryptd);
     loop_free(f->loop);
     config_free(f->config);
-    assert_int_equal(nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(files_remove(f->dir), 0);
     free(f);
     return 0;
 }

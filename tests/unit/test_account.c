@@ -5,6 +5,7 @@
 #include <event2/http.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -256,6 +257,45 @@ static void home_is_refused(void **state)
     answer = insert(f, &a);
     assert_int_equal(answer.e.code, 0);
     answer_free(&answer);
+}
+
+/* Programs keep keys and what they start in hidden folders. The one exception is what the quickstart makes. */
+static void hidden_folders_are_refused(void **state)
+{
+    static const struct {
+        const char *path;
+        int code;
+    } rows[] = {
+        { ".ssh", -EINVAL }, { ".config/autostart", -EINVAL }, { "Documents/.git/hooks", -EINVAL },
+        { ".local/share/other", -EINVAL }, { ".local/share/landfall/cloudy", -EINVAL },
+        { ".local/share/landfall/cloud/.git", -EINVAL }, { ".local/share/landfall/cloud", 0 },
+        { "Documents/a.b", 0 }, { "Documents", 0 },
+    };
+    struct fixture *f = *state;
+    CLEANUP_FREE char *state_dir = NULL;
+
+    assert_true(asprintf(&state_dir, "%s/data/.local/share/landfall/state", f->dir) > 0);
+    xstrset(&f->syncd->state_dir, state_dir);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP_FREE char *path = NULL, *make = NULL, *url = NULL;
+        Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
+
+        assert_true(asprintf(&path, "%s/data/%s", f->dir, rows[i].path) > 0);
+        assert_true(asprintf(&make, "mkdir -p '%s'", path) > 0 && asprintf(&url, "file://%s", path) > 0);
+        assert_int_equal(system(make), 0);
+        local(&a, url);
+        if (rows[i].code) {
+            expect_error(insert(f, &a), -EINVAL, "hidden folder");
+            expect_error(list_buckets(f, &a), -EINVAL, "hidden folder");
+        } else {
+            struct answer answer;
+
+            a.name = (char *)rows[i].path;   /* names differ */
+            answer = insert(f, &a);
+            assert_string_equal(answer.e.text, "");
+            answer_free(&answer);
+        }
+    }
 }
 
 static void folder_with_a_cache_is_refused(void **state)
@@ -700,6 +740,7 @@ int main(void)
         TEST(endpoint_stands_in_for_service_url),
         TEST(folders_that_are_no_data_are_refused),
         TEST(home_is_refused),
+        TEST(hidden_folders_are_refused),
         TEST(folder_with_a_cache_is_refused),
         TEST(unreadable_folder_is_refused),
         TEST(masked_account_is_resolved_by_id),

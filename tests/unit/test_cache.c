@@ -552,7 +552,7 @@ static void an_open_file_stays_one_version(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *old = pattern(3 * MIB, 1), *new = pattern(5 * MIB, 2), *there = xcalloc(1, 5 * MIB);
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    CLEANUP(index_inode_done) struct index_inode i = { 0 }, gone = { 0 };
     uint64_t ino, other;
     struct handle h;
 
@@ -571,7 +571,7 @@ static void an_open_file_stays_one_version(void **state)
     assert_int_equal(i.size, 3 * MIB);
     check_reads(rig, other, new, 5 * MIB);
     worker_close(rig, &h);
-    assert_int_equal(index_get(rig->volume->index, ino, &i), -ENOENT);
+    assert_int_equal(index_get(rig->volume->index, ino, &gone), -ENOENT);
 }
 
 /* The kernel looks the name up again then. */

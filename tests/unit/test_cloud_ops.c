@@ -2,7 +2,6 @@
  * about them: a folder's files are files, links in it lead nowhere, and the failing wrapper fails as told. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "cloud_suite.h"
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "tests/unit/files.h"
 
 struct fixture {
     struct suite suite;    /* first: tests of the suite see it */
@@ -28,12 +28,6 @@ static void no_secret(void *arg, const char *account_id,
     fail_msg("a provider without keys asked for one");
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -42,7 +36,7 @@ static int tear_down(void **state)
     loop_free(f->suite.loop);
     config_free(f->config);
     if (f->folder[0])
-        (void)nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        (void)files_remove(f->folder);
     free(f);
     return 0;
 }

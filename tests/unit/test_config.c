@@ -73,6 +73,10 @@ static void what_is_wrong_is_named(void **state)
         { "{}", "Nothing=1", -EINVAL, "Nothing" },
         { "{}", "LogLevel", -EINVAL, "Key=value" },
         { "{}", "LogLevel=x", -EINVAL, "LogLevel" },
+        { "{}", "LogLevel= 3", -EINVAL, "LogLevel must be a whole number from 0 to 7" },
+        { "{}", "LogLevel=+3", -EINVAL, "LogLevel" },
+        { "{}", "LogLevel=-1", -EINVAL, "LogLevel" },
+        { "{}", "LogLevel=18446744073709551619", -EINVAL, "LogLevel" },
     };
 
     (void)state;
@@ -99,8 +103,10 @@ static void a_missing_file_is_an_error(void **state)
 static void only_loopback_is_a_host(void **state)
 {
     static const char *const bad[] = { "HostUrl=http://0.0.0.0:1", "HostUrl=https://localhost:1",
-                                       "HostUrl=http://localhost",  "HostUrl=http://localhost:0",
+                                       "HostUrl=http://localhost:1 ", "HostUrl=http://localhost:0",
                                        "HostUrl=http://localhost:65536", "HostUrl=http://localhost:1x",
+                                       "HostUrl=http://localhost: 1", "HostUrl=http://localhost:1//",
+                                       "HostUrl=http://localhost:", "HostUrl=http://localhost",
                                        "HostUrl=http://localhost.evil.test:1" };
     static const char *const good[] = { "HostUrl=http://127.0.0.1:8080", "HostUrl=http://[::1]:8080/" };
     uint16_t port;

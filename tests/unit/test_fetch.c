@@ -153,12 +153,25 @@ static void past_the_end_there_is_nothing_to_wait_for(void **state)
     struct rig *rig = *state;
     uint64_t ino = object(rig, "a", "hello", 5);
 
-    assert_int_equal(worker_fetch(rig, ino, 5, 4096), 0);
+    assert_int_equal(worker_fetch(rig, ino, CHUNK_SIZE, 4096), 0);
     assert_int_equal(worker_fetch(rig, ino, CHUNK_FILE_MAX, UINT64_MAX), 0);
     assert_int_equal(worker_fetch(rig, ino, CHUNK_FILE_MAX + 1, 1), -EFBIG);
     assert_int_equal(rig->counts[CLOUD_GET], 0);
     assert_int_equal(worker_fetch(rig, ino, 0, UINT64_MAX), 0);
     assert_int_equal(rig->counts[CLOUD_GET], 1);
+}
+
+/* Who appends writes into the last chunk. */
+static void what_is_appended_to_comes_first(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = object(rig, "a", "hello", 5);
+    struct handle h;
+
+    assert_int_equal(worker_open_again(rig, ino, &h), 0);
+    assert_int_equal(worker_fetch(rig, ino, 5, 1), 0);
+    assert_true(chunk_present(h.map, 0));
+    worker_close(rig, &h);
 }
 
 static void a_restart_goes_on_with_what_is_there(void **state)
@@ -342,6 +355,7 @@ int main(void)
         TEST(jumping_about_takes_few_bytes),
         TEST(several_requests_are_under_way),
         TEST(past_the_end_there_is_nothing_to_wait_for),
+        TEST(what_is_appended_to_comes_first),
         TEST(a_restart_goes_on_with_what_is_there),
         TEST(a_fetch_never_overwrites_a_write),
         TEST(cutting_the_file_ends_what_reaches_beyond),

@@ -1,7 +1,6 @@
 /* Folders by path: what they may be reached through, that the held one counts, and what removing leaves alone. */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,14 +19,9 @@
 #include "common/cleanup.h"
 #include "common/mount_table.h"
 #include "syncd/folder.h"
+#include "tests/unit/files.h"
 
 static char base[64];
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path);
-}
 
 static int set_up(void **state)
 {
@@ -39,7 +33,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return files_remove(base);
 }
 
 /* "base/name", good for four calls. */

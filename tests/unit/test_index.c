@@ -516,6 +516,21 @@ static void test_graves_know_their_version(void **state)
     assert_null(index_grave_etag(w->x, "a"));
 }
 
+static void test_graves_for_a_version_only(void **state)
+{
+    struct world *w = *state;
+
+    assert_false(index_grave_compared(w->x, "a"));
+    assert_int_equal(index_bury_version(w->x, "a", NULL), 0);
+    assert_true(index_grave_compared(w->x, "a"));
+    assert_int_equal(index_bury(w->x, "a", "one"), 0);
+    assert_false(index_grave_compared(w->x, "a"));
+    assert_int_equal(index_bury_version(w->x, "a", "one"), 0);
+    assert_true(index_grave_compared(w->x, "a"));
+    assert_int_equal(index_exhume(w->x, "a"), 0);
+    assert_false(index_grave_compared(w->x, "a"));
+}
+
 static void test_graves_below(void **state)
 {
     struct world *w = *state;
@@ -585,6 +600,27 @@ static void test_moving_onto_a_grave(void **state)
 static bool see_upload(const struct index_upload *u, void *arg)
 {
     return see(arg, u->key);
+}
+
+/* Another version in a file's place goes on with parts, but did not send what its predecessor sent without hearing of
+ * it. */
+static void test_uploads_of_what_is_replaced(void **state)
+{
+    struct world *w = *state;
+    struct index_upload u = { 0, 1, 0, 99, 5, (char[]){ "k" }, (char[]){ "" } }, back;
+
+    for (u.part_size = 0; u.part_size <= 1 << 20; u.part_size += 1 << 20) {
+        uint64_t old = add_file(w, INDEX_ROOT, u.part_size ? "parts" : "one", NULL);
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        u.ino = old;
+        assert_int_equal(index_upload_put(w->x, &u), 0);
+        assert_int_equal(index_get(w->x, old, &i), 0);
+        assert_int_equal(index_replace(w->x, &i), 0);
+        assert_int_equal(index_upload_get(w->x, u.part_size ? i.ino : old, &back), 0);
+        index_upload_done(&back);
+        assert_int_equal(index_upload_get(w->x, u.part_size ? old : i.ino, &back), -ENOENT);
+    }
 }
 
 static void test_uploads(void **state)
@@ -754,9 +790,11 @@ int main(void)
         TEST(test_graves),
         TEST(test_graves_below),
         TEST(test_graves_know_their_version),
+        TEST(test_graves_for_a_version_only),
         TEST(test_leaving),
         TEST(test_pending_since),
         TEST(test_moving_onto_a_grave),
+        TEST(test_uploads_of_what_is_replaced),
         TEST(test_uploads),
         TEST(test_replies_are_kept_until_answered),
         TEST(test_xattrs),

@@ -583,23 +583,53 @@ static void test_many_news(void **state)
     assert_string_equal(last, "/f299 1* ");
 }
 
+static void lose_worker(struct fixture *f)
+{
+    volume_worker_lost(f->v, f->peer);
+    ipc_peer_close(f->peer);
+}
+
+static void attach_worker(struct fixture *f)
+{
+    int fd;
+
+    assert_int_equal(ipc_server_channel(f->server, ROLE_WORKER, f->v, &f->peer, &fd), 0);
+    volume_worker_attached(f->v, f->peer, 1);
+    ipc_client_adopt(f->worker, fd);
+}
+
 static void test_news_wait_for_a_new_worker(void **state)
 {
     struct fixture *f = *state;
-    int fd;
 
     cloud_has(f, "gone", "1");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     forget_events(f);
-    volume_worker_lost(f->v, f->peer);
-    ipc_peer_close(f->peer);
+    lose_worker(f);
     cloud_lost(f, "gone");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_int_equal(ipc_server_channel(f->server, ROLE_WORKER, f->v, &f->peer, &fd), 0);
-    volume_worker_attached(f->v, f->peer, 1);
-    ipc_client_adopt(f->worker, fd);
+    attach_worker(f);
     wait_until(f, f->n_events == 2);
     assert_string_equal(f->events, "1/gone 1* ");
+}
+
+/* It may have died with them unread; those of a moment ago are told again, in their order. */
+static void test_news_of_a_worker_that_died(void **state)
+{
+    struct fixture *f = *state;
+
+    cloud_has(f, "gone", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    cloud_lost(f, "gone");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    wait_until(f, f->n_events >= 2);
+    forget_events(f);
+    lose_worker(f);
+    cloud_has(f, "new", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    attach_worker(f);
+    wait_until(f, f->n_events == 3);
+    assert_string_equal(f->events, "1/gone 1* 1* ");
 }
 
 static void test_paused(void **state)
@@ -699,6 +729,7 @@ int main(void)
         TEST(test_what_is_known_serves_when_the_cloud_does_not),
         TEST(test_many_news),
         TEST(test_news_wait_for_a_new_worker),
+        TEST(test_news_of_a_worker_that_died),
         TEST(test_paused),
         TEST(test_whole_trees),
         TEST(test_tree_that_cannot_be_listed),

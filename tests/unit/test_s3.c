@@ -25,6 +25,8 @@ struct rig {
     struct fake_server *server;
     struct error keyring;     /* code set: what the keyring says, once */
     bool silent;              /* the keyring does not answer */
+    void (*meanwhile)(struct s3 *s);   /* what the answer to another request teaches, when one has been signed: */
+    unsigned meanwhile_at;             /* after so many others */
     void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg);
     void *give_arg;
 };
@@ -44,6 +46,10 @@ static void keyring_get(void *arg, const char *account_id,
     rig->give_arg = give_arg;
     if (!rig->silent)
         give(e.code ? &e : NULL, e.code ? NULL : &secret, give_arg);
+    if (rig->meanwhile && rig->meanwhile_at-- == 0) {
+        rig->meanwhile(rig->suite.cloud->state);
+        rig->meanwhile = NULL;
+    }
 }
 
 static void open_rig(struct rig *rig, const struct fake_step *steps, size_t n, const char *const *sets, size_t n_sets)
@@ -349,6 +355,46 @@ static void one_with_a_wrong_clock(void **state)
     close_rig(&rig);
 }
 
+/* Past all tries. Who reads the code decides with it whether everybody waits or only this one. */
+static void what_refusals_mean(void **state)
+{
+    static const struct { int status; const char *code; int means; } cases[] = {
+        { 503, "SlowDown", -EAGAIN }, { 503, "", -EAGAIN }, { 503, "ServiceUnavailable", -EAGAIN },
+        { 429, "", -EAGAIN }, { 429, "TooManyRequests", -EAGAIN }, { 509, "BandwidthLimitExceeded", -EAGAIN },
+        { 500, "InternalError", -EREMOTEIO }, { 500, "", -EREMOTEIO },   /* of one object, as far as one can tell */
+        { 502, "", -EHOSTUNREACH }, { 504, "", -ETIMEDOUT },             /* of what stands before the service */
+        { 400, "RequestTimeout", -ETIMEDOUT }, { 408, "", -ETIMEDOUT },
+        { 400, "ExpiredToken", -EKEYREJECTED }, { 400, "TokenRefreshRequired", -EKEYREJECTED },
+        { 400, "InvalidToken", -EKEYREJECTED }, { 403, "InvalidAccessKeyId", -EKEYREJECTED },
+        { 403, "SignatureDoesNotMatch", -EKEYREJECTED }, { 401, "", -EKEYREJECTED },
+        { 403, "AccessDenied", -EACCES }, { 403, "RequestTimeTooSkewed", -EACCES }, { 403, "", -EACCES },
+        { 400, "BadDigest", -EBADE }, { 400, "XAmzContentSHA256Mismatch", -EBADE }, { 400, "InvalidDigest", -EBADE },
+        { 412, "PreconditionFailed", -ESTALE }, { 409, "ConditionalRequestConflict", -ESTALE }, { 412, "", -ESTALE },
+        { 403, "QuotaExceeded", -ENOSPC }, { 503, "QuotaExceeded", -ENOSPC }, { 507, "", -ENOSPC },
+        { 404, "NoSuchBucket", -ENOENT }, { 404, "", -ENOENT }, { 400, "EntityTooLarge", -EFBIG },
+        { 501, "NotImplemented", -EREMOTEIO }, { 400, "InvalidArgument", -EREMOTEIO },
+    };
+    static const char *const sets[] = { "CloudRetries=0" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char reply[256];
+        const struct fake_step steps[] = { { { "PUT" }, reply, FAKE_CLOSE } };
+        struct rig rig;
+
+        (void)snprintf(reply, sizeof(reply), "HTTP/1.1 %d No\r\nContent-Length: *\r\n\r\n%s%s%s", cases[i].status,
+                       *cases[i].code ? "<Error><Code>" : "", cases[i].code, *cases[i].code ? "</Code></Error>" : "");
+        open_rig(&rig, steps, 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            if (put(&rig, r, "abc") != cases[i].means)
+                fail_msg("%d %s: %d %s", cases[i].status, cases[i].code, r->error.code, r->error.text);
+        }
+        close_rig(&rig);
+    }
+}
+
 static void silence_ends(void **state)
 {
     static const struct fake_step steps[] = { { { "HEAD" }, NULL, FAKE_KEEP } };
@@ -376,9 +422,9 @@ static void silence_ends(void **state)
 static void unasked_bytes(void **state)
 {
     static const struct fake_step steps[] = {
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", FAKE_KEEP },
-        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 4\r\n\r\n", FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -410,7 +456,8 @@ static void other_regions(void **state)
           "</Message><Region>eu-west-2</Region></Error>", FAKE_CLOSE },
         { { "/eu-west-2/s3/aws4_request" },
           "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<ListBucketResult></ListBucketResult>\r\n", FAKE_KEEP },
-        { { "HEAD", "/eu-west-2/s3/aws4_request" }, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
+        { { "HEAD", "/eu-west-2/s3/aws4_request" },
+          "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 5\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -442,29 +489,67 @@ static void regions_that_are_none(void **state)
     close_rig(&rig);
 }
 
-static void another_time(void **state)
+/* A server that is two hours ahead. */
+static const char *late(char out[512])
 {
-    static char skewed[512];
-    const struct fake_step steps[] = {
-        { { "PUT" }, skewed, FAKE_CLOSE },
-        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
-    };
     time_t later = time(NULL) + 7200;
     char date[64];
-    struct rig rig;
     struct tm tm;
 
-    (void)state;
     (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&later, &tm));
-    (void)snprintf(skewed, sizeof(skewed), "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
+    (void)snprintf(out, 512, "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
                    "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+    return out;
+}
+
+static void learns_time(struct s3 *s)
+{
+    s->skew_ns = INT64_C(7200) * 1000000000;
+}
+
+/* Also of a request that was signed before another one learned the time. */
+static void another_time(void **state)
+{
+    static void (*const meanwhiles[])(struct s3 *s) = { NULL, learns_time };
+    char skewed[512];
+    const struct fake_step steps[] = {
+        { { "PUT" }, late(skewed), FAKE_CLOSE },
+        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(meanwhiles); i++) {
+        struct rig rig;
+
+        OPEN(&rig, steps, "CloudRetries=0");
+        rig.meanwhile = meanwhiles[i];
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            const struct s3 *s3 = rig.suite.cloud->state;
+
+            assert_int_equal(put(&rig, r, "abc"), 0);
+            assert_true(s3->skew_ns > INT64_C(7100) * 1000000000);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* A clock that was corrected only helps once: who refuses after that has another reason. */
+static void another_time_again(void **state)
+{
+    char skewed[512];
+    const struct fake_step steps[] = {
+        { { "PUT" }, late(skewed), FAKE_CLOSE }, { { "PUT" }, late(skewed), FAKE_CLOSE },
+    };
+    struct rig rig;
+
+    (void)state;
     OPEN(&rig, steps, "CloudRetries=0");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
-        const struct s3 *s3 = rig.suite.cloud->state;
 
-        assert_int_equal(put(&rig, r, "abc"), 0);
-        assert_true(s3->skew_ns > INT64_C(7100) * 1000000000);
+        assert_int_equal(put(&rig, r, "abc"), -EACCES);
+        assert_non_null(strstr(r->error.text, "clock"));
     }
     close_rig(&rig);
 }
@@ -490,6 +575,34 @@ static void conditions_not_implemented(void **state)
         r->if_none_match = true;
         assert_int_equal(put(&rig, r, "abc"), 0);
         assert_int_equal(put(&rig, r, "abc"), -ESTALE);
+    }
+    close_rig(&rig);
+}
+
+static void learns_no_conditions(struct s3 *s)
+{
+    s->no_conditions = true;
+}
+
+/* Several go out at once to a server that nobody knows yet: each is refused, and each is tried again. */
+static void conditions_not_implemented_for_several(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "PUT", "if-none-match: *" }, "HTTP/1.1 501 Not Implemented\r\n" NO_BODY, FAKE_KEEP },
+        { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP },
+        { { "PUT", "!if-none-match", "\r\n\r\nabc" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    ((struct s3 *)rig.suite.cloud->state)->checks_absent = true;
+    rig.meanwhile = learns_no_conditions;
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+        r->if_none_match = true;
+        assert_int_equal(put(&rig, r, "abc"), 0);
     }
     close_rig(&rig);
 }
@@ -539,27 +652,41 @@ static void conditions_seen_to_be_checked(void **state)
     }
 }
 
+static void learns_quotes(struct s3 *s)
+{
+    s->bare_etags = false;
+}
+
 static void etags_with_quotes_or_without(void **state)
 {
+    static void (*const meanwhiles[])(struct s3 *s) = { NULL, learns_quotes };
     static const struct fake_step steps[] = {
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
         { { "PUT", "if-match: e\r\n" }, "HTTP/1.1 412 Precondition Failed\r\n" NO_BODY, FAKE_KEEP },
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n", FAKE_KEEP },
         { { "PUT", "if-match: \"e\"\r\n" }, "HTTP/1.1 200 OK\r\nETag: \"f\"\r\n" NO_BODY, FAKE_KEEP },
     };
-    struct rig rig;
 
     (void)state;
-    OPEN(&rig, steps);
-    {
-        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+    for (size_t i = 0; i < ARRAY_SIZE(meanwhiles); i++) {
+        struct rig rig;
 
-        cloud_request_set(&r->if_match, "e");
-        assert_int_equal(put(&rig, r, "abc"), 0);
-        assert_string_equal(r->object.etag, "f");
+        OPEN(&rig, steps);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            const struct s3 *s3 = rig.suite.cloud->state;
+
+            rig.meanwhile = meanwhiles[i];
+            rig.meanwhile_at = 1;   /* the PUT, after the HEAD */
+            cloud_request_set(&r->if_match, "e");
+            assert_int_equal(put(&rig, r, "abc"), 0);
+            assert_string_equal(r->object.etag, "f");
+            assert_false(s3->bare_etags);
+        }
+        close_rig(&rig);
     }
-    close_rig(&rig);
 }
+
 
 /* The server did it, the answer was lost, and the second try finds the condition broken: by ourselves. */
 static void a_lost_answer(void **state)
@@ -732,6 +859,131 @@ static void nonsense(void **state)
     }
 }
 
+/* What answers 200 without an ETag is no object store but somebody on the way: a log-in page, a proxy. A file that was
+ * stored there would be nowhere. */
+static void success_without_an_etag(void **state)
+{
+    static const struct { enum cloud_op op; const char *reply, *then; } cases[] = {
+        { CLOUD_PUT, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>", "HEAD" },
+        { CLOUD_PUT, "HTTP/1.1 204 No Content\r\nETag: \r\n\r\n", "HEAD" },
+        { CLOUD_PART_PUT, "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n<html>Please log in.</html>", NULL },
+        { CLOUD_STAT, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: text/html\r\n\r\n", NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct fake_step steps[] = {
+            { { "/bucket/key" }, cases[i].reply, FAKE_CLOSE },
+            { { cases[i].then }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_CLOSE },
+        };
+        static const char *const sets[] = { "CloudRetries=0" };
+        struct rig rig;
+
+        open_rig(&rig, steps, cases[i].then ? 2 : 1, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, cases[i].op, "key");
+
+            cloud_request_set(&r->upload_id, cases[i].op == CLOUD_PART_PUT ? "u" : NULL);
+            r->part_number = cases[i].op == CLOUD_PART_PUT;
+            if (cases[i].op == CLOUD_STAT)
+                suite_expect(&rig.suite, r, -EBADMSG);
+            else
+                assert_int_equal(put(&rig, r, "abc"), -EBADMSG);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* --- cut anywhere -------------------------------------------------------------------------------------- */
+
+/* The one reply of the server, its first `at` bytes; one try. */
+static void open_cut(struct rig *rig, struct fake_step *step, char cut[512], const char *whole, size_t at)
+{
+    static const char *const sets[] = { "CloudRetries=0" };
+
+    (void)snprintf(cut, 512, "%.*s", (int)at, whole);
+    *step = (struct fake_step){ .reply = cut, .end = FAKE_CLOSE };
+    open_rig(rig, step, 1, sets, ARRAY_SIZE(sets));
+}
+
+/* Who is missing from a list counts as deleted, so that a part of one is never a success. */
+static void a_list_cut_anywhere(void **state)
+{
+#define OBJECTS "<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents>" \
+                "<Contents><Key>b</Key><Size>2</Size></Contents></ListBucketResult>"
+    static const char *const wholes[] = {
+        "HTTP/1.1 200 OK\r\nContent-Length: 131\r\n\r\n" OBJECTS,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n83\r\n" OBJECTS "\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n" OBJECTS,
+    };
+#undef OBJECTS
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(wholes); i++)
+        for (size_t at = 0, all = strlen(wholes[i]); at <= all; at++) {
+            struct fake_step step;
+            char cut[512];
+            struct rig rig;
+
+            open_cut(&rig, &step, cut, wholes[i], at);
+            {
+                SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
+                int code = suite_run(&rig.suite, r);
+
+                if (r->n_objects != (code == 0 ? 2 : 0) || (at == all && code < 0))
+                    fail_msg("reply %zu cut at %zu: %zu objects, %s", i, at, r->n_objects, r->error.text);
+            }
+            close_rig(&rig);
+        }
+}
+
+static void a_read_cut_anywhere(void **state)
+{
+    static const char whole[] = "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\nContent-Length: 10\r\n\r\n0123456789";
+
+    (void)state;
+    for (size_t at = 0, all = strlen(whole); at <= all; at++) {
+        struct fake_step step;
+        char cut[512], got[32];
+        struct rig rig;
+
+        open_cut(&rig, &step, cut, whole, at);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+            int code = get(&rig, r, got);
+
+            assert_true(code == 0 ? at == all : at < all);
+            assert_int_equal(strlen(got), r->content_length);
+            assert_memory_equal(got, "0123456789", strlen(got));
+        }
+        close_rig(&rig);
+    }
+}
+
+/* Without the ETag nobody knows what was stored, and the object is not counted as stored. */
+static void a_change_cut_anywhere(void **state)
+{
+    static const char whole[] = "HTTP/1.1 200 OK\r\nETag: \"e1\"\r\n" NO_BODY;
+
+    (void)state;
+    for (size_t at = 0, all = strlen(whole); at <= all; at++) {
+        struct fake_step step;
+        char cut[512];
+        struct rig rig;
+
+        open_cut(&rig, &step, cut, whole, at);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            int code = put(&rig, r, "abc");
+
+            assert_true(at == all ? code == 0 : code < 0);
+            if (code == 0)
+                assert_string_equal(r->object.etag, "e1");
+        }
+        close_rig(&rig);
+    }
+}
+
 /* Asking again brings the same nonsense, unless it only broke off: the server has one step for each try. */
 static void nonsense_is_not_asked_for_again(void **state)
 {
@@ -874,7 +1126,7 @@ static void keyrings(void **state)
 {
     static const struct fake_step steps[] = {
         { { "HEAD", "authorization: AWS4-HMAC-SHA256 Credential=AKTEST/" },
-          "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
+          "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
@@ -952,8 +1204,8 @@ static void canceled_in_back_off(void **state)
 
 static void proxies(void **state)
 {
-    static const struct fake_step steps[] = { { { "HEAD /bucket/key" }, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
-        FAKE_KEEP } };
+    static const struct fake_step steps[] = { { { "HEAD /bucket/key" },
+        "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 1\r\n\r\n", FAKE_KEEP } };
     static const char *const names[] = { "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY" };
     struct rig rig;
 
@@ -1038,12 +1290,14 @@ int main(void)
         cmocka_unit_test(errors_that_pass),
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(one_with_a_wrong_clock),
+        cmocka_unit_test(what_refusals_mean),
         cmocka_unit_test(silence_ends),
         cmocka_unit_test(unasked_bytes),
         cmocka_unit_test(other_regions),
         cmocka_unit_test(regions_that_are_none),
-        cmocka_unit_test(another_time),
+        cmocka_unit_test(another_time), cmocka_unit_test(another_time_again),
         cmocka_unit_test(conditions_not_implemented),
+        cmocka_unit_test(conditions_not_implemented_for_several),
         cmocka_unit_test(conditions_seen_to_be_checked),
         cmocka_unit_test(etags_with_quotes_or_without),
         cmocka_unit_test(a_lost_answer),
@@ -1052,6 +1306,10 @@ int main(void)
         cmocka_unit_test(parts_by_pages),
         cmocka_unit_test(nonsense),
         cmocka_unit_test(nonsense_is_not_asked_for_again),
+        cmocka_unit_test(success_without_an_etag),
+        cmocka_unit_test(a_list_cut_anywhere),
+        cmocka_unit_test(a_read_cut_anywhere),
+        cmocka_unit_test(a_change_cut_anywhere),
         cmocka_unit_test(an_unreadable_answer_to_a_change),
         cmocka_unit_test(refusals_say_a_thing_once),
         cmocka_unit_test(floods),

@@ -58,6 +58,13 @@ static void limit(struct rig *rig, uint64_t bytes, bool rotates)
     volume_configure(rig->volume, &rig->drive);
 }
 
+static void list_every(struct rig *rig, int32_t seconds)
+{
+    rig->drive.has_sync_interval_seconds = true;
+    rig->drive.sync_interval_seconds = seconds;
+    volume_configure(rig->volume, &rig->drive);
+}
+
 static int set_up(void **state)
 {
     struct rig *rig;
@@ -115,6 +122,12 @@ static uint64_t read_file(struct rig *rig, unsigned n, size_t size)
     return ino;
 }
 
+static void read_files(struct rig *rig, unsigned from, unsigned to, size_t size)
+{
+    for (unsigned n = from; n < to; n++)
+        (void)read_file(rig, n, size);
+}
+
 static bool cached(struct rig *rig, uint64_t ino)
 {
     return cache_file_exists(rig->volume->cache->dir_fd, ino);
@@ -127,8 +140,7 @@ static void a_tree_ten_times_the_limit(void **state)
     struct rig *rig = *state;
 
     put_files(rig, 240, MIB);
-    for (unsigned n = 0; n < 240; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 240, MIB);
     assert_true(on_disk(rig) > CAP / 2);   /* and it is made use of */
     (void)read_file(rig, 0, MIB);
     assert_int_equal(space(rig)->reserved, 0);
@@ -155,8 +167,7 @@ static void chunks_go_under_an_open_reader(void **state)
     for (unsigned n = 1; n < 40; n += 13) {
         assert_int_equal(worker_read(rig, &h, 0, there, MIB), MIB);
         assert_memory_equal(there, bytes, MIB);
-        for (unsigned other = n; other < n + 13 && other < 40; other++)
-            (void)read_file(rig, other, 8 * MIB);
+        read_files(rig, n, n + 13, 8 * MIB);
         assert_int_not_equal(chunk_first_absent(h.map, 0, MIB), UINT64_MAX);
     }
     worker_close(rig, &h);
@@ -170,8 +181,7 @@ static void without_rotation_the_first_stay(void **state)
     limit(rig, CAP, false);
     put_files(rig, 60, MIB);
     first = read_file(rig, 0, MIB);
-    for (unsigned n = 1; n < 60; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 1, 60, MIB);
     assert_true(cached(rig, first));
     rig_reset_counts(rig);
     (void)read_file(rig, 0, MIB);
@@ -205,10 +215,33 @@ static unsigned fill(struct rig *rig, size_t size)
     }
 }
 
+static void write_files(struct rig *rig, unsigned from, unsigned to, size_t size)
+{
+    char name[32];
+
+    for (unsigned n = from; n < to; n++) {
+        CLEANUP_FREE char *bytes = pattern(size, n);
+
+        (void)worker_file(rig, name_of(name, n), bytes, size);
+        assert_true(on_disk(rig) <= CAP);
+    }
+}
+
+/* The first n files, in the cloud. */
+static void check_objects(struct rig *rig, unsigned n, size_t size)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < n; i++) {
+        CLEANUP_FREE char *bytes = pattern(size, i);
+
+        assert_object(rig, name_of(name, i), bytes, size);
+    }
+}
+
 static void unsent_data_fills_it_and_stays(void **state)
 {
     struct rig *rig = *state;
-    char name[32];
     unsigned n;
 
     rig->hold[CLOUD_PUT] = true;
@@ -216,32 +249,18 @@ static void unsent_data_fills_it_and_stays(void **state)
     assert_in_range(n, CAP / MIB / 2, CAP / MIB);
     rig_release(rig);
     rig_settle(rig);
-    for (unsigned i = 0; i < n; i++) {
-        CLEANUP_FREE char *bytes = pattern(MIB, i);
-
-        assert_object(rig, name_of(name, i), bytes, MIB);
-    }
+    check_objects(rig, n, MIB);
     (void)worker_file(rig, "more", "more", 4);   /* what was sent makes room */
 }
 
 static void a_writer_waits_for_uploads(void **state)
 {
     struct rig *rig = *state;
-    char name[32];
 
     rig->config->write_wait_seconds = 20;
-    for (unsigned n = 0; n < 80; n++) {
-        CLEANUP_FREE char *bytes = pattern(MIB, n);
-
-        (void)worker_file(rig, name_of(name, n), bytes, MIB);
-        assert_true(on_disk(rig) <= CAP);
-    }
+    write_files(rig, 0, 80, MIB);
     rig_settle(rig);
-    for (unsigned n = 0; n < 80; n++) {
-        CLEANUP_FREE char *bytes = pattern(MIB, n);
-
-        assert_object(rig, name_of(name, n), bytes, MIB);
-    }
+    check_objects(rig, 80, MIB);
 }
 
 static void a_full_cache_can_be_read_through(void **state)
@@ -268,12 +287,7 @@ static void grants_are_taken_back(void **state)
     }
     assert_true(space(rig)->reserved > 0);
     rig->hold[CLOUD_PUT] = true;
-    for (unsigned n = 40; n < 52; n++) {
-        CLEANUP_FREE char *bytes = pattern(MIB, n);
-
-        (void)worker_file(rig, name_of(name, n), bytes, MIB);
-        assert_true(on_disk(rig) <= CAP);
-    }
+    write_files(rig, 40, 52, MIB);
     for (unsigned n = 0; n < 40; n++) {
         worker_write(rig, &idle[n], 1, "y", 1);
         worker_close(rig, &idle[n]);
@@ -303,8 +317,7 @@ static void a_write_into_what_went_is_made_again(void **state)
         cache_find(rig->volume->cache, ino)->quiet_seq = atomic_load(&h.map->write_seq);
         uploader_kick(rig->volume->uploader);
         rig_settle(rig);
-        for (unsigned n = 1; n < 14; n++)
-            (void)read_file(rig, n, 8 * MIB);
+        read_files(rig, 1, 14, 8 * MIB);
         assert_int_not_equal(chunk_first_absent(h.map, 0, 8 * MIB), UINT64_MAX);
     }
     worker_close(rig, &h);
@@ -402,9 +415,7 @@ static void a_vanished_directory_leaves_what_is_dirty(void **state)
     worker_close(rig, &h);
     rig_remove(rig, "d/theirs");
     rig_remove(rig, "d/");
-    rig->drive.has_sync_interval_seconds = true;
-    rig->drive.sync_interval_seconds = 0;
-    volume_configure(rig->volume, &rig->drive);
+    list_every(rig, 0);
     (void)worker_lookup(rig, INDEX_ROOT, "nothing");
     (void)worker_lookup(rig, dir, "nothing");
     rig_linger(rig);
@@ -514,8 +525,7 @@ static void a_pinned_folder_comes_and_stays(void **state)
     two = worker_lookup(rig, sub, "two");
     assert_int_equal(get_pin(rig, two), 0);     /* by the directory */
     rig_wait(rig, whole(rig, one) && whole(rig, two));
-    for (unsigned n = 0; n < 60; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 60, MIB);
     give_up_all(rig);
     assert_true(whole(rig, one) && whole(rig, two));
     rig_reset_counts(rig);
@@ -553,9 +563,7 @@ static void a_new_file_of_a_pinned_folder_comes(void **state)
     assert_int_equal(set_pin(rig, dir, "1", 0), 0);
     rig_wait(rig, whole(rig, worker_lookup(rig, dir, "one")));
     rig_put(rig, "d/two", "two", 3);
-    rig->drive.has_sync_interval_seconds = true;
-    rig->drive.sync_interval_seconds = 1;
-    volume_configure(rig->volume, &rig->drive);
+    list_every(rig, 1);
     rig_wait(rig, worker_lookup(rig, dir, "two"));
     keeper_kick(rig->volume);
     rig_wait(rig, whole(rig, worker_lookup(rig, dir, "two")));
@@ -572,8 +580,7 @@ static void pins_beyond_the_limit_leave_room(void **state)
     assert_int_equal(set_pin(rig, INDEX_ROOT, "1", 0), 0);
     rig_wait(rig, space(rig)->used > CAP / 2);
     rig_linger(rig);
-    for (unsigned n = 0; n < 60; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 60, MIB);
     for (unsigned n = 0; n < 60; n++)
         n_whole += whole(rig, worker_lookup(rig, INDEX_ROOT, name_of(name, n)));
     assert_in_range(n_whole, CAP / MIB / 2, CAP / MIB);
@@ -595,8 +602,7 @@ static void sums_survive_a_restart(void **state)
     char name[32];
 
     put_files(rig, 30, MIB);
-    for (unsigned n = 0; n < 30; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 30, MIB);
     for (unsigned n = 0; n < 5; n++)
         (void)worker_file(rig, name_of(name, 100 + n), "here", 4);
     rig_settle(rig);
@@ -647,11 +653,9 @@ static void sums_survive_a_crash(void **state)
     struct handle h, reading;
 
     put_files(rig, 20, MIB);
-    for (unsigned n = 0; n < 10; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 10, MIB);
     (void)use_flush(rig->volume->cache);
-    for (unsigned n = 10; n < 15; n++)
-        (void)read_file(rig, n, MIB);      /* not in the index yet */
+    read_files(rig, 10, 15, MIB);      /* not in the index yet */
     assert_int_equal(worker_open(rig, worker_lookup(rig, INDEX_ROOT, "file-016"), false, false, &reading), 0);
     assert_int_equal(worker_fetch(rig, reading.ino, 0, MIB), 0);
     assert_int_equal(worker_create(rig, INDEX_ROOT, name_of(name, 50), &h), 0);
@@ -673,8 +677,7 @@ static void an_old_cache_is_taken_in(void **state)
     struct rig *rig = *state;
 
     put_files(rig, 15, MIB);
-    for (unsigned n = 0; n < 15; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 15, MIB);
     (void)use_flush(rig->volume->cache);
     assert_int_equal(index_begin(rig->volume->index), 0);
     for (uint64_t ino = 1; ino < 40; ino++) {
@@ -715,8 +718,7 @@ static void a_smaller_limit_takes_effect(void **state)
     struct rig *rig = *state;
 
     put_files(rig, 20, MIB);
-    for (unsigned n = 0; n < 20; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 20, MIB);
     assert_true(on_disk(rig) > 18 * MIB);
     limit(rig, 9 * MIB, true);
     rig_wait(rig, on_disk(rig) <= 9 * MIB);
@@ -730,12 +732,10 @@ static void the_disk_is_not_filled(void **state)
 
     limit(rig, 0, true);
     put_files(rig, 50, MIB);
-    for (unsigned n = 0; n < 12; n++)
-        (void)read_file(rig, n, MIB);
+    read_files(rig, 0, 12, MIB);
     rig->config->cache_free_percent = 100;    /* as if it were full */
     assert_int_equal(worker_create(rig, INDEX_ROOT, "new", &h), -ENOSPC);
-    for (unsigned n = 0; n < 50; n++)
-        (void)read_file(rig, n, MIB);         /* reading goes on, in little space */
+    read_files(rig, 0, 50, MIB);         /* reading goes on, in little space */
     assert_true(on_disk(rig) < 34 * MIB);
     rig->config->cache_free_percent = 0;
     assert_int_equal(worker_create(rig, INDEX_ROOT, "new", &h), 0);

@@ -7,7 +7,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "common/cleanup.h"
 #include "syncd/store.h"
 #include "syncd/store_sql.h"
+#include "tests/unit/files.h"
 
 struct fixture {
     char dir[64], db[96];
@@ -35,17 +35,9 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
-    return nftw(((struct fixture *)*state)->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return files_remove(((struct fixture *)*state)->dir);
 }
 
 /* --- a database of the test's own --------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
+#include "common/timespec.h"
 
 static void buffer_keeps_its_maximum(void **state)
 {
@@ -130,7 +131,36 @@ static void dates_go_both_ways(void **state)
     assert_int_equal(date_parse("2026-01-01", &ns), -EINVAL);
     assert_int_equal(date_parse("2026-01-01T00:00:00", &ns), -EINVAL);
     assert_int_equal(date_parse("", &ns), -EINVAL);
-    assert_int_equal(date_parse("9999-12-31T23:59:59Z", &ns), -EINVAL);   /* more nanoseconds than fit */
+    assert_int_equal(date_parse("9999-12-31T23:59:59.5Z", &ns), 0);   /* more nanoseconds than fit */
+    assert_int_equal(ns, INT64_C(9223372036) * 1000000000);
+    assert_int_equal(date_parse("1600-01-01T00:00:00.5Z", &ns), 0);
+    assert_int_equal(ns, INT64_C(-9223372036) * 1000000000);
+}
+
+static void times_of_files_have_limits(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        long rest;
+        int64_t ns;
+    } rows[] = {
+        { 0, 0, 0 }, { 1, 5, 1000000005 }, { -1, 999999999, -1 }, { -2, 500000000, -1500000000 },
+        { 9223372035, 999999999, INT64_C(9223372035999999999) }, { 9223372036, 1, INT64_C(9223372036000000000) },
+        { 10413792000, 7, INT64_C(9223372036000000000) }, { INT64_MAX, 999999999, INT64_C(9223372036000000000) },
+        { -9223372035, 1, INT64_C(-9223372034999999999) }, { -9223372036, 1, INT64_C(-9223372036000000000) },
+        { -11676096000, 7, INT64_C(-9223372036000000000) }, { INT64_MIN, 0, INT64_C(-9223372036000000000) },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int64_t ns = timespec_ns((struct timespec){ rows[i].seconds, rows[i].rest });
+        struct timespec back = timespec_of(ns);
+
+        assert_true(ns == rows[i].ns);
+        assert_in_range(back.tv_nsec, 0, 999999999);
+        assert_true(timespec_ns(back) == ns);
+    }
+    assert_true(timespec_of(INT64_MIN).tv_sec == -9223372037 && timespec_of(INT64_MIN).tv_nsec >= 0);
 }
 
 static void controls_are_seen(void **state)
@@ -173,6 +203,28 @@ static void utf8_is_checked(void **state)
         assert_int_equal(utf8_valid(rows[i].bytes, strlen(rows[i].bytes)), rows[i].valid);
 }
 
+static void numbers_are_plain_decimals(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t max;
+        bool taken;
+    } rows[] = {
+        { "0", 9, true }, { "9", 9, true }, { "007", 9, true }, { "18446744073709551615", UINT64_MAX, true },
+        { "10", 9, false }, { "18446744073709551616", UINT64_MAX, false }, { "99999999999999999999", UINT64_MAX, false },
+        { "", 9, false }, { " 5", 9, false }, { "5 ", 9, false }, { "+5", 9, false }, { "-0", 9, false },
+        { "0x5", 9, false }, { "5s", 9, false }, { "\t5", 9, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint64_t n = 77;
+
+        assert_int_equal(text_number(rows[i].text, rows[i].max, &n), rows[i].taken);
+        assert_true(n == (rows[i].taken ? strtoull(rows[i].text, NULL, 10) : 77));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,7 +232,8 @@ int main(void)
         cmocka_unit_test(percent_encoding_is_sigv4s), cmocka_unit_test(bad_escapes_are_refused),
         cmocka_unit_test(hex_goes_both_ways),       cmocka_unit_test(ids_are_uuids),
         cmocka_unit_test(dates_go_both_ways),       cmocka_unit_test(utf8_is_checked),
-        cmocka_unit_test(controls_are_seen),
+        cmocka_unit_test(controls_are_seen),        cmocka_unit_test(numbers_are_plain_decimals),
+        cmocka_unit_test(times_of_files_have_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "tests/unit/files.h"
 
 enum { PATIENCE_MS = 10000 };
 
@@ -282,14 +282,6 @@ int fixture_set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 int fixture_tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -304,7 +296,7 @@ int fixture_tear_down(void **state)
     free(f->drive.id);
     free(f->drive.storage_name);
     free(f->drive.prefix);
-    (void)nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)files_remove(f->folder);
     free(f);
     return 0;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "tests/unit/files.h"
 
 static const char BUCKET[] = "bucket";
 
@@ -416,14 +416,6 @@ int rig_set_up_folder(void **state)
     return set_up(state, true);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 int rig_tear_down(void **state)
 {
     struct rig *rig = *state;
@@ -434,7 +426,7 @@ int rig_tear_down(void **state)
     rig_idle(rig);
     config_free(rig->config);
     loop_free(rig->loop);
-    (void)nftw(rig->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)files_remove(rig->dir);
     free(rig);
     return 0;
 }

@@ -90,6 +90,26 @@ char *rig_keys(struct rig *rig);
     } while (0)
 void assert_object(struct rig *rig, const char *key, const void *bytes, size_t n);
 
+/* --- conflicts (volume_rig_conflict.c) --------------------------------------------------------------- */
+
+/* Conflict copies in the root: how many, and one of them. */
+struct rig_copies {
+    unsigned n;
+    uint64_t ino;
+    char name[256];
+};
+struct rig_copies rig_copies(struct rig *rig);
+/* Here and in the cloud: theirs under the name, ours (inode `ino`) beside it, and nothing that removes either. */
+void rig_assert_both(struct rig *rig, const char *name, const char *theirs, uint64_t ino, const char *ours);
+/* Once nothing is pending any more: no copy, and these keys. */
+void rig_assert_no_copy(struct rig *rig, const char *keys);
+void rig_assert_file(struct rig *rig, const char *name, const char *bytes);   /* as a program reads it */
+/* A file "a" with "base" that is in the cloud. Its inode number. */
+uint64_t rig_base(struct rig *rig);
+/* As rig->fault; after rig_come_back() the network is there again, and nobody waits until that would be noticed. */
+int rig_unreachable(struct rig *rig, const struct cloud_request *r, bool after);
+void rig_come_back(struct rig *rig);
+
 /* --- the worker -------------------------------------------------------------------------------------- */
 
 /* Sends a request and waits for the answer. 0 and *ret (may be NULL; the caller's) with at most two descriptors, or
