@@ -46,7 +46,7 @@
     X(ipc_connections, "IpcConnections", NUMBER, 64, 4, 4096, "connections per internal socket") \
     X(cloud_connections, "CloudConnections", NUMBER, 64, 1, 1024, "connections to all clouds") \
     X(cloud_connections_per_host, "CloudConnectionsPerHost", NUMBER, 16, 1, 256, "connections to one host") \
-    X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, "time to reach a cloud host") \
+    X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, "time to reach a cloud host, or to hear from it again") \
     X(cloud_stall_seconds, "CloudStallSeconds", NUMBER, 30, 1, 3600, "transfer without a byte is cut") \
     X(cloud_retries, "CloudRetries", NUMBER, 5, 0, 100, "tries after a failure that may pass") \
     X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \

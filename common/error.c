@@ -26,7 +26,7 @@ static const struct error_meaning meanings[] = {
     { EHOSTUNREACH, 499, "DEFAULT", EIO, "The provider cannot be reached." },
     { ENETDOWN, 499, "DEFAULT", ENETDOWN, "The drive is paused, and this is not here." },
     { ETIMEDOUT, 499, "DEFAULT", EIO, "It took too long." },
-    { EAGAIN, 499, "DEFAULT", EAGAIN, "Too much at once; try again." },
+    { EAGAIN, 499, "DEFAULT", EIO, "Too much at once; try again." },
     { EREMOTEIO, 499, "DEFAULT", EIO, "The provider reported an error." },
     { ECONNRESET, 499, "INTERNAL_ERROR", EIO, "A part of Landfall restarted while it worked on this; try again." },
     { ENOTCONN, 499, "INTERNAL_ERROR", EIO, "A part of Landfall that is needed for this does not run." },

@@ -98,6 +98,15 @@ static int open_mounted(int root, const struct local *l, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+/* Folders come and go, with disks. While one is away nothing is known of what is in it; "there is no such object" would
+ * mean that it was deleted. */
+static int away(struct local_job *j)
+{
+    if (j->error.code == -ENOENT && j->r->op != CLOUD_LIST)
+        j->error.code = -EHOSTUNREACH;
+    return j->error.code;
+}
+
 int local_open_bucket(struct local_job *j)
 {
     CLEANUP_CLOSE int root = -1;
@@ -107,14 +116,15 @@ int local_open_bucket(struct local_job *j)
         return 0;
     root = local_open_root(j, O_PATH);
     if (root < 0)
-        return root;
+        return away(j);
     j->bucket = strchr(name, '/') || name[0] == '.' ? -ENOENT : folder_at(root, name, O_RDONLY | O_DIRECTORY, 0);
     if (j->bucket == -EXDEV)
         j->bucket = open_mounted(root, j->local, name);
-    if (j->bucket < 0)
-        return error_set(&j->error, j->bucket == -EACCES ? -EACCES : -ENOENT, "There is no folder %s in %s that could "
-                         "be a bucket: %s.", name, j->local->root, strerror(-j->bucket));
-    return 0;
+    if (j->bucket >= 0)
+        return 0;
+    error_set(&j->error, j->bucket == -EACCES ? -EACCES : -ENOENT, "There is no folder %s in %s that could be a bucket: "
+              "%s.", name, j->local->root, strerror(-j->bucket));
+    return away(j);
 }
 
 /* FAT and its kin show the same mode for everything and cannot be told another. */

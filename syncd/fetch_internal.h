@@ -9,6 +9,7 @@ struct fetch_waiter {
     uint64_t from, to;             /* what is left of its range; `from` moves up */
     enum space_for what;
     struct loop_timer *timer;
+    uint64_t ms;                   /* of the timer */
     fetch_done_fn *done;
     void *arg;
 };

@@ -8,6 +8,8 @@
 #include "common/alloc.h"
 #include "common/number.h"
 
+static const int64_t REPEAT_NS = INT64_C(500) * 1000000;
+
 static void free_waiter(struct fetch_waiter *w)
 {
     TAILQ_REMOVE(&w->file->fetch.waiters, w, next);
@@ -27,15 +29,33 @@ static void answer(struct fetch_waiter *w, const struct error *e)
 
 static void on_deadline(void *arg)
 {
+    struct fetch_waiter *w = arg;
+    struct fetch *t = &w->file->fetch;
     struct error e;
 
+    if (w->ms) {
+        t->vain.from = w->from;
+        t->vain.to = w->to;
+        t->vain.ms = w->ms;
+        t->vain.ns = loop_now_ns();
+    }
     error_set(&e, -ETIMEDOUT, "The cloud did not deliver the file's bytes in time.");
-    answer(arg, &e);
+    answer(w, &e);
+}
+
+/* A page that could not be read ahead the kernel asks for once more, at once, and the program would wait twice. */
+static bool waited_just_now(const struct fetch_waiter *w, uint64_t ms)
+{
+    const struct fetch *t = &w->file->fetch;
+
+    return t->vain.ns && loop_now_ns() - t->vain.ns < REPEAT_NS && w->from >= t->vain.from && w->from < t->vain.to &&
+           ms <= t->vain.ms;
 }
 
 void fetch_wait_until(struct fetch_waiter *w, uint64_t ms)
 {
-    w->timer = loop_timer(w->file->volume->loop, ms, on_deadline, w);
+    w->ms = waited_just_now(w, ms) ? 0 : ms;
+    w->timer = loop_timer(w->file->volume->loop, w->ms, on_deadline, w);
 }
 
 uint64_t fetch_reach(const struct cache_file *f)

@@ -4,6 +4,8 @@
 #include "syncd/http_call.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -134,6 +136,20 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 
 /* --- the connection ------------------------------------------------------------------------------ */
 
+/* TCP alone tries for a quarter of an hour to get bytes through, more and more rarely, so that it even misses the
+ * network's return: a peer out of reach is one when a connection that is there has not heard of it for as long as a new one
+ * may take. The probes go out while nothing else does; a living peer's kernel answers them, however slow its program is. */
+static void watch_peer(int fd, unsigned seconds)
+{
+    unsigned patience_ms = seconds * 1000;
+    int rest = seconds > 2 ? (int)seconds / 3 : 1, on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &rest, sizeof(rest));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &rest, sizeof(rest));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 /* The last word on where a name may lead, before a connection is made. */
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
@@ -151,6 +167,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
+    watch_peer(fd, (unsigned)c->http->config->cloud_connect_seconds);
     s = xcalloc(1, sizeof(*s));
     s->fd = fd;
     LIST_INSERT_HEAD(&c->http->sockets, s, next);
@@ -260,6 +277,10 @@ void call_judge(struct http_call *c, CURLcode code)
     c->reply.fault = end->fault;
     c->reply.error = end->error;
     c->reply.repeated = c->requests > 1;
+    if (end->fault == HTTP_ANSWERED && !c->head_seen) {   /* libcurl is content with a head that broke off */
+        c->reply.fault = HTTP_LOST;
+        c->reply.error = -EHOSTUNREACH;
+    }
     if (end->fault == HTTP_STALLED && requested == 0) {   /* the time to connect ran out */
         c->reply.fault = HTTP_UNREACHED;
         c->reply.error = -EHOSTUNREACH;
@@ -328,7 +349,6 @@ static void set_transport(struct http_call *c, const struct http_spec *spec)
     (void)curl_easy_setopt(c->easy, CURLOPT_NOPROXY, c->http->no_proxy);
     (void)curl_easy_setopt(c->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     (void)curl_easy_setopt(c->easy, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(c->easy, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT, (long)config->cloud_connect_seconds);
     (void)curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, (long)config->cloud_stall_seconds);

@@ -16,7 +16,7 @@
 enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
-static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, SLOW_KEPT_NS = 10 * SECOND_NS;
+static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS;
 
 /* One who waits for a listing. */
 struct waiter {
@@ -116,15 +116,25 @@ static void impatient(void *arg)
 {
     struct waiter *w = arg;
 
-    w->listing->lister->slow_ns = loop_now_ns();
+    lister_failed(w->listing->lister);
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
 }
 
-/* One who has waited in vain is enough for a while. */
-static bool slow_lately(const struct lister *l)
+void lister_failed(struct lister *l)
 {
-    return l->slow_ns && loop_now_ns() - l->slow_ns < SLOW_KEPT_NS;
+    l->failed_ns = loop_now_ns();
+}
+
+void lister_answered(struct lister *l)
+{
+    l->failed_ns = 0;
+}
+
+/* One who has waited in vain is enough for a while. */
+bool lister_failing(const struct lister *l)
+{
+    return l->failed_ns && loop_now_ns() - l->failed_ns < FAILURE_KEPT_NS;
 }
 
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
@@ -132,7 +142,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
     struct waiter *w;
 
-    if (g->known && (waited_ms >= STALE_WAIT_MS || slow_lately(g->lister))) {
+    if (g->known && (waited_ms >= STALE_WAIT_MS || lister_failing(g->lister))) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -182,7 +192,7 @@ static void on_listed(const struct error *e, void *arg)
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
     if (!e->code) {
-        l->slow_ns = 0;
+        lister_answered(l);
         uploader_answered(l->v->uploader);
     }
     if (v) {

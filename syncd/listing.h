@@ -114,7 +114,6 @@ struct lister {
     bool closing;
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
-    int64_t slow_ns;                     /* monotonic; when the cloud last kept somebody waiting too long */
     struct visit {
         uint64_t ino;
         int64_t last_ns, failed_ns;      /* monotonic; failed 0: the last listing went well */
@@ -126,7 +125,7 @@ struct lister {
     uint64_t *later;                     /* inodes to be settled behind; a ring */
     size_t later_first, n_later;
     unsigned n_settling_later;
-    int64_t settle_failed_ns;            /* monotonic; 0: the last one went well */
+    int64_t failed_ns;                   /* monotonic; when the cloud last did not answer somebody; 0: it has since */
 };
 
 /* listing_settle.c's part of ending. */

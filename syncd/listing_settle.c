@@ -10,8 +10,6 @@
 #include "syncd/listing.h"
 
 enum { SETTLE_MS = 2000, LATER_MAX = 65536 };
-/* So long after a failure nobody is kept waiting for another. */
-static const int64_t FAILURE_KEPT_NS = INT64_C(10) * 1000000000;
 
 struct settle_waiter {
     SLIST_ENTRY(settle_waiter) next;
@@ -142,7 +140,10 @@ static void on_stat(struct cloud_request *r, void *owner, size_t n)
     (void)n;
     if (e.code == r->error.code)
         e = r->error;
-    l->settle_failed_ns = e.code && e.code != -ENOENT ? loop_now_ns() : 0;
+    if (e.code && e.code != -ENOENT)
+        lister_failed(l);
+    else
+        lister_answered(l);
     s->request = NULL;
     cloud_request_free(r);
     end(s, &e);
@@ -190,16 +191,6 @@ static char *key_of(struct lister *l, const struct index_inode *i)
     return i->listed_ns ? index_key(l->v->index, i->ino) : index_cloud_prefix(l->v->index, i->ino);
 }
 
-void lister_failed(struct lister *l)
-{
-    l->settle_failed_ns = loop_now_ns();
-}
-
-bool lister_failing(const struct lister *l)
-{
-    return l->settle_failed_ns && loop_now_ns() - l->settle_failed_ns < FAILURE_KEPT_NS;
-}
-
 static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
 {
     struct settle_waiter *w = xcalloc(1, sizeof(*w));
@@ -209,7 +200,8 @@ static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
     SLIST_INSERT_HEAD(&s->waiters, w, next);
 }
 
-static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct error *e)
+/* `anyway`: whoever asks has seen to it that he does not wait in vain, or has just been answered otherwise. */
+static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode *ret, struct error *e)
 {
     int r = l->closing ? -ECANCELED : index_get(l->v->index, ino, ret);
 
@@ -217,7 +209,7 @@ static int check(struct lister *l, uint64_t ino, struct index_inode *ret, struct
         return error_set(e, r, "%s", error_meaning(r)->text);
     if (l->v->paused)
         return error_set(e, -EHOSTUNREACH, "The drive is paused.");
-    if (lister_failing(l))
+    if (!anyway && lister_failing(l))
         return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
     return 0;
 }
@@ -229,7 +221,7 @@ static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *don
     struct settle *s = find_settle(l, ino);
     char *key = NULL;
 
-    if (!s && check(l, ino, &i, &e) == 0 && (anyway || !i.settled))
+    if (!s && check(l, ino, anyway, &i, &e) == 0 && (anyway || !i.settled))
         key = key_of(l, &i);
     if (key)
         s = settle_new(l, ino, key);

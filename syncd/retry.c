@@ -20,6 +20,7 @@ static const struct code {
     { "OperationAborted", false },
     { "ConditionalRequestConflict", false },
     { "RequestTimeout", false },
+    { "RequestTimeTooSkewed", false },   /* by whose clock? there are several servers, and one of them was believed */
     { "ServiceUnavailable", true },
     { "SlowDown", true },
     { "Throttling", true },

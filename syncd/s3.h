@@ -104,9 +104,9 @@ struct s3_call {
     struct http_call *http;
     struct hash_extent hash;             /* of the body extent */
     struct loop_timer *timer, *deadline;
-    unsigned tries, redirects;
+    unsigned tries, redirects, clocks;
     bool hashing, asking;                /* somebody still holds us: the pool, the keyring */
-    bool hashed, guarded, confirmed, skew_fixed, requoted;
+    bool hashed, guarded, confirmed, requoted;
     bool unsure;                         /* a try went out and its answer was lost */
     bool fresh;                          /* the next try goes on a new connection */
     bool paused, held;                   /* data() said no; a try waits for cloud_continue() */

@@ -11,7 +11,7 @@
 #include "syncd/retry.h"
 #include "syncd/s3.h"
 
-enum { REDIRECTS_MAX = 3 };
+enum { REDIRECTS_MAX = 3, CLOCKS_MAX = 3 };
 
 #define SKEW_NS (INT64_C(5) * 60 * 1000000000)
 
@@ -44,19 +44,19 @@ static bool remedy_region(struct s3_call *c, const struct s3_refusal *f, const s
     return true;
 }
 
-/* The server's time, when it is far from ours and that may be the reason. */
+/* The server's time, when it is far from ours and that may be the reason. Of several servers one may go wrong. */
 static bool remedy_clock(struct s3_call *c, const struct s3_refusal *f, const struct http_reply *reply)
 {
     const char *date = pairs_get(&reply->headers, "date");
     int64_t theirs, skew;
 
-    if (c->skew_fixed || f->status != 403 || (f->why.code[0] && !has_code(f, "RequestTimeTooSkewed"))
+    if (c->clocks == CLOCKS_MAX || f->status != 403 || (f->why.code[0] && !has_code(f, "RequestTimeTooSkewed"))
         || !date || date_parse(date, &theirs) < 0 || theirs < 0)
         return false;
     skew = theirs - loop_wall_ns();
     if (llabs(skew - c->skew_ns) < SKEW_NS)
         return false;
-    c->skew_fixed = true;
+    c->clocks++;
     c->s3->skew_ns = skew;
     s3_call_again(c, c->step);
     return true;

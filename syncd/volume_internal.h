@@ -180,6 +180,11 @@ void fs_data_lost(struct volume *v, struct ipc_peer *p);
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
+/* The cloud did not answer somebody, whatever for; it answers. For 10 s after the one, or until the other, nobody is kept
+ * waiting where what is known serves as well: for a listing that is due, for metadata, for a version to be confirmed. */
+void lister_failed(struct lister *l);
+void lister_answered(struct lister *l);
+bool lister_failing(const struct lister *l);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
  * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
@@ -191,9 +196,6 @@ bool lister_fresh(struct lister *l, uint64_t dir);
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
-/* The cloud did not answer: for 10 s nobody is kept waiting for metadata, nor a version confirmed. Whether that is so. */
-void lister_failed(struct lister *l);
-bool lister_failing(const struct lister *l);
 /* The inode is not in the cloud any more, it seems: its directory is listed anew. */
 void lister_recheck(struct lister *l, uint64_t ino);
 /* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.

@@ -13,8 +13,11 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/bench/run \
+	tests/integration/cable.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
+	tests/integration/fault_case.py \
+	tests/integration/fault_proxy.py \
 	tests/integration/landfall_test.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
@@ -23,16 +26,19 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_conflicts.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
+	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
-	tests/integration/test_supervisor.py
+	tests/integration/test_supervisor.py \
+	tests/integration/test_two_agents.py
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
@@ -447,6 +453,16 @@ tests_fuzz_fuzz_service_url_LDADD = $(SYNCD_LIBS)
 tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 endif
+
+# --- long turns ------------------------------------------------------------------------------------
+# SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules.
+SOAK = 300
+SEED = 1
+SOAKED = test_faults test_offline test_two_agents
+.PHONY: soak
+soak: all
+	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \
+		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
 # BENCHFLAGS: the options of tests/bench/run

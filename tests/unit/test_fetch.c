@@ -252,14 +252,25 @@ static void a_failure_reaches_the_reader_and_passes(void **state)
 static void a_slow_cloud_runs_into_the_deadline(void **state)
 {
     struct rig *rig = *state;
-    uint64_t ino = object(rig, "a", "hello", 5);
+    uint64_t ino, other;
+    int64_t began;
 
+    rig_put(rig, "b", "hello", 5);
+    ino = object(rig, "a", "hello", 5);
+    other = worker_lookup(rig, INDEX_ROOT, "b");
     rig->config->read_deadline_seconds = 1;
     rig->hold[CLOUD_GET] = true;
     assert_int_equal(worker_fetch(rig, ino, 0, 5), -ETIMEDOUT);
+    began = loop_now_ns();
+    assert_int_equal(worker_fetch(rig, ino, 2, 3), -ETIMEDOUT);   /* the kernel, a page of what was to be read ahead */
+    assert_true(loop_now_ns() - began < INT64_C(500) * 1000000);
+    assert_int_equal(worker_fetch(rig, other, 0, 5), -ETIMEDOUT);
+    assert_true(loop_now_ns() - began > INT64_C(900) * 1000000);
+    assert_int_equal(worker_fetch(rig, ino, 0, 5), -ETIMEDOUT);   /* somebody else, later */
+    assert_true(loop_now_ns() - began > INT64_C(1900) * 1000000);
     rig_release(rig);
     check_content(rig, ino, "hello", 5, 5);
-    assert_int_equal(rig->counts[CLOUD_GET], 1);   /* what was late is not thrown away */
+    assert_int_equal(rig->counts[CLOUD_GET], 2);   /* one for each; what was late is not thrown away */
 }
 
 static void a_paused_drive_answers_at_once(void **state)

@@ -16,7 +16,7 @@ static void answers(void **state)
           true, true },
         { 503, "", true, true }, { 504, "", true, false }, { 429, "", true, true }, { 429, "TooManyRequests", true,
           true },
-        { 400, "RequestTimeout", true, false }, { 409, "OperationAborted", true, false },
+        { 400, "RequestTimeout", true, false }, { 403, "RequestTimeTooSkewed", true, false }, { 409, "OperationAborted", true, false },
         { 409, "ConditionalRequestConflict", true, false }, { 200, "InternalError", true, false },
         { 501, "NotImplemented", false, false }, { 503, "QuotaExceeded", false, true }, { 400, "", false, false },
         { 403, "AccessDenied", false, false }, { 404, "NoSuchKey", false, false }, { 409, "BucketAlreadyExists", false,

@@ -276,12 +276,14 @@ static void errors_that_pass(void **state)
     static const struct fake_step steps[] = {
         { { "HEAD" }, "HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\n" NO_BODY, FAKE_KEEP },
         { { "HEAD" }, "", FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Le", FAKE_CLOSE },
+        { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"x\"\r\n", FAKE_CLOSE },
         { { "HEAD" }, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nETag: \"x\"\r\n\r\n", FAKE_KEEP },
     };
     struct rig rig;
 
     (void)state;
-    OPEN(&rig, steps);
+    OPEN(&rig, steps, "CloudRetries=4");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
 
@@ -316,6 +318,39 @@ static void patience_ends(void **state)
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_LIST, NULL);
 
         suite_expect(&rig.suite, r, -EAGAIN);   /* nobody waits for more than an hour */
+    }
+    close_rig(&rig);
+}
+
+/* Of several servers behind one name. */
+static void one_with_a_wrong_clock(void **state)
+{
+    static const time_t ahead[] = { 7200, 0 };
+    static char says[2][512];
+    static const struct fake_step steps[] = {
+        { { "PUT" }, says[0], FAKE_CLOSE },
+        { { "PUT" }, says[1], FAKE_CLOSE },
+        { { "PUT" }, "HTTP/1.1 200 OK\r\nETag: \"" MD5_ABC "\"\r\n" NO_BODY, FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+        time_t theirs = time(NULL) + ahead[i];
+        char date[64];
+        struct tm tm;
+
+        (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&theirs, &tm));
+        (void)snprintf(says[i], sizeof(says[i]), "HTTP/1.1 403 Forbidden\r\nDate: %s\r\nContent-Length: *\r\n\r\n"
+                       "<Error><Code>RequestTimeTooSkewed</Code><Message>Late.</Message></Error>", date);
+    }
+    OPEN(&rig, steps, "CloudRetries=0");
+    {
+        SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        const struct s3 *s3 = rig.suite.cloud->state;
+
+        assert_int_equal(put(&rig, r, "abc"), 0);
+        assert_in_range(s3->skew_ns + INT64_C(10) * 1000000000, 0, INT64_C(20) * 1000000000);
     }
     close_rig(&rig);
 }
@@ -1254,6 +1289,7 @@ int main(void)
         cmocka_unit_test(heads_that_lie),
         cmocka_unit_test(errors_that_pass),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(one_with_a_wrong_clock),
         cmocka_unit_test(what_refusals_mean),
         cmocka_unit_test(silence_ends),
         cmocka_unit_test(unasked_bytes),
