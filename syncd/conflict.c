@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/listing.h"
+#include "syncd/name.h"
 
 enum { NAMES_TRIED = 1000 };
 
@@ -93,17 +94,19 @@ static bool is_taken(struct volume *v, uint64_t parent, const char *name)
 
 static int find_name(struct volume *v, const struct index_inode *i, const char *key, char out[CONFLICT_NAME_MAX + 1])
 {
+    CLEANUP_FREE char *plain = name_plain(i->name), *component = NULL;
     char host[HOST_NAME_MAX + 1] = "";
     time_t now = (time_t)(loop_wall_ns() / 1000000000);
-    size_t room = room_for_name(v, key, i->name_len);
+    size_t room = room_for_name(v, key, strlen(index_component(i)));
     struct tm when;
     int r = localtime_r(&now, &when) ? 0 : -EOVERFLOW;
 
     (void)gethostname(host, sizeof(host) - 1);
     for (unsigned n = 1; r == 0 && n <= NAMES_TRIED; n++) {
-        r = conflict_name(i->name, host, &when, n, room, out);
+        r = conflict_name(plain, host, &when, n, room, out);
         if (r == 0 && !is_taken(v, i->parent, out))
-            return fs_check_name(v, i->parent, &(ProtobufCBinaryData){ strlen(out), (uint8_t *)out }, false);
+            return fs_check_name(v, i->parent, &(ProtobufCBinaryData){ strlen(out), (uint8_t *)out }, false,
+                                 NULL, &component);
     }
     return r < 0 ? r : -EEXIST;
 }
@@ -150,7 +153,7 @@ static int keep_both(struct volume *v, struct index_inode *i, const char *key, c
     if (r == 0)
         r = index_exhume(v->index, key);
     if (r == 0)
-        r = entry_add(v, i->parent, i->name, key, theirs, &ino);
+        r = entry_add(v, i->parent, key, theirs, &ino);
     return r == 0 ? index_touch(v->index, i->parent, loop_wall_ns()) : r;
 }
 

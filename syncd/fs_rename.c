@@ -43,9 +43,9 @@ static bool lies_in(struct volume *v, uint64_t ino, uint64_t directory)
 /* Whether `from` may stand where `to` is: the name, the place, and the keys of all below. */
 static int check_place(struct volume *v, const struct end *from, const struct end *to)
 {
-    CLEANUP_FREE char *key = NULL;
+    CLEANUP_FREE char *key = NULL, *component = NULL;
     size_t longest;
-    int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode));
+    int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode), index_component(&from->i), &component);
 
     if (r < 0 || !S_ISDIR(from->i.mode))
         return r;
@@ -57,7 +57,7 @@ static int check_place(struct volume *v, const struct end *from, const struct en
     key = index_key(v->index, to->parent);
     if (!key)
         return -ENOENT;
-    return strlen(v->prefix) + strlen(key) + to->name->len + 1 + longest > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    return strlen(v->prefix) + strlen(key) + strlen(component) + 1 + longest > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
 }
 
 static int check_replaced(struct volume *v, const struct index_inode *by, const struct index_inode *i)
@@ -115,6 +115,12 @@ static int replace(struct volume *v, const struct end *from, const struct end *t
     return r < 0 ? r : move(v, from, to);
 }
 
+/* An object beside the directory that was here; -EEXIST: the name is a file's now, whose key is that object's. */
+static int step_back(struct volume *v, const struct end *end)
+{
+    return S_ISDIR(end->i.mode) ? fs_step_back(v, end->parent, index_component(&end->i)) : 0;
+}
+
 static int rename_ends(struct volume *v, unsigned flags, struct end *from, struct end *to, bool *ret_gone)
 {
     int r = load(v, from);
@@ -126,6 +132,10 @@ static int rename_ends(struct volume *v, unsigned flags, struct end *from, struc
     if (r < 0 || from->i.ino == to->i.ino)
         return r;
     r = flags & RENAME_EXCHANGE ? exchange(v, from, to) : replace(v, from, to, ret_gone);
+    if (r == 0)
+        r = step_back(v, from);
+    if (r == 0 && flags & RENAME_EXCHANGE)
+        r = step_back(v, to);
     if (r == 0)
         r = fs_left(v, from->parent);
     return r < 0 ? r : index_touch(v->index, to->parent, loop_wall_ns());

@@ -46,10 +46,10 @@ void news_end(struct volume *v, struct news *news, bool committed);
 
 /* Whether the cloud's object is what the inode says, as far as a listing can tell. */
 bool entry_same(const struct index_inode *i, const char *key, const struct cloud_object *o);
-/* A new inode for the object. `key` is relative to the drive. */
-int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
-              uint64_t *ret_ino);
-int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
+/* A new inode for the object, or for the directory, under the name that its component of the key has. `key` is relative
+ * to the drive. */
+int entry_add(struct volume *v, uint64_t dir, const char *key, const struct cloud_object *o, uint64_t *ret_ino);
+int entry_add_directory(struct volume *v, uint64_t dir, const char *component, uint64_t *ret_ino);
 /* Puts another version, *i, in the place of the file i->ino: it gets a number of its own, i->ino, and whoever has the
  * old one open goes on with that, as far as it is here. The kernel would believe of the old number neither another kind
  * nor, in the middle of a read, another size. 0 or negative errno. */
@@ -75,8 +75,6 @@ struct merge {
     size_t n_seen;
     struct cloud_object *later;    /* objects where the index has a directory; owned */
     size_t n_later;
-    unsigned hidden;
-    char *hidden_name;             /* one of them; owned */
     bool marker;
     bool altered;
     struct news news;

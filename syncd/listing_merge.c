@@ -8,11 +8,9 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "common/log.h"
-#include "common/text.h"
 #include "syncd/listing.h"
 
-enum { NAME_MAX_BYTES = 255, REMOVALS_AT_ONCE = 1000 };
+enum { REMOVALS_AT_ONCE = 1000 };
 static const int64_t GRAVES_KEPT_NS = INT64_C(3600) * 1000000000;
 
 void merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir, const char *key)
@@ -36,37 +34,24 @@ void merge_done(struct merge *m)
     free(m->later);
     free(m->seen);
     free(m->key);
-    free(m->hidden_name);
     *m = (struct merge){ 0 };
 }
 
-/* --- names ------------------------------------------------------------------------------------------- */
-
-/* A child's name, as the key gives it, that can be shown. */
-static bool legal(const char *name, size_t len)
-{
-    if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len))
-        return false;
-    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
-        return false;
-    return utf8_valid(name, len);
-}
-
-static void hide(struct merge *m, const char *name)
-{
-    m->hidden++;
-    if (!m->hidden_name)
-        m->hidden_name = xstrdup(name);
-}
+/* --- keys -------------------------------------------------------------------------------------------- */
 
 /* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says. */
 static const char *relative(const struct merge *m, const char *full)
 {
     size_t prefix = strlen(m->v->prefix), key = strlen(m->key);
 
-    if (strncmp(full, m->v->prefix, prefix) != 0 || strncmp(full + prefix, m->key, key) != 0)
+    if (!full || strncmp(full, m->v->prefix, prefix) != 0 || strncmp(full + prefix, m->key, key) != 0)
         return NULL;
-    return full + prefix;
+    return strchr(full + prefix + key, '/') ? NULL : full + prefix;
+}
+
+static const char *component(const struct merge *m, const char *key)
+{
+    return key + strlen(m->key);
 }
 
 static void see(struct merge *m, uint64_t ino)
@@ -92,23 +77,23 @@ static bool ours(const struct merge *m, const struct index_inode *i)
 bool merge_wants_head(struct merge *m, const struct cloud_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = relative(m, o->key), *name = key ? key + strlen(m->key) : "";
+    const char *key = relative(m, o->key);
 
-    if (o->size > 0 || o->has_meta || !legal(name, strlen(name)))
+    if (o->size > 0 || o->has_meta || !key || !*component(m, key))
         return false;
-    if (index_find(m->v->index, m->dir, name, strlen(name), &i) < 0)
+    if (index_find_key(m->v->index, m->dir, component(m, key), false, &i) < 0)
         return true;
     return !ours(m, &i) && !entry_same(&i, key, o);
 }
 
-static int merge_new(struct merge *m, const char *name, const char *key, const struct cloud_object *o)
+static int merge_new(struct merge *m, const char *key, const struct cloud_object *o)
 {
     uint64_t ino;
     int r;
 
     if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
         return 0;
-    r = entry_add(m->v, m->dir, name, key, o, &ino);
+    r = entry_add(m->v, m->dir, key, o, &ino);
     if (r < 0)
         return r;
     m->altered = true;
@@ -130,7 +115,6 @@ static int merge_known(struct merge *m, struct index_inode *i, const char *key, 
     return r == -EBUSY ? 0 : r;
 }
 
-/* Whether the directory of that name is still there is known only at the end. */
 static void put_off(struct merge *m, struct cloud_object *o)
 {
     m->later = reallocarray(m->later, m->n_later + 1, sizeof(*m->later));
@@ -138,6 +122,20 @@ static void put_off(struct merge *m, struct cloud_object *o)
         abort();
     m->later[m->n_later++] = *o;
     *o = (struct cloud_object){ 0 };
+}
+
+/* Whether a directory that has its name is still there is known only at the end. */
+static int merge_file(struct merge *m, const char *key, struct cloud_object *o, bool may_wait)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_find_key(m->v->index, m->dir, component(m, key), false, &i);
+
+    if (r != -ENOENT)
+        return r < 0 ? r : merge_known(m, &i, key, o);
+    if (!may_wait || !fs_is_directory(m->v, m->dir, component(m, key)))
+        return merge_new(m, key, o);
+    put_off(m, o);
+    return 0;
 }
 
 /* The directory's own object. */
@@ -163,38 +161,26 @@ static int merge_marker(struct merge *m, const struct cloud_object *o)
 
 static int merge_object(struct merge *m, struct cloud_object *o)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = o->key ? relative(m, o->key) : NULL, *name = key ? key + strlen(m->key) : NULL;
-    int r;
+    const char *key = relative(m, o->key);
 
     if (!key)
         return 0;
-    if (!*name)
-        return merge_marker(m, o);
-    if (!legal(name, strlen(name))) {
-        hide(m, key);
-        return 0;
-    }
-    r = index_find(m->v->index, m->dir, name, strlen(name), &i);
-    if (r == -ENOENT)
-        return merge_new(m, name, key, o);
-    if (r == 0 && S_ISDIR(i.mode)) {
-        put_off(m, o);
-        return 0;
-    }
-    return r < 0 ? r : merge_known(m, &i, key, o);
+    return *component(m, key) ? merge_file(m, key, o, true) : merge_marker(m, o);
 }
 
 /* --- directories ---------------------------------------------------------------------------------------- */
 
-static int merge_new_directory(struct merge *m, const char *name, const char *key)
+/* A file that has the name is an object beside the directory now. */
+static int merge_new_directory(struct merge *m, const char *key, const char *name)
 {
     uint64_t ino;
     int r;
 
     if (index_buried_since(m->v->index, key, m->since_ns) || index_leaving(m->v->index, key))
         return 0;
-    r = entry_add_directory(m->v, m->dir, name, &ino);
+    r = fs_step_aside(m->v, m->dir, name);
+    if (r == 0)
+        r = entry_add_directory(m->v, m->dir, name, &ino);
     if (r < 0)
         return r;
     m->altered = true;
@@ -202,44 +188,22 @@ static int merge_new_directory(struct merge *m, const char *name, const char *ke
     return 0;
 }
 
-/* A directory hides a file of the same name, but not one that is not in the cloud yet. */
-static int merge_over_file(struct merge *m, const struct index_inode *i, const char *key)
-{
-    int r = ours(m, i) ? -EBUSY : entry_take_away(m->v, &m->news, i);
-
-    if (r == 0)
-        return merge_new_directory(m, i->name, key);
-    if (r == -EBUSY) {
-        hide(m, key);
-        see(m, i->ino);
-        r = 0;
-    }
-    return r;
-}
-
 static int merge_prefix(struct merge *m, const char *full)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = relative(m, full);
-    CLEANUP_FREE char *name = key ? xstrdup(key + strlen(m->key)) : NULL;
-    size_t len = name ? strlen(name) : 0;
+    size_t len = strlen(full);
+    CLEANUP_FREE char *file = len && full[len - 1] == '/' ? strndup(full, len - 1) : NULL;
+    const char *key = relative(m, file);
     int r;
 
-    if (len == 0)
+    if (!key)
         return 0;
-    if (name[len - 1] == '/')
-        name[--len] = '\0';
-    if (!legal(name, len)) {
-        hide(m, key);
-        return 0;
-    }
-    r = index_find(m->v->index, m->dir, name, len, &i);
+    r = index_find_key(m->v->index, m->dir, component(m, key), true, &i);
     if (r == -ENOENT)
-        return merge_new_directory(m, name, key);
-    if (r < 0 || !S_ISDIR(i.mode))
-        return r < 0 ? r : merge_over_file(m, &i, key);
-    see(m, i.ino);
-    return 0;
+        return merge_new_directory(m, full + strlen(m->v->prefix), component(m, key));
+    if (r == 0)
+        see(m, i.ino);
+    return r;
 }
 
 static int end_transaction(struct merge *m, int r)
@@ -287,6 +251,7 @@ static bool collect_gone(const struct index_inode *i, void *arg)
         return true;
     g->entries[g->n++] = (struct index_inode){
         .ino = i->ino, .parent = i->parent, .mode = i->mode, .name = xstrdup(i->name), .name_len = i->name_len,
+        .key_name = xstrdup(i->key_name),
     };
     return g->n < REMOVALS_AT_ONCE;
 }
@@ -346,16 +311,8 @@ static int merge_later(struct merge *m)
 {
     int r = 0;
 
-    for (size_t n = 0; r == 0 && n < m->n_later; n++) {
-        CLEANUP(index_inode_done) struct index_inode i = { 0 };
-        const char *key = relative(m, m->later[n].key), *name = key + strlen(m->key);
-
-        r = index_find(m->v->index, m->dir, name, strlen(name), &i);
-        if (r == -ENOENT)
-            r = merge_new(m, name, key, &m->later[n]);
-        else if (r == 0)
-            hide(m, key);
-    }
+    for (size_t n = 0; r == 0 && n < m->n_later; n++)
+        r = merge_file(m, relative(m, m->later[n].key), &m->later[n], false);
     return r;
 }
 
@@ -376,13 +333,6 @@ static int close_directory(struct merge *m)
     return index_update(m->v->index, &i);
 }
 
-static void report_hidden(const struct merge *m)
-{
-    if (m->hidden && m->first)
-        LOG(LOG_NOTICE, "objects_hidden", "drive=%s", m->v->drive->id, "directory=%s", m->key, "count=%u", m->hidden,
-            "example=%s", m->hidden_name);
-}
-
 int merge_end(struct merge *m)
 {
     int r = take_away_all(m);
@@ -401,6 +351,5 @@ int merge_end(struct merge *m)
         return r;
     if (m->altered && !m->first)
         volume_invalidate(m->v, m->dir, NULL, 0, true);
-    report_hidden(m);
     return 0;
 }

@@ -9,9 +9,10 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "syncd/name.h"
 #include "syncd/store_index_internal.h"
 
-enum { KEY_BYTES = 16384, NAME_BYTES = 256 };
+enum { KEY_BYTES = 16384 };
 static const int64_t REPLAY_KEPT_NS = INT64_C(86400) * 1000000000;
 
 static const char *const STEPS[] = {
@@ -49,6 +50,8 @@ static const char *const STEPS[] = {
     " turn INTEGER NOT NULL, bytes INTEGER NOT NULL, uses INTEGER NOT NULL, seen INTEGER NOT NULL,"
     " PRIMARY KEY(ino, extent)) WITHOUT ROWID;"
     "CREATE INDEX extent_turn ON extent(queue, turn);",
+    /* Names that stand for other bytes. Until now such names were literal, and are so on. */
+    "ALTER TABLE inode ADD COLUMN key_name TEXT;",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -181,10 +184,11 @@ void index_inode_done(struct index_inode *i)
     if (!i)
         return;
     free(i->name);
+    free(i->key_name);
     free(i->target);
     free(i->cloud_key);
     free(i->etag);
-    i->name = i->target = i->cloud_key = i->etag = NULL;
+    i->name = i->key_name = i->target = i->cloud_key = i->etag = NULL;
 }
 
 void index_row(struct sql_query *q, struct index_inode *i)
@@ -210,6 +214,7 @@ void index_row(struct sql_query *q, struct index_inode *i)
         .generation = (uint64_t)sql_int(q, 17),
         .listed_ns = sql_int(q, 18),
         .turned_ns = sql_int(q, 19),
+        .key_name = (char *)(uintptr_t)sql_text(q, 20),
     };
     i->name_len = i->name ? strlen(i->name) : 0;
 }
@@ -222,6 +227,7 @@ int index_first(struct sql_query *q, struct index_inode *ret)
     if (r > 0) {
         index_row(q, ret);
         ret->name = xstrdup(ret->name);
+        ret->key_name = xstrdup(ret->key_name);
         ret->target = xstrdup(ret->target);
         ret->cloud_key = xstrdup(ret->cloud_key);
         ret->etag = xstrdup(ret->etag);
@@ -254,9 +260,9 @@ int index_get(struct index *x, uint64_t ino, struct index_inode *ret)
 }
 
 /* The name as text; false: no name that the index could hold. */
-static bool name_text(const void *name, size_t len, char out[NAME_BYTES])
+static bool name_text(const void *name, size_t len, char out[NAME_SIZE])
 {
-    if (len >= NAME_BYTES || memchr(name, '\0', len))
+    if (len > NAME_BYTES_MAX || memchr(name, '\0', len))
         return false;
     memcpy(out, name, len);
     out[len] = '\0';
@@ -265,7 +271,7 @@ static bool name_text(const void *name, size_t len, char out[NAME_BYTES])
 
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret)
 {
-    char text[NAME_BYTES];
+    char text[NAME_SIZE];
     struct sql_query q;
 
     *ret = (struct index_inode){ 0 };
@@ -276,9 +282,30 @@ int index_find(struct index *x, uint64_t parent, const void *name, size_t len, s
     return index_first(&q, ret);
 }
 
+const char *index_component(const struct index_inode *i)
+{
+    return i->key_name ? i->key_name : i->name;
+}
+
+int index_find_key(struct index *x, uint64_t parent, const char *component, bool is_directory, struct index_inode *ret)
+{
+    char name[NAME_SIZE];
+    int r;
+
+    name_of_key(component, false, name);
+    r = index_find(x, parent, name, strlen(name), ret);
+    if (r < 0 || S_ISDIR(ret->mode) == is_directory)
+        return r;
+    index_inode_done(ret);
+    if (is_directory)
+        return -ENOENT;
+    name_of_key(component, true, name);
+    return index_find(x, parent, name, strlen(name), ret);
+}
+
 int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg)
 {
-    char text[NAME_BYTES];
+    char text[NAME_SIZE];
     struct sql_query q;
 
     if (after_len && !name_text(after, after_len, text))
@@ -311,12 +338,13 @@ bool index_empty(struct index *x, uint64_t parent)
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
 }
 
-/* Puts the inode's name (and '/' for a directory) before `at` and moves on to its parent. False: an
+/* Puts the inode's component or name (and '/' for a directory) before `at` and moves on to its parent. False: an
  * orphan, not there, or too long. */
-static bool climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
+static bool climb(struct index *x, uint64_t *ino, bool names, char *buffer, size_t *at)
 {
-    CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT parent, mode, name FROM inode WHERE ino = ?",
-                                                          SQL_INT(*ino));
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT parent, mode, iif(?2, name, ifnull(key_name, name)) FROM inode WHERE ino = ?1",
+                  SQL_INT(*ino), SQL_INT(names));
     const char *name;
     size_t len, slash;
 
@@ -335,16 +363,26 @@ static bool climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
     return true;
 }
 
-char *index_key(struct index *x, uint64_t ino)
+static char *way_to(struct index *x, uint64_t ino, bool names)
 {
     char buffer[KEY_BYTES];
     size_t at = sizeof(buffer) - 1;
 
     buffer[at] = '\0';
     while (ino != INDEX_ROOT)
-        if (!climb(x, &ino, buffer, &at))
+        if (!climb(x, &ino, names, buffer, &at))
             return NULL;
     return strdup(buffer + at);
+}
+
+char *index_key(struct index *x, uint64_t ino)
+{
+    return way_to(x, ino, false);
+}
+
+char *index_path(struct index *x, uint64_t ino)
+{
+    return way_to(x, ino, true);
 }
 
 int index_longest_below(struct index *x, uint64_t ino, size_t *ret)
@@ -352,7 +390,7 @@ int index_longest_below(struct index *x, uint64_t ino, size_t *ret)
     int64_t longest;
     int r = sql_get_int(x->sql, &longest,
                         "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
-                        " SELECT i.ino, b.len + length(CAST(i.name AS BLOB)) + ((i.mode & 61440) = 16384)"
+                        " SELECT i.ino, b.len + length(CAST(ifnull(i.key_name, i.name) AS BLOB)) + ((i.mode & 61440) = 16384)"
                         " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
 
     *ret = r < 0 ? 0 : (size_t)longest;

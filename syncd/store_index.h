@@ -31,6 +31,8 @@ struct index_inode {
     uint64_t ino, parent;          /* parent 0: root or orphan */
     char *name;                    /* owned, name_len bytes, NUL-terminated */
     size_t name_len;
+    char *key_name;                /* the component of the key, owned, where it is not the name; else NULL. By syncd/name.h
+                                      they stand for each other, except that a shortened name does not tell it */
     uint32_t mode, uid, gid, nlink;/* nlink 0: unlinked, kept while open */
     uint64_t size;
     int64_t mtime_ns, ctime_ns, atime_ns;
@@ -71,14 +73,19 @@ int index_sync_fd(struct index *x);
  * borrowed for the call, and each() changes nothing. */
 int index_get(struct index *x, uint64_t ino, struct index_inode *ret);
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret);
+/* The file, or the directory, whose key has this component in the parent's; the one of that kind where there are both. */
+int index_find_key(struct index *x, uint64_t parent, const char *component, bool is_directory, struct index_inode *ret);
+/* The component of the inode's key, borrowed. */
+const char *index_component(const struct index_inode *i);
 /* The entries of a directory in name order, after `after` (len 0: from the start), until each() returns false. */
 int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg);
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
-/* Key of the inode below the drive's prefix: its path, with a trailing '/' for a directory; "" is the
- * root. Owned by the caller; NULL for an orphan or without memory. */
+/* Key of the inode below the drive's prefix: the components on its path, with a trailing '/' for a directory; "" is
+ * the root. Owned by the caller; NULL for an orphan or without memory. And the path itself, as it is shown. */
 char *index_key(struct index *x, uint64_t ino);
+char *index_path(struct index *x, uint64_t ino);
 /* Bytes of the longest key below the directory, counted from the end of the directory's own key. */
 int index_longest_below(struct index *x, uint64_t ino, size_t *ret);
 /* The greatest inode number given out. They are never given out twice. */
@@ -87,6 +94,7 @@ uint64_t index_last_ino(struct index *x);
 /* Changes, inside a transaction. */
 int index_insert(struct index *x, struct index_inode *i);             /* fills i->ino when it is 0 */
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
+/* Under another name; -EINVAL: one that denotes no component, but for that which the inode has. */
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
 int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
 /* Another file in the place of a file: gives it a number of its own, i->ino, with the name, pin, extended attributes

@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "syncd/name.h"
 #include "syncd/store_index_internal.h"
 
 /* `turned` is written wherever `pending` is: now, when one of the two is zero and the other is not. */
@@ -21,12 +22,13 @@ int index_insert(struct index *x, struct index_inode *i)
 {
     int64_t turned = i->pending ? loop_wall_ns() : 0;
     int r = sql_run(x->sql,
-                    "INSERT INTO inode(" INDEX_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    "INSERT INTO inode(" INDEX_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     i->ino ? SQL_INT(i->ino) : SQL_NULL, i->parent ? SQL_INT(i->parent) : SQL_NULL, SQL_TEXT(i->name),
                     SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink), SQL_INT(i->size),
                     SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns), SQL_TEXT(i->target),
                     SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size), SQL_INT(i->settled),
-                    SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns), SQL_INT(turned));
+                    SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns), SQL_INT(turned),
+                    SQL_TEXT(i->key_name));
 
     if (r == 0 && i->ino == 0)
         i->ino = (uint64_t)sql_last_id(x->sql);
@@ -53,17 +55,23 @@ int index_update(struct index *x, const struct index_inode *i)
 
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len)
 {
-    CLEANUP_FREE char *text = strndup(name, len);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    CLEANUP_FREE char *text = strndup(name, len), *component = NULL;
+    bool beside;
+    int r = text ? index_get(x, ino, &i) : -ENOMEM;
 
-    if (!text)
-        return -ENOMEM;
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4 WHERE ino = ?1",
-                                    SQL_INT(ino), SQL_INT(parent), SQL_TEXT(text), SQL_INT(loop_wall_ns())));
+    if (r == 0)
+        r = name_to_key(name, len, index_component(&i), &component, &beside);
+    if (r < 0)
+        return r;
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4,"
+                                    " key_name = nullif(?5, ?3) WHERE ino = ?1", SQL_INT(ino), SQL_INT(parent),
+                                    SQL_TEXT(text), SQL_INT(loop_wall_ns()), SQL_TEXT(component)));
 }
 
 int index_orphan(struct index *x, uint64_t ino)
 {
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, nlink = 0 WHERE ino = ?",
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0 WHERE ino = ?",
                                     SQL_INT(ino)));
 }
 
@@ -111,7 +119,7 @@ int index_mark_moved(struct index *x, uint64_t ino)
     r = sql_run(x->sql,
                 "WITH RECURSIVE below(ino, key, dir) AS ("
                 "SELECT ino, ?2, (mode & 61440) = 16384 FROM inode WHERE ino = ?1 UNION ALL"
-                " SELECT i.ino, b.key || i.name || iif((i.mode & 61440) = 16384, '/', ''), (i.mode & 61440) = 16384"
+                " SELECT i.ino, b.key || ifnull(i.key_name, i.name) || iif((i.mode & 61440) = 16384, '/', ''), (i.mode & 61440) = 16384"
                 " FROM below b JOIN inode i ON i.parent = b.ino WHERE b.dir),"
                 " wanted(ino, pending) AS (SELECT b.ino, CASE"
                 " WHEN i.cloud_key IS NULL AND b.dir AND EXISTS(SELECT 1 FROM grave WHERE key = b.key AND closed = 0)"

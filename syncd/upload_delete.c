@@ -69,12 +69,11 @@ static int find_by_key(struct index *x, const char *key, struct index_inode *ret
 
     for (;;) {
         const char *slash = strchrnul(key, '/');
-        int r = index_find(x, parent, key, (size_t)(slash - key), ret);
+        CLEANUP_FREE char *component = strndup(key, (size_t)(slash - key));
+        int r = component ? index_find_key(x, parent, component, *slash == '/', ret) : -ENOMEM;
 
-        if (r < 0)
+        if (r < 0 || *slash == '\0' || slash[1] == '\0')
             return r;
-        if (*slash == '\0' || slash[1] == '\0')
-            return S_ISDIR(ret->mode) == (*slash == '/') ? 0 : -ENOENT;
         parent = ret->ino;
         index_inode_done(ret);
         key = slash + 1;

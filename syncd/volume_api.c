@@ -8,6 +8,8 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
+#include "syncd/name.h"
 #include "syncd/volume_internal.h"
 
 /* FileState, numbering A. */
@@ -212,31 +214,48 @@ void volume_list(struct volume *v, const char *path, const char *after_name,
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 
-static int check_component(const char *name, size_t len)
+/* The name's component of the key, owned by the caller: as the index has it, else what the name denotes. *parent moves on
+ * to the inode; 0: there is none. */
+static int component_of(struct volume *v, uint64_t *parent, const char *name, size_t len, char **ret)
 {
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    bool beside;
+
     if (len == 0)
         return -EINVAL;
     if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
         return -EPERM;
+    if (index_find(v->index, *parent, name, len, &i) < 0) {
+        *parent = 0;
+        return name_to_key(name, len, NULL, ret, &beside);
+    }
+    *parent = i.ino;
+    *ret = xstrdup(index_component(&i));
     return 0;
 }
 
 int volume_key(struct volume *v, const char *path, char *out, size_t size)
 {
-    const char *at = path;
-    int n;
+    CLEANUP(text_free) struct text key = TEXT_INIT(FS_KEY_MAX_BYTES);
+    uint64_t parent = INDEX_ROOT;
 
     if (*path == '/')
         return -EPERM;
-    while (*at) {
-        size_t len = strcspn(at, "/");
-        int r = check_component(at, len);
+    text_puts(&key, v->prefix);
+    while (*path) {
+        CLEANUP_FREE char *component = NULL;
+        size_t len = strcspn(path, "/");
+        int r = component_of(v, &parent, path, len, &component);
 
         if (r < 0)
             return r;
-        at += len;
-        at += *at == '/';
+        text_puts(&key, component);
+        if (path[len])
+            text_puts(&key, "/");
+        path += len + (path[len] == '/');
     }
-    n = snprintf(out, size, "%s%s", v->prefix, path);
-    return n < 0 || (size_t)n >= size || n > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
+    if (key.error || key.len >= size)
+        return -ENAMETOOLONG;
+    memcpy(out, key.data ? key.data : "", key.len + 1);
+    return 0;
 }

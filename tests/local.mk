@@ -33,6 +33,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
+	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
 	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
 
@@ -200,10 +201,20 @@ TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
 tests_unit_test_messages_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_name
+TESTS += tests/unit/test_name
+tests_unit_test_name_SOURCES = tests/unit/test_name.c
+tests_unit_test_name_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_odd_names
+TESTS += tests/unit/test_odd_names
+tests_unit_test_odd_names_SOURCES = tests/unit/test_odd_names.c $(VOLUME_RIG)
+tests_unit_test_odd_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
@@ -377,6 +388,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_json_pb
 tests_fuzz_fuzz_json_pb_SOURCES = tests/fuzz/fuzz_json_pb.c
 tests_fuzz_fuzz_json_pb_LDADD = $(FUZZ_LINK)
 tests_fuzz_fuzz_json_pb_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_name
+tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
+tests_fuzz_fuzz_name_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_name_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_path
 tests_fuzz_fuzz_path_SOURCES = tests/fuzz/fuzz_path.c
