@@ -16,6 +16,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
 	tests/integration/landfall_test.py \
+	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
@@ -25,6 +26,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_odd_keys.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_restart.py \
