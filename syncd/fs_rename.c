@@ -51,6 +51,8 @@ static int check_place(struct volume *v, const struct end *from, const struct en
         return r;
     if (lies_in(v, to->parent, from->i.ino))
         return -EINVAL;
+    if (index_cut_below(v->index, from->i.ino))   /* what is not known would stay behind */
+        return -EOPNOTSUPP;
     r = index_longest_below(v->index, from->i.ino, &longest);
     if (r < 0)
         return r;
@@ -66,7 +68,7 @@ static int check_replaced(struct volume *v, const struct index_inode *by, const 
         return S_ISDIR(by->mode) ? -ENOTDIR : 0;
     if (!S_ISDIR(by->mode))
         return -EISDIR;
-    return index_empty(v->index, i->ino) ? 0 : -ENOTEMPTY;
+    return !i->cut && index_empty(v->index, i->ino) ? 0 : -ENOTEMPTY;
 }
 
 static int check(struct volume *v, unsigned flags, const struct end *from, const struct end *to)

@@ -85,8 +85,9 @@ void merge_done(struct merge *m);
 bool merge_wants_head(struct merge *m, const struct cloud_object *o);
 /* One page in one transaction; strings of the request may be taken. */
 int merge_page(struct merge *m, struct cloud_request *page);
-/* After the last page: what was not in it goes. */
-int merge_end(struct merge *m);
+/* After the last page: what was not in it goes. Cut: it was the last that the drive wants, and what is behind it in the
+ * order of the keys is not known, so nothing goes. */
+int merge_end(struct merge *m, bool cut);
 
 /* --- listing_run.c: one listing ----------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "syncd/listing.h"
 
 enum { REMOVALS_AT_ONCE = 1000 };
@@ -316,14 +317,17 @@ static int merge_later(struct merge *m)
     return r;
 }
 
-static int close_directory(struct merge *m)
+static int close_directory(struct merge *m, bool cut)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = index_get(m->v->index, m->dir, &i);
 
     if (r < 0)
         return r;
-    if (!m->marker && i.cloud_key && !ours(m, &i)) {
+    if (cut && !i.cut)
+        LOG(LOG_NOTICE, "folder_cut", "drive=%s", m->v->drive->id, "folder=%s", m->key, "shown=%zu", m->n_seen);
+    i.cut = cut;
+    if (!cut && !m->marker && i.cloud_key && !ours(m, &i)) {
         free(take_ptr(i.cloud_key));
         free(take_ptr(i.etag));
     }
@@ -333,9 +337,9 @@ static int close_directory(struct merge *m)
     return index_update(m->v->index, &i);
 }
 
-int merge_end(struct merge *m)
+int merge_end(struct merge *m, bool cut)
 {
-    int r = take_away_all(m);
+    int r = cut ? 0 : take_away_all(m);
 
     if (r == 0)
         r = index_begin(m->v->index);
@@ -343,7 +347,7 @@ int merge_end(struct merge *m)
         return r;
     r = merge_later(m);
     if (r == 0)
-        r = close_directory(m);
+        r = close_directory(m, cut);
     if (r == 0)
         r = index_forget_graves(m->v->index, m->started_ns - GRAVES_KEPT_NS);
     r = end_transaction(m, r);

@@ -17,6 +17,7 @@ struct listing_run {
     void *arg;
     struct merge merge;
     char *token;                             /* of the next page */
+    size_t n_listed;                         /* entries on the pages so far */
     struct errand *request;                  /* the page under way */
     struct cloud_request *page;              /* the page that is here */
     struct errand *heads[HEADS_AT_ONCE];     /* NULL: free */
@@ -60,6 +61,18 @@ void errand_abandon(struct volume *v, struct errand *e)
 
 static void page_done(struct cloud_request *r, void *owner, size_t n);
 
+/* Entries that may still come; the folder's own object is none. Pages are in the order of the keys, so it is always the
+ * same ones. */
+static size_t room(const struct listing_run *run)
+{
+    const Lf__CloudDrive *d = run->v->drive;
+    size_t n = run->n_listed - run->merge.marker;
+
+    if (!d->has_objects_per_folder || d->objects_per_folder <= 0)
+        return SIZE_MAX;
+    return (size_t)d->objects_per_folder > n ? (size_t)d->objects_per_folder - n : 0;
+}
+
 static void ask_page(struct listing_run *run)
 {
     CLEANUP_FREE char *prefix = volume_full_key(run->v, run->merge.key);
@@ -69,7 +82,7 @@ static void ask_page(struct listing_run *run)
     cloud_request_set(&r->prefix, prefix);
     cloud_request_set(&r->token, run->token);
     r->delimiter = '/';
-    r->limit = PAGE_OBJECTS;
+    r->limit = room(run) < PAGE_OBJECTS ? (uint32_t)room(run) : PAGE_OBJECTS;
     r->deadline_ms = (uint64_t)run->v->config->read_deadline_seconds * 1000;
     run->request = errand_submit(run->v, r, page_done, run, 0);
 }
@@ -91,6 +104,7 @@ static int begin(struct listing_run *run)
     if (r < 0 || !key)
         return r < 0 ? r : -ENOENT;
     free(take_ptr(run->token));
+    run->n_listed = 0;
     merge_done(&run->merge);
     merge_begin(&run->merge, run->v, &dir, key);
     ask_page(run);
@@ -126,13 +140,14 @@ static void merge(struct listing_run *run)
         return;
     }
     r = merge_page(&run->merge, run->page);
+    run->n_listed += run->page->n_objects + run->page->n_prefixes;
     xstrset(&run->token, run->page->next_token);
     clear_page(run);
-    if (r == 0 && run->token) {
+    if (r == 0 && run->token && room(run)) {
         ask_page(run);
         return;
     }
-    finish(run, r < 0 ? r : merge_end(&run->merge), NULL);
+    finish(run, r < 0 ? r : merge_end(&run->merge, run->token != NULL), NULL);
 }
 
 /* --- metadata ---------------------------------------------------------------------------------------- */

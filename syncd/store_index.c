@@ -51,7 +51,9 @@ static const char *const STEPS[] = {
     " PRIMARY KEY(ino, extent)) WITHOUT ROWID;"
     "CREATE INDEX extent_turn ON extent(queue, turn);",
     /* Names that stand for other bytes. Until now such names were literal, and are so on. */
-    "ALTER TABLE inode ADD COLUMN key_name TEXT;",
+    "ALTER TABLE inode ADD COLUMN key_name TEXT;"
+    "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -215,6 +217,7 @@ void index_row(struct sql_query *q, struct index_inode *i)
         .listed_ns = sql_int(q, 18),
         .turned_ns = sql_int(q, 19),
         .key_name = (char *)(uintptr_t)sql_text(q, 20),
+        .cut = sql_int(q, 21),
     };
     i->name_len = i->name ? strlen(i->name) : 0;
 }
@@ -336,6 +339,16 @@ bool index_empty(struct index *x, uint64_t parent)
     int64_t one;
 
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
+}
+
+/* From what is cut upwards, because that is little and a subtree may be everything. Without an answer: yes. */
+bool index_cut_below(struct index *x, uint64_t ino)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "WITH RECURSIVE above(ino) AS (SELECT ino FROM inode WHERE cut <> 0"
+                       " UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
+                       " SELECT 1 FROM above WHERE ino = ? LIMIT 1", SQL_INT(ino)) != -ENOENT;
 }
 
 /* Puts the inode's component or name (and '/' for a directory) before `at` and moves on to its parent. False: an

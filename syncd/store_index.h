@@ -46,7 +46,8 @@ struct index_inode {
     unsigned pending;              /* enum index_pending bits */
     uint64_t generation;           /* raised by every change of content or metadata; an upload clears
                                       pending only if it is still what it was when the upload began */
-    int64_t listed_ns;             /* directories: when the listing was last complete; 0 never */
+    int64_t listed_ns;             /* directories: when the last listing began that came to its end; 0 never */
+    bool cut;                      /* that one ended at objectsPerFolder: there may be more */
     int64_t turned_ns;             /* out: when pending last became zero or other than zero; 0 never */
 };
 typedef bool index_each_fn(const struct index_inode *i, void *arg);
@@ -82,6 +83,8 @@ int index_list(struct index *x, uint64_t parent, const void *after, size_t after
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
+/* Whether the directory or one below it is cut. Looks at the whole subtree if there are such. */
+bool index_cut_below(struct index *x, uint64_t ino);
 /* Key of the inode below the drive's prefix: the components on its path, with a trailing '/' for a directory; "" is
  * the root. Owned by the caller; NULL for an orphan or without memory. And the path itself, as it is shown. */
 char *index_key(struct index *x, uint64_t ino);

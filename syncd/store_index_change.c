@@ -22,13 +22,13 @@ int index_insert(struct index *x, struct index_inode *i)
 {
     int64_t turned = i->pending ? loop_wall_ns() : 0;
     int r = sql_run(x->sql,
-                    "INSERT INTO inode(" INDEX_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    "INSERT INTO inode(" INDEX_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     i->ino ? SQL_INT(i->ino) : SQL_NULL, i->parent ? SQL_INT(i->parent) : SQL_NULL, SQL_TEXT(i->name),
                     SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink), SQL_INT(i->size),
                     SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns), SQL_TEXT(i->target),
                     SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size), SQL_INT(i->settled),
                     SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns), SQL_INT(turned),
-                    SQL_TEXT(i->key_name));
+                    SQL_TEXT(i->key_name), SQL_INT(i->cut));
 
     if (r == 0 && i->ino == 0)
         i->ino = (uint64_t)sql_last_id(x->sql);
@@ -43,12 +43,12 @@ int index_update(struct index *x, const struct index_inode *i)
                     " turned = CASE WHEN (pending = 0) <> (?15 = 0) THEN ?18 ELSE turned END,"
                     " not_before = CASE WHEN ?15 = 0 THEN 0 ELSE not_before END,"
                     " reason = CASE WHEN ?15 = 0 THEN NULL ELSE reason END,"
-                    " pending = ?15, generation = ?16, listed = ?17 WHERE ino = ?1",
+                    " pending = ?15, generation = ?16, listed = ?17, cut = ?19 WHERE ino = ?1",
                     SQL_INT(i->ino), SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink),
                     SQL_INT(i->size), SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns),
                     SQL_TEXT(i->target), SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size),
                     SQL_INT(i->settled), SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns),
-                    SQL_INT(loop_wall_ns()));
+                    SQL_INT(loop_wall_ns()), SQL_INT(i->cut));
 
     return index_changed(x, r);
 }

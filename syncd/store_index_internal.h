@@ -17,7 +17,7 @@ struct index {
 /* The columns index_row() expects, in its order. */
 #define INDEX_COLUMNS \
     "ino, parent, name, mode, uid, gid, nlink, size, mtime, ctime, atime, target, cloud_key, etag, cloud_size, " \
-    "settled, pending, generation, listed, turned, key_name"
+    "settled, pending, generation, listed, turned, key_name, cut"
 
 /* Fills *i from the present row; its strings are borrowed from the query. */
 void index_row(struct sql_query *q, struct index_inode *i);

@@ -60,6 +60,7 @@ struct volume_node {
     uint64_t ino, size;
     int64_t mtime_ns;
     bool is_directory;
+    bool cut;                     /* a directory of which objectsPerFolder keeps something from being shown */
     int state_a;                  /* FileState numbering A; for a directory 1 while anything below it is pending */
     const char *name;             /* borrowed, in volume_list only */
     const char *id;               /* provider's object id or "" */

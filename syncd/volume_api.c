@@ -127,6 +127,7 @@ static struct volume_node node_of(struct volume *v, const struct index_inode *i)
     volume_attr(v, i, &attr);
     return (struct volume_node){
         .ino = i->ino, .size = attr.size, .mtime_ns = attr.mtime_ns, .is_directory = S_ISDIR(i->mode),
+        .cut = i->cut,
         .state_a = state_of(v, i), .name = i->name, .id = "",
     };
 }
