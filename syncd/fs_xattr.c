@@ -1,7 +1,7 @@
 /* Extended attributes: user.* is stored and travels with the object's metadata. Those of the table are
- * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud, user.landfall.cut is "1" at
- * a folder of which objectsPerFolder keeps something from being shown; user.landfall.pin is
- * "1" where a file is to be here always, also by a directory above it, and is set and removed where that begins. */
+ * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud; user.landfall.cut is "1"
+ * at a folder of which objectsPerFolder keeps something from being shown; user.landfall.pin is "1" where a file is to be
+ * here always, also by a directory above it, and is set and removed where that begins. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -13,7 +13,7 @@
 #include "common/log.h"
 #include "syncd/listing.h"
 
-enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
+enum { STALE_WAIT_MS = 2000, FIRST_WAIT_MS = 500, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS, SLOW_KEPT_NS = 10 * SECOND_NS;
@@ -127,12 +127,18 @@ static bool slow_lately(const struct lister *l)
     return l->slow_ns && loop_now_ns() - l->slow_ns < SLOW_KEPT_NS;
 }
 
+/* After a start nobody knows whether there is a network. */
+static int64_t patience_ms(const struct lister *l)
+{
+    return l->heard ? STALE_WAIT_MS : FIRST_WAIT_MS;
+}
+
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
-    int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
+    int64_t left_ms = patience_ms(g->lister) - (loop_now_ns() - g->since_ns) / MS_NS;
     struct waiter *w;
 
-    if (g->known && (waited_ms >= STALE_WAIT_MS || slow_lately(g->lister))) {
+    if (g->known && (left_ms <= 0 || slow_lately(g->lister))) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -140,7 +146,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&g->waiters, w, next);
     if (g->known)
-        w->patience = loop_timer(g->lister->v->loop, (uint64_t)(STALE_WAIT_MS - waited_ms), impatient, w);
+        w->patience = loop_timer(g->lister->v->loop, (uint64_t)left_ms, impatient, w);
 }
 
 /* Takes the listing out and answers all who wait. They may ask for listings again. */
@@ -181,8 +187,10 @@ static void on_listed(const struct error *e, void *arg)
     if (e->code && is_there(l, g->dir))
         LOG(LOG_WARNING, "listing_failed", "drive=%s", l->v->drive->id, "ino=%" PRIu64, g->dir,
             "error=%s", error_text(e));
-    if (!e->code)
+    if (!e->code) {
         l->slow_ns = 0;
+        l->heard = true;
+    }
     if (v) {
         v->failed_ns = e->code ? loop_now_ns() : 0;
         v->took_ns = loop_now_ns() - g->since_ns;

@@ -101,6 +101,7 @@ void listing_run_free(struct listing_run *run);
 struct lister {
     struct volume *v;
     bool closing;
+    bool heard;                          /* a listing has arrived since the start */
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
     int64_t slow_ns;                     /* monotonic; when the cloud last kept somebody waiting too long */

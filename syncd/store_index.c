@@ -58,6 +58,7 @@ static const char *const STEPS[] = {
 
 static const struct sql_schema SCHEMA = {
     .what = "the index of the drive",
+    .check = SQL_CHECK_AFTER_CUT,
     .application_id = 0x4c464958, /* "LFIX" */
     .steps = STEPS,
     .n_steps = ARRAY_SIZE(STEPS),
@@ -403,7 +404,8 @@ int index_longest_below(struct index *x, uint64_t ino, size_t *ret)
     int64_t longest;
     int r = sql_get_int(x->sql, &longest,
                         "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
-                        " SELECT i.ino, b.len + length(CAST(ifnull(i.key_name, i.name) AS BLOB)) + ((i.mode & 61440) = 16384)"
+                        " SELECT i.ino, b.len + length(CAST(ifnull(i.key_name, i.name) AS BLOB))"
+                        " + ((i.mode & 61440) = 16384)"
                         " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
 
     *ret = r < 0 ? 0 : (size_t)longest;

@@ -71,8 +71,8 @@ int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name,
 
 int index_orphan(struct index *x, uint64_t ino)
 {
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0 WHERE ino = ?",
-                                    SQL_INT(ino)));
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0"
+                                    " WHERE ino = ?", SQL_INT(ino)));
 }
 
 int index_replace(struct index *x, struct index_inode *i)
@@ -119,7 +119,8 @@ int index_mark_moved(struct index *x, uint64_t ino)
     r = sql_run(x->sql,
                 "WITH RECURSIVE below(ino, key, dir) AS ("
                 "SELECT ino, ?2, (mode & 61440) = 16384 FROM inode WHERE ino = ?1 UNION ALL"
-                " SELECT i.ino, b.key || ifnull(i.key_name, i.name) || iif((i.mode & 61440) = 16384, '/', ''), (i.mode & 61440) = 16384"
+                " SELECT i.ino, b.key || ifnull(i.key_name, i.name) || iif((i.mode & 61440) = 16384, '/', ''),"
+                " (i.mode & 61440) = 16384"
                 " FROM below b JOIN inode i ON i.parent = b.ino WHERE b.dir),"
                 " wanted(ino, pending) AS (SELECT b.ino, CASE"
                 " WHEN i.cloud_key IS NULL AND b.dir AND EXISTS(SELECT 1 FROM grave WHERE key = b.key AND closed = 0)"

@@ -215,8 +215,8 @@ void volume_list(struct volume *v, const char *path, const char *after_name,
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 
-/* The name's component of the key, owned by the caller: as the index has it, else what the name denotes. *parent moves on
- * to the inode; 0: there is none. */
+/* The name's component of the key, owned by the caller: as the index has it, else what the name denotes. *parent moves
+ * on to the inode; 0: there is none. */
 static int component_of(struct volume *v, uint64_t *parent, const char *name, size_t len, char **ret)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };

@@ -182,7 +182,8 @@ void fs_data_lost(struct volume *v, struct ipc_peer *p);
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
- * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
+ * a stale one is given 2 s, or 0.5 s while the cloud has not answered since the start; then what is known serves); a failure
+ * only when it was never listed. Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);

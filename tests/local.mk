@@ -178,6 +178,11 @@ TESTS += tests/unit/test_json_pb
 tests_unit_test_json_pb_SOURCES = tests/unit/test_json_pb.c
 tests_unit_test_json_pb_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_large_index
+TESTS += tests/unit/test_large_index
+tests_unit_test_large_index_SOURCES = tests/unit/test_large_index.c $(VOLUME_FIXTURE)
+tests_unit_test_large_index_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_listing
 TESTS += tests/unit/test_listing
 tests_unit_test_listing_SOURCES = tests/unit/test_listing.c $(VOLUME_FIXTURE)
