@@ -101,6 +101,7 @@ void listing_run_free(struct listing_run *run);
 struct lister {
     struct volume *v;
     bool closing;
+    bool unordered;                      /* the server lists in another order than that of the bytes */
     bool heard;                          /* a listing has arrived since the start */
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;

@@ -342,6 +342,51 @@ bool index_empty(struct index *x, uint64_t parent)
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
 }
 
+static bool take_file(const struct index_inode *i, void *arg)
+{
+    char **component = arg;
+
+    if (!S_ISDIR(i->mode))
+        *component = xstrdup(index_component(i));
+    return S_ISDIR(i->mode);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Numbers are given out in the order of the listing that brought the names, so what is evenly spread among them is so
+ * among the names, more or less. */
+size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n)
+{
+    int64_t first, last, entries = 0;
+    size_t found = 0, kept = 0;
+
+    if (sql_get_int(x->sql, &entries, "SELECT count(*) FROM (SELECT 1 FROM inode INDEXED BY inode_parent WHERE parent = ?"
+                    " LIMIT ?)", SQL_INT(parent), SQL_INT(least * (n + 1))) < 0 || (size_t)entries < 2 * least ||
+        sql_get_int(x->sql, &first, "SELECT min(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0 ||
+        sql_get_int(x->sql, &last, "SELECT max(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0)
+        return 0;
+    if (n > (size_t)entries / least - 1)
+        n = (size_t)entries / least - 1;
+    for (size_t i = 0; i < n; i++) {
+        char *component = NULL;
+
+        (void)index_scan(x, parent, (uint64_t)(first + (last - first) / (int64_t)(n + 1) * (int64_t)(i + 1)), take_file,
+                         &component);
+        if (component)
+            ret[found++] = component;
+    }
+    qsort(ret, found, sizeof(*ret), by_bytes);
+    for (size_t i = 0; i < found; i++)
+        if (kept && strcmp(ret[kept - 1], ret[i]) == 0)
+            free(ret[i]);
+        else
+            ret[kept++] = ret[i];
+    return kept;
+}
+
 /* From what is cut upwards, because that is little and a subtree may be everything. Without an answer: yes. */
 bool index_cut_below(struct index *x, uint64_t ino)
 {

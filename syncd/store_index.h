@@ -83,6 +83,9 @@ int index_list(struct index *x, uint64_t parent, const void *after, size_t after
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
+/* Components of files that split a directory into parts of about the same size, each of at least `least` entries, in the
+ * order of the bytes: at most n, owned by the caller. How many. */
+size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n);
 /* Whether the directory or one below it is cut. Looks at the whole subtree if there are such. */
 bool index_cut_below(struct index *x, uint64_t ino);
 /* Key of the inode below the drive's prefix: the components on its path, with a trailing '/' for a directory; "" is

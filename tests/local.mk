@@ -193,6 +193,11 @@ TESTS += tests/unit/test_kept
 tests_unit_test_kept_SOURCES = tests/unit/test_kept.c
 tests_unit_test_kept_LDADD = libmountd.a $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_listing_large
+TESTS += tests/unit/test_listing_large
+tests_unit_test_listing_large_SOURCES = tests/unit/test_listing_large.c $(VOLUME_FIXTURE)
+tests_unit_test_listing_large_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_log
 TESTS += tests/unit/test_log
 tests_unit_test_log_SOURCES = tests/unit/test_log.c

@@ -432,89 +432,6 @@ static void test_directory_where_a_dirty_file_is(void **state)
     assert_true(cloud_holds(f, "x") && cloud_holds(f, "x/y"));
 }
 
-/* --- objectsPerFolder ---------------------------------------------------------------------------------------- */
-
-static void set_limit(struct fixture *f, int32_t limit)
-{
-    f->drive.has_objects_per_folder = true;
-    f->drive.objects_per_folder = limit;
-    volume_configure(f->v, &f->drive);
-}
-
-static void test_cut(void **state)
-{
-    struct fixture *f = *state;
-
-    cloud_has(f, "d/", "");
-    for (char key[] = "d/a"; key[2] <= 'h'; key[2]++)
-        cloud_has(f, key, "1");
-    cloud_has(f, "d/c/below", "1");
-    set_limit(f, 4);
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_false(inode(f, "d").cut || index_cut_below(f->v->index, INDEX_ROOT));
-    assert_int_equal(relist(f, ino_of(f, "d")), 0);
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "a b c␛ c");
-    assert_true(inode(f, "d").cut && index_cut_below(f->v->index, INDEX_ROOT));
-    assert_int_equal(inode(f, "d").cloud_size, 0);
-    assert_string_equal(inode(f, "d").cloud_key, "d/");
-    set_limit(f, 9);
-    assert_int_equal(relist(f, ino_of(f, "d")), 0);
-    assert_false(inode(f, "d").cut);
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "a b c␛ c d e f g h");
-}
-
-/* Whatever is not in it may be behind its end. */
-static void test_cut_takes_nothing_away(void **state)
-{
-    struct fixture *f = *state;
-    uint64_t made;
-
-    cloud_has(f, "a", "1");
-    cloud_has(f, "m/x", "1");
-    cloud_has(f, "z", "1");
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_int_equal(ask_create(f, INDEX_ROOT, "y", &made), 0);
-    cloud_lost(f, "a");
-    cloud_lost(f, "m/x");
-    cloud_lost(f, "z");
-    for (char key[] = "f0"; key[1] <= '9'; key[1]++)
-        cloud_has(f, key, "1");
-    set_limit(f, 2);
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "a z m y f0 f1");
-    set_limit(f, 0);
-    wait_until(f, pending_of(f, "y") == 0);
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_string_equal(ask_names(f, INDEX_ROOT, 20), "y f0 f1 f2 f3 f4 f5 f6 f7 f8 f9");
-}
-
-/* What is not shown must not vanish with the rest, nor be left behind. */
-static void test_cut_is_not_empty(void **state)
-{
-    struct fixture *f = *state;
-
-    cloud_has(f, "d/a", "1");
-    cloud_has(f, "d/b", "1");
-    cloud_has(f, "top/d/a", "1");
-    cloud_has(f, "top/d/b", "1");
-    set_limit(f, 1);
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    set_limit(f, 2);
-    assert_int_equal(relist(f, INDEX_ROOT), 0);
-    set_limit(f, 1);
-    assert_int_equal(relist(f, ino_of(f, "d")), 0);
-    assert_int_equal(ask_rename(f, INDEX_ROOT, "top", INDEX_ROOT, "up", 0), -EOPNOTSUPP);
-    assert_int_equal(ask_unlink(f, ino_of(f, "d"), "a"), 0);
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "");
-    assert_int_equal(ask_rmdir(f, INDEX_ROOT, "d"), -ENOTEMPTY);
-    assert_int_equal(ask_rename(f, INDEX_ROOT, "d", INDEX_ROOT, "e", 0), -EOPNOTSUPP);
-    set_limit(f, 0);
-    wait_until(f, !cloud_holds(f, "d/a"));
-    assert_int_equal(relist(f, ino_of(f, "d")), 0);
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "b");
-    assert_int_equal(ask_rename(f, INDEX_ROOT, "d", INDEX_ROOT, "e", 0), 0);
-}
-
 /* --- directories -------------------------------------------------------------------------------------------- */
 
 static void test_directory_that_is_gone(void **state)
@@ -818,9 +735,6 @@ int main(void)
         TEST(test_directory_and_file_of_one_name),
         TEST(test_file_in_the_place_of_a_directory),
         TEST(test_directory_where_a_dirty_file_is),
-        TEST(test_cut),
-        TEST(test_cut_takes_nothing_away),
-        TEST(test_cut_is_not_empty),
         TEST(test_directory_that_is_gone),
         TEST(test_directory_with_work_below_is_kept),
         TEST(test_markers),
