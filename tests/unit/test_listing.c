@@ -388,7 +388,7 @@ static void test_directory_and_file_of_one_name(void **state)
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x␛ x");
     assert_int_equal(ino_of(f, "x␛"), file);
-    assert_int_equal(inode(f, "x␛").pending, 0);
+    assert_int_equal(pending_of(f, "x␛"), 0);
     forget_events(f);
     cloud_lost(f, "x/y");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
