@@ -27,8 +27,8 @@ static void stepped(struct op *op, const struct error *e, const Lf__Envelope *re
         op_fail(op, e);
 }
 
-/* Asks for the bytes the operation is about. `step` goes on. */
-static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op))
+/* Asks for bytes from `offset` on. `step` goes on. */
+static void ask_bytes(struct op *op, uint64_t offset, uint64_t length, void (*step)(struct op *op))
 {
     Lf__FsFetch msg = LF__FS_FETCH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &msg);
@@ -39,9 +39,24 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     }
     op->next = step;
     msg.ino = op->ino;
-    msg.offset = (uint64_t)op->offset;
+    msg.offset = offset;
     msg.length = length;
     op_ask(op, &env, stepped);
+}
+
+/* Those the operation is about. */
+static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op))
+{
+    ask_bytes(op, (uint64_t)op->offset, length, step);
+}
+
+/* Its chunks, from their beginning: behind the end of the file there is nothing to fetch, and yet the last chunk has to be
+ * here before it grows. */
+static void ask_chunks(struct op *op, void (*step)(struct op *op))
+{
+    uint64_t before = (uint64_t)op->offset & (CHUNK_SIZE - 1);
+
+    ask_bytes(op, (uint64_t)op->offset - before, before + op->size, step);
 }
 
 /* For the file to be dirty, and for space. */
@@ -173,7 +188,7 @@ static void write_step(struct op *op)
     if (!op->file->writable)
         op_error(op, EIO);
     else if (!present(op, op->size))
-        ask_fetch(op, op->size, write_step);
+        ask_chunks(op, write_step);
     else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
         ask_dirty(op, write_step);
     else

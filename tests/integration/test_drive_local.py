@@ -2,6 +2,7 @@
 """A drive on a folder of this machine, used as ordinary programs use a directory."""
 
 import os
+import pwd
 import stat
 import sys
 import unittest
@@ -31,6 +32,19 @@ class LocalDrive(DriveCase):
 
     def path(self, *names):
         return os.path.join(self.mount, *names)
+
+    def test_appending_to_what_is_not_here(self):
+        mount, bucket = self.folder_drive("append", syncIntervalSeconds=1)
+        beside = os.path.join(os.path.dirname(bucket), "new")
+        with open(beside, "w", encoding="utf-8") as f:
+            f.write("first")
+        os.chown(beside, pwd.getpwnam(SERVED).pw_uid, -1)
+        os.rename(beside, os.path.join(bucket, "log"))
+        lt.wait_until(lambda: "log" in os.listdir(mount), 30, "the file")
+        with open(os.path.join(mount, "log"), "a", encoding="utf-8") as f:
+            f.write(", second")
+        with open(os.path.join(mount, "log"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "first, second")
 
     def test_a_folder_that_was_cut_says_so(self):
         mount, bucket = self.folder_drive("cut", objectsPerFolder=3, syncIntervalSeconds=1)

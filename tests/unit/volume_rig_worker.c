@@ -162,7 +162,7 @@ int worker_try_write(struct rig *rig, struct handle *h, uint64_t offset, const v
         int r = 0;
 
         if (chunk_first_absent(h->map, offset, n) != UINT64_MAX) {
-            r = worker_fetch(rig, h->ino, offset, n);
+            r = worker_fetch(rig, h->ino, offset & ~(uint64_t)(CHUNK_SIZE - 1), n + (offset & (CHUNK_SIZE - 1)));
         } else if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY || !chunk_spend(h->map, cost)) {
             r = mark_dirty(rig, h, cost);
         } else {
