@@ -50,8 +50,8 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     ask_bytes(op, (uint64_t)op->offset, length, step);
 }
 
-/* Its chunks, from their beginning: behind the end of the file there is nothing to fetch, and yet the last chunk has to be
- * here before it grows. */
+/* Its chunks, from their beginning: behind the end of the file there is nothing to fetch, and yet the last chunk has to
+ * be here before it grows. */
 static void ask_chunks(struct op *op, void (*step)(struct op *op))
 {
     uint64_t before = (uint64_t)op->offset & (CHUNK_SIZE - 1);
