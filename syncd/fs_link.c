@@ -31,13 +31,16 @@ bool fs_is_directory(struct volume *v, uint64_t parent, const char *component)
     return index_find_key(v->index, parent, component, true, &i) == 0;
 }
 
-/* The empty component is a directory's alone. Only an object is beside a directory, and not where a key is either. */
+bool fs_both_have_room(struct volume *v)
+{
+    return !(cloud_capabilities(v->cloud) & CLOUD_HAS_FOLDERS);
+}
+
+/* The empty component is a directory's alone, and only an object is beside a directory. */
 static int check_component(struct volume *v, uint64_t parent, const char *component, bool beside, bool is_directory)
 {
-    bool room = !is_directory && !(cloud_capabilities(v->cloud) & CLOUD_HAS_FOLDERS);
-
     if (beside)
-        return room && fs_is_directory(v, parent, component) ? 0 : -EINVAL;
+        return !is_directory && fs_both_have_room(v) && fs_is_directory(v, parent, component) ? 0 : -EINVAL;
     return *component || is_directory ? 0 : -EINVAL;
 }
 

@@ -159,8 +159,10 @@ static int merge_file(struct merge *m, const char *key, struct cloud_object *o, 
 
     if (r != -ENOENT)
         return r < 0 ? r : merge_known(m, &i, key, o);
-    if (!may_wait || !fs_is_directory(m->v, m->dir, component(m, key)))
+    if (!fs_is_directory(m->v, m->dir, component(m, key)))
         return merge_new(m, key, o);
+    if (!may_wait)   /* work that is left below keeps the directory */
+        return fs_both_have_room(m->v) ? merge_new(m, key, o) : 0;
     put_off(m, o);
     return 0;
 }
@@ -231,7 +233,7 @@ static int clear_name(struct merge *m, const char *name)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r;
 
-    if (!(cloud_capabilities(m->v->cloud) & CLOUD_HAS_FOLDERS))
+    if (fs_both_have_room(m->v))
         return fs_step_aside(m->v, m->dir, name);
     r = index_find_key(m->v->index, m->dir, name, false, &i);
     if (r < 0)

@@ -154,10 +154,12 @@ enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
 
 /* Whether a name may be made in `parent`, whose key must leave room for it; *ret_key, owned by the caller, is its
  * component of the key. `known` as for name_to_key(). 0, -EINVAL (also: a name that denotes no key, or that of an
- * object beside a directory that is not there, or where the cloud has no room for both), -EILSEQ, -ENAMETOOLONG, -ENOENT (no such parent), -ENOTDIR, or as
- * cloud_check_key(). */
+ * object beside a directory that is not there, or where the cloud has no room for both), -EILSEQ, -ENAMETOOLONG,
+ * -ENOENT (no such parent), -ENOTDIR, or as cloud_check_key(). */
 int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory,
                   const char *known, char **ret_key);
+/* Whether a file and a directory may have the same component: the cloud has no folders. */
+bool fs_both_have_room(struct volume *v);
 /* Whether a directory in `parent` has the component as its name. */
 bool fs_is_directory(struct volume *v, uint64_t parent, const char *component);
 /* A name is a directory's before it is a file's of the same component of the key: the file steps aside, to the name of

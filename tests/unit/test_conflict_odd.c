@@ -187,6 +187,29 @@ static void they_made_the_directory_a_file(void **state)
     assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "d"), "b"), 0);
 }
 
+/* Ours waits: there is room for one of them only. */
+static void they_made_the_folder_a_file(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t d = worker_mkdir(rig, "d");
+    struct handle h;
+
+    rig_settle(rig);
+    rig_remove(rig, "d/");
+    rig_put(rig, "d", "theirs", 6);
+    assert_int_equal(worker_create(rig, d, "b", &h), 0);
+    worker_write(rig, &h, 0, "ours", 4);
+    worker_close(rig, &h);
+    list_root(rig);
+    rig_linger(rig);
+    list_root(rig);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "d"), d);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "d\u241b"), 0);
+    assert_int_not_equal(worker_lookup(rig, d, "b"), 0);
+    assert_object(rig, "d", "theirs", 6);
+    assert_in_range(rig->counts[CLOUD_PUT] + rig->counts[CLOUD_COPY], 0, 4);
+}
+
 /* --- others that look like ours -------------------------------------------------------------------------- */
 
 /* Of the same length and time as ours: tools set times, and clocks tick every few milliseconds only. */
@@ -399,6 +422,7 @@ int main(void)
         TEST(a_directory_and_a_file_are_no_conflict),
         TEST(we_made_the_directory_a_file),
         TEST(they_made_the_directory_a_file),
+        FOLDER_TEST(they_made_the_folder_a_file),
         TEST(theirs_is_as_long_and_as_old_as_ours),
         TEST(their_new_file_is_as_long_and_as_old_as_ours),
         TEST(what_we_never_put_is_as_long_and_as_old_as_ours),
