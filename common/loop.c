@@ -32,6 +32,7 @@ struct pool {
     pthread_cond_t wanted;
     struct job_list todo, finished;   /* under mutex */
     bool stopping;                    /* under mutex */
+    size_t n_jobs;                    /* given and not done; the loop's */
     pthread_t *threads;
     unsigned n_threads;
     int wake_fd;                      /* eventfd: something is in finished */
@@ -125,6 +126,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 {
     struct pool *p = arg;
     struct job_list finished = STAILQ_HEAD_INITIALIZER(finished);
+    struct job *j;
     eventfd_t n;
 
     (void)what;
@@ -132,6 +134,8 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
     (void)pthread_mutex_lock(&p->mutex);
     STAILQ_CONCAT(&finished, &p->finished);
     (void)pthread_mutex_unlock(&p->mutex);
+    STAILQ_FOREACH(j, &finished, next)
+        p->n_jobs--;
     finish_jobs(&finished);
 }
 
@@ -201,10 +205,16 @@ void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg),
         defer(l, j);
         return;
     }
+    p->n_jobs++;
     (void)pthread_mutex_lock(&p->mutex);
     STAILQ_INSERT_TAIL(&p->todo, j, next);
     (void)pthread_cond_signal(&p->wanted);
     (void)pthread_mutex_unlock(&p->mutex);
+}
+
+bool loop_working(const struct loop *l)
+{
+    return l->pool.n_jobs > 0 || !STAILQ_EMPTY(&l->deferred);
 }
 
 /* --- deferred calls and timers --------------------------------------------------------------- */

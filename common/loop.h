@@ -5,6 +5,7 @@
 
 #include <event2/event.h>
 #include <event2/util.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct loop;
@@ -44,6 +45,9 @@ void loop_timer_free(struct loop_timer *t);
  * done is called; work touches nothing else. Jobs start in the order given. Always calls done. Without pool
  * threads the work runs in a later turn of the loop. */
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+/* Whether such work, or something put off to a later turn, is under way: a loop that is freed then drops it, and what
+ * its `arg` owns. */
+bool loop_working(const struct loop *l);
 
 /* Monotonic and wall clock in nanoseconds. */
 int64_t loop_now_ns(void);

@@ -12,7 +12,7 @@ int64_t timespec_ns(struct timespec t)
 
 struct timespec timespec_of(int64_t ns)
 {
-    int64_t seconds = ns / SECOND_NS - (ns % SECOND_NS < 0);
+    int64_t rest = ns % SECOND_NS;
 
-    return (struct timespec){ .tv_sec = seconds, .tv_nsec = ns - seconds * SECOND_NS };
+    return (struct timespec){ .tv_sec = ns / SECOND_NS - (rest < 0), .tv_nsec = rest + (rest < 0 ? SECOND_NS : 0) };
 }

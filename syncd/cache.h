@@ -26,9 +26,10 @@ struct fetch {
     struct loop_timer *going_on;   /* fetch_go_on() was called */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;
-    struct {                       /* the range that was waited for in vain last, how long, and until when */
+    struct {                       /* the range that was waited for in vain last, how long at most, until when, and why */
         uint64_t from, to, ms;
         int64_t ns;
+        int code;
     } vain;
 };
 

@@ -14,8 +14,8 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "common/text.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "syncd/listing.h"
 #include "syncd/name.h"
 

@@ -119,7 +119,8 @@ static void refreshed(const struct error *e, void *arg)
     struct error gone;
 
     f->fetch.refreshing = false;
-    error_set(&gone, e->code == -ENOENT ? -ENOENT : -EIO, "The file's bytes are no longer in the cloud: it was changed or deleted there.");
+    error_set(&gone, e->code == -ENOENT ? -ENOENT : -EIO,
+              "The file's bytes are no longer in the cloud: it was changed or deleted there.");
     if (e->code < 0 && e->code != -ENOENT)
         fetch_fail_all(f, e);
     else if (f->dropped || !renewed(f))

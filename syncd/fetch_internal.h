@@ -9,7 +9,8 @@ struct fetch_waiter {
     uint64_t from, to;             /* what is left of its range; `from` moves up */
     enum space_for what;
     struct loop_timer *timer;
-    uint64_t ms;                   /* of the timer */
+    uint64_t ms;                   /* of the timer, and since when */
+    int64_t since_ns;
     fetch_done_fn *done;
     void *arg;
 };

@@ -8,7 +8,7 @@
 #include "common/alloc.h"
 #include "common/number.h"
 
-static const int64_t REPEAT_NS = INT64_C(500) * 1000000;
+static const int64_t REPEAT_NS = INT64_C(500) * 1000000, LONG_NS = INT64_C(500) * 1000000;
 
 static void free_waiter(struct fetch_waiter *w)
 {
@@ -17,12 +17,27 @@ static void free_waiter(struct fetch_waiter *w)
     free(w);
 }
 
+static void note_vain(const struct fetch_waiter *w, const struct error *e)
+{
+    struct fetch *t = &w->file->fetch;
+    int64_t now = loop_now_ns();
+
+    if (!e->code || !w->ms || now - w->since_ns < LONG_NS)
+        return;
+    t->vain.from = w->from;
+    t->vain.to = w->to;
+    t->vain.ms = w->ms;
+    t->vain.ns = now;
+    t->vain.code = e->code;
+}
+
 /* The file may be gone afterwards unless the caller holds it. */
 static void answer(struct fetch_waiter *w, const struct error *e)
 {
     fetch_done_fn *done = w->done;
     void *arg = w->arg;
 
+    note_vain(w, e);
     free_waiter(w);
     done(e, arg);
 }
@@ -30,16 +45,9 @@ static void answer(struct fetch_waiter *w, const struct error *e)
 static void on_deadline(void *arg)
 {
     struct fetch_waiter *w = arg;
-    struct fetch *t = &w->file->fetch;
     struct error e;
 
-    if (w->ms) {
-        t->vain.from = w->from;
-        t->vain.to = w->to;
-        t->vain.ms = w->ms;
-        t->vain.ns = loop_now_ns();
-    }
-    error_set(&e, -ETIMEDOUT, "The cloud did not deliver the file's bytes in time.");
+    error_set(&e, w->ms ? -ETIMEDOUT : w->file->fetch.vain.code, "The cloud did not deliver the file's bytes in time.");
     answer(w, &e);
 }
 
@@ -54,6 +62,7 @@ static bool waited_just_now(const struct fetch_waiter *w, uint64_t ms)
 
 void fetch_wait_until(struct fetch_waiter *w, uint64_t ms)
 {
+    w->since_ns = loop_now_ns();
     w->ms = waited_just_now(w, ms) ? 0 : ms;
     w->timer = loop_timer(w->file->volume->loop, w->ms, on_deadline, w);
 }

@@ -331,18 +331,16 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
 static void fetched(const struct error *e, void *arg)
 {
     struct wanted *w = arg;
-    struct error missing = *e;
 
-    if (e->code == -ENOENT) {
-        missing.code = -EIO;
-        e = &missing;
-    }
     if (e->code == 0) {
         ipc_done(w->request);
     } else {
+        struct error told = *e;
+
+        told.code = e->code == -ENOENT ? -EIO : e->code;
         LOG_TRACE(LOG_WARNING, ipc_request_trace(w->request), "fetch_failed", "drive=%s", w->file->volume->drive->id,
                   "ino=%" PRIu64, w->file->ino, "error=%s", error_text(e));
-        ipc_fail_error(w->request, e);
+        ipc_fail_error(w->request, &told);
     }
     cache_release(w->file);
     free(w);

@@ -201,19 +201,30 @@ static bool any_elsewhere(struct index *x, const char *from, const char *to)
     return false;
 }
 
-bool index_moved_from(struct index *x, const char *key)
+static bool is_moved_away(struct index *x, const char *prefix)
 {
-    CLEANUP_FREE char *above = index_moved_any(x) ? xstrdup(key) : NULL;
+    return any_elsewhere(x, prefix, prefix);
+}
+
+/* Whether it is so of a prefix of the key that ends in '/', which may be the key itself. */
+static bool of_some_prefix(struct index *x, const char *key, bool (*is)(struct index *x, const char *prefix))
+{
+    CLEANUP_FREE char *above = xstrdup(key);
     bool found = false;
 
-    for (char *slash = above ? strchr(above, '/') : NULL; !found && slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(above, '/'); !found && slash; slash = strchr(slash + 1, '/')) {
         char next = slash[1];
 
         slash[1] = '\0';
-        found = any_elsewhere(x, above, above);
+        found = is(x, above);
         slash[1] = next;
     }
     return found;
+}
+
+bool index_moved_from(struct index *x, const char *key)
+{
+    return index_moved_any(x) && of_some_prefix(x, key, is_moved_away);
 }
 
 bool index_moved_within(struct index *x, const char *key)
@@ -267,7 +278,8 @@ bool index_renamed_left(struct index *x, const char *prefix)
         sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND cloud_key < ?2 AND pending & 4"
                     " AND nlink > 0 LIMIT 1", SQL_TEXT(prefix), SQL_TEXT(end)) != -ENOENT)
         return true;
-    return index_moved_from(x, prefix) || index_moved_within(x, prefix) || (index_moved_any(x) && unmarked_under(x, prefix, end));
+    return index_moved_from(x, prefix) || index_moved_within(x, prefix) ||
+        (index_moved_any(x) && unmarked_under(x, prefix, end));
 }
 
 /* The prefixes a directory had. */
@@ -294,19 +306,15 @@ bool index_rename_under_way(struct index *x, uint64_t dir)
     return false;
 }
 
+static bool is_left(struct index *x, const char *prefix)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM renamed WHERE prefix = ? LIMIT 1", SQL_TEXT(prefix)) == 0 &&
+        index_renamed_left(x, prefix);
+}
+
 bool index_rename_under_way_from(struct index *x, const char *key)
 {
-    CLEANUP_FREE char *above = xstrdup(key);
-    bool left = false;
-
-    for (char *slash = strchr(above, '/'); !left && slash; slash = strchr(slash + 1, '/')) {
-        char next = slash[1];
-        int64_t one;
-
-        slash[1] = '\0';
-        left = sql_get_int(x->sql, &one, "SELECT 1 FROM renamed WHERE prefix = ? LIMIT 1", SQL_TEXT(above)) == 0 &&
-            index_renamed_left(x, above);
-        slash[1] = next;
-    }
-    return left;
+    return of_some_prefix(x, key, is_left);
 }

@@ -424,6 +424,7 @@ int rig_tear_down(void **state)
     rig_close(rig);
     cloud_free(rig->cloud);
     rig_idle(rig);
+    rig_wait(rig, !loop_working(rig->loop));
     config_free(rig->config);
     loop_free(rig->loop);
     (void)files_remove(rig->dir);
