@@ -254,8 +254,8 @@ int date_parse(const char *s, int64_t *ret_ns)
     return 0;
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none. RFC 3629, section 4. */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+/* RFC 3629, section 4. */
+size_t utf8_sequence(const void *bytes, size_t len)
 {
     static const struct {
         unsigned char first, last, low, high; /* range of the lead byte, and of the byte after it */
@@ -265,6 +265,7 @@ static size_t utf8_sequence(const unsigned char *s, size_t len)
         { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
         { 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
     };
+    const unsigned char *s = bytes;
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (s[0] < rows[i].first || s[0] > rows[i].last || rows[i].n > len)

@@ -49,6 +49,8 @@ void date_iso(int64_t ns, char out[DATE_SIZE]);
  * timespec_ns(). 0 or -EINVAL. */
 int date_parse(const char *s, int64_t *ret_ns);
 
+/* Bytes of the UTF-8 character that the len bytes, at least one, begin with; 0: none. */
+size_t utf8_sequence(const void *bytes, size_t len);
 /* Whether the len bytes are valid UTF-8 without surrogates and overlong forms. */
 bool utf8_valid(const void *s, size_t len);
 /* The bytes of whole characters among the first `room` of the len bytes. */

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/listing.h"
+#include "syncd/name.h"
 
 enum { NAMES_TRIED = 1000 };
 
@@ -85,17 +86,19 @@ static bool is_taken(struct volume *v, uint64_t parent, const char *name)
 
 static int find_name(struct volume *v, const struct index_inode *i, const char *key, char out[CONFLICT_NAME_MAX + 1])
 {
+    CLEANUP_FREE char *plain = name_plain(i->name), *component = NULL;
     char host[HOST_NAME_MAX + 1] = "";
     time_t now = (time_t)(loop_wall_ns() / 1000000000);
-    size_t room = room_for_name(v, key, i->name_len);
+    size_t room = room_for_name(v, key, strlen(index_component(i)));
     struct tm when;
     int r = localtime_r(&now, &when) ? 0 : -EOVERFLOW;
 
     (void)gethostname(host, sizeof(host) - 1);
     for (unsigned n = 1; r == 0 && n <= NAMES_TRIED; n++) {
-        r = conflict_name(i->name, host, &when, n, room, out);
+        r = conflict_name(plain, host, &when, n, room, out);
         if (r == 0 && !is_taken(v, i->parent, out))
-            return fs_check_name(v, i->parent, &(ProtobufCBinaryData){ strlen(out), (uint8_t *)out }, false);
+            return fs_check_name(v, i->parent, &(ProtobufCBinaryData){ strlen(out), (uint8_t *)out }, false,
+                                 NULL, &component);
     }
     return r < 0 ? r : -EEXIST;
 }
@@ -170,7 +173,7 @@ static int keep_both(struct volume *v, struct index_inode *i, const char *key, c
         r = forget_sent(v->index, i->ino);
     if (r == 0)
         r = index_exhume(v->index, key);
-    return r == 0 ? entry_add(v, i->parent, i->name, key, theirs, &ino) : r;
+    return r == 0 ? entry_add(v, i->parent, key, theirs, &ino) : r;
 }
 
 static int load(struct volume *v, uint64_t ino, const char *key, struct index_inode *ret)

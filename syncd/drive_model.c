@@ -130,7 +130,7 @@ struct number {
 
 static const struct number NUMBERS[] = {
     { "syncIntervalSeconds", "sync_interval_seconds", 60, 1, 30 * 24 * 3600 },
-    { "objectsPerFolder", "objects_per_folder", 1000, 1, 10000000 },
+    { "objectsPerFolder", "objects_per_folder", 0, 0, 10000000 },
     { "maximumCacheSize", "maximum_cache_size", 0, 0, INT64_MAX },
     { "permissionType", "permission_type", 2, 1, 2 },
     { "driveType", "drive_type", 1, 1, 2 },

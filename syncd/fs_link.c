@@ -8,7 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "common/text.h"
+#include "syncd/name.h"
 #include "syncd/volume_internal.h"
 
 /* --- making --------------------------------------------------------------------------------------- */
@@ -21,29 +21,48 @@ static int check_bytes(const ProtobufCBinaryData *name)
         return -EINVAL;
     if (bytes[0] == '.' && (name->len == 1 || (name->len == 2 && bytes[1] == '.')))
         return -EINVAL;
-    if (name->len > FS_NAME_MAX_BYTES)
-        return -ENAMETOOLONG;
-    return utf8_valid(bytes, name->len) ? 0 : -EILSEQ;
+    return 0;
+}
+
+bool fs_is_directory(struct volume *v, uint64_t parent, const char *component)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_find_key(v->index, parent, component, true, &i) == 0;
+}
+
+bool fs_both_have_room(struct volume *v)
+{
+    return !(cloud_capabilities(v->cloud) & CLOUD_HAS_FOLDERS);
+}
+
+/* The empty component is a directory's alone, and only an object is beside a directory. */
+static int check_component(struct volume *v, uint64_t parent, const char *component, bool beside, bool is_directory)
+{
+    if (beside)
+        return !is_directory && fs_both_have_room(v) && fs_is_directory(v, parent, component) ? 0 : -EINVAL;
+    return *component || is_directory ? 0 : -EINVAL;
 }
 
 /* Whether the cloud can have it: a name that could never be uploaded is refused. */
-static int check_key(struct volume *v, const char *parent_key, const ProtobufCBinaryData *name, bool is_directory)
+static int check_key(struct volume *v, const char *parent_key, const char *component, bool is_directory)
 {
     CLEANUP_FREE char *key = NULL;
-    size_t n = strlen(v->prefix) + strlen(parent_key) + name->len + is_directory;
+    size_t n = strlen(v->prefix) + strlen(parent_key) + strlen(component) + is_directory;
 
     if (n > FS_KEY_MAX_BYTES)
         return -ENAMETOOLONG;
-    if (asprintf(&key, "%s%s%.*s%s", v->prefix, parent_key, (int)name->len, (const char *)name->data,
-                 is_directory ? "/" : "") < 0)
+    if (asprintf(&key, "%s%s%s%s", v->prefix, parent_key, component, is_directory ? "/" : "") < 0)
         abort();
     return cloud_check_key(v->cloud, key);
 }
 
-int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory)
+int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory,
+                  const char *known, char **ret_key)
 {
     CLEANUP(index_inode_done) struct index_inode dir = { 0 };
-    CLEANUP_FREE char *key = NULL;
+    CLEANUP_FREE char *key = NULL, *component = NULL;
+    bool beside = false;
     int r = index_get(v->index, parent, &dir);
 
     if (r < 0)
@@ -51,19 +70,25 @@ int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *
     if (!S_ISDIR(dir.mode))
         return -ENOTDIR;
     r = check_bytes(name);
+    if (r == 0)
+        r = name_to_key((const char *)name->data, name->len, known, &component, &beside);
+    if (r == 0)
+        r = check_component(v, parent, component, beside, is_directory);
     if (r < 0)
         return r;
     key = index_key(v->index, parent);
-    if (!key)
-        return -ENOENT;
-    return check_key(v, key, name, is_directory);
+    r = key ? check_key(v, key, component, is_directory) : -ENOENT;
+    if (r == 0)
+        *ret_key = take_ptr(component);
+    return r;
 }
 
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i)
 {
     bool is_directory = S_ISDIR(i->mode);
+    CLEANUP_FREE char *component = NULL;
     int64_t now = loop_wall_ns();
-    int r = fs_check_name(v, parent, name, is_directory);
+    int r = fs_check_name(v, parent, name, is_directory, NULL, &component);
 
     if (r < 0)
         return r;
@@ -71,6 +96,8 @@ int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *na
     i->name = strndup((const char *)name->data, name->len);
     if (!i->name)
         abort();
+    if (strcmp(i->name, component) != 0)
+        i->key_name = take_ptr(component);
     i->name_len = name->len;
     i->nlink = is_directory ? 2 : 1;
     i->size = i->target ? strlen(i->target) : 0;
@@ -98,6 +125,38 @@ int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gon
     cache_unlink(v->cache, i->ino);
     return index_orphan(v->index, i->ino);
 }
+
+/* --- one component, two inodes ---------------------------------------------------------------------- */
+
+static int step(struct volume *v, uint64_t parent, const char *component, bool aside)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    char from[NAME_SIZE], to[NAME_SIZE];
+    int r;
+
+    name_of_key(component, !aside, from);
+    name_of_key(component, aside, to);
+    r = index_find(v->index, parent, from, strlen(from), &i);
+    if (r < 0 || S_ISDIR(i.mode))
+        return r == -ENOENT ? 0 : r;
+    r = index_move(v->index, i.ino, parent, to, strlen(to));
+    volume_invalidate(v, parent, from, strlen(from), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, to, strlen(to), CHANGED_ATTRIBUTES);
+    volume_invalidate(v, parent, NULL, 0, CHANGED_DATA);
+    return r;
+}
+
+int fs_step_aside(struct volume *v, uint64_t parent, const char *component)
+{
+    return step(v, parent, component, true);
+}
+
+int fs_step_back(struct volume *v, uint64_t parent, const char *component)
+{
+    return fs_is_directory(v, parent, component) ? 0 : step(v, parent, component, false);
+}
+
+/* --- what is left ------------------------------------------------------------------------------------- */
 
 /* In the cloud a directory without a marker is there only as long as something lies below it. */
 static bool vanishes(struct volume *v, const struct index_inode *dir)

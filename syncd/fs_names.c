@@ -222,9 +222,11 @@ static int take_directory(struct volume *v, const Lf__FsRmdir *m)
         return r;
     if (!S_ISDIR(i.mode))
         return -ENOTDIR;
-    if (!index_empty(v->index, i.ino))
+    if (i.cut || !index_empty(v->index, i.ino))
         return -ENOTEMPTY;
     r = fs_unlink_inode(v, &i, &gone);
+    if (r == 0)
+        r = fs_step_back(v, m->parent, index_component(&i));
     return r < 0 ? r : fs_left(v, m->parent);
 }
 

@@ -10,8 +10,8 @@
 #include "common/cleanup.h"
 #include "syncd/volume_internal.h"
 
-/* What stands under one name while the other takes its place; no name that anybody could make. */
-static const char BETWEEN[] = "/";
+/* The parent of what waits while the other takes its place. */
+enum { NOWHERE = 0 };
 
 /* Both ends of a rename. */
 struct end {
@@ -56,18 +56,20 @@ static bool lies_in(struct volume *v, uint64_t ino, uint64_t directory)
 /* Whether `from` may stand where `to` is: the name, the place, and the keys of all below. */
 static int check_place(struct volume *v, const struct end *from, const struct end *to)
 {
-    CLEANUP_FREE char *key = NULL;
+    CLEANUP_FREE char *key = NULL, *component = NULL;
     size_t len;
-    int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode));
+    int r = fs_check_name(v, to->parent, to->name, S_ISDIR(from->i.mode), index_component(&from->i), &component);
 
     if (r < 0 || !S_ISDIR(from->i.mode))
         return r;
     if (lies_in(v, to->parent, from->i.ino))
         return -EINVAL;
+    if (index_cut_below(v->index, from->i.ino))   /* what is not known would stay behind */
+        return -EOPNOTSUPP;
     key = index_key(v->index, to->parent);
     if (!key)
         return -ENOENT;
-    len = strlen(v->prefix) + strlen(key) + to->name->len + 1;   /* fs_check_name() has seen that it is not too long */
+    len = strlen(v->prefix) + strlen(key) + strlen(component) + 1;   /* by fs_check_name() not too long */
     return index_room_below(v->index, from->i.ino, FS_KEY_MAX_BYTES - len);
 }
 
@@ -77,7 +79,7 @@ static int check_replaced(struct volume *v, const struct index_inode *by, const 
         return S_ISDIR(by->mode) ? -ENOTDIR : 0;
     if (!S_ISDIR(by->mode))
         return -EISDIR;
-    return index_empty(v->index, i->ino) ? 0 : -ENOTEMPTY;
+    return !i->cut && index_empty(v->index, i->ino) ? 0 : -ENOTEMPTY;
 }
 
 static int check(struct volume *v, unsigned flags, const struct end *from, const struct end *to)
@@ -118,7 +120,7 @@ static int exchange(struct volume *v, const struct end *from, const struct end *
     int r = check_place(v, to, from);
 
     if (r == 0)
-        r = index_move(v->index, to->i.ino, to->parent, BETWEEN, strlen(BETWEEN));
+        r = index_move(v->index, to->i.ino, NOWHERE, to->i.name, to->i.name_len);
     if (r == 0)
         r = index_move(v->index, from->i.ino, to->parent, to->name->data, to->name->len);
     if (r == 0)
@@ -137,6 +139,12 @@ static int replace(struct volume *v, const struct end *from, const struct end *t
     return r < 0 ? r : move(v, from, to);
 }
 
+/* An object beside the directory that was here; -EEXIST: the name is a file's now, whose key is that object's. */
+static int step_back(struct volume *v, const struct end *end)
+{
+    return S_ISDIR(end->i.mode) ? fs_step_back(v, end->parent, index_component(&end->i)) : 0;
+}
+
 static int rename_ends(struct volume *v, unsigned flags, struct end *from, struct end *to, bool *ret_gone)
 {
     int r = load(v, from);
@@ -148,6 +156,10 @@ static int rename_ends(struct volume *v, unsigned flags, struct end *from, struc
     if (r < 0 || from->i.ino == to->i.ino)
         return r;
     r = flags & RENAME_EXCHANGE ? exchange(v, from, to) : replace(v, from, to, ret_gone);
+    if (r == 0)
+        r = step_back(v, from);
+    if (r == 0 && flags & RENAME_EXCHANGE)
+        r = step_back(v, to);
     if (r == 0)
         r = fs_left(v, from->parent);
     return r < 0 ? r : index_touch(v->index, to->parent, loop_wall_ns());

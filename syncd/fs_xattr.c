@@ -1,6 +1,7 @@
 /* Extended attributes: user.* is stored and travels with the object's metadata. Those of the table are
- * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud; user.landfall.pin is
- * "1" where a file is to be here always, also by a directory above it, and is set and removed where that begins. */
+ * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud; user.landfall.cut
+ * is "1" at a folder of which objectsPerFolder keeps something from being shown; user.landfall.pin is "1" where a
+ * file is to be here always, also by a directory above it, and is set and removed where that begins. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "syncd/cache_space.h"
 
 enum { NAME_MAX_BYTES = 255, STATE_BYTES = 600, HEADER_NAME_BYTES = 16 };
-static const char PREFIX[] = "user.", PINNED[] = "1";
+static const char PREFIX[] = "user.", PINNED[] = "1", CUT[] = "1";
 
 /* An attribute that is not stored. Each but get may be NULL: nobody may. */
 struct own {
@@ -53,6 +54,18 @@ static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_si
         strcpy(state, uploader_busy(v->uploader, ino) ? "uploading" : dirty ? "dirty" : "clean");
     *ret = xstrdup(state);
     *ret_size = strlen(state);
+    return 0;
+}
+
+static int get_cut(struct volume *v, uint64_t ino, void **ret, size_t *ret_size)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = fs_inode(v, ino, &i);
+
+    if (r < 0 || !i.cut)
+        return r < 0 ? r : -ENODATA;
+    *ret = xstrdup(CUT);
+    *ret_size = strlen(CUT);
     return 0;
 }
 
@@ -215,6 +228,7 @@ static int remove_pin(struct volume *v, uint64_t ino)
 
 static const struct own OWN[] = {
     { "user.landfall.state", make_state, NULL, NULL },
+    { "user.landfall.cut", get_cut, NULL, NULL },
     { "user.landfall.pin", get_pin, set_pin, remove_pin },
 };
 

@@ -13,7 +13,7 @@
 #include "common/log.h"
 #include "syncd/listing.h"
 
-enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10 };
+enum { STALE_WAIT_MS = 2000, FIRST_WAIT_MS = 500, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS;
@@ -129,6 +129,7 @@ void lister_failed(struct lister *l)
 void lister_answered(struct lister *l)
 {
     l->failed_ns = 0;
+    l->heard = true;
 }
 
 /* One who has waited in vain is enough for a while. */
@@ -137,12 +138,18 @@ bool lister_failing(const struct lister *l)
     return l->failed_ns && loop_now_ns() - l->failed_ns < FAILURE_KEPT_NS;
 }
 
+/* After a start nobody knows whether there is a network. */
+static int64_t patience_ms(const struct lister *l)
+{
+    return l->heard ? STALE_WAIT_MS : FIRST_WAIT_MS;
+}
+
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
-    int64_t waited_ms = (loop_now_ns() - g->since_ns) / MS_NS;
+    int64_t left_ms = patience_ms(g->lister) - (loop_now_ns() - g->since_ns) / MS_NS;
     struct waiter *w;
 
-    if (g->known && (waited_ms >= STALE_WAIT_MS || lister_failing(g->lister))) {
+    if (g->known && (left_ms <= 0 || lister_failing(g->lister))) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -150,7 +157,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&g->waiters, w, next);
     if (g->known)
-        w->patience = loop_timer(g->lister->v->loop, (uint64_t)(STALE_WAIT_MS - waited_ms), impatient, w);
+        w->patience = loop_timer(g->lister->v->loop, (uint64_t)left_ms, impatient, w);
 }
 
 /* Takes the listing out and answers all who wait. They may ask for listings again. */

@@ -48,10 +48,10 @@ void news_end(struct volume *v, struct news *news, bool committed);
 
 /* Whether the cloud's object is what the inode says, as far as a listing can tell. */
 bool entry_same(const struct index_inode *i, const char *key, const struct cloud_object *o);
-/* A new inode for the object. `key` is relative to the drive. */
-int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
-              uint64_t *ret_ino);
-int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino);
+/* A new inode for the object, or for the directory, under the name that its component of the key has. `key` is relative
+ * to the drive. */
+int entry_add(struct volume *v, uint64_t dir, const char *key, const struct cloud_object *o, uint64_t *ret_ino);
+int entry_add_directory(struct volume *v, uint64_t dir, const char *component, uint64_t *ret_ino);
 /* Whether a marker at the key is not the directory's: it is to go, or to be moved away for another inode. */
 bool entry_marker_leaves(struct volume *v, uint64_t dir, const char *key);
 /* Puts another version, *i, in the place of the file i->ino: it gets a number of its own, i->ino, and whoever has the
@@ -85,20 +85,22 @@ struct merge {
     size_t n_seen;
     struct cloud_object *later;    /* objects where the index has a directory; owned */
     size_t n_later;
-    unsigned hidden;
-    char *hidden_name;             /* one of them; owned */
     bool marker;
     bool altered;
     struct news news;
 };
 int merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir);   /* 0 or -ENOENT */
 void merge_done(struct merge *m);
+/* Whether the directory was renamed before it was listed: what the cloud has under the prefix is ours, all of it, and
+ * is to be moved. */
+bool merge_elsewhere(const struct merge *m);
 /* Whether the listed object may be a symlink: only its metadata can tell. */
 bool merge_wants_head(struct merge *m, const struct cloud_object *o);
 /* One page in one transaction; strings of the request may be taken. */
 int merge_page(struct merge *m, struct cloud_request *page);
-/* After the last page: what was not in it goes. */
-int merge_end(struct merge *m);
+/* After the last page: what was not in it goes. Cut: it was the last that the drive wants, and what is behind it in the
+ * order of the keys is not known, so nothing goes. */
+int merge_end(struct merge *m, bool cut);
 
 /* --- listing_run.c: one listing ----------------------------------------------------------------------- */
 
@@ -112,6 +114,8 @@ void listing_run_free(struct listing_run *run);
 struct lister {
     struct volume *v;
     bool closing;
+    bool unordered;                      /* the server lists in another order than that of the bytes */
+    bool heard;                          /* the cloud has answered since the start */
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
     struct visit {

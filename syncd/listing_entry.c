@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "syncd/conflict.h"
 #include "syncd/listing.h"
+#include "syncd/name.h"
 
 /* Whoever writes to the bucket writes its metadata: no set-user-ID comes from there, lest a copy as root keep it. */
 enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 01777 };
@@ -92,21 +93,27 @@ static int store_xattrs(struct volume *v, uint64_t ino, const struct cloud_objec
     return r;
 }
 
-static struct index_inode new_inode(struct volume *v, uint64_t dir, const char *name, uint32_t mode)
+/* The name, which is put into `name`, and the component are borrowed. */
+static struct index_inode new_inode(struct volume *v, uint64_t dir, const char *component, uint32_t mode,
+                                    char name[NAME_SIZE])
 {
     int64_t now = loop_wall_ns();
 
+    name_of_key(component, !S_ISDIR(mode) && fs_is_directory(v, dir, component), name);
     return (struct index_inode){
-        .parent = dir, .name = (char *)(uintptr_t)name, .name_len = strlen(name), .mode = mode,
+        .parent = dir, .name = name, .name_len = strlen(name), .mode = mode,
+        .key_name = strcmp(name, component) == 0 ? NULL : (char *)(uintptr_t)component,
         .uid = v->spec.uid, .gid = v->spec.gid, .nlink = S_ISDIR(mode) ? 2 : 1,
         .mtime_ns = now, .ctime_ns = now, .atime_ns = now, .generation = 1,
     };
 }
 
-int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key, const struct cloud_object *o,
-              uint64_t *ret_ino)
+int entry_add(struct volume *v, uint64_t dir, const char *key, const struct cloud_object *o, uint64_t *ret_ino)
 {
-    struct index_inode i = new_inode(v, dir, name, is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE);
+    const char *slash = strrchr(key, '/');
+    char name[NAME_SIZE];
+    struct index_inode i = new_inode(v, dir, slash ? slash + 1 : key,
+                                     is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE, name);
     int r;
 
     fill_version(&i, key, o);
@@ -116,9 +123,10 @@ int entry_add(struct volume *v, uint64_t dir, const char *name, const char *key,
     return r == 0 && o->has_meta && o->meta.n_xattrs ? store_xattrs(v, i.ino, o) : r;
 }
 
-int entry_add_directory(struct volume *v, uint64_t dir, const char *name, uint64_t *ret_ino)
+int entry_add_directory(struct volume *v, uint64_t dir, const char *component, uint64_t *ret_ino)
 {
-    struct index_inode i = new_inode(v, dir, name, S_IFDIR | DIRECTORY_MODE);
+    char name[NAME_SIZE];
+    struct index_inode i = new_inode(v, dir, component, S_IFDIR | DIRECTORY_MODE, name);
     int r = index_insert(v->index, &i);
 
     *ret_ino = i.ino;
@@ -202,8 +210,8 @@ int entry_take_away(struct volume *v, struct news *news, const struct index_inod
     if (S_ISREG(i->mode) && cache_busy(v->cache, i))
         return -EBUSY;
     r = index_orphan(v->index, i->ino);
-    if (r == 0 && !S_ISDIR(i->mode))
-        r = leave(v, news, i->ino);
+    if (r == 0)
+        r = S_ISDIR(i->mode) ? fs_step_back(v, i->parent, index_component(i)) : leave(v, news, i->ino);
     add_news(news, (struct news_item){
         .dir = i->parent, .name = xstrdup(i->name), .dismantle = S_ISDIR(i->mode) ? i->ino : 0,
     });

@@ -9,10 +9,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/text.h"
 #include "syncd/listing.h"
 
-enum { NAME_MAX_BYTES = 255, REMOVALS_AT_ONCE = 1000 };
+enum { REMOVALS_AT_ONCE = 1000 };
 /* All that was there is known, but it is time for a listing of what is under the directory's own key. */
 static const int64_t LISTED_ELSEWHERE = 1;
 static const int64_t GRAVES_KEPT_NS = INT64_C(3600) * 1000000000;
@@ -32,8 +31,7 @@ int merge_begin(struct merge *m, struct volume *v, const struct index_inode *dir
     return 0;
 }
 
-/* A directory that was renamed before it was listed: what the cloud has is ours, and is to be moved. */
-static bool elsewhere(const struct merge *m)
+bool merge_elsewhere(const struct merge *m)
 {
     return strcmp(m->prefix, m->key) != 0;
 }
@@ -51,41 +49,23 @@ void merge_done(struct merge *m)
     free(m->key);
     free(m->prefix);
     free(m->assumed);
-    free(m->hidden_name);
     *m = (struct merge){ 0 };
 }
 
-/* --- names ------------------------------------------------------------------------------------------- */
-
-/* A child's name, as the key gives it, that can be shown. */
-static bool legal(const char *name, size_t len)
-{
-    if (len == 0 || len > NAME_MAX_BYTES || memchr(name, '/', len))
-        return false;
-    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
-        return false;
-    return utf8_valid(name, len);
-}
-
-static void hide(struct merge *m, const char *name)
-{
-    m->hidden++;
-    if (!m->hidden_name)
-        m->hidden_name = xstrdup(name);
-}
+/* --- keys -------------------------------------------------------------------------------------------- */
 
 /* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says. */
 static const char *relative(const struct merge *m, const char *full)
 {
     size_t drive = strlen(m->v->prefix), prefix = strlen(m->prefix);
 
-    if (strncmp(full, m->v->prefix, drive) != 0 || strncmp(full + drive, m->prefix, prefix) != 0)
+    if (!full || strncmp(full, m->v->prefix, drive) != 0 || strncmp(full + drive, m->prefix, prefix) != 0)
         return NULL;
-    return full + drive;
+    return strchr(full + drive + prefix, '/') ? NULL : full + drive;
 }
 
-/* The name of an entry whose key is relative(). */
-static const char *name_in(const struct merge *m, const char *key)
+/* That of an entry whose key is relative(). */
+static const char *component(const struct merge *m, const char *key)
 {
     return key + strlen(m->prefix);
 }
@@ -125,24 +105,24 @@ static bool leaving(const struct merge *m, const char *key)
 bool merge_wants_head(struct merge *m, const struct cloud_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = relative(m, o->key), *name = key ? name_in(m, key) : "";
+    const char *key = relative(m, o->key);
 
-    if (o->size > 0 || o->has_meta || !legal(name, strlen(name)))
+    if (o->size > 0 || o->has_meta || !key || !*component(m, key))
         return false;
-    if (index_find(m->v->index, m->dir, name, strlen(name), &i) < 0)
+    if (index_find_key(m->v->index, m->dir, component(m, key), false, &i) < 0)
         return true;
     return !ours(m, &i) && !entry_same(&i, key, o);
 }
 
-static int merge_new(struct merge *m, const char *name, const char *key, const struct cloud_object *o)
+static int merge_new(struct merge *m, const char *key, const struct cloud_object *o)
 {
     uint64_t ino;
     int r;
 
     if (leaving(m, key))
         return 0;
-    r = entry_add(m->v, m->dir, name, key, o, &ino);
-    if (r == 0 && elsewhere(m))
+    r = entry_add(m->v, m->dir, key, o, &ino);
+    if (r == 0 && merge_elsewhere(m))
         r = index_mark_moved(m->v->index, ino);
     if (r < 0)
         return r;
@@ -165,11 +145,26 @@ static int merge_known(struct merge *m, struct index_inode *i, const char *key, 
     return r == -EBUSY ? 0 : r;
 }
 
-/* Whether the directory of that name is still there is known only at the end. */
 static void put_off(struct merge *m, struct cloud_object *o)
 {
     *xadd(m->later, m->n_later) = *o;
     *o = (struct cloud_object){ 0 };
+}
+
+/* Whether a directory that has its name is still there is known only at the end. */
+static int merge_file(struct merge *m, const char *key, struct cloud_object *o, bool may_wait)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_find_key(m->v->index, m->dir, component(m, key), false, &i);
+
+    if (r != -ENOENT)
+        return r < 0 ? r : merge_known(m, &i, key, o);
+    if (!fs_is_directory(m->v, m->dir, component(m, key)))
+        return merge_new(m, key, o);
+    if (!may_wait)   /* work that is left below keeps the directory */
+        return fs_both_have_room(m->v) ? merge_new(m, key, o) : 0;
+    put_off(m, o);
+    return 0;
 }
 
 static int take_marker(struct merge *m, const struct index_inode *i, const struct cloud_object *o)
@@ -209,53 +204,21 @@ static int merge_marker(struct merge *m, const struct cloud_object *o)
     m->marker = true;
     if (r < 0 || m->dir == INDEX_ROOT || entry_marker_leaves(m->v, m->dir, m->prefix))
         return r;
-    if (elsewhere(m))
+    if (merge_elsewhere(m))
         return merge_marker_elsewhere(m, &i, o);
     return ours(m, &i) || entry_same(&i, m->key, o) ? 0 : take_marker(m, &i, o);
 }
 
 static int merge_object(struct merge *m, struct cloud_object *o)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = o->key ? relative(m, o->key) : NULL, *name = key ? name_in(m, key) : NULL;
-    int r;
+    const char *key = relative(m, o->key);
 
     if (!key)
         return 0;
-    if (!*name)
-        return merge_marker(m, o);
-    if (!legal(name, strlen(name))) {
-        hide(m, key);
-        return 0;
-    }
-    r = index_find(m->v->index, m->dir, name, strlen(name), &i);
-    if (r == -ENOENT)
-        return merge_new(m, name, key, o);
-    if (r == 0 && S_ISDIR(i.mode)) {
-        put_off(m, o);
-        return 0;
-    }
-    return r < 0 ? r : merge_known(m, &i, key, o);
+    return *component(m, key) ? merge_file(m, key, o, true) : merge_marker(m, o);
 }
 
 /* --- directories ---------------------------------------------------------------------------------------- */
-
-static int merge_new_directory(struct merge *m, const char *name, const char *key)
-{
-    uint64_t ino;
-    int r;
-
-    if (!elsewhere(m) && leaving(m, key))
-        return 0;
-    r = entry_add_directory(m->v, m->dir, name, &ino);
-    if (r == 0 && strcmp(m->prefix, m->assumed) != 0)   /* by the names above it would be elsewhere */
-        r = index_moved_put(m->v->index, ino, key);
-    if (r < 0)
-        return r;
-    m->altered = true;
-    see(m, ino);
-    return 0;
-}
 
 /* A file that nobody who made the directory can have known. */
 static bool is_news_to_them(const struct merge *m, const struct index_inode *i)
@@ -263,50 +226,56 @@ static bool is_news_to_them(const struct merge *m, const struct index_inode *i)
     return i->pending || i->turned_ns > m->since_ns || i->turned_ns > m->listed_ns;
 }
 
-/* A directory hides a file of the same name. One of ours that is newer steps aside. */
-static int merge_over_file(struct merge *m, const struct index_inode *i, const char *key)
+/* A file that has the name of a directory which is found now. Where the cloud has room for both it is the object beside
+ * the directory; else it went for the directory, or is newer and a conflict. -EBUSY: it stays for now. */
+static int clear_name(struct merge *m, const char *name)
 {
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r;
 
-    if (leaving(m, key))
-        r = -EBUSY;
-    else if (is_news_to_them(m, i))
-        r = entry_step_aside(m->v, &m->news, i);
-    else
-        r = entry_take_away(m->v, &m->news, i);
+    if (fs_both_have_room(m->v))
+        return fs_step_aside(m->v, m->dir, name);
+    r = index_find_key(m->v->index, m->dir, name, false, &i);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return is_news_to_them(m, &i) ? entry_step_aside(m->v, &m->news, &i) : entry_take_away(m->v, &m->news, &i);
+}
+
+static int merge_new_directory(struct merge *m, const char *key, const char *name)
+{
+    uint64_t ino;
+    int r;
+
+    if (!merge_elsewhere(m) && leaving(m, key))
+        return 0;
+    r = clear_name(m, name);
     if (r == 0)
-        return merge_new_directory(m, i->name, key);
-    if (r == -EBUSY) {
-        hide(m, key);
-        see(m, i->ino);
-        r = 0;
-    }
-    return r;
+        r = entry_add_directory(m->v, m->dir, name, &ino);
+    if (r == 0 && strcmp(m->prefix, m->assumed) != 0)   /* by the names above it would be elsewhere */
+        r = index_moved_put(m->v->index, ino, key);
+    if (r < 0)
+        return r == -EBUSY ? 0 : r;
+    m->altered = true;
+    see(m, ino);
+    return 0;
 }
 
 static int merge_prefix(struct merge *m, const char *full)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    const char *key = relative(m, full);
-    CLEANUP_FREE char *name = key ? xstrdup(name_in(m, key)) : NULL;
-    size_t len = name ? strlen(name) : 0;
+    size_t len = strlen(full);
+    CLEANUP_FREE char *file = len && full[len - 1] == '/' ? strndup(full, len - 1) : NULL;
+    const char *key = relative(m, file);
     int r;
 
-    if (len == 0)
+    if (!key)
         return 0;
-    if (name[len - 1] == '/')
-        name[--len] = '\0';
-    if (!legal(name, len)) {
-        hide(m, key);
-        return 0;
-    }
-    r = index_find(m->v->index, m->dir, name, len, &i);
+    r = index_find_key(m->v->index, m->dir, component(m, key), true, &i);
     if (r == -ENOENT)
-        return merge_new_directory(m, name, key);
-    if (r < 0 || !S_ISDIR(i.mode))
-        return r < 0 ? r : merge_over_file(m, &i, key);
-    see(m, i.ino);
-    return 0;
+        return merge_new_directory(m, full + strlen(m->v->prefix), component(m, key));
+    if (r == 0)
+        see(m, i.ino);
+    return r;
 }
 
 static int end_transaction(struct merge *m, int r)
@@ -354,6 +323,7 @@ static bool collect_gone(const struct index_inode *i, void *arg)
         return true;
     g->entries[g->n++] = (struct index_inode){
         .ino = i->ino, .parent = i->parent, .mode = i->mode, .name = xstrdup(i->name), .name_len = i->name_len,
+        .key_name = xstrdup(i->key_name),
     };
     return g->n < REMOVALS_AT_ONCE;
 }
@@ -413,46 +383,34 @@ static int merge_later(struct merge *m)
 {
     int r = 0;
 
-    for (size_t n = 0; r == 0 && n < m->n_later; n++) {
-        CLEANUP(index_inode_done) struct index_inode i = { 0 };
-        const char *key = relative(m, m->later[n].key), *name = name_in(m, key);
-
-        r = index_find(m->v->index, m->dir, name, strlen(name), &i);
-        if (r == -ENOENT)
-            r = merge_new(m, name, key, &m->later[n]);
-        else if (r == 0)
-            hide(m, key);
-    }
+    for (size_t n = 0; r == 0 && n < m->n_later; n++)
+        r = merge_file(m, relative(m, m->later[n].key), &m->later[n], false);
     return r;
 }
 
-static int close_directory(struct merge *m)
+static int close_directory(struct merge *m, bool cut)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = index_get(m->v->index, m->dir, &i);
 
     if (r < 0)
         return r;
-    if (!m->marker && i.cloud_key && !ours(m, &i)) {
+    if (cut && !i.cut)
+        LOG(LOG_NOTICE, "folder_cut", "drive=%s", m->v->drive->id, "folder=%s", m->key, "shown=%zu", m->n_seen);
+    i.cut = cut;
+    if (!cut && !m->marker && i.cloud_key && !ours(m, &i)) {
         free(take_ptr(i.cloud_key));
         free(take_ptr(i.etag));
     }
-    i.listed_ns = elsewhere(m) ? LISTED_ELSEWHERE : m->started_ns;
+    i.listed_ns = merge_elsewhere(m) ? LISTED_ELSEWHERE : m->started_ns;
     if (m->altered && !m->first)
         i.mtime_ns = i.ctime_ns = loop_wall_ns();
     return index_update(m->v->index, &i);
 }
 
-static void report_hidden(const struct merge *m)
+int merge_end(struct merge *m, bool cut)
 {
-    if (m->hidden && m->first)
-        LOG(LOG_NOTICE, "objects_hidden", "drive=%s", m->v->drive->id, "directory=%s", m->key, "count=%u", m->hidden,
-            "example=%s", m->hidden_name);
-}
-
-int merge_end(struct merge *m)
-{
-    int r = elsewhere(m) ? 0 : take_away_all(m);
+    int r = cut || merge_elsewhere(m) ? 0 : take_away_all(m);
 
     if (r == 0)
         r = index_begin(m->v->index);
@@ -460,7 +418,7 @@ int merge_end(struct merge *m)
         return r;
     r = merge_later(m);
     if (r == 0)
-        r = close_directory(m);
+        r = close_directory(m, cut);
     if (r == 0)
         r = index_forget_graves(m->v->index, m->started_ns - GRAVES_KEPT_NS);
     r = end_transaction(m, r);
@@ -470,6 +428,5 @@ int merge_end(struct merge *m)
         volume_invalidate(m->v, m->dir, NULL, 0, CHANGED_DATA);
     if (strcmp(m->prefix, m->assumed) != 0)
         mover_kick(m->v);
-    report_hidden(m);
     return 0;
 }

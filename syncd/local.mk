@@ -83,6 +83,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing_settle.c \
 	syncd/listing_tree.c \
 	syncd/mounts.c \
+	syncd/name.c \
 	syncd/mounts.h \
 	syncd/mover.c \
 	syncd/object_api.c \

@@ -124,6 +124,7 @@ static Lf__ObjectInfo *new_info(const struct ask *a, const char *relative, const
     info->size = n->size > INT64_MAX ? INT64_MAX : (int64_t)n->size;
     info->state = n->state_a;
     info->is_directory = n->is_directory;
+    info->has_cut = info->cut = n->cut;
     return info;
 }
 

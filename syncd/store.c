@@ -42,7 +42,7 @@ static const struct sql_schema SCHEMA = {
     .steps = STEPS,
     .n_steps = ARRAY_SIZE(STEPS),
     .full_sync = true,
-    .full_check = true,
+    .check = SQL_CHECK_FULL,
 };
 
 static void close_dir(DIR **dir)

@@ -9,9 +9,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "syncd/name.h"
 #include "syncd/store_index_internal.h"
 
-enum { NAME_BYTES = 256 };
 static const int64_t REPLAY_KEPT_NS = INT64_C(86400) * 1000000000;
 
 static const char *const STEPS[] = {
@@ -57,10 +57,15 @@ static const char *const STEPS[] = {
     "CREATE INDEX moved_prefix ON moved(prefix);"
     "CREATE TABLE renamed(prefix TEXT NOT NULL, ino INTEGER NOT NULL, PRIMARY KEY(prefix, ino)) WITHOUT ROWID;"
     "CREATE INDEX renamed_ino ON renamed(ino);",
+    /* Names that stand for other bytes. Until now such names were literal, and are so on. */
+    "ALTER TABLE inode ADD COLUMN key_name TEXT;"
+    "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
 };
 
 static const struct sql_schema SCHEMA = {
     .what = "the index of the drive",
+    .check = SQL_CHECK_AFTER_CUT,
     .application_id = 0x4c464958, /* "LFIX" */
     .steps = STEPS,
     .n_steps = ARRAY_SIZE(STEPS),
@@ -189,10 +194,11 @@ void index_inode_done(struct index_inode *i)
     if (!i)
         return;
     free(i->name);
+    free(i->key_name);
     free(i->target);
     free(i->cloud_key);
     free(i->etag);
-    i->name = i->target = i->cloud_key = i->etag = NULL;
+    i->name = i->key_name = i->target = i->cloud_key = i->etag = NULL;
 }
 
 void index_row(struct sql_query *q, struct index_inode *i)
@@ -218,6 +224,8 @@ void index_row(struct sql_query *q, struct index_inode *i)
         .generation = (uint64_t)sql_int(q, 17),
         .listed_ns = sql_int(q, 18),
         .turned_ns = sql_int(q, 19),
+        .key_name = (char *)(uintptr_t)sql_text(q, 20),
+        .cut = sql_int(q, 21),
     };
     i->name_len = i->name ? strlen(i->name) : 0;
 }
@@ -230,6 +238,7 @@ int index_first(struct sql_query *q, struct index_inode *ret)
     if (r > 0) {
         index_row(q, ret);
         ret->name = xstrdup(ret->name);
+        ret->key_name = xstrdup(ret->key_name);
         ret->target = xstrdup(ret->target);
         ret->cloud_key = xstrdup(ret->cloud_key);
         ret->etag = xstrdup(ret->etag);
@@ -262,9 +271,9 @@ int index_get(struct index *x, uint64_t ino, struct index_inode *ret)
 }
 
 /* The name as text; false: no name that the index could hold. */
-static bool name_text(const void *name, size_t len, char out[NAME_BYTES])
+static bool name_text(const void *name, size_t len, char out[NAME_SIZE])
 {
-    if (len >= NAME_BYTES || memchr(name, '\0', len))
+    if (len > NAME_BYTES_MAX || memchr(name, '\0', len))
         return false;
     memcpy(out, name, len);
     out[len] = '\0';
@@ -273,7 +282,7 @@ static bool name_text(const void *name, size_t len, char out[NAME_BYTES])
 
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret)
 {
-    char text[NAME_BYTES];
+    char text[NAME_SIZE];
     struct sql_query q;
 
     *ret = (struct index_inode){ 0 };
@@ -284,9 +293,30 @@ int index_find(struct index *x, uint64_t parent, const void *name, size_t len, s
     return index_first(&q, ret);
 }
 
+const char *index_component(const struct index_inode *i)
+{
+    return i->key_name ? i->key_name : i->name;
+}
+
+int index_find_key(struct index *x, uint64_t parent, const char *component, bool is_directory, struct index_inode *ret)
+{
+    char name[NAME_SIZE];
+    int r;
+
+    name_of_key(component, false, name);
+    r = index_find(x, parent, name, strlen(name), ret);
+    if (r < 0 || S_ISDIR(ret->mode) == is_directory)
+        return r;
+    index_inode_done(ret);
+    if (is_directory)
+        return -ENOENT;
+    name_of_key(component, true, name);
+    return index_find(x, parent, name, strlen(name), ret);
+}
+
 int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg)
 {
-    char text[NAME_BYTES];
+    char text[NAME_SIZE];
     struct sql_query q;
 
     if (after_len && !name_text(after, after_len, text))
@@ -319,10 +349,66 @@ bool index_empty(struct index *x, uint64_t parent)
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
 }
 
-bool index_climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
+static bool take_file(const struct index_inode *i, void *arg)
 {
-    CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT parent, mode, name FROM inode WHERE ino = ?",
-                                                          SQL_INT(*ino));
+    char **component = arg;
+
+    if (!S_ISDIR(i->mode))
+        *component = xstrdup(index_component(i));
+    return S_ISDIR(i->mode);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Numbers are given out in the order of the listing that brought the names, so what is evenly spread among them is so
+ * among the names, more or less. */
+size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n)
+{
+    int64_t first, last, entries = 0;
+    size_t found = 0, kept = 0;
+
+    if (sql_get_int(x->sql, &entries, "SELECT count(*) FROM (SELECT 1 FROM inode INDEXED BY inode_parent"
+                    " WHERE parent = ? LIMIT ?)", SQL_INT(parent), SQL_INT(least * (n + 1))) < 0 || (size_t)entries < 2 * least ||
+        sql_get_int(x->sql, &first, "SELECT min(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0 ||
+        sql_get_int(x->sql, &last, "SELECT max(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0)
+        return 0;
+    if (n > (size_t)entries / least - 1)
+        n = (size_t)entries / least - 1;
+    for (size_t i = 0; i < n; i++) {
+        char *component = NULL;
+
+        (void)index_scan(x, parent, (uint64_t)(first + (last - first) / (int64_t)(n + 1) * (int64_t)(i + 1)), take_file,
+                         &component);
+        if (component)
+            ret[found++] = component;
+    }
+    qsort(ret, found, sizeof(*ret), by_bytes);
+    for (size_t i = 0; i < found; i++)
+        if (kept && strcmp(ret[kept - 1], ret[i]) == 0)
+            free(ret[i]);
+        else
+            ret[kept++] = ret[i];
+    return kept;
+}
+
+/* From what is cut upwards, because that is little and a subtree may be everything. Without an answer: yes. */
+bool index_cut_below(struct index *x, uint64_t ino)
+{
+    int64_t one;
+
+    return sql_get_int(x->sql, &one, "WITH RECURSIVE above(ino) AS (SELECT ino FROM inode WHERE cut <> 0"
+                       " UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
+                       " SELECT 1 FROM above WHERE ino = ? LIMIT 1", SQL_INT(ino)) != -ENOENT;
+}
+
+bool index_climb(struct index *x, uint64_t *ino, bool names, char *buffer, size_t *at)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "SELECT parent, mode, iif(?2, name, ifnull(key_name, name)) FROM inode WHERE ino = ?1",
+                  SQL_INT(*ino), SQL_INT(names));
     const char *name;
     size_t len, slash;
 
@@ -341,16 +427,26 @@ bool index_climb(struct index *x, uint64_t *ino, char *buffer, size_t *at)
     return true;
 }
 
-char *index_key(struct index *x, uint64_t ino)
+static char *way_to(struct index *x, uint64_t ino, bool names)
 {
     char buffer[INDEX_KEY_BYTES];
     size_t at = sizeof(buffer) - 1;
 
     buffer[at] = '\0';
     while (ino != INDEX_ROOT)
-        if (!index_climb(x, &ino, buffer, &at))
+        if (!index_climb(x, &ino, names, buffer, &at))
             return NULL;
     return strdup(buffer + at);
+}
+
+char *index_key(struct index *x, uint64_t ino)
+{
+    return way_to(x, ino, false);
+}
+
+char *index_path(struct index *x, uint64_t ino)
+{
+    return way_to(x, ino, true);
 }
 
 /* The bound only grows; when it is too great it is made what it is. */
@@ -363,7 +459,8 @@ int index_room_below(struct index *x, uint64_t ino, size_t room)
         return r;
     r = sql_get_int(x->sql, &deep,
                     "WITH RECURSIVE below(ino, len) AS (SELECT ?1, 0 UNION ALL"
-                    " SELECT i.ino, b.len + length(CAST(i.name AS BLOB)) + ((i.mode & 61440) = 16384)"
+                    " SELECT i.ino, b.len + length(CAST(ifnull(i.key_name, i.name) AS BLOB))"
+                    " + ((i.mode & 61440) = 16384)"
                     " FROM below b JOIN inode i ON i.parent = b.ino) SELECT max(len) FROM below", SQL_INT(ino));
     if (r == 0)
         r = sql_run(x->sql, "UPDATE inode SET deep = ?2 WHERE ino = ?1", SQL_INT(ino), SQL_INT(deep));

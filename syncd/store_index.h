@@ -31,6 +31,8 @@ struct index_inode {
     uint64_t ino, parent;          /* parent 0: root or orphan */
     char *name;                    /* owned, name_len bytes, NUL-terminated */
     size_t name_len;
+    char *key_name;                /* the component of the key, owned, where it is not the name; else NULL. By syncd/name.h
+                                      they stand for each other, except that a shortened name does not tell it */
     uint32_t mode, uid, gid, nlink;/* nlink 0: unlinked, kept while open */
     uint64_t size;
     int64_t mtime_ns, ctime_ns, atime_ns;
@@ -44,7 +46,8 @@ struct index_inode {
     unsigned pending;              /* enum index_pending bits */
     uint64_t generation;           /* raised by every change of content or metadata; an upload clears
                                       pending only if it is still what it was when the upload began */
-    int64_t listed_ns;             /* directories: when the listing was last complete; 0 never */
+    int64_t listed_ns;             /* directories: when the last listing began that came to its end; 0 never */
+    bool cut;                      /* that one ended at objectsPerFolder: there may be more */
     int64_t turned_ns;             /* out: when pending last became zero or other than zero; 0 never */
 };
 typedef bool index_each_fn(const struct index_inode *i, void *arg);
@@ -71,15 +74,25 @@ int index_sync_fd(struct index *x);
  * borrowed for the call, and each() changes nothing. */
 int index_get(struct index *x, uint64_t ino, struct index_inode *ret);
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret);
+/* The file, or the directory, whose key has this component in the parent's; the one of that kind where there are both. */
+int index_find_key(struct index *x, uint64_t parent, const char *component, bool is_directory, struct index_inode *ret);
+/* The component of the inode's key, borrowed. */
+const char *index_component(const struct index_inode *i);
 /* The entries of a directory in name order, after `after` (len 0: from the start), until each() returns false. */
 int index_list(struct index *x, uint64_t parent, const void *after, size_t after_len, index_each_fn *each, void *arg);
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
-/* Key of the inode below the drive's prefix: its path, with a trailing '/' for a directory; "" is the
- * root. Owned by the caller; NULL for an orphan or without memory. */
+/* Components of files that split a directory into parts of about the same size, each of at least `least` entries, in
+ * the order of the bytes: at most n, owned by the caller. How many. */
+size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n);
+/* Whether the directory or one below it is cut. Looks at the whole subtree if there are such. */
+bool index_cut_below(struct index *x, uint64_t ino);
+/* Key of the inode below the drive's prefix: the components on its path, with a trailing '/' for a directory; "" is
+ * the root. Owned by the caller; NULL for an orphan or without memory. And the path itself, as it is shown. */
 char *index_key(struct index *x, uint64_t ino);
-/* The same of an entry of the directory whose key is given, always. */
+char *index_path(struct index *x, uint64_t ino);
+/* The key of an entry of the directory whose key is given, always. */
 char *index_child_key(const char *dir_key, const struct index_inode *i);
 /* Whether no key below the directory goes on for more than `room` bytes after the directory's own: 0 or -ENAMETOOLONG.
  * A bound is kept that answers at once as a rule; when it does not the tree is looked at. Inside a transaction. */
@@ -90,6 +103,7 @@ uint64_t index_last_ino(struct index *x);
 /* Changes, inside a transaction. */
 int index_insert(struct index *x, struct index_inode *i);             /* fills i->ino when it is 0 */
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
+/* Under another name; -EINVAL: one that denotes no component, but for that which the inode has. */
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len);
 int index_orphan(struct index *x, uint64_t ino);                      /* parent 0, nlink 0, no name */
 /* Another file in the place of a file: gives it a number of its own, i->ino, with the name, pin, extended attributes

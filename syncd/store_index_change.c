@@ -6,6 +6,7 @@
 
 #include "common/cleanup.h"
 #include "common/loop.h"
+#include "syncd/name.h"
 #include "syncd/store_index_internal.h"
 
 /* `turned` is written wherever `pending` is: now, when one of the two is zero and the other is not. */
@@ -22,8 +23,9 @@ int index_changed(struct index *x, int r)
 static int deepen(struct index *x, uint64_t dir, size_t len)
 {
     while (dir) {
-        CLEANUP(sql_query_end) struct sql_query q = sql_query(x->sql, "SELECT deep, parent, length(CAST(name AS BLOB))"
-                                                              " FROM inode WHERE ino = ?", SQL_INT(dir));
+        CLEANUP(sql_query_end) struct sql_query q =
+            sql_query(x->sql, "SELECT deep, parent, length(CAST(ifnull(key_name, name) AS BLOB)) FROM inode WHERE ino = ?",
+                      SQL_INT(dir));
         int r = sql_next(&q);
 
         if (r <= 0 || (size_t)sql_int(&q, 0) >= len)
@@ -41,8 +43,8 @@ static int deepen(struct index *x, uint64_t dir, size_t len)
 static int deepen_above(struct index *x, uint64_t ino)
 {
     CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "SELECT parent, length(CAST(name AS BLOB)) + iif((mode & 61440) = 16384, 1 + deep, 0)"
-                  " FROM inode WHERE ino = ?", SQL_INT(ino));
+        sql_query(x->sql, "SELECT parent, length(CAST(ifnull(key_name, name) AS BLOB))"
+                  " + iif((mode & 61440) = 16384, 1 + deep, 0) FROM inode WHERE ino = ?", SQL_INT(ino));
     int r = sql_next(&q);
 
     return r > 0 ? deepen(x, (uint64_t)sql_int(&q, 0), (size_t)sql_int(&q, 1)) : r;
@@ -52,17 +54,18 @@ int index_insert(struct index *x, struct index_inode *i)
 {
     int64_t turned = i->pending ? loop_wall_ns() : 0;
     int r = sql_run(x->sql,
-                    "INSERT INTO inode(" INDEX_COLUMNS ", deep) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
+                    "INSERT INTO inode(" INDEX_COLUMNS ", deep) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)",
                     i->ino ? SQL_INT(i->ino) : SQL_NULL, i->parent ? SQL_INT(i->parent) : SQL_NULL, SQL_TEXT(i->name),
                     SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink), SQL_INT(i->size),
                     SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns), SQL_TEXT(i->target),
                     SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size), SQL_INT(i->settled),
-                    SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns), SQL_INT(turned));
+                    SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns), SQL_INT(turned),
+                    SQL_TEXT(i->key_name), SQL_INT(i->cut));
 
     if (r == 0 && i->ino == 0)
         i->ino = (uint64_t)sql_last_id(x->sql);
     r = index_changed(x, r);
-    return r == 0 && i->parent ? deepen(x, i->parent, i->name_len + S_ISDIR(i->mode)) : r;
+    return r == 0 && i->parent ? deepen(x, i->parent, strlen(index_component(i)) + S_ISDIR(i->mode)) : r;
 }
 
 int index_update(struct index *x, const struct index_inode *i)
@@ -73,32 +76,37 @@ int index_update(struct index *x, const struct index_inode *i)
                     " turned = CASE WHEN (pending = 0) <> (?15 = 0) THEN ?18 ELSE turned END,"
                     " not_before = CASE WHEN ?15 = 0 THEN 0 ELSE not_before END,"
                     " reason = CASE WHEN ?15 = 0 THEN NULL ELSE reason END,"
-                    " pending = ?15, generation = ?16, listed = ?17 WHERE ino = ?1",
+                    " pending = ?15, generation = ?16, listed = ?17, cut = ?19 WHERE ino = ?1",
                     SQL_INT(i->ino), SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink),
                     SQL_INT(i->size), SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns),
                     SQL_TEXT(i->target), SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size),
                     SQL_INT(i->settled), SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns),
-                    SQL_INT(loop_wall_ns()));
+                    SQL_INT(loop_wall_ns()), SQL_INT(i->cut));
 
     return index_changed(x, r);
 }
 
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len)
 {
-    CLEANUP_FREE char *text = strndup(name, len);
-    int r;
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    CLEANUP_FREE char *text = strndup(name, len), *component = NULL;
+    bool beside;
+    int r = text ? index_get(x, ino, &i) : -ENOMEM;
 
-    if (!text)
-        return -ENOMEM;
-    r = index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4 WHERE ino = ?1",
-                                 SQL_INT(ino), SQL_INT(parent), SQL_TEXT(text), SQL_INT(loop_wall_ns())));
+    if (r == 0)
+        r = name_to_key(name, len, index_component(&i), &component, &beside);
+    if (r < 0)
+        return r;
+    r = index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = ?2, name = ?3, ctime = ?4,"
+                                 " key_name = nullif(?5, ?3) WHERE ino = ?1", SQL_INT(ino), SQL_INT(parent),
+                                 SQL_TEXT(text), SQL_INT(loop_wall_ns()), SQL_TEXT(component)));
     return r < 0 ? r : deepen_above(x, ino);
 }
 
 int index_orphan(struct index *x, uint64_t ino)
 {
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, nlink = 0 WHERE ino = ?",
-                                    SQL_INT(ino)));
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0"
+                                    " WHERE ino = ?", SQL_INT(ino)));
 }
 
 int index_replace(struct index *x, struct index_inode *i)

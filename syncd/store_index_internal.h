@@ -17,7 +17,7 @@ struct index {
 /* The columns index_row() expects, in its order. */
 #define INDEX_COLUMNS \
     "ino, parent, name, mode, uid, gid, nlink, size, mtime, ctime, atime, target, cloud_key, etag, cloud_size, " \
-    "settled, pending, generation, listed, turned"
+    "settled, pending, generation, listed, turned, key_name, cut"
 
 /* Fills *i from the present row; its strings are borrowed from the query. */
 void index_row(struct sql_query *q, struct index_inode *i);
@@ -27,9 +27,9 @@ int index_first(struct sql_query *q, struct index_inode *ret);
 int index_each(struct sql_query *q, index_each_fn *each, void *arg);
 /* The result of a change of inode rows: raises the version; -ENOENT when no row was there to change. */
 int index_changed(struct index *x, int r);
-/* Puts the inode's name (and '/' for a directory) before `at` and moves on to its parent. False: an
- * orphan, not there, or too long. */
+/* Puts the inode's component of the key, or its name (and '/' for a directory) before `at` and moves on to its parent.
+ * False: an orphan, not there, or too long. */
 enum { INDEX_KEY_BYTES = 16384 };
-bool index_climb(struct index *x, uint64_t *ino, char *buffer, size_t *at);
+bool index_climb(struct index *x, uint64_t *ino, bool names, char *buffer, size_t *at);
 /* The least text above the key and, of a directory, above all that begin with it. Owned by the caller. */
 char *index_key_end(const char *key);

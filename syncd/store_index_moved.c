@@ -14,14 +14,10 @@
 
 char *index_child_key(const char *dir_key, const struct index_inode *i)
 {
-    size_t len = strlen(dir_key);
-    char *key = xcalloc(1, len + i->name_len + 2);
+    const char *component = index_component(i), *slash = S_ISDIR(i->mode) ? "/" : "";
+    char *key = xcalloc(1, strlen(dir_key) + strlen(component) + 2);
 
-    memcpy(key, dir_key, len);
-    memcpy(key + len, i->name, i->name_len);
-    if (S_ISDIR(i->mode))
-        key[len + i->name_len] = '/';
-    return key;
+    return strcat(strcat(strcpy(key, dir_key), component), slash);
 }
 
 static char *prefix_of(struct index *x, uint64_t ino)
@@ -50,7 +46,7 @@ char *index_cloud_prefix(struct index *x, uint64_t ino)
 
         if (prefix || ino == INDEX_ROOT)
             return join(prefix ? prefix : "", buffer + at);
-        if (!index_climb(x, &ino, buffer, &at))
+        if (!index_climb(x, &ino, false, buffer, &at))
             return NULL;
     }
 }

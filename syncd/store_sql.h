@@ -23,6 +23,15 @@
 
 struct sql;
 
+/* Reading all of a database takes as long as it is large. That of another program, and one whose schema cannot be read,
+ * is found without. */
+enum sql_check {
+    SQL_CHECK_QUICK,            /* PRAGMA quick_check */
+    SQL_CHECK_FULL,             /* PRAGMA integrity_check */
+    SQL_CHECK_AFTER_CUT,        /* quick_check, if the machine went down while it was open; nothing that happens to a
+                                   process can damage it */
+};
+
 /* What a database must look like. steps[n] brings user_version n to n + 1; a step is one or several
  * statements, runs in a transaction of its own, and is never changed once released. */
 struct sql_schema {
@@ -31,7 +40,7 @@ struct sql_schema {
     const char *const *steps;
     size_t n_steps;
     bool full_sync;             /* every commit survives a power cut; else the death of the process */
-    bool full_check;            /* integrity_check instead of quick_check */
+    enum sql_check check;
 };
 
 /* Opens or creates `path` (0600). 0, or with a sentence in *e:

@@ -70,12 +70,11 @@ static int find_by_key(struct index *x, const char *key, struct index_inode *ret
 
     for (;;) {
         const char *slash = strchrnul(key, '/');
-        int r = index_find(x, parent, key, (size_t)(slash - key), ret);
+        CLEANUP_FREE char *component = strndup(key, (size_t)(slash - key));
+        int r = component ? index_find_key(x, parent, component, *slash == '/', ret) : -ENOMEM;
 
-        if (r < 0)
+        if (r < 0 || *slash == '\0' || slash[1] == '\0')
             return r;
-        if (*slash == '\0' || slash[1] == '\0')
-            return S_ISDIR(ret->mode) == (*slash == '/') ? 0 : -ENOENT;
         parent = ret->ino;
         index_inode_done(ret);
         key = slash + 1;
@@ -177,10 +176,11 @@ static void close_graves(struct upload *u)
     finish(u);
 }
 
+static void delete_singles(struct upload *u);
+
+/* What a batch leaves is tried alone: XML has no way to say some keys, and one that fails then says why. */
 static void deleted_batch(struct upload *u, struct cloud_request *r)
 {
-    struct error some;
-
     if (r->error.code) {
         rest(u, &r->error);
         finish(u);
@@ -189,12 +189,10 @@ static void deleted_batch(struct upload *u, struct cloud_request *r)
     memset(u->gone, true, u->n_keys * sizeof(*u->gone));
     for (size_t n = 0; n < r->n_failed_keys; n++)
         mark_gone(u, r->failed_keys[n], false);
-    if (r->n_failed_keys) {
-        error_set(&some, -EREMOTEIO, "%zu of %zu objects were not deleted, among them %s.", r->n_failed_keys, u->n_keys,
-                  r->failed_keys[0]);
-        rest(u, &some);
-    }
-    close_graves(u);
+    if (r->n_failed_keys)
+        delete_singles(u);
+    else
+        close_graves(u);
 }
 
 static void delete_batch(struct upload *u)
@@ -221,8 +219,13 @@ static void deleted_single(struct upload *u, struct cloud_request *r)
 
 static void delete_singles(struct upload *u)
 {
-    for (size_t n = 0; n < u->n_keys; n++)
-        upload_submit(u, upload_request(u, CLOUD_DELETE, u->keys[n], deleted_single));
+    size_t n_asked = 0;
+
+    for (size_t n = 0; n < u->n_keys && n_asked < SINGLES; n++)
+        if (!u->gone[n]) {
+            n_asked++;
+            upload_submit(u, upload_request(u, CLOUD_DELETE, u->keys[n], deleted_single));
+        }
 }
 
 static void delete_them(struct upload *u)

@@ -42,7 +42,7 @@ struct upload *upload_new(struct uploader *u, enum upload_kind kind)
 static void show(const struct upload *u, int state)
 {
     struct volume *v = u->volume;
-    CLEANUP_FREE char *path = xstrdup(u->key);
+    CLEANUP_FREE char *path = index_path(v->index, u->inode.ino);
     size_t len = path ? strlen(path) : 0;
 
     if (!v->spec.changed || len == 0)

@@ -60,6 +60,7 @@ struct volume_node {
     uint64_t ino, size;
     int64_t mtime_ns;
     bool is_directory;
+    bool cut;                     /* a directory of which objectsPerFolder keeps something from being shown */
     int state_a;                  /* FileState numbering A; for a directory 1 while anything below it is pending */
     const char *name;             /* borrowed, in volume_list only */
     const char *id;               /* provider's object id or "" */
@@ -87,7 +88,7 @@ struct volume_stream { int fd; uint64_t size, first, last; const char *etag; int
 void volume_stream_open(struct volume *v, const char *path, bool has_range, uint64_t first, uint64_t last,
                         void (*done)(const struct error *e, const struct volume_stream *s, void *arg), void *arg);
 
-/* The object key of a drive-relative path: the prefix and the path as they are, not percent-encoded. Into out
- * (>= 2048 bytes); 0, -EPERM for a path that would leave the drive, -EINVAL for one with empty components, or
- * -ENAMETOOLONG. */
+/* The object key of a drive-relative path: the prefix and what the names of the path denote (syncd/name.h), not
+ * percent-encoded. Into out (>= 2048 bytes); 0, -EPERM for a path that would leave the drive, -EINVAL for one with
+ * empty components or with names that denote no key, -EILSEQ, or -ENAMETOOLONG. */
 int volume_key(struct volume *v, const char *path, char *out, size_t size);

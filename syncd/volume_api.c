@@ -8,6 +8,8 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/text.h"
+#include "syncd/name.h"
 #include "syncd/volume_internal.h"
 
 /* FileState, numbering A. */
@@ -125,6 +127,7 @@ static struct volume_node node_of(struct volume *v, const struct index_inode *i)
     volume_attr(v, i, &attr);
     return (struct volume_node){
         .ino = i->ino, .size = attr.size, .mtime_ns = attr.mtime_ns, .is_directory = S_ISDIR(i->mode),
+        .cut = i->cut,
         .state_a = state_of(v, i), .name = i->name, .id = "",
     };
 }
@@ -163,6 +166,63 @@ void volume_stat(struct volume *v, const char *path,
     walk_on(w);
 }
 
+/* --- keys -------------------------------------------------------------------------------------------- */
+
+/* The name's component of the key, owned by the caller: as the index has it, else what the name denotes. *parent moves
+ * on to the inode; 0: there is none. */
+static int component_of(struct volume *v, uint64_t *parent, const char *name, size_t len, char **ret)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    bool beside;
+
+    if (len == 0)
+        return -EINVAL;
+    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+        return -EPERM;
+    if (index_find(v->index, *parent, name, len, &i) < 0) {
+        *parent = 0;
+        return name_to_key(name, len, NULL, ret, &beside);
+    }
+    *parent = i.ino;
+    *ret = xstrdup(index_component(&i));
+    return 0;
+}
+
+/* Adds the key of a path below the drive's prefix. As volume_key(). */
+static int put_key(struct volume *v, const char *path, struct text *key)
+{
+    uint64_t parent = INDEX_ROOT;
+
+    if (*path == '/')
+        return -EPERM;
+    while (*path) {
+        CLEANUP_FREE char *component = NULL;
+        size_t len = strcspn(path, "/");
+        int r = component_of(v, &parent, path, len, &component);
+
+        if (r < 0)
+            return r;
+        text_puts(key, component);
+        if (path[len])
+            text_puts(key, "/");
+        path += len + (path[len] == '/');
+    }
+    return key->error ? -ENAMETOOLONG : 0;
+}
+
+int volume_key(struct volume *v, const char *path, char *out, size_t size)
+{
+    CLEANUP(text_free) struct text key = TEXT_INIT(FS_KEY_MAX_BYTES);
+    int r;
+
+    text_puts(&key, v->prefix);
+    r = put_key(v, path, &key);
+    if (r < 0 || key.error || key.len >= size)
+        return r < 0 ? r : -ENAMETOOLONG;
+    memcpy(out, key.data ? key.data : "", key.len + 1);
+    return 0;
+}
+
 /* --- renames ----------------------------------------------------------------------------------------- */
 
 /* As far as the path leads. */
@@ -184,14 +244,16 @@ static uint64_t find_path(struct volume *v, const char *path)
 
 bool volume_rename_finished(struct volume *v, const char *path)
 {
-    CLEANUP_FREE char *key = NULL;
-    size_t len;
+    CLEANUP(text_free) struct text key = TEXT_INIT(FS_KEY_MAX_BYTES + 1);
 
     path += strspn(path, "/");
-    len = strlen(path);
-    if (asprintf(&key, "%s%s", path, len && path[len - 1] == '/' ? "" : "/") < 0)
-        abort();
-    return !index_rename_under_way(v->index, find_path(v, path)) && !index_rename_under_way_from(v->index, key);
+    if (index_rename_under_way(v->index, find_path(v, path)))
+        return false;
+    if (put_key(v, path, &key) < 0)
+        return true;
+    if (key.len && key.data[key.len - 1] != '/')
+        text_puts(&key, "/");
+    return !key.len || !index_rename_under_way_from(v->index, key.data);
 }
 
 /* --- list -------------------------------------------------------------------------------------------- */
@@ -239,35 +301,4 @@ void volume_list(struct volume *v, const char *path, const char *after_name,
     w->arrived = list_arrived;
     w->after = xstrdup(after_name);
     walk_on(w);
-}
-
-/* --- keys -------------------------------------------------------------------------------------------- */
-
-static int check_component(const char *name, size_t len)
-{
-    if (len == 0)
-        return -EINVAL;
-    if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
-        return -EPERM;
-    return 0;
-}
-
-int volume_key(struct volume *v, const char *path, char *out, size_t size)
-{
-    const char *at = path;
-    int n;
-
-    if (*path == '/')
-        return -EPERM;
-    while (*at) {
-        size_t len = strcspn(at, "/");
-        int r = check_component(at, len);
-
-        if (r < 0)
-            return r;
-        at += len;
-        at += *at == '/';
-    }
-    n = snprintf(out, size, "%s%s", v->prefix, path);
-    return n < 0 || (size_t)n >= size || n > FS_KEY_MAX_BYTES ? -ENAMETOOLONG : 0;
 }

@@ -152,9 +152,21 @@ enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
 
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
 
-/* Whether a name may be made in `parent`, whose key must leave room for it. 0, -EINVAL, -EILSEQ, -ENAMETOOLONG, -ENOENT
- * (no such parent), -ENOTDIR, or as cloud_check_key(). */
-int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory);
+/* Whether a name may be made in `parent`, whose key must leave room for it; *ret_key, owned by the caller, is its
+ * component of the key. `known` as for name_to_key(). 0, -EINVAL (also: a name that denotes no key, or that of an
+ * object beside a directory that is not there, or where the cloud has no room for both), -EILSEQ, -ENAMETOOLONG,
+ * -ENOENT (no such parent), -ENOTDIR, or as cloud_check_key(). */
+int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory,
+                  const char *known, char **ret_key);
+/* Whether a file and a directory may have the same component: the cloud has no folders. */
+bool fs_both_have_room(struct volume *v);
+/* Whether a directory in `parent` has the component as its name. */
+bool fs_is_directory(struct volume *v, uint64_t parent, const char *component);
+/* A name is a directory's before it is a file's of the same component of the key: the file steps aside, to the name of
+ * an object beside a directory, before that gets the name; and back when there is no such directory any more. Nothing
+ * changes for the cloud. 0, also when there is no such file, or a negative errno. */
+int fs_step_aside(struct volume *v, uint64_t parent, const char *component);
+int fs_step_back(struct volume *v, uint64_t parent, const char *component);
 /* Puts a new inode under a name. `i` comes with mode, uid, gid and target (owned by i) and is filled with the rest:
  * number, times, pending INDEX_CONTENT. 0, -EEXIST, as fs_check_name(), or another negative errno. */
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i);
@@ -186,7 +198,8 @@ void lister_failed(struct lister *l);
 void lister_answered(struct lister *l);
 bool lister_failing(const struct lister *l);
 /* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
- * a stale one is given 2 s, then what is known serves); a failure only when it was never listed. Coalesces. */
+ * a stale one is given 2 s, or 0.5 s while the cloud has not answered since the start; then what is known serves); a
+ * failure only when it was never listed. Coalesces. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);

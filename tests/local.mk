@@ -19,6 +19,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
 	tests/integration/landfall_test.py \
+	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
@@ -30,6 +31,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
@@ -42,6 +44,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
+	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
 	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
 
@@ -214,6 +217,11 @@ TESTS += tests/unit/test_json_pb
 tests_unit_test_json_pb_SOURCES = tests/unit/test_json_pb.c
 tests_unit_test_json_pb_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_large_index
+TESTS += tests/unit/test_large_index
+tests_unit_test_large_index_SOURCES = tests/unit/test_large_index.c $(VOLUME_FIXTURE)
+tests_unit_test_large_index_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_listing
 TESTS += tests/unit/test_listing
 tests_unit_test_listing_SOURCES = tests/unit/test_listing.c $(VOLUME_FIXTURE)
@@ -223,6 +231,11 @@ check_PROGRAMS += tests/unit/test_kept
 TESTS += tests/unit/test_kept
 tests_unit_test_kept_SOURCES = tests/unit/test_kept.c
 tests_unit_test_kept_LDADD = libmountd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_listing_large
+TESTS += tests/unit/test_listing_large
+tests_unit_test_listing_large_SOURCES = tests/unit/test_listing_large.c $(VOLUME_FIXTURE)
+tests_unit_test_listing_large_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_log
 TESTS += tests/unit/test_log
@@ -239,10 +252,20 @@ TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
 tests_unit_test_messages_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_name
+TESTS += tests/unit/test_name
+tests_unit_test_name_SOURCES = tests/unit/test_name.c
+tests_unit_test_name_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_odd_names
+TESTS += tests/unit/test_odd_names
+tests_unit_test_odd_names_SOURCES = tests/unit/test_odd_names.c $(VOLUME_RIG)
+tests_unit_test_odd_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
@@ -426,6 +449,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_json_pb
 tests_fuzz_fuzz_json_pb_SOURCES = tests/fuzz/fuzz_json_pb.c
 tests_fuzz_fuzz_json_pb_LDADD = $(FUZZ_LINK)
 tests_fuzz_fuzz_json_pb_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_name
+tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c
+tests_fuzz_fuzz_name_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_name_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_path
 tests_fuzz_fuzz_path_SOURCES = tests/fuzz/fuzz_path.c

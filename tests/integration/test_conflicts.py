@@ -120,17 +120,16 @@ class Conflicts(DriveCase):
 
     def test_they_made_a_directory_of_the_name(self):
         (mount, _), bucket = self.mounts("directory")
-        path = os.path.join(mount, "name")
+        path, beside = os.path.join(mount, "name"), os.path.join(mount, "name␛")
         self.assertEqual(os.listdir(mount), [])
         with open(path, "w") as f:
             self.server.rclone("rcat", f"s3:{bucket}/name/below", input="by somebody else")
             f.write("ours")
-        wait_until(lambda: len(os.listdir(mount)) == 2, 60, "the file under another name")
-        copy, = (os.path.join(mount, n) for n in os.listdir(mount) if " (conflict " in n)
-        self.instance.wait_uploaded(copy)
+        wait_until(lambda: sorted(os.listdir(mount)) == ["name", "name␛"], 60, "the file beside the directory")
+        self.instance.wait_uploaded(beside)
         with open(os.path.join(path, "below")) as f:
             self.assertEqual(f.read(), "by somebody else")
-        with open(copy) as f:
+        with open(beside) as f:
             self.assertEqual(f.read(), "ours")
 
 

@@ -32,6 +32,28 @@ class LocalDrive(DriveCase):
     def path(self, *names):
         return os.path.join(self.mount, *names)
 
+    def test_a_folder_that_was_cut_says_so(self):
+        mount, bucket = self.folder_drive("cut", objectsPerFolder=3, syncIntervalSeconds=1)
+        folder = os.path.join(mount, "d")
+        os.mkdir(os.path.join(bucket, "d"))
+        for n in range(5):
+            with open(os.path.join(bucket, "d", f"f{n}"), "w"):
+                pass
+        lt.wait_until(lambda: os.path.isdir(folder) and sorted(os.listdir(folder)) == ["f0", "f1", "f2"], 30, "the first three")
+        lt.wait_until(lambda: os.getxattr(folder, "user.landfall.cut") == b"1", 30, "the attribute")
+        self.assertTrue(self.instance.api("GET", "/management/object_info", path=folder)["cut"])
+        self.assertNotIn("cut", self.instance.api("GET", "/management/object_info", path=mount))
+        with self.assertRaises(OSError):
+            os.getxattr(mount, "user.landfall.cut")
+        with open(os.path.join(folder, "zz"), "w"):
+            pass
+        self.assertIn("zz", os.listdir(folder))
+        drive = next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == "cut")
+        self.instance.api("PUT", f"/management/clouddrive/{drive['id']}", {**drive, "objectsPerFolder": 0})
+        lt.wait_until(lambda: sorted(os.listdir(folder)) == ["f0", "f1", "f2", "f3", "f4", "zz"], 30, "all of them")
+        with self.assertRaises(OSError):
+            os.getxattr(folder, "user.landfall.cut")
+
     def test_copy_compare_move_remove(self):
         lt.run("cp", "-r", self.tree, self.path("copied"))
         self.assertSameTree(self.tree, self.path("copied"))

@@ -9,7 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 
-enum { MIB = 1 << 20 };
+enum { MIB = 1 << 20, LATER_MS = 5000 };
 
 /* --- what is not all here -------------------------------------------------------------------------------- */
 
@@ -79,18 +79,26 @@ static void list_root(struct rig *rig)
     rig_idle(rig);
 }
 
+/* An upload that found the folder in its way would try again much later. */
+static void list_before_sending(struct rig *rig)
+{
+    list_root(rig);
+    rig->config->settle_milliseconds = 0;
+    uploader_kick(rig->volume->uploader);
+    rig_settle(rig);
+}
+
 static void they_made_it_a_directory(void **state)
 {
     struct rig *rig = *state;
     uint64_t ino = rig_base(rig);
     struct rig_copies c;
 
+    rig->config->settle_milliseconds = LATER_MS;
     rig_remove(rig, "a");
     rig_put(rig, "a/b", "theirs", 6);
     worker_overwrite(rig, "a", "ours", 4);
-    rig_settle(rig);
-    list_root(rig);
-    rig_settle(rig);
+    list_before_sending(rig);
     c = rig_copies(rig);
     assert_int_equal(c.n, 1);
     assert_int_equal(c.ino, ino);
@@ -106,15 +114,37 @@ static void both_make_it_one_a_directory(void **state)
 
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig_put(rig, "a/b", "theirs", 6);
+    rig->config->settle_milliseconds = LATER_MS;
     ino = worker_file(rig, "a", "ours", 4);
-    rig_settle(rig);
-    list_root(rig);
-    rig_settle(rig);
+    list_before_sending(rig);
     c = rig_copies(rig);
     assert_int_equal(c.n, 1);
     assert_int_equal(c.ino, ino);
     assert_object(rig, c.name, "ours", 4);
     assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "a"), "b"), 0);
+}
+
+/* Two keys like any others where the cloud has no folders. */
+static void a_directory_and_a_file_are_no_conflict(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t changed = rig_base(rig), made;
+
+    rig_remove(rig, "a");
+    rig_put(rig, "a/b", "theirs", 6);
+    worker_overwrite(rig, "a", "ours", 4);
+    rig_put(rig, "n/b", "theirs", 6);
+    made = worker_file(rig, "n", "new", 3);
+    rig_settle(rig);
+    list_root(rig);
+    rig_settle(rig);
+    assert_int_equal(rig_copies(rig).n, 0);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a\u241b"), changed);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "n\u241b"), made);
+    assert_object(rig, "a", "ours", 4);
+    assert_object(rig, "n", "new", 3);
+    assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "a"), "b"), 0);
+    assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "n"), "b"), 0);
 }
 
 /* The cloud still has the directory only because we have not removed it yet. */
@@ -155,6 +185,29 @@ static void they_made_the_directory_a_file(void **state)
     assert_object(rig, "d", "theirs", 6);
     assert_object(rig, "d/b", "ours", 4);
     assert_int_not_equal(worker_lookup(rig, worker_lookup(rig, INDEX_ROOT, "d"), "b"), 0);
+}
+
+/* Ours waits: there is room for one of them only. */
+static void they_made_the_folder_a_file(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t d = worker_mkdir(rig, "d");
+    struct handle h;
+
+    rig_settle(rig);
+    rig_remove(rig, "d/");
+    rig_put(rig, "d", "theirs", 6);
+    assert_int_equal(worker_create(rig, d, "b", &h), 0);
+    worker_write(rig, &h, 0, "ours", 4);
+    worker_close(rig, &h);
+    list_root(rig);
+    rig_linger(rig);
+    list_root(rig);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "d"), d);
+    assert_int_equal(worker_lookup(rig, INDEX_ROOT, "d\u241b"), 0);
+    assert_int_not_equal(worker_lookup(rig, d, "b"), 0);
+    assert_object(rig, "d", "theirs", 6);
+    assert_in_range(rig->counts[CLOUD_PUT] + rig->counts[CLOUD_COPY], 0, 4);
 }
 
 /* --- others that look like ours -------------------------------------------------------------------------- */
@@ -361,12 +414,15 @@ static void a_link_and_an_empty_file(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_set_up, rig_tear_down)
+#define FOLDER_TEST(f) { "folder: " #f, f, rig_set_up_folder, rig_tear_down, NULL }
     const struct CMUnitTest tests[] = {
         TEST(both_change_a_file_that_is_not_all_here),
-        TEST(they_made_it_a_directory),
-        TEST(both_make_it_one_a_directory),
+        FOLDER_TEST(they_made_it_a_directory),
+        FOLDER_TEST(both_make_it_one_a_directory),
+        TEST(a_directory_and_a_file_are_no_conflict),
         TEST(we_made_the_directory_a_file),
         TEST(they_made_the_directory_a_file),
+        FOLDER_TEST(they_made_the_folder_a_file),
         TEST(theirs_is_as_long_and_as_old_as_ours),
         TEST(their_new_file_is_as_long_and_as_old_as_ours),
         TEST(what_we_never_put_is_as_long_and_as_old_as_ours),

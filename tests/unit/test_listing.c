@@ -311,7 +311,7 @@ static void test_head_that_fails(void **state)
     assert_true(exists(f, "empty"));
 }
 
-static void test_names_that_cannot_be_shown(void **state)
+static void test_keys_that_are_no_names(void **state)
 {
     struct fixture *f = *state;
     char name[300];
@@ -326,17 +326,22 @@ static void test_names_that_cannot_be_shown(void **state)
     cloud_has(f, "d/./x", "1");
     cloud_has(f, "/absolute", "1");
     cloud_has(f, "bad\xff", "1");
+    cloud_has(f, "d/a//b", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "␛2E␛ ␛2E.␛ bad␛FF fine ␛2E. ␛2E ␛ d");
+    assert_string_equal(ask_names(f, ino_of(f, "␛"), 10), "absolute");
+    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "␛2E.␛ ␛2E. ␛2E a");
+    assert_string_equal(ask_names(f, ino_of(f, "d/␛2E."), 10), "x");
+    assert_string_equal(ask_names(f, ino_of(f, "d/a"), 10), "␛");
+    assert_string_equal(ask_names(f, ino_of(f, "d/a/␛"), 10), "b");
     memset(name, 'n', sizeof(name));
     name[256] = '\0';
     cloud_has(f, name, "1");
     name[255] = '\0';
-    cloud_has(f, name, "1");
-    cloud_has(f, "d/a//b", "1");
+    cloud_has(f, name, "12");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_int_equal(strlen(ask_names(f, INDEX_ROOT, 10)), 255 + strlen(" fine d") );
-    assert_true(exists(f, "fine") && exists(f, "d") && exists(f, name));
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "a");
-    assert_string_equal(ask_names(f, ino_of(f, "d/a"), 10), "");
+    assert_int_equal(lookup(f, INDEX_ROOT, name).size, 2);
+    assert_int_equal(strlen(ask_names(f, INDEX_ROOT, 12)), strlen("␛2E␛ ␛2E.␛ bad␛FF fine ␛2E. ␛2E ␛ d") + 2 * 256);
 }
 
 /* A server that does not know delimiters, or does not care. */
@@ -363,12 +368,12 @@ static void test_listing_of_another_folder(void **state)
     assert_int_equal(index_get(f->v->index, ino_of(f, "d"), &dir), 0);
     assert_int_equal(merge_begin(&m, f->v, &dir), 0);
     assert_int_equal(merge_page(&m, &page), 0);
-    assert_int_equal(merge_end(&m), 0);
+    assert_int_equal(merge_end(&m, false), 0);
     merge_done(&m);
-    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "x y");
+    assert_string_equal(ask_names(f, ino_of(f, "d"), 10), "␛2E.␛ x ␛2E. ␛2E ␛ y");
 }
 
-static void test_directory_hides_a_file(void **state)
+static void test_directory_and_file_of_one_name(void **state)
 {
     struct fixture *f = *state;
     uint64_t file;
@@ -379,13 +384,52 @@ static void test_directory_hides_a_file(void **state)
     cloud_has(f, "x/y", "1");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
     assert_int_equal(lookup(f, INDEX_ROOT, "x").mode & S_IFMT, S_IFDIR);
-    assert_int_not_equal(ino_of(f, "x"), file);
+    assert_int_equal(ino_of(f, "x␛"), file);
     assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x");
+    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x␛ x");
+    assert_int_equal(ino_of(f, "x␛"), file);
+    assert_int_equal(pending_of(f, "x␛"), 0);
+    forget_events(f);
     cloud_lost(f, "x/y");
     assert_int_equal(relist(f, INDEX_ROOT), 0);
-    assert_int_equal(lookup(f, INDEX_ROOT, "x").mode & S_IFMT, S_IFREG);
+    assert_int_equal(ino_of(f, "x"), file);
+    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x");
     assert_int_equal(lookup(f, INDEX_ROOT, "x").size, strlen("a file"));
+    wait_until(f, strstr(f->events, "1/x ") && strstr(f->events, "1/x␛ "));
+}
+
+/* The object that comes while the directory is known, the directory that goes with the same listing. */
+static void test_file_in_the_place_of_a_directory(void **state)
+{
+    struct fixture *f = *state;
+
+    cloud_has(f, "x/y", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    cloud_has(f, "x", "a file");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x x␛");
+    cloud_lost(f, "x");
+    cloud_lost(f, "x/y");
+    cloud_has(f, "x", "other");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_string_equal(ask_names(f, INDEX_ROOT, 10), "x");
+    assert_int_equal(lookup(f, INDEX_ROOT, "x").size, strlen("other"));
+}
+
+/* What nobody has uploaded yet is not in the way of what is there, nor the other way round. */
+static void test_directory_where_a_dirty_file_is(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t file = make_dirty(f, INDEX_ROOT, "x");
+
+    cloud_has(f, "x/y", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_int_equal(ino_of(f, "x␛"), file);
+    assert_string_equal(ask_names(f, ino_of(f, "x"), 10), "y");
+    f->fail_code = 0;
+    uploader_kick(f->v->uploader);
+    wait_until(f, pending_of(f, "x␛") == 0);
+    assert_true(cloud_holds(f, "x") && cloud_holds(f, "x/y"));
 }
 
 /* --- directories -------------------------------------------------------------------------------------------- */
@@ -743,9 +787,11 @@ int main(void)
         TEST(test_rename_during_a_listing),
         TEST(test_symlinks),
         TEST(test_head_that_fails),
-        TEST(test_names_that_cannot_be_shown),
+        TEST(test_keys_that_are_no_names),
         TEST(test_listing_of_another_folder),
-        TEST(test_directory_hides_a_file),
+        TEST(test_directory_and_file_of_one_name),
+        TEST(test_file_in_the_place_of_a_directory),
+        TEST(test_directory_where_a_dirty_file_is),
         TEST(test_directory_that_is_gone),
         TEST(test_directory_with_work_below_is_kept),
         TEST(test_markers),

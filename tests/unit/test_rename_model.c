@@ -1,6 +1,6 @@
 /* Random renames and changes of a tree that the cloud had before, against the same in memory, with the daemon started
  * again and listings in between: what the worker sees is what the model says at any time, and so is the cloud at the
- * end. TEST_RENAME_SEED and TEST_RENAME_RUNS choose other runs. */
+ * end. Names are those of the keys, or stand for other bytes. TEST_RENAME_SEED and TEST_RENAME_RUNS choose other runs. */
 #include "volume_rig.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/listing.h"
+#include "syncd/name.h"
 
 enum { ENTRIES = 256, PATH_SIZE = 256, DEPTH = 4, NAMES = 4, RUNS = 12, STEPS = 60 };
 
@@ -22,8 +23,17 @@ struct entry {
     unsigned content;
 };
 
+/* Where the tree is, and what is called how there. */
+static const struct world {
+    int (*set_up)(void **state);
+    const char *names[NAMES];
+} objects = { rig_set_up, { "a", "b", "c", "d" } }, folders = { rig_set_up_folder, { "a", "b", "c", "d" } },
+  odd_objects = { rig_set_up, { "a", "␛2E.", "c␛FF", "␛␛" } },
+  odd_folders = { rig_set_up_folder, { "a", "b␛C3", "c␛FF", "␛␛" } };
+
 struct model {
     struct rig *rig;
+    const struct world *world;
     struct entry entries[ENTRIES];
     size_t n;
     unsigned contents;             /* given out */
@@ -126,15 +136,28 @@ static int may_rename(struct model *m, const char *from, const char *to, bool ex
 /* A path that may be there: its directory is. */
 static void pick(struct model *m, char path[PATH_SIZE])
 {
-    static const char *const names[NAMES] = { "a", "b", "c", "d" };
-
     do {
         unsigned depth = 1 + dice(m, DEPTH);
 
         *path = '\0';
         for (unsigned n = 0; n < depth; n++)
-            snprintf(path + strlen(path), PATH_SIZE - strlen(path), "%s%s", n ? "/" : "", names[dice(m, NAMES)]);
+            snprintf(path + strlen(path), PATH_SIZE - strlen(path), "%s%s", n ? "/" : "",
+                     m->world->names[dice(m, NAMES)]);
     } while (!parent_is_there(m, path));
+}
+
+/* The key of a file, or of a directory without the slash at its end. */
+static void key_of(const char *path, char key[PATH_SIZE])
+{
+    for (*key = '\0'; *path;) {
+        CLEANUP_FREE char *component = NULL;
+        size_t len = strcspn(path, "/");
+        bool beside;
+
+        assert_int_equal(name_to_key(path, len, NULL, &component, &beside), 0);
+        snprintf(key + strlen(key), PATH_SIZE - strlen(key), "%s%s", component, path[len] ? "/" : "");
+        path += len + (path[len] == '/');
+    }
 }
 
 static const char *content(unsigned n)
@@ -324,12 +347,16 @@ static void compare(struct model *m)
 static void compare_key(struct model *m, char *key)
 {
     size_t len = strlen(key);
-    struct entry *e;
+    struct entry *e = NULL;
     bool marker = key[len - 1] == '/';
+    char its[PATH_SIZE];
 
     if (marker)
         key[len - 1] = '\0';
-    e = find(m, key);
+    for (size_t n = 0; !e && n < m->n; n++) {
+        key_of(m->entries[n].path, its);
+        e = strcmp(its, key) == 0 ? &m->entries[n] : NULL;
+    }
     if (!e || e->dir != marker)
         fail_msg("seed %u: %s is left in the cloud", m->seed, key);
     if (!marker)
@@ -339,11 +366,12 @@ static void compare_key(struct model *m, char *key)
 static void compare_cloud(struct model *m)
 {
     CLEANUP_FREE char *keys = rig_keys(m->rig), *padded = xcalloc(1, strlen(keys) + 2);
-    char *rest = NULL, wanted[PATH_SIZE + 3];
+    char *rest = NULL, key_at[PATH_SIZE], wanted[PATH_SIZE + 3];
 
     strcat(strcpy(padded, " "), keys);
     for (size_t n = 0; n < m->n; n++) {
-        snprintf(wanted, sizeof(wanted), m->entries[n].dir ? " %s/" : " %s ", m->entries[n].path);
+        key_of(m->entries[n].path, key_at);
+        snprintf(wanted, sizeof(wanted), m->entries[n].dir ? " %s/" : " %s ", key_at);
         if (!strstr(padded, wanted))
             fail_msg("seed %u: the cloud lacks %s, it has %s", m->seed, m->entries[n].path, keys);
     }
@@ -356,25 +384,27 @@ static void compare_cloud(struct model *m)
 /* Of others, and never looked at: some directories with a marker, some without. */
 static void put_tree(struct model *m)
 {
-    char path[PATH_SIZE], key[PATH_SIZE + 1];
+    char path[PATH_SIZE], key[PATH_SIZE], marker[PATH_SIZE + 1];
 
     for (unsigned n = 0; n < 40; n++) {
         pick(m, path);
         if (find(m, path))
             continue;
-        if (strlen(path) < 4 && dice(m, 3)) {
+        key_of(path, key);
+        if (strlen(key) < 4 && dice(m, 3)) {
             add(m, path, true, 0);
-            snprintf(key, sizeof(key), "%s/", path);
-            rig_put(m->rig, key, "", 0);
+            snprintf(marker, sizeof(marker), "%s/", key);
+            rig_put(m->rig, marker, "", 0);
         } else {
             add(m, path, false, ++m->contents);
-            rig_put(m->rig, path, content(m->contents), strlen(content(m->contents)));
+            rig_put(m->rig, key, content(m->contents), strlen(content(m->contents)));
         }
     }
     for (size_t n = 0; n < m->n; n++) {
-        snprintf(key, sizeof(key), "%s/", m->entries[n].path);
+        key_of(m->entries[n].path, key);
+        snprintf(marker, sizeof(marker), "%s/", key);
         if (m->entries[n].dir && children(m, m->entries[n].path) && dice(m, 2))
-            rig_remove(m->rig, key);
+            rig_remove(m->rig, marker);
     }
 }
 
@@ -409,13 +439,13 @@ static unsigned number(const char *name, unsigned otherwise)
     return given ? (unsigned)strtoul(given, NULL, 10) : otherwise;
 }
 
-static void run(unsigned seed, int (*set_up)(void **state))
+static void run(unsigned seed, const struct world *world)
 {
     struct model *m = xcalloc(1, sizeof(*m));
     void *state;
 
-    assert_int_equal(set_up(&state), 0);
-    *m = (struct model){ .rig = state, .seed = seed, .random = 0x9e3779b97f4a7c15u * (seed + 1) };
+    assert_int_equal(world->set_up(&state), 0);
+    *m = (struct model){ .rig = state, .world = world, .seed = seed, .random = 0x9e3779b97f4a7c15u * (seed + 1) };
     m->rig->config->settle_milliseconds = dice(m, 2) * 20;
     put_tree(m);
     for (m->step = 0; m->step < STEPS; m->step++)
@@ -425,34 +455,28 @@ static void run(unsigned seed, int (*set_up)(void **state))
     compare_cloud(m);
     do_restart(m);
     compare(m);
-    assert_true(volume_rename_finished(m->rig->volume, "a"));
+    for (size_t n = 0; n < NAMES; n++)
+        assert_true(volume_rename_finished(m->rig->volume, world->names[n]));
     rig_tear_down(&state);
     free(m);
 }
 
-static void on_objects(void **state)
+static void in_world(void **state)
 {
     unsigned first = number("TEST_RENAME_SEED", 1), runs = number("TEST_RENAME_RUNS", RUNS);
 
-    (void)state;
     for (unsigned n = 0; n < runs; n++)
-        run(first + n, rig_set_up);
-}
-
-static void on_folders(void **state)
-{
-    unsigned first = number("TEST_RENAME_SEED", 1), runs = number("TEST_RENAME_RUNS", RUNS);
-
-    (void)state;
-    for (unsigned n = 0; n < runs; n++)
-        run(first + n, rig_set_up_folder);
+        run(first + n, *state);
 }
 
 int main(void)
 {
+#define TEST(world) { #world, in_world, NULL, NULL, (void *)(uintptr_t)&(world) }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_objects),
-        cmocka_unit_test(on_folders),
+        TEST(objects),
+        TEST(folders),
+        TEST(odd_objects),
+        TEST(odd_folders),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

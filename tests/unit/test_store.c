@@ -196,6 +196,37 @@ static void damaged_page_is_found(void **state)
     kept_aside(f, kept);
 }
 
+/* Where a check after a cut is enough, the log of an earlier life of the machine tells of one. */
+static void damaged_page_is_found_after_a_cut(void **state)
+{
+    struct fixture *f = *state;
+    struct sql_schema schema = ONE;
+    struct error e = { 0 };
+    struct sql *s;
+    char kept[128], wal[160], blot[512], body[1000] = "";
+    int fd;
+
+    schema.check = SQL_CHECK_AFTER_CUT;
+    s = open_sql(f, &schema);
+    memset(blot, 0xa5, sizeof(blot));
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(sql_run(s, "INSERT INTO things(id, name, body) VALUES(?, ?, ?)", SQL_INT(i), SQL_NULL,
+                                 SQL_BLOB(body, sizeof(body))), 0);
+    sql_close(s);
+    fd = open(f->db, O_RDWR);
+    assert_int_equal(pwrite(fd, blot, sizeof(blot), 4096 * 5), sizeof(blot));
+    close(fd);
+    s = open_sql(f, &schema);
+    sql_close(s);
+    snprintf(wal, sizeof(wal), "%s-wal", f->db);
+    fd = open(wal, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(pwrite(fd, blot, sizeof(blot), 0), sizeof(blot));
+    assert_int_equal(futimens(fd, (struct timespec[2]){ { 1, 0 }, { 1, 0 } }), 0);
+    close(fd);
+    assert_int_equal(sql_open(f->db, &schema, &s, &e), -EUCLEAN);
+    kept_aside(f, kept);
+}
+
 static void other_programs_database_is_kept_aside(void **state)
 {
     struct fixture *f = *state;
@@ -547,6 +578,7 @@ int main(void)
         TEST(garbage_is_kept_aside),
         TEST(second_damage_does_not_overwrite_the_first),
         TEST(damaged_page_is_found),
+        TEST(damaged_page_is_found_after_a_cut),
         TEST(other_programs_database_is_kept_aside),
         TEST(one_process_at_a_time),
         TEST(values_come_back_as_they_went),

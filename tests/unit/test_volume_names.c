@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "syncd/name.h"
 #include "tests/unit/volume_fixture.h"
 
 /* Changes of this kind do not get to the cloud from now on. */
@@ -780,11 +781,36 @@ static void test_keys(void **state)
     assert_int_equal(volume_key(f->v, "a//b", out, sizeof(out)), -EINVAL);
     assert_int_equal(volume_key(f->v, "...", out, sizeof(out)), 0);
     memset(path, 'x', sizeof(path));
+    for (size_t i = 200; i < 1000; i += 200)
+        path[i] = '/';
     path[1024 - strlen(PREFIX)] = '\0';
     assert_int_equal(volume_key(f->v, path, out, sizeof(out)), 0);
     path[1024 - strlen(PREFIX)] = 'x';
     path[1025 - strlen(PREFIX)] = '\0';
     assert_int_equal(volume_key(f->v, path, out, sizeof(out)), -ENAMETOOLONG);
+}
+
+/* Names that stand for other bytes, whether anybody has heard of them or not. */
+static void test_keys_of_odd_names(void **state)
+{
+    struct fixture *f = *state;
+    char out[2048], component[301], name[NAME_SIZE];
+
+    memset(component, 'x', 300);
+    component[300] = '\0';
+    cloud_has(f, "a", "1");
+    cloud_has(f, "a//..", "1");
+    cloud_has(f, component, "1");
+    assert_int_equal(volume_key(f->v, "a/␛/␛2E./b␛FF/", out, sizeof(out)), 0);
+    assert_string_equal(out, PREFIX "a//../b\xff/");
+    assert_int_equal(volume_key(f->v, "a/␛41", out, sizeof(out)), -EINVAL);
+    name_of_key(component, false, name);
+    assert_int_equal(volume_key(f->v, name, out, sizeof(out)), -EINVAL);
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_int_equal(volume_key(f->v, name, out, sizeof(out)), 0);
+    assert_string_equal(out + strlen(PREFIX), component);
+    assert_int_equal(volume_key(f->v, "a␛", out, sizeof(out)), 0);
+    assert_string_equal(out, PREFIX "a");
 }
 
 static void test_read_only(void **state)
@@ -859,6 +885,7 @@ int main(void)
         TEST(test_repeated_request_has_one_effect),
         TEST(test_object_api),
         TEST(test_keys),
+        TEST(test_keys_of_odd_names),
         TEST(test_read_only),
         TEST(test_damaged_index),
     };
