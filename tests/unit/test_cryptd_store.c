@@ -89,12 +89,12 @@ static void root_keys_come_in_three_forms(void **state)
 
     write_file(p->key, raw, sizeof(raw), 0400);
     assert_int_equal(root_key_read(p->key, NULL, p->secret, &p->e), 0);
-    assert_memory_equal(p->secret->root_key, raw, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, raw, KEY_SIZE);
     for (size_t n = 64; n <= 65; n++) {
         write_file(p->key, hex, n, 0600);
         assert_int_equal(root_key_read(p->key, NULL, p->secret, &p->e), 0);
         for (size_t i = 0; i < KEY_SIZE; i++)
-            assert_int_equal(p->secret->root_key[i], i);
+            assert_int_equal(p->secret->now.key[i], i);
         assert_memory_equal(p->secret->text, zero, sizeof(zero));
     }
 }
@@ -160,7 +160,7 @@ static void without_a_key_file_the_credential_counts(void **state)
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), -ENOKEY);
     write_file(p->key, raw, sizeof(raw), 0440);
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), 0);
-    assert_memory_equal(p->secret->root_key, raw, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, raw, KEY_SIZE);
     write_file(p->key, raw, sizeof(raw), 0444);
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), -EPERM);
 }
@@ -169,8 +169,9 @@ static void without_a_key_file_the_credential_counts(void **state)
 
 static int open_with(struct place *p, uint8_t first)
 {
-    memset(p->secret->root_key, 7, KEY_SIZE);
-    p->secret->root_key[0] = first;
+    p->secret->now.kind = ROOT_KEY;
+    memset(p->secret->now.key, 7, KEY_SIZE);
+    p->secret->now.key[0] = first;
     return key_store_open(p->dir, p->secret, &p->e);
 }
 
@@ -185,7 +186,7 @@ static void a_store_is_made_once_and_found_again(void **state)
     assert_int_equal(open_with(p, 1), 0);
     memcpy(data_key, p->secret->data_key, KEY_SIZE);
     assert_memory_not_equal(data_key, zero, KEY_SIZE);
-    assert_memory_equal(p->secret->root_key, zero, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, zero, KEY_SIZE);
     assert_int_equal(stat(p->store, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(read_file(p->store, bytes, sizeof(bytes)), KEY_STORE_SIZE);
