@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "cryptd/age_stream.h"
 
 /* What a thread works in. Locked. */
@@ -43,6 +44,7 @@ struct slice {
 
 struct bulk {
     struct loop *loop;
+    unsigned threads;
     struct secret_pool *places, *secrets;
     STAILQ_HEAD(, job) waiting;      /* have chunks that nobody has begun */
     size_t n_running;
@@ -127,6 +129,14 @@ static void job_finish(struct job *j)
 
 static void work_done(void *arg);
 
+/* So many that all threads have work, and not so few that handing it over takes longer than doing it. */
+static size_t slice_size(const struct job *j)
+{
+    size_t share = (j->n + j->bulk->threads - 1) / j->bulk->threads;
+
+    return least(most(least(share, BULK_SLICE), BULK_SLICE_MIN), j->n - j->begun);
+}
+
 /* Gives free threads the next slice of the jobs that wait, one after the other. */
 static void begin_slices(struct bulk *b)
 {
@@ -137,7 +147,7 @@ static void begin_slices(struct bulk *b)
         struct slice *s = xcalloc(1, sizeof(*s));
 
         *s = (struct slice){ .job = j, .first = j->begun, .place = place };
-        s->n = j->n - j->begun < BULK_SLICE ? j->n - j->begun : BULK_SLICE;
+        s->n = slice_size(j);
         j->begun += s->n;
         STAILQ_REMOVE_HEAD(&b->waiting, next);
         if (j->begun < j->n)
@@ -298,8 +308,9 @@ int bulk_new(struct loop *l, unsigned threads, struct bulk **ret, struct error *
     int r;
 
     b->loop = l;
+    b->threads = threads ? threads : 1;
     STAILQ_INIT(&b->waiting);
-    r = secret_pool_new(threads ? threads : 1, sizeof(struct place), &b->places, e);
+    r = secret_pool_new(b->threads, sizeof(struct place), &b->places, e);
     if (r == 0)
         r = secret_pool_new(BULK_JOBS_MAX, sizeof(struct job_keys), &b->secrets, e);
     if (r < 0) {

@@ -1,5 +1,5 @@
 /* Bulk work: chunks opened from one form and sealed into another one, in memory that the caller shares, by the pool's
- * threads. A job is cut into slices of BULK_SLICE chunks; jobs take turns slice by slice, so that a large one does not
+ * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by slice, so that a large one does not
  * keep a small one waiting. Plaintext that is not the caller's to see (object to cache, cache to object) never leaves
  * cryptd's own locked memory. */
 #pragma once
@@ -12,7 +12,7 @@
 #include "cryptd/keyring.h"
 
 enum form { FORM_PLAIN = 0, FORM_CACHE = 1, FORM_OBJECT = 2, FORMS };
-enum { BULK_CHUNK = 64 * 1024, BULK_CHUNKS_MAX = 128, BULK_SLICE = 16, BULK_JOBS_MAX = 1024 };
+enum { BULK_CHUNK = 64 * 1024, BULK_CHUNKS_MAX = 128, BULK_SLICE = 16, BULK_SLICE_MIN = 2, BULK_JOBS_MAX = 1024 };
 
 struct bulk_chunk {
     uint64_t number, in_at, out_at, expected, generation;

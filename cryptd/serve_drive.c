@@ -86,8 +86,12 @@ static struct handle *place(struct caller *c, const Lf__DriveKeysOpen *open, str
 {
     struct handle *h;
 
-    if (!open->has_handle)
-        return keyring_handle(c, keyring_ref(k), e);
+    if (!open->has_handle) {
+        h = keyring_handle(c, k, e);
+        if (h)
+            (void)keyring_ref(k);
+        return h;
+    }
     h = keyring_find(c, open->handle, e);
     if (!h)
         return NULL;

@@ -21,6 +21,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/landfall_test.py \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
+	tests/integration/test_age.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
@@ -66,6 +67,9 @@ VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/v
 SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
 	tests/unit/files.h
 
+# A cryptd in the process of the test.
+CRYPTD_FIXTURE = tests/unit/cryptd_fixture.c tests/unit/cryptd_fixture.h
+
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
 
@@ -84,6 +88,11 @@ TESTS += tests/unit/test_address
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_age
+TESTS += tests/unit/test_age
+tests_unit_test_age_SOURCES = tests/unit/test_age.c
+tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_backing
 TESTS += tests/unit/test_backing
 tests_unit_test_backing_SOURCES = tests/unit/test_backing.c
@@ -93,6 +102,11 @@ check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
 tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_cache_chunk
+TESTS += tests/unit/test_cache_chunk
+tests_unit_test_cache_chunk_SOURCES = tests/unit/test_cache_chunk.c
+tests_unit_test_cache_chunk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cloud_ops
 TESTS += tests/unit/test_cloud_ops
@@ -125,6 +139,11 @@ TESTS += tests/unit/test_conflict_odd
 tests_unit_test_conflict_odd_SOURCES = tests/unit/test_conflict_odd.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
 tests_unit_test_conflict_odd_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_cryptd_bulk
+TESTS += tests/unit/test_cryptd_bulk
+tests_unit_test_cryptd_bulk_SOURCES = tests/unit/test_cryptd_bulk.c $(CRYPTD_FIXTURE)
+tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
 tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(FORBIDDEN)
@@ -149,6 +168,11 @@ check_PROGRAMS += tests/unit/test_drive
 TESTS += tests/unit/test_drive
 tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
 tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_drive_keys
+TESTS += tests/unit/test_drive_keys
+tests_unit_test_drive_keys_SOURCES = tests/unit/test_drive_keys.c
+tests_unit_test_drive_keys_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_evict
 TESTS += tests/unit/test_evict
@@ -413,6 +437,10 @@ tests_unit_test_worker_sandbox_SOURCES = tests/unit/test_worker_sandbox.c
 tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 # --- for tests/integration -----------------------------------------------------------------------
+check_PROGRAMS += tests/integration/age_pipe
+tests_integration_age_pipe_SOURCES = tests/integration/age_pipe.c
+tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/integration/cloud_conformance
 tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformance.c tests/unit/cloud_suite.c \
 	tests/unit/cloud_suite.h
@@ -493,6 +521,14 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
+EXTRA_PROGRAMS += tests/bench/cryptd_bench
+tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
+tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+.PHONY: bench-cryptd
+bench-cryptd: tests/bench/cryptd_bench
+	tests/bench/cryptd_bench
+
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
 bench: all
