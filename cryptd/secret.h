@@ -18,7 +18,7 @@ enum root_kind { ROOT_NONE = 0, ROOT_KEY = 1, ROOT_PASSPHRASE = 2 };   /* number
 struct root {
     enum root_kind kind;
     uint8_t key[KEY_SIZE];            /* of ROOT_KEY */
-    uint8_t passphrase[PASSPHRASE_MAX];
+    uint8_t passphrase[PASSPHRASE_MAX + 2];   /* as read: perhaps a newline, perhaps too long */
     size_t passphrase_len;
 };
 
