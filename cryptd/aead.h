@@ -54,7 +54,8 @@ int aead_digest(const void *data, size_t n, uint8_t out[DIGEST_SIZE]);
 int aead_hmac(const void *key, size_t key_len, const struct bytes *pieces, size_t n_pieces, uint8_t out[DIGEST_SIZE]);
 
 /* Poly1305 with the first 16 bytes of the key as r and s = 0: a universal hash, no MAC. Two different messages of at
- * most 64 KiB have one hash with a probability below 2^-90 as long as nobody knows the key or sees a hash. 0 or -EIO. */
+ * most 64 KiB have one hash with a probability below 2^-90 as long as nobody knows the key or sees a hash. 0 or -EIO.
+ * */
 int aead_hash(const uint8_t key[KEY_SIZE], const void *data, size_t n, uint8_t out[HASH_SIZE]);
 
 /* Whether n bytes are the same, in a time that does not depend on where they differ. */

@@ -1,10 +1,10 @@
 /* The header of an age file (age-encryption.org/v1), as text: no key is known here.
  *
  *   age-encryption.org/v1\n
- *   -> TYPE ARGUMENT ...\n                        a stanza: one or more arguments of visible ASCII, one space between them
- *   BASE64\n                                      its body: lines of 64 characters and a last one that is shorter, perhaps empty
+ *   -> TYPE ARGUMENT ...\n        a stanza: one or more arguments of visible ASCII, one space between them
+ *   BASE64\n                      its body: lines of 64 characters and a last one that is shorter, perhaps empty
  *   ...
- *   --- BASE64\n                                  32 bytes of HMAC over everything before, "---" included
+ *   --- BASE64\n                  32 bytes of HMAC over everything before, "---" included
  *
  * Base64 is without padding and canonical. Nothing else is read: no carriage return, no second space, no version but
  * v1. */

@@ -13,9 +13,9 @@
  * BINDING = HMAC-SHA256(HKDF-SHA256(identity, no salt, "landfall object binding 1"),
  *                       file key (16 bytes) || VERSION (8 bytes, little endian) || key of the object)
  *
- * The identity is the one whose stanza opens. The file key is in it so that nobody who can write to the bucket, and knows
- * the recipient, can put the stanza of one file into another. An object that a cloud copied to another key (a rename)
- * keeps its stanza; a binding for the new key (age_object_bind()) is kept beside it, in metadata.
+ * The identity is the one whose stanza opens. The file key is in it so that nobody who can write to the bucket, and
+ * knows the recipient, can put the stanza of one file into another. An object that a cloud copied to another key (a
+ * rename) keeps its stanza; a binding for the new key (age_object_bind()) is kept beside it, in metadata.
  *
  * With one recipient and version 1 the head, which is header and payload nonce, has 22 + 98 + 67 + 48 + 16 = 251
  * bytes, and the object 251 - 16 + age_payload_size(plaintext).
@@ -62,8 +62,8 @@ int age_object_make(const struct drive_keys *k, const struct object_name *name, 
 
 /* Reads the head that the n bytes begin with. `moved` NULL: there is none, else OBJECT_BINDING_SIZE bytes. 0;
  * -ENODATA (more bytes are needed, which never happens with AGE_HEADER_MAX + AGE_NONCE_SIZE); -ENOKEY (encrypted for
- * others); -EBADE (the header was changed); -EUCLEAN (no age file); -EOPNOTSUPP (another version of age); -EMSGSIZE (too
- * long a header); -EIO, with a sentence. */
+ * others); -EBADE (the header was changed); -EUCLEAN (no age file); -EOPNOTSUPP (another version of age); -EMSGSIZE
+ * (too long a header); -EIO, with a sentence. */
 int age_object_open(const struct drive_keys *k, const struct object_name *name, const void *head, size_t n,
                     const uint8_t *moved, struct object_opened *ret, struct error *e);
 

@@ -39,8 +39,8 @@ int age_plain_size(uint64_t payload, uint64_t *ret);
 int age_payload_key(const uint8_t file_key[AGE_FILE_KEY_SIZE], const uint8_t nonce[AGE_NONCE_SIZE],
                     uint8_t out[KEY_SIZE]);
 
-/* Seals chunk `number` of n bytes to out, which has room for n + AEAD_TAG_SIZE. A chunk of one payload key must never be
- * sealed with two plaintexts: the format has no room for a nonce of its own. 0 or -EIO. */
+/* Seals chunk `number` of n bytes to out, which has room for n + AEAD_TAG_SIZE. A chunk of one payload key must never
+ * be sealed with two plaintexts: the format has no room for a nonce of its own. 0 or -EIO. */
 int age_seal_chunk(const uint8_t payload_key[KEY_SIZE], uint64_t number, bool last, const void *plain, size_t n,
                    uint8_t *out);
 

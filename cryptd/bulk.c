@@ -196,7 +196,8 @@ static int check_length(const struct bulk_spec *s, size_t i, struct error *e)
     if (c->length > BULK_CHUNK || (c->length == 0 && !may_be_empty))
         return error_set(e, -EINVAL, "A chunk of %u bytes: it has 1 to %d.", c->length, BULK_CHUNK);
     if (c->length < BULK_CHUNK && i + 1 < s->n)
-        return error_set(e, -EINVAL, "A chunk of %u bytes stands before others; only the last one may be short.", c->length);
+        return error_set(e, -EINVAL, "A chunk of %u bytes stands before others; only the last one may be short.",
+                         c->length);
     if (object && c->length < BULK_CHUNK && !c->last)
         return error_set(e, -EINVAL, "A chunk of %u bytes of an object is not its last one.", c->length);
     return 0;

@@ -1,7 +1,7 @@
 /* Bulk work: chunks opened from one form and sealed into another one, in memory that the caller shares, by the pool's
- * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by slice, so that a large one does not
- * keep a small one waiting. Plaintext that is not the caller's to see (object to cache, cache to object) never leaves
- * cryptd's own locked memory. */
+ * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by
+ * slice, so that a large one does not keep a small one waiting. Plaintext that is not the caller's to see (object to
+ * cache, cache to object) never leaves cryptd's own locked memory. */
 #pragma once
 
 #include <stdbool.h>

@@ -112,8 +112,8 @@ int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *iden
     secret_random(first->cache_key, KEY_SIZE);
     secret_random(first->identity, KEY_SIZE);
     if (identity && bech32_decode(AGE_IDENTITY_PREFIX, identity, first->identity) < 0)
-        return error_set(e, -EINVAL, "This is no identity: it reads AGE-SECRET-KEY-1 and 58 more characters, as exported. "
-                         "Look for a character that is missing or wrong.");
+        return error_set(e, -EINVAL, "This is no identity: it reads AGE-SECRET-KEY-1 and 58 more characters, as "
+                         "exported. Look for a character that is missing or wrong.");
     return derive_wrap(first, e);
 }
 
@@ -124,8 +124,8 @@ int drive_keys_rotate(struct drive_keys *k, bool identity, struct error *e)
     int r;
 
     if (k->n_epochs == DRIVE_EPOCHS_MAX)
-        return error_set(e, -ENOSPC, "The drive has %d keys already. Let what is old be encrypted anew and give the old "
-                         "keys up first.", DRIVE_EPOCHS_MAX);
+        return error_set(e, -ENOSPC, "The drive has %d keys already. Let what is old be encrypted anew and give the "
+                         "old keys up first.", DRIVE_EPOCHS_MAX);
     if (before->number == UINT32_MAX || k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
     next->number = before->number + 1;
@@ -257,9 +257,9 @@ static int check(const struct blob *b, size_t n, const struct secret *s, const c
     if (seal_key_id(s, key_id) < 0)
         return failed(e);
     if (memcmp(key_id, b->key_id, SEAL_ID_SIZE) != 0)
-        return error_set(e, -ENOKEY, "The keys of drive %s were sealed with another key store than the one that is there "
-                         "now. Put the old file back as keys into KeyDir, or import the drive's exported identity.",
-                         drive_id);
+        return error_set(e, -ENOKEY, "The keys of drive %s were sealed with another key store than the one that is "
+                         "there now. Put the old file back as keys into KeyDir, or import the drive's exported "
+                         "identity.", drive_id);
     if (memcmp(id, b->drive_id, DRIVE_ID_SIZE) != 0)
         return error_set(e, -EPERM, "These are the keys of another drive than %s: they were exchanged.", drive_id);
     return 0;
@@ -330,8 +330,8 @@ int drive_keys_open(const struct secret *s, const char *drive_id, const void *bl
         r = open_contents(s, drive_id, &copy.b, n - sizeof(copy.b) - AEAD_TAG_SIZE, k, e);
     }
     if (r == 0 && k->serial < at_least)
-        r = error_set(e, -ESTALE, "The keys of drive %s are older than they were (change %u, known was %u): an old copy "
-                      "was put back.", drive_id, k->serial, at_least);
+        r = error_set(e, -ESTALE, "The keys of drive %s are older than they were (change %u, known was %u): an old "
+                      "copy was put back.", drive_id, k->serial, at_least);
     if (r < 0)
         secret_wipe(k, sizeof(*k));
     return r;

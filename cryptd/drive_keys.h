@@ -28,8 +28,8 @@
  *
  * A new drive's blob has 156 bytes; the largest one 1432.
  *
- * What a blob cannot say is whether it is the newest one: cryptd keeps no file. An older blob put in the place of a newer
- * one opens, and is noticed
+ * What a blob cannot say is whether it is the newest one: cryptd keeps no file. An older blob put in the place of a
+ * newer one opens, and is noticed
  *  - by whoever kept the serial elsewhere and asks for it at least (`at_least`);
  *  - as soon as something comes up that was made with an epoch it does not have (-ENOKEY, "newer").
  * When all of a machine's files are put back together, nothing on that machine can notice. */

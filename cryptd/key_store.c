@@ -108,8 +108,8 @@ static int damaged(const char *path, const char *how, struct error *e)
 
 static int wrong_root(const struct root *root, const char *path, struct error *e)
 {
-    return error_set(e, -ENOKEY, "The %s is not the one that %s was made with. The store was left as it is; give cryptd "
-                     "the right %s.", root->kind == ROOT_KEY ? "root key" : "passphrase", path,
+    return error_set(e, -ENOKEY, "The %s is not the one that %s was made with. The store was left as it is; give "
+                     "cryptd the right %s.", root->kind == ROOT_KEY ? "root key" : "passphrase", path,
                      root->kind == ROOT_KEY ? "root key" : "one");
 }
 

@@ -21,9 +21,9 @@
  * Version 1 knew root keys only (bytes 9 to 15 zero, "1" for "2" in both labels). It is still read, and written anew as
  * version 2 with the same data key.
  *
- * The file is written as keys.new, synced, and renamed: the first time without replacing anything, later in the place of
- * the old one. So changing a passphrase or a root key is one new file; before the rename the old secret opens the store,
- * after it the new one does, and a start that is given both finds out. A file that is damaged or that the given
+ * The file is written as keys.new, synced, and renamed: the first time without replacing anything, later in the place
+ * of the old one. So changing a passphrase or a root key is one new file; before the rename the old secret opens the
+ * store, after it the new one does, and a start that is given both finds out. A file that is damaged or that the given
  * secret does not open is never touched: the error names it. */
 #pragma once
 
@@ -34,8 +34,8 @@ enum { KEY_STORE_SIZE = 156 };
 #define KEY_STORE_NAME "keys"
 
 /* Reads KeyDir's data key into s->data_key with s->now, making a store with a random one when there is none. When there
- * is s->next, the store is unlocked with that from now on, and may be already. Both are wiped. `dir` must be a directory
- * of our user that nobody else can write to. 0, -ENOKEY (another root key or passphrase, or one where the other is
- * needed), -EUCLEAN (damaged), -EBUSY (another cryptd is starting there), -EPERM, or another negative errno, with a
- * sentence. */
+ * is s->next, the store is unlocked with that from now on, and may be already. Both are wiped. `dir` must be a
+ * directory of our user that nobody else can write to. 0, -ENOKEY (another root key or passphrase, or one where the
+ * other is needed), -EUCLEAN (damaged), -EBUSY (another cryptd is starting there), -EPERM, or another negative errno,
+ * with a sentence. */
 int key_store_open(const char *dir, struct secret *s, struct error *e);

@@ -133,7 +133,8 @@ struct handle *keyring_find(struct caller *c, uint64_t number, struct error *e)
     LIST_FOREACH(h, &c->handles, next)
         if (h->number == number)
             return h;
-    (void)error_set(e, -ENOENT, "There are no open keys of that handle on this connection; open the drive's keys again.");
+    (void)error_set(e, -ENOENT, "There are no open keys of that handle on this connection; open the drive's keys "
+                    "again.");
     return NULL;
 }
 
@@ -200,7 +201,8 @@ struct open_keys *keyring_meant(struct caller *c, const uint64_t *handle, struct
     if (c->lent && !handle)
         return c->lent;
     (void)error_set(e, -EPERM, c->lent ? "A worker has no handles: its channel says which drive it is for."
-                                       : "A worker uses the keys of its drive over the channel that it was given for it.");
+                                       : "A worker uses the keys of its drive over the channel that it was given for "
+                                         "it.");
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 /* Who holds which drive's keys open: callers, their handles, and the channels lent to workers.
  *
- * A caller is a connection. A handle is found among its own caller's alone, so a number that somebody else was given says
- * nothing. Keys are wiped when nobody holds them: no handle, no channel, no work under way. */
+ * A caller is a connection. A handle is found among its own caller's alone, so a number that somebody else was given
+ * says nothing. Keys are wiped when nobody holds them: no handle, no channel, no work under way. */
 #pragma once
 
 #include <stdint.h>

@@ -60,7 +60,8 @@ static int listen_to_peers(struct daemon *d, struct serve *serve, struct error *
     serve->server = ipc_server_new(d->loop, &spec);
     if (serve->server && fd >= 0 && ipc_server_listen(serve->server, fd) == 0)
         return 0;
-    return error_set(e, -EINVAL, "There is no usable socket named ipc; cryptd is started by systemd or `landfall run`.");
+    return error_set(e, -EINVAL, "There is no usable socket named ipc; cryptd is started by systemd or `landfall "
+                     "run`.");
 }
 
 static int serve_peers(struct daemon *d, struct error *e)

@@ -22,7 +22,8 @@ static int check(int fd, struct error *e)
     if (seals < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
         return error_set(e, -EINVAL, "The memory for bulk work is not a memfd of ordinary pages.");
     if ((seals & SEALS) != SEALS)
-        return error_set(e, -EINVAL, "The memory for bulk work is not sealed against shrinking, growing and new seals.");
+        return error_set(e, -EINVAL, "The memory for bulk work is not sealed against shrinking, growing and new "
+                         "seals.");
     return 0;
 }
 

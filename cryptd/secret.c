@@ -55,7 +55,7 @@ bool secret_lock_all(void)
     struct rlimit limit;
 
     return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
-           mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
+           mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 /* --- the keys of the process -------------------------------------------------------------------- */

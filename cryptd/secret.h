@@ -1,6 +1,6 @@
 /* The memory that holds keys and what is opened with them: locked, left out of core dumps, wiped in a child. Keys live
- * here and, while a function works with them, on its stack, which is wiped; what OpenSSL copies from them it wipes itself.
- * secret_lock_all() locks stacks and OpenSSL's copies too, where the limit allows it. */
+ * here and, while a function works with them, on its stack, which is wiped; what OpenSSL copies from them it wipes
+ * itself. secret_lock_all() locks stacks and OpenSSL's copies too, where the limit allows it. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@ struct root {
 };
 
 struct secret {
-    struct root now, next;        /* only until the key store is open; next: what it is to be unlocked with from now on */
+    struct root now, next;        /* only until the key store is open; next: what unlocks it from now on */
     uint8_t root_key[KEY_SIZE];   /* the key, or what a passphrase became */
     uint8_t data_key[KEY_SIZE];   /* of the key store; everything sealed hangs on it */
     uint8_t work_key[KEY_SIZE];   /* derived for one operation, wiped after it */

@@ -1,5 +1,5 @@
-/* Owns the table of answers, and those about sealed secrets. What was secret in a request or a reply is wiped before its
- * memory is given back. */
+/* Owns the table of answers, and those about sealed secrets. What was secret in a request or a reply is wiped before
+ * its memory is given back. */
 #include "cryptd/serve.h"
 
 #include <stdlib.h>

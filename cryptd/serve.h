@@ -1,5 +1,5 @@
-/* cryptd's answers: for syncd secrets, keys of drives and of what is on them, and bulk work; for workers the bulk work of
- * their drive; Shutdown for frontd. */
+/* cryptd's answers: for syncd secrets, keys of drives and of what is on them, and bulk work; for workers the bulk
+ * work of their drive; Shutdown for frontd. */
 #pragma once
 
 #include <stddef.h>

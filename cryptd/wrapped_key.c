@@ -81,8 +81,8 @@ static int find_epoch(const struct drive_keys *k, uint32_t number, const struct 
     if (*ret)
         return 0;
     if (number > drive_keys_newest(k)->number)
-        return error_set(e, -ENOKEY, "A file was encrypted with key %u, which is newer than the drive's keys that are here: "
-                         "an old copy of them was put back.", number);
+        return error_set(e, -ENOKEY, "A file was encrypted with key %u, which is newer than the drive's keys that "
+                         "are here: an old copy of them was put back.", number);
     return error_set(e, -ENOKEY, "A file was encrypted with key %u of the drive, which was given up.", number);
 }
 

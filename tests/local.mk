@@ -43,6 +43,25 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_supervisor.py \
 	tests/integration/test_two_agents.py
 
+EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
+	tests/fuzz/seeds/cryptd_call/cache_key_renew \
+	tests/fuzz/seeds/cryptd_call/crypt \
+	tests/fuzz/seeds/cryptd_call/crypt_region \
+	tests/fuzz/seeds/cryptd_call/drive_keys_change \
+	tests/fuzz/seeds/cryptd_call/drive_keys_close \
+	tests/fuzz/seeds/cryptd_call/drive_keys_export \
+	tests/fuzz/seeds/cryptd_call/drive_keys_lend \
+	tests/fuzz/seeds/cryptd_call/drive_keys_make \
+	tests/fuzz/seeds/cryptd_call/drive_keys_open \
+	tests/fuzz/seeds/cryptd_call/object_bind \
+	tests/fuzz/seeds/cryptd_call/object_make \
+	tests/fuzz/seeds/cryptd_call/object_open \
+	tests/fuzz/seeds/cryptd_call/worker_crypt \
+	tests/fuzz/seeds/cryptd_call/worker_crypt_region
+EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow tests/fuzz/seeds/age_header/object \
+	tests/fuzz/seeds/age_header/unknown \
+	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
+	tests/fuzz/seeds/cryptd_form/sealed tests/fuzz/seeds/cryptd_form/wrapped
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
@@ -462,6 +481,21 @@ tests_fuzz_seeds_ipc_packet_LDADD = $(FUZZ_LINK)
 FUZZ_LINK = libcommon.a libproto.a $(COMMON_LIBS) -lpthread
 LIBFUZZER = -fsanitize=fuzzer
 if FUZZING
+
+noinst_PROGRAMS += tests/fuzz/fuzz_age_header
+tests_fuzz_fuzz_age_header_SOURCES = tests/fuzz/fuzz_age_header.c
+tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_age_header_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_call
+tests_fuzz_fuzz_cryptd_call_SOURCES = tests/fuzz/fuzz_cryptd_call.c $(CRYPTD_FIXTURE)
+tests_fuzz_fuzz_cryptd_call_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_call_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_form
+tests_fuzz_fuzz_cryptd_form_SOURCES = tests/fuzz/fuzz_cryptd_form.c
+tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c

@@ -1,4 +1,5 @@
-/* cryptd over its messages: handles, lent channels, shared memory and bulk work, and everything a caller may do wrong. */
+/* cryptd over its messages: handles, lent channels, shared memory and bulk work, and everything a caller may do
+ * wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
