@@ -116,6 +116,7 @@ libsyncd_a_SOURCES = \
 	syncd/s3_xml.h \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
+	syncd/scan.c \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \
