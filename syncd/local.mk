@@ -84,6 +84,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing_tree.c \
 	syncd/mounts.c \
 	syncd/name.c \
+	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
 	syncd/object_api.c \
