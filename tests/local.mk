@@ -41,7 +41,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
-	tests/integration/test_two_agents.py
+	tests/integration/test_two_agents.py tests/integration/test_unlock.py
 
 EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
 	tests/fuzz/seeds/cryptd_call/cache_key_renew \
@@ -165,7 +165,7 @@ tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
-tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(FORBIDDEN)
+tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(CRYPTD_FIXTURE) $(FORBIDDEN)
 tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_seal
