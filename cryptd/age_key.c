@@ -78,13 +78,11 @@ int age_key_finish(struct age_writer *w, const uint8_t file_key[AGE_FILE_KEY_SIZ
 
 /* 0, -EBADMSG when the stanza is not for this identity, -EINVAL, -EIO. */
 static int unwrap(const struct age_stanza *s, const uint8_t share[KEY_SIZE], const uint8_t identity[KEY_SIZE],
-                  uint8_t out[AGE_FILE_KEY_SIZE])
+                  const uint8_t recipient[KEY_SIZE], uint8_t out[AGE_FILE_KEY_SIZE])
 {
-    uint8_t recipient[KEY_SIZE], key[KEY_SIZE];
-    int r = x25519_public(identity, recipient);
+    uint8_t key[KEY_SIZE];
+    int r = wrap_key(identity, share, share, recipient, key);
 
-    if (r == 0)
-        r = wrap_key(identity, share, share, recipient, key);
     if (r == -EBADMSG)
         return -EINVAL;   /* a share of low order */
     if (r == 0)
@@ -121,23 +119,22 @@ static int check_stanzas(const struct age_header *h)
     return 0;
 }
 
-static int find(const struct age_header *h, const uint8_t identities[][KEY_SIZE], size_t n,
-                uint8_t out[AGE_FILE_KEY_SIZE], size_t *ret_which)
+/* With one identity: 0, -ENOKEY, -EINVAL, -EIO. */
+static int find(const struct age_header *h, const uint8_t identity[KEY_SIZE], uint8_t out[AGE_FILE_KEY_SIZE])
 {
-    uint8_t share[KEY_SIZE];
+    uint8_t recipient[KEY_SIZE], share[KEY_SIZE];
+    int r = x25519_public(identity, recipient);
 
-    for (size_t i = 0; i < h->n_stanzas; i++) {
+    for (size_t i = 0; r == 0 && i < h->n_stanzas; i++) {
         if (!age_stanza_is(&h->stanzas[i], TYPE))
             continue;
         (void)read_share(&h->stanzas[i], share);
-        for (*ret_which = 0; *ret_which < n; ++*ret_which) {
-            int r = unwrap(&h->stanzas[i], share, identities[*ret_which], out);
-
-            if (r != -EBADMSG)
-                return r;
-        }
+        r = unwrap(&h->stanzas[i], share, identity, recipient, out);
+        if (r == 0)
+            return 0;
+        r = r == -EBADMSG ? 0 : r;
     }
-    return -ENOKEY;
+    return r < 0 ? r : -ENOKEY;
 }
 
 int age_key_find(const struct age_header *h, const char *text, const uint8_t identities[][KEY_SIZE], size_t n,
@@ -147,7 +144,11 @@ int age_key_find(const struct age_header *h, const char *text, const uint8_t ide
     int r = check_stanzas(h);
 
     if (r == 0)
-        r = find(h, identities, n, out, ret_which);
+        r = -ENOKEY;
+    for (size_t i = 0; r == -ENOKEY && i < n; i++) {
+        r = find(h, identities[i], out);
+        *ret_which = i;
+    }
     if (r == 0)
         r = header_mac(out, text, h->covered, mac);
     if (r == 0 && !aead_same(mac, h->mac, AGE_MAC_SIZE))
