@@ -135,6 +135,11 @@ void op_tell(struct worker *w, Lf__Envelope *request);
  * time its cache file says. */
 void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_param *ret);
 
+/* --- worker_names.c ------------------------------------------------------------------------------------- */
+
+/* mknod(2) of anything but a regular file. */
+void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+
 /* --- worker_open.c ----------------------------------------------------------------------------------------- */
 
 /* Runs next(op) once op->ino is open at syncd in that kind, with op->file in use; or fails the operation. */

@@ -65,7 +65,7 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     uint64_t ino;
     int r;
 
-    if (entry_same(i, key, o) && S_ISLNK(i->mode) == (o->meta.symlink && o->size == 0))
+    if (entry_same(i, key, o) && entry_same_type(i, o))
         return i->settled ? 0 : entry_settle(v, i, o);
     r = entry_take_over(v, news, i, key, o, &ino);
     return r == -EBUSY ? 0 : r;

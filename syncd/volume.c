@@ -29,6 +29,7 @@ const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_UNLINK, fs_unlink },
     { LF__ENVELOPE__BODY_FS_RMDIR, fs_rmdir },
     { LF__ENVELOPE__BODY_FS_RENAME, fs_rename },
+    { LF__ENVELOPE__BODY_FS_MKNOD, fs_mknod },
     { LF__ENVELOPE__BODY_FS_SYMLINK, fs_symlink },
     { LF__ENVELOPE__BODY_FS_READLINK, fs_readlink },
     { LF__ENVELOPE__BODY_FS_STATFS, fs_statfs },
