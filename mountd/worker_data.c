@@ -228,27 +228,21 @@ void data_settle(struct op *op, void (*next)(struct op *op))
 
 /* --- to the cloud and to the disk ---------------------------------------------------------------------- */
 
-static void ask_flush(struct op *op, bool sync, op_done_fn *done)
+/* The file is marked as dirty since before its first write was acknowledged, so nothing is lost by not waiting. What
+ * the program asks next syncd hears later. */
+static void flush_step(struct op *op)
 {
     Lf__FsFlush msg = LF__FS_FLUSH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+    struct file *f = op->file;
+    uint64_t seq = atomic_load(&f->map->write_seq);
 
     msg.ino = op->ino;
-    msg.sync = sync;
-    op_ask(op, &env, done);
-}
-
-static op_done_fn flush_done;
-
-static void flush_step(struct op *op)
-{
-    struct file *f = op->file;
-
-    op->seq = atomic_load(&f->map->write_seq);
-    if (!file_dirty(f) || f->flushed_seq == op->seq)
-        op_error(op, 0);
-    else
-        ask_flush(op, false, flush_done);
+    if (file_dirty(f) && f->flushed_seq != seq) {
+        f->flushed_seq = seq;
+        op_tell(op->worker, &env);
+    }
+    op_error(op, 0);
 }
 
 /* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
@@ -267,18 +261,16 @@ static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     data_settle(op, flush_step);
 }
 
-static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    if (reply)
-        op->file->flushed_seq = op->seq;
-    op_acknowledged(op, e, reply, fds);
-}
-
 static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+
     (void)datasync;
     (void)fi;
-    ask_flush(op_new(req, ino), true, op_acknowledged);
+    msg.ino = ino;
+    msg.sync = true;
+    op_ask(op_new(req, ino), &env, op_acknowledged);
 }
 
 /* --- seeking and sizing --------------------------------------------------------------------------------- */
@@ -343,14 +335,14 @@ static void ask_grow(struct op *op)
     op_ask(op, &env, op_acknowledged);
 }
 
-/* The size is op->seq at least, unless it is to stay. */
+/* The size is op->end at least, unless it is to stay. */
 static void finish_fallocate(struct op *op, off_t size)
 {
-    if (op->flags & FALLOC_FL_KEEP_SIZE || op->seq <= (uint64_t)size) {
+    if (op->flags & FALLOC_FL_KEEP_SIZE || op->end <= (uint64_t)size) {
         op_error(op, 0);
         return;
     }
-    op->offset = (off_t)op->seq;
+    op->offset = (off_t)op->end;
     ask_grow(op);
 }
 
@@ -405,7 +397,7 @@ static void fallocate_step(struct op *op)
             op_error(op, EIO);
         return;
     }
-    end = least(op->seq, (uint64_t)size);
+    end = least(op->end, (uint64_t)size);
     if (zero && (uint64_t)op->offset < end) {
         op->size = least(end - (uint64_t)op->offset, EXTENT_SIZE - (uint64_t)op->offset % EXTENT_SIZE);
         punch_step(op);
@@ -441,7 +433,7 @@ static void fallocate_(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, o
         op = op_new(req, ino);
         op->flags = mode;
         op->offset = offset;
-        op->seq = (uint64_t)offset + (uint64_t)length;
+        op->end = (uint64_t)offset + (uint64_t)length;
         open_then(op, FILE_WRITE, fallocate_step);
     }
 }

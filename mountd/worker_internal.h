@@ -95,9 +95,9 @@ struct op {
     fuse_ino_t ino;
     off_t offset;
     size_t size;
+    uint64_t end;
     int flags;
     enum file_kind kind;
-    uint64_t seq;
     unsigned tries;
     void (*next)(struct op *op);
     void (*then)(struct op *op);
