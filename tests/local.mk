@@ -19,6 +19,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
 	tests/integration/landfall_test.py \
+	tests/integration/posix_case.py \
 	tests/integration/posix_exclusions.py \
 	tests/integration/posix_matrix.py \
 	tests/integration/raw_s3.py \
@@ -37,6 +38,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_posix.py \
+	tests/integration/test_posix_bucket.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_rename.py \

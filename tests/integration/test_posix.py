@@ -3,7 +3,6 @@
 words."""
 
 import ctypes
-import errno
 import fcntl
 import json
 import mmap
@@ -12,91 +11,21 @@ import pwd
 import re
 import shutil
 import socket
-import stat
 import struct
-import subprocess
 import sys
 import unittest
 
 import landfall_test as lt
 import posix_exclusions
-from drive_case import SERVED, DriveCase
+from drive_case import SERVED
 from fault_case import SEED, SOAK
-from landfall_test import wait_until
+from posix_case import PosixCase, answer, in_child, read, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOCUMENT = os.path.join(HERE, "..", "..", "docs", "CONFORMANCE.md")
 KIB, MIB, TIB = 1 << 10, 1 << 20, 1 << 40
 LIBC = ctypes.CDLL(None, use_errno=True)
 SECOND = 1_000_000_000
-
-
-def answer(call, *args):
-    """What the call returned, or the name of its errno."""
-    try:
-        return call(*args)
-    except OSError as e:
-        return errno.errorcode[e.errno].replace("ENOTSUP", "EOPNOTSUPP")   # one number
-
-
-def in_child(body):
-    """Runs it in a process of its own; its exit status, 0 when nothing was raised."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def write(path, data):
-    with open(path, "wb") as f:
-        f.write(data)
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
-class PosixCase(DriveCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.mount, cls.bucket = cls.folder_drive()
-        cls.native = cls.make_native()
-
-    @classmethod
-    def make_native(cls):
-        """A directory on ext4: in the scratch folder, or in an image where that is something else."""
-        if lt.run("stat", "-f", "-c", "%T", cls.scratch).stdout.strip() == "ext2/ext3":
-            return cls.scratch
-        image, point = os.path.join(cls.scratch, "image"), os.path.join(cls.scratch, "ext4")
-        with open(image, "wb") as f:
-            f.truncate(256 * MIB)
-        os.mkdir(point)
-        lt.run("mkfs.ext4", "-q", image)
-        lt.run("mount", "-o", "loop", image, point)
-        cls.addClassCleanup(lt.run, "umount", point)
-        return point
-
-    def both(self, name):
-        """The same new directory on both: (drive, ext4)"""
-        paths = os.path.join(self.mount, name), os.path.join(self.native, name)
-        for path in paths:
-            os.mkdir(path)
-        return paths
-
-    def same(self, name, call):
-        """Runs call(directory) on both; what it returned, which must be the same."""
-        drive, native = (call(path) for path in self.both(name))
-        self.assertEqual(drive, native)
-        return drive
-
-    def path(self, *names):
-        return os.path.join(self.mount, *names)
 
 
 class Matrix(PosixCase):
@@ -515,105 +444,6 @@ class Directories(PosixCase):
         self.assertEqual(answer(os.mkdir, os.path.join(deep, "k" * 220)), "ENAMETOOLONG")
         os.mkdir(os.path.join(deep, "k" * 200))
         shutil.rmtree(self.path("k" * 200))
-
-
-# --- through the bucket ---------------------------------------------------------------------------------------------------------
-
-TIMES = [-(2**31) + 5, -1, 0, 2**31 + 5, 2**32 + 5, 7_258_118_400]   # 1901, 1969, 1970, 2038, 2106, 2200
-
-
-class RoundTrip:
-    """What one drive wrote, a second drive with a cache of its own shows."""
-
-    links_have_owners = True
-    maxDiff = None
-
-    def drive(self, name, bucket):
-        return self.instance.add_drive(self.account, bucket, name=name, syncIntervalSeconds=1)["localPath"]
-
-    def facts(self, mount):
-        return {os.path.relpath(path, mount): self.fact(path) for here, names, leaves in os.walk(mount)
-                for path in (os.path.join(here, name) for name in names + leaves)}
-
-    def fact(self, path):
-        st = os.lstat(path)
-        link, special = stat.S_ISLNK(st.st_mode), stat.S_ISFIFO(st.st_mode) or stat.S_ISSOCK(st.st_mode)
-        return {"mode": oct(st.st_mode), "owner": (st.st_uid, st.st_gid) if self.links_have_owners or not link else None,
-                "mtime": None if stat.S_ISDIR(st.st_mode) else st.st_mtime_ns, "target": os.readlink(path) if link else None,
-                "attributes": {} if link or special else {name: os.getxattr(path, name) for name in os.listxattr(path)}}
-
-    def test_metadata_comes_back(self):
-        bucket = self.make_bucket("metadata")
-        first = self.drive("first", bucket)
-
-        def path(*names):
-            return os.path.join(first, *names)
-        for n, seconds in enumerate(TIMES):
-            write(path(f"time-{n}"), b"x")
-            os.utime(path(f"time-{n}"), ns=(seconds * SECOND + 123_456_789, seconds * SECOND + 123_456_789))
-        for mode in (0o000, 0o400, 0o755, 0o777, 0o1644):
-            write(path(f"mode-{mode:o}"), b"x")
-            os.chmod(path(f"mode-{mode:o}"), mode)
-            os.mkdir(path(f"d-{mode:o}"))
-            os.chmod(path(f"d-{mode:o}"), mode)
-        write(path("owned"), b"x")
-        os.chown(path("owned"), 12345, 54321)
-        os.symlink("nowhere/ü \udcff", path("link"))
-        os.mkfifo(path("fifo"), 0o640)
-        with socket.socket(socket.AF_UNIX) as s:
-            s.bind(path("socket"))
-        write(path("attributes"), b"x")
-        os.setxattr(path("attributes"), "user.note", b"\0\xff bytes")
-        os.setxattr(path("attributes"), "user.empty", b"")
-        os.setxattr(path("attributes"), "user.Ünïcode and spaces", b"1")
-        os.setxattr(path("d-755"), "user.of.a.directory", b"2")
-        expected = self.facts(first)
-        self.instance.wait_uploaded(*(path(name) for name in os.listdir(first)))
-        second = self.drive("second", bucket)
-        wait_until(lambda: len(os.listdir(second)) == len(os.listdir(first)), 30, "the names")
-        self.assertEqual(self.facts(second), expected)
-
-    def test_no_set_user_id_comes_from_there(self):
-        bucket = self.make_bucket("set-id")
-        first = self.drive("set-id", bucket)
-        path = os.path.join(first, "set-id")
-        write(path, b"x")
-        os.chmod(path, 0o6755)
-        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o6755)
-        self.instance.wait_uploaded(path)
-        second = self.drive("set-id-again", bucket)
-        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(second, "set-id")).st_mode), 0o755)
-
-
-class Folder(RoundTrip, DriveCase):
-    links_have_owners = False   # a link of the folder has no attributes to keep it in
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.cloud = os.path.join(cls.instance.dir, "cloud")
-        cls.make_folder(cls.cloud)
-        cls.account = cls.instance.add_folder_account(cls.cloud)
-
-    @staticmethod
-    def make_folder(path):
-        os.mkdir(path, 0o700)
-        os.chown(path, pwd.getpwnam(SERVED).pw_uid, -1)
-
-    def make_bucket(self, name):
-        self.make_folder(os.path.join(self.cloud, name))
-        return name
-
-
-class Radosgw(RoundTrip, DriveCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = lt.Radosgw.shared()
-        cls.account = cls.instance.add_s3_account(cls.server)
-
-    def make_bucket(self, name):
-        return self.server.make_bucket("lf-posix-" + name)
 
 
 if __name__ == "__main__":
