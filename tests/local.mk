@@ -31,6 +31,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_metrics.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -40,7 +41,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
-	tests/integration/test_two_agents.py
+	tests/integration/test_two_agents.py \
+	tests/integration/test_wait.py
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
