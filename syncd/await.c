@@ -78,31 +78,7 @@ static bool look_at(struct await *w)
     return true;
 }
 
-static void look(void *arg)
-{
-    struct volume *v = arg;
-    int64_t began = loop_now_ns();
-    struct await *w, *next;
-
-    loop_timer_free(take_ptr(v->await_timer));
-    for (w = LIST_FIRST(&v->awaits); w; w = next) {
-        next = LIST_NEXT(w, next);
-        (void)look_at(w);
-    }
-    v->await_pause_ms = (uint64_t)(loop_now_ns() - began) / 1000000 * LOOK_SHARE;
-}
-
-void await_kick(struct volume *v)
-{
-    uint64_t ms = v->await_pause_ms > LOOK_LEAST_MS ? v->await_pause_ms : LOOK_LEAST_MS;
-
-    if (!LIST_EMPTY(&v->awaits) && !v->await_timer)
-        v->await_timer = loop_timer(v->loop, ms, look, v);
-}
-
-/* --- what does not pass by itself ---------------------------------------------------------------------- */
-
-/* True: it has been answered. */
+/* True: it has been answered, because something stands in the way that does not pass by itself. */
 static bool give_up(struct await *w)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -114,6 +90,31 @@ static bool give_up(struct await *w)
         return false;
     tell(w, &i, true, why);
     return true;
+}
+
+/* --- when to look ------------------------------------------------------------------------------------------ */
+
+static void look(void *arg)
+{
+    struct volume *v = arg;
+    int64_t began = loop_now_ns();
+    struct await *w, *next;
+
+    loop_timer_free(take_ptr(v->await_timer));
+    for (w = LIST_FIRST(&v->awaits); w; w = next) {
+        next = LIST_NEXT(w, next);
+        if (!look_at(w) && v->paused)
+            (void)give_up(w);
+    }
+    v->await_pause_ms = (uint64_t)(loop_now_ns() - began) / 1000000 * LOOK_SHARE;
+}
+
+void await_kick(struct volume *v)
+{
+    uint64_t ms = v->await_pause_ms > LOOK_LEAST_MS ? v->await_pause_ms : LOOK_LEAST_MS;
+
+    if (!LIST_EMPTY(&v->awaits) && !v->await_timer)
+        v->await_timer = loop_timer(v->loop, ms, look, v);
 }
 
 void await_failed(struct volume *v, uint64_t ino, int seconds)

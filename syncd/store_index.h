@@ -164,7 +164,7 @@ bool index_pending_below(struct index *x, uint64_t ino);
 /* How many inodes at or below the directory are pending, and the one of them to be named first: one that failed, the
  * latest to be tried again, else any. */
 uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first);
-/* Open graves of keys that begin with this one, a directory's. */
+/* Open graves of keys that begin with this one, a directory's; "": all. */
 uint64_t index_graves_below(struct index *x, const char *key);
 /* Whether the inode is `dir` or lies below it. */
 bool index_is_in(struct index *x, uint64_t ino, uint64_t dir);

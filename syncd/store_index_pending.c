@@ -232,8 +232,8 @@ uint64_t index_graves_below(struct index *x, const char *key)
     CLEANUP_FREE char *end = index_key_end(key);
     int64_t n = 0;
 
-    (void)sql_get_int(x->sql, &n, "SELECT count(*) FROM grave WHERE key >= ?1 AND key < ?2 AND closed = 0",
-                      SQL_TEXT(key), SQL_TEXT(end));
+    (void)sql_get_int(x->sql, &n, "SELECT count(*) FROM grave WHERE closed = 0"
+                      " AND (?1 = '' OR (key >= ?1 AND key < ?2))", SQL_TEXT(key), SQL_TEXT(end));
     return (uint64_t)n;
 }
 

@@ -33,16 +33,20 @@ static uint64_t graves_below(struct volume *v, const struct index_inode *i)
     return key ? index_graves_below(v->index, key) : 0;
 }
 
-static bool renamed(struct volume *v, const struct index_inode *i)
+/* What a rename into, out of or within the directory has left to do, and removals. Out of the root nothing is renamed. */
+static bool has_left(struct volume *v, const struct index_inode *i)
 {
-    return index_moved_above(v->index, i->ino) || index_rename_under_way(v->index, i->ino);
+    CLEANUP_FREE char *key = index_key(v->index, i->ino);
+
+    return index_moved_above(v->index, i->ino) || index_rename_under_way(v->index, i->ino) ||
+        (key && (*key ? index_renamed_left(v->index, key) : index_graves_below(v->index, key) > 0));
 }
 
 bool waits_there(struct volume *v, const struct index_inode *i)
 {
     if (lacks(v, i))
         return false;
-    return !S_ISDIR(i->mode) || !(index_pending_below(v->index, i->ino) || renamed(v, i) || graves_below(v, i));
+    return !S_ISDIR(i->mode) || !(index_pending_below(v->index, i->ino) || has_left(v, i));
 }
 
 uint64_t waits_count(struct volume *v, const struct index_inode *i)

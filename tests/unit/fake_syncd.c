@@ -311,6 +311,7 @@ static void fetch(struct fake_syncd *f, struct ipc_request *req, const Lf__Envel
             abort();
         chunk_set(n->map, c);
     }
+    ipc_request_waited(req, loop_now_ns() - (int64_t)f->waited_us * 1000);
     ipc_done(req);
 }
 

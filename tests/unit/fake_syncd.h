@@ -37,6 +37,7 @@ struct fake_syncd {
     struct ipc_peer *mountd;
     int meter;                   /* the descriptor that a worker gets with its channel */
     struct meter *counted;       /* what is counted there */
+    uint64_t waited_us;          /* it says that it waited so long for the cloud before it answered FsFetch */
     uint32_t uid, gid;
     struct fake_node nodes[FAKE_NODES_MAX];   /* by inode number; 1 is the root */
     uint64_t last;
