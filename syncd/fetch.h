@@ -14,8 +14,8 @@ typedef void fetch_done_fn(const struct error *e, void *arg);
 void fetch_init(struct cache_file *f);
 
 /* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
- * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none. `why` is for
- * those who ask what the content is here for.
+ * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.
+ * `why` is for those who ask what the content is here for.
  * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or
  * when the cloud's version is gone; the provider's. */
 void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
