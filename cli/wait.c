@@ -127,7 +127,8 @@ static int wait_for(struct waiting *w, const char *command)
 }
 
 /* One after the other: who waits for all has to wait for the last. */
-static int wait_for_all(struct json_object *instance, const char *const *paths, size_t n, int64_t until_ns, bool verbose)
+static int wait_for_all(struct json_object *instance, const char *const *paths, size_t n, int64_t until_ns,
+                        bool verbose)
 {
     int status = EXIT_SUCCESS;
 

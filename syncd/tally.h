@@ -1,5 +1,5 @@
-/* What a drive counts: in syncd's own numbers, and in the meter that it shares with the drive's worker. Lives as long as
- * anybody holds it, since requests to the cloud outlive the volume they were for. */
+/* What a drive counts: in syncd's own numbers, and in the meter that it shares with the drive's worker. Lives as long
+ * as anybody holds it, since requests to the cloud outlive the volume they were for. */
 #pragma once
 
 #include "common/metrics.h"

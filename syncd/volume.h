@@ -82,7 +82,8 @@ void volume_stat(struct volume *v, const char *path,
 Lf__Explanation *volume_explain(struct volume *v, uint64_t ino);
 
 /* Calls done when the object, or everything at and below the directory, is in the cloud; when it will not get there
- * unless somebody does something (`stuck`); or after `seconds`. At once if it is so already. -ENOENT: it was removed. */
+ * unless somebody does something (`stuck`); or after `seconds`. At once if it is so already. -ENOENT: it was
+ * removed. */
 struct volume_arrival {
     uint64_t ino, pending;        /* changes that the cloud lacks */
     bool there, stuck;

@@ -33,7 +33,7 @@ static uint64_t graves_below(struct volume *v, const struct index_inode *i)
     return key ? index_graves_below(v->index, key) : 0;
 }
 
-/* What a rename into, out of or within the directory has left to do, and removals. Out of the root nothing is renamed. */
+/* What a rename into, out of or within the directory has left to do, and removals. Nothing leaves the root. */
 static bool has_left(struct volume *v, const struct index_inode *i)
 {
     CLEANUP_FREE char *key = index_key(v->index, i->ino);
@@ -51,8 +51,10 @@ bool waits_there(struct volume *v, const struct index_inode *i)
 
 uint64_t waits_count(struct volume *v, const struct index_inode *i)
 {
-    uint64_t first, n = S_ISDIR(i->mode) ? index_pending_in(v->index, i->ino, &first) + graves_below(v, i) : lacks(v, i);
+    uint64_t first, n = lacks(v, i);
 
+    if (S_ISDIR(i->mode))
+        n = index_pending_in(v->index, i->ino, &first) + graves_below(v, i);
     return n || waits_there(v, i) ? n : 1;   /* what a rename took along is not counted before it is marked */
 }
 

@@ -374,7 +374,8 @@ static void conflict_names_are_read(void **state)
 {
     static const char *const none[] = {
         "", "a (conflict ).txt", "a (conflict host).txt", "a (conflict host 2026-01-02 03-04-05.txt",
-        "a (conflict host 2026-01-02 03:04:05).txt", "a(conflict host 2026-01-02 03-04-05)", "a (conflict  2026-01-02 03-04-05)",
+        "a (conflict host 2026-01-02 03:04:05).txt", "a(conflict host 2026-01-02 03-04-05)",
+        "a (conflict  2026-01-02 03-04-05)",
     };
     struct tm when = { .tm_year = 126, .tm_mon = 10, .tm_mday = 2, .tm_hour = 3 };
     char name[CONFLICT_NAME_MAX + 1];
