@@ -90,6 +90,7 @@ libsyncd_a_SOURCES = \
 	syncd/metrics.h \
 	syncd/mounts.c \
 	syncd/name.c \
+	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
 	syncd/object_api.c \
@@ -122,6 +123,7 @@ libsyncd_a_SOURCES = \
 	syncd/s3_xml.h \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
+	syncd/scan.c \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \
