@@ -44,7 +44,8 @@ unsigned tally_kind(int code)
 }
 
 static const char *const miss_names[MISS_REASONS] = { "absent", "evicted", "changed", "arriving" };
-static const char *const why_names[FETCH_WHYS] = { "open", "read", "readahead", "write", "pin", "upload", "stream" };
+static const char *const why_names[FETCH_WHYS] = { "open", "read", "readahead", "write", "pin", "upload", "stream",
+                                                    "scan" };
 _Static_assert((int)FETCH_WHYS <= (int)CHUNK_WHYS, "they stand in the map");
 static const char *const room_names[ROOM_REASONS] = { "read", "keep", "limit" };
 
