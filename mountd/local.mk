@@ -13,6 +13,7 @@ libmountd_a_SOURCES = \
 	mountd/fusermount.h \
 	mountd/kept.c \
 	mountd/kept.h \
+	mountd/metrics.c \
 	mountd/mount.c \
 	mountd/mount.h \
 	mountd/mount_point.c \
@@ -37,6 +38,7 @@ libworker_a_SOURCES = \
 	mountd/worker_file.h \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
+	mountd/worker_meter.c \
 	mountd/worker_mode.c \
 	mountd/worker_names.c \
 	mountd/worker_op.c \

@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "common/ipc.h"
+#include "common/meter.h"
 #include "common/timespec.h"
 #include "mountd/worker.h"
 #include "mountd/worker_file.h"
@@ -36,6 +37,10 @@ struct worker {
     uint32_t deadline_ms;
     size_t queue_length;
     size_t ops;                 /* requests under way */
+    struct meter *meter;        /* worker_meter.c's */
+    bool meter_shared;
+    uint32_t opcode;            /* of the request that is being taken up */
+    int64_t now_ns;             /* the time, as of the last event or answer */
     SLIST_HEAD(, stale) stale;  /* files whose next open is refused */
 };
 
@@ -89,6 +94,9 @@ struct op {
     uint64_t call;              /* there; 0: none */
     struct loop_timer *timer;
     bool interrupted;
+    /* for worker_meter.c: what is asked for, and the time that went */
+    uint32_t opcode;
+    int64_t started_ns, asked_ns, syncd_ns, cloud_ns;
     /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
     void (*late)(struct op *op, const Lf__Envelope *reply);
     /* for the operation's use */
@@ -127,6 +135,21 @@ op_done_fn op_acknowledged;
 
 /* Tells syncd something nobody waits for. */
 void op_tell(struct worker *w, Lf__Envelope *request);
+
+/* --- worker_meter.c ------------------------------------------------------------------------------------- */
+
+void meter_begin(struct worker *w);
+void meter_end(struct worker *w);
+/* Counts into the meter behind this descriptor from now on, which stays the caller's. */
+void meter_adopt(struct worker *w, int fd);
+/* A request of the kernel was read. */
+void meter_request(struct worker *w, uint32_t opcode);
+/* It was answered: the one place where its time is counted, once. */
+void meter_answered(struct op *op);
+/* Since op->asked_ns another process was waited for, which waited for the cloud for a part of that. */
+void meter_waited(struct op *op, uint64_t cloud_us);
+/* The kernel was told an errno (positive; 0 counts as nothing). */
+void meter_error(struct worker *w, int error);
 
 /* --- worker_attr.c -------------------------------------------------------------------------------------- */
 
