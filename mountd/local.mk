@@ -31,6 +31,7 @@ landfall_mountd_LDADD = libmountd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthr
 libworker_a_SOURCES = \
 	mountd/worker.c \
 	mountd/worker.h \
+	mountd/worker_ahead.c \
 	mountd/worker_attr.c \
 	mountd/worker_data.c \
 	mountd/worker_dir.c \

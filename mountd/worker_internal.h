@@ -42,6 +42,11 @@ struct worker {
     uint32_t opcode;            /* of the request that is being taken up */
     int64_t now_ns;             /* the time, as of the last event or answer */
     SLIST_HEAD(, stale) stale;  /* files whose next open is refused */
+    struct {                    /* worker_ahead.c's */
+        uint64_t call;          /* 0: none under way */
+        bool known;
+        Lf__FsAttr attr;
+    } ahead;
 };
 
 /* A file that became another version under its number. */
@@ -78,6 +83,15 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
 void session_refuse_stale(struct op *op);
 /* Whether that is being done for the inode, or must be: another version came since it was done last. */
 bool session_refuses(const struct worker *w, uint64_t ino);
+
+/* --- worker_ahead.c ----------------------------------------------------------------------------------- */
+
+/* An entry of the directory was made or removed: the kernel will ask for its attributes. */
+void ahead_ask(struct worker *w, fuse_ino_t dir);
+/* Answers op with the attributes of op->ino, if they are known; else false. */
+bool ahead_answer(struct op *op);
+/* They may be others by now. */
+void ahead_drop(struct worker *w);
 
 /* --- worker_op.c -------------------------------------------------------------------------------------- */
 

@@ -127,6 +127,7 @@ static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, c
 
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
 {
+    ahead_drop(op->worker);
     ask(op, op->worker->syncd, request, NULL, 0, done);
 }
 

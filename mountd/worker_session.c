@@ -366,6 +366,7 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
 {
     struct invalidation *i;
 
+    ahead_drop(w);
     if (!w->session || (what->has_name && what->name.len > NAME_MAX))
         return;
     if (what->has_version && what->version)
