@@ -19,6 +19,7 @@ enum { TRIES_MAX = 8 };
 enum { SEEK_CHUNKS_MAX = 1 << 20 };
 
 static void read_step(struct op *op);
+static void write_step(struct op *op);
 
 static void stepped(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
@@ -43,6 +44,7 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     msg.ino = op->ino;
     msg.offset = (uint64_t)op->offset;
     msg.length = length;
+    msg.has_write = msg.write = step == write_step;
     op_ask(op, &env, stepped);
 }
 
@@ -82,6 +84,8 @@ static void read_now(struct op *op, size_t size, uint64_t lost)
         ask_fetch(op, size, read_step);
     } else {
         chunk_touch(map, (uint64_t)op->offset, (uint64_t)n);
+        meter_add(op->tries ? &op->worker->meter->waits : &op->worker->meter->hits, 1);
+        meter_add(&op->worker->meter->read_bytes, (uint64_t)n);
         (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
         op_free(op);
     }
@@ -122,6 +126,7 @@ static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, str
 
 static void reply_written(struct op *op)
 {
+    meter_add(&op->worker->meter->written_bytes, op->size);
     (void)fuse_reply_write(op->req, op->size);
     op_free(op);
 }
@@ -142,8 +147,6 @@ static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
     }
     return (ssize_t)done;
 }
-
-static void write_step(struct op *op);
 
 /* An upload that ended while this was written did not read it, and then the bytes may even have been given up for
  * space: the file must be dirty once more, and the bytes are written once more. */

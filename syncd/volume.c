@@ -9,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "syncd/await.h"
+#include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
 enum { PERMISSION_READ = 1, BLOCK = 512 };
@@ -114,8 +116,11 @@ static struct volume *volume_new(const struct volume_spec *spec)
 static int open_parts(struct volume *v, const char *state_dir, struct error *e)
 {
     CLEANUP_FREE char *path = below(state_dir, "index.db");
-    int r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+    int r = tally_new(&v->tally);
 
+    if (r < 0)
+        return error_set(e, r, "The drive could not be started: %s", error_meaning(r)->text);
+    r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
     if (r == 0)
         r = cache_new(v, &v->cache, e);
     if (r < 0)
@@ -148,6 +153,7 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    await_end(v);
     keeper_free(v);
     scanner_free(v);
     volume_purge_free(v);
@@ -168,6 +174,7 @@ void volume_close(struct volume *v)
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);
+    tally_drop(v->tally);
     free(v);
 }
 
