@@ -31,7 +31,8 @@ static const struct sandbox_call calls[] = {
     SANDBOX_ARG(fcntl, 1, F_GET_SEALS),
     SANDBOX_ANY(fstatfs),
     SANDBOX_ANY(lseek),
-    /* memory, never executable */
+    /* memory, never executable, and how much there is of it: /proc/self/statm, opened before */
+    SANDBOX_ANY(pread64),
     SANDBOX_ANY(brk),
     SANDBOX_ARG(mmap, 2, PROT_READ | PROT_WRITE),
     SANDBOX_ANY(munmap),

@@ -6,6 +6,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "cryptd/seal.h"
 
 static void wipe(const ProtobufCBinaryData *data)
@@ -65,6 +66,22 @@ static void on_unseal(struct ipc_request *req, const Lf__Envelope *env, int *fds
     free(unsealed.plain.data);
 }
 
+static void on_metrics(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct samples samples = { 0 };
+    Lf__Metrics metrics = LF__METRICS__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(METRICS, metrics, &metrics);
+
+    (void)env;
+    (void)fds;
+    (void)daemon;
+    process_samples(&samples);
+    metrics.samples = samples.list;
+    metrics.n_samples = samples.n;
+    ipc_reply(req, &reply, NULL, 0);
+    samples_free(&samples);
+}
+
 static void on_shutdown(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     struct serve *s = daemon;
@@ -92,6 +109,7 @@ static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_OBJECT_BIND, serve_file_object_bind },
     { LF__ENVELOPE__BODY_CRYPT_REGION, serve_bulk_region },
     { LF__ENVELOPE__BODY_CRYPT, serve_bulk_crypt },
+    { LF__ENVELOPE__BODY_METRICS_GET, on_metrics },
     { LF__ENVELOPE__BODY_SHUTDOWN, on_shutdown },
 };
 
