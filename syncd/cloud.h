@@ -137,6 +137,7 @@ struct cloud_request {
     /* Instead of a file (sink.fd -1): each run of bytes is handed over, once; returning false (the run is
      * taken nevertheless) pauses the transfer until cloud_continue(). */
     bool (*data)(struct cloud_request *r, const void *bytes, size_t n, void *arg);
+    bool yields;                        /* leaves some of the connections to others */
     uint64_t deadline_ms;               /* 0: as configured; includes retries */
     uint64_t trace;
     cloud_done_fn *done;

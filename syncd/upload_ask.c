@@ -56,6 +56,7 @@ struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const c
     CLEANUP_FREE char *full = key ? volume_full_key(u->volume, key) : NULL;
 
     *ask = (struct upload_ask){ .upload = u, .step = step, .request = cloud_request_new(op, answered, ask) };
+    ask->request->yields = true;
     cloud_request_set(&ask->request->bucket, u->volume->bucket);
     cloud_request_set(&ask->request->key, full);
     return ask->request;
