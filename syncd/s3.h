@@ -40,6 +40,7 @@ struct s3 {
     bool no_conditions;               /* the server has answered 501 to a condition */
     bool probed;                      /* whether it checks If-None-Match of PUT was tried (S3_PROBE): */
     bool checks_absent;               /* it does */
+    bool opaque_etags;                /* its ETags were seen to be something else than MD5 */
     bool bare_etags;                  /* it wants the ETag in If-Match of PUT without quotes */
 };
 
@@ -89,6 +90,7 @@ enum s3_step {
     S3_LOCATE,     /* HEAD of the bucket, to learn its region */
     S3_CONFIRM,    /* HEAD of the key: has an earlier try, whose answer was lost, done it after all? */
     S3_PROBE,      /* the PUT once more, on condition that the key is absent: will it be refused? */
+    S3_VERIFY,     /* HEAD of the key: the ETag in the answer is not the MD5 of what was sent */
 };
 
 struct s3_call {

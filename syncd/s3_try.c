@@ -26,6 +26,7 @@ static int describe(struct s3_call *c, struct error *e)
         [S3_LOCATE] = s3_describe_bucket_head,
         [S3_CONFIRM] = s3_describe_head,
         [S3_PROBE] = s3_describe_probe,
+        [S3_VERIFY] = s3_describe_head,
     };
     struct s3_message *m = &c->message;
     int r;
