@@ -62,6 +62,8 @@ enum cloud_op {
     CLOUD_PART_LIST,      /* bucket, key, upload_id -> parts */
     CLOUD_PART_END,       /* bucket, key, upload_id, parts, [if_match | if_none_match] -> object.etag */
     CLOUD_PART_ABORT,     /* bucket, key, upload_id */
+    CLOUD_UPLOADS,        /* bucket, prefix -> objects: uploads under way, by key; version is the upload_id, mtime_ns when
+                             it was begun. The first thousand. */
     CLOUD_COPY,           /* bucket, source_key, key, [source if_match], [metadata: replaces when
                              replace_metadata] -> object.etag */
     CLOUD_DELETE,         /* bucket, key */
@@ -154,6 +156,7 @@ struct cloud_request {
     size_t n_buckets;
     char **failed_keys;
     size_t n_failed_keys;
+    bool unsure;                        /* a try before the one that counts may have been carried out as well */
     uint64_t content_length;            /* GET: bytes that were written to the sink */
     void *driver;                       /* the driver's own */
     /* cloud.c's own, while the request is under way */

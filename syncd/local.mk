@@ -114,6 +114,8 @@ libsyncd_a_SOURCES = \
 	syncd/s3_try.c \
 	syncd/s3_xml.c \
 	syncd/s3_xml.h \
+	syncd/s3_xml_internal.h \
+	syncd/s3_xml_parts.c \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
 	syncd/serve.c \

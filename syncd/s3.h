@@ -144,7 +144,8 @@ void s3_message_free(struct s3_message *m);
 /* s3_request.c */
 s3_describe_fn s3_describe_buckets, s3_describe_list, s3_describe_head, s3_describe_guard, s3_describe_bucket_head,
     s3_describe_get, s3_describe_put, s3_describe_probe, s3_describe_part_begin, s3_describe_part_put,
-    s3_describe_part_copy, s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_copy,
+    s3_describe_part_copy, s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_uploads,
+    s3_describe_copy,
     s3_describe_delete, s3_describe_delete_batch, s3_describe_bucket_create;
 /* Whether the server is known, or was seen, to check the conditions of this operation. */
 bool s3_checks(const struct s3_call *c);
@@ -153,7 +154,7 @@ bool s3_key_sayable(const char *key);
 
 /* s3_reply.c */
 s3_parse_fn s3_parse_nothing, s3_parse_buckets, s3_parse_list, s3_parse_head, s3_parse_put, s3_parse_part_begin,
-    s3_parse_part_list, s3_parse_stored, s3_parse_delete_batch;
+    s3_parse_part_list, s3_parse_uploads, s3_parse_stored, s3_parse_delete_batch;
 /* Checks the head of a GET's reply against what was asked and what is here already; fills object. 0, or
  * -EBADMSG, -EBADE, or -ESTALE for another version. */
 int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply);

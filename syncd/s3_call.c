@@ -28,6 +28,7 @@ static void finish(struct s3_call *c, const struct error *e)
     loop_timer_free(c->deadline);
     s3_message_free(&c->message);
     r->driver = NULL;
+    r->unsure = c->unsure;
     cloud_finish(r, e);
     loop_defer(c->s3->cloud->loop, free_call, c);
 }
