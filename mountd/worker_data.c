@@ -149,8 +149,11 @@ static void write_step(struct op *op);
 static void write_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
-    ssize_t n = write_all(op->file->fd, op->data, op->size, op->offset);
+    ssize_t n;
 
+    chunk_change(map, (uint64_t)op->offset, op->size);
+    (void)atomic_fetch_add(&map->write_seq, 1);
+    n = write_all(op->file->fd, op->data, op->size, op->offset);
     if (n < 0) {
         op_error(op, (int)-n);
         return;
@@ -211,6 +214,7 @@ static void settle_step(struct op *op)
         ask_dirty(op, settle_step);
         return;
     }
+    atomic_store(&op->file->map->alike, 0);
     (void)atomic_fetch_add(&op->file->map->write_seq, 1);
     op->then(op);
 }

@@ -16,6 +16,7 @@ libsyncd_a_SOURCES = \
 	syncd/bucket.h \
 	syncd/cache.c \
 	syncd/cache.h \
+	syncd/cache_alike.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
 	syncd/cache_open.c \
@@ -146,12 +147,16 @@ libsyncd_a_SOURCES = \
 	syncd/syncd.h \
 	syncd/upload.c \
 	syncd/upload.h \
+	syncd/upload_abort.c \
 	syncd/upload_ask.c \
 	syncd/upload_delete.c \
+	syncd/upload_gather.c \
 	syncd/upload_look.c \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
+	syncd/upload_parts.h \
 	syncd/upload_put.c \
+	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/volume.c \
 	syncd/volume.h \

@@ -61,6 +61,8 @@ static const char *const STEPS[] = {
     "ALTER TABLE inode ADD COLUMN key_name TEXT;"
     "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
+    /* When an upload in parts was begun. */
+    "ALTER TABLE upload ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const struct sql_schema SCHEMA = {
