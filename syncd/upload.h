@@ -86,7 +86,7 @@ struct uploader {
     LIST_HEAD(, upload) running;
     size_t n_running;              /* without the burial */
     bool burying;
-    bool copies_refused;           /* the provider does not copy parts, whatever it says it can */
+    int64_t copies_after_ns;       /* the provider did not copy parts, whatever it says it can: nothing before */
     struct loop_timer *timer;
     int64_t timer_ns;              /* loop_now_ns() at which it fires */
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */

@@ -7,8 +7,6 @@
  * Must not know how parts travel (upload_parts.c). */
 #include "syncd/upload.h"
 
-#include <errno.h>
-
 #include "common/number.h"
 
 static const uint64_t MIB = 1 << 20;
@@ -31,7 +29,7 @@ uint64_t upload_part_size(const struct upload *u, uint64_t size, bool copy)
 
 bool upload_copies(const struct upload *u, uint64_t from, uint64_t to)
 {
-    return u->kind == UPLOAD_CONTENT && !u->base_lost && !u->uploader->copies_refused &&
+    return u->kind == UPLOAD_CONTENT && !u->base_lost && loop_now_ns() >= u->uploader->copies_after_ns &&
            cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART && u->inode.cloud_key &&
            to <= u->inode.cloud_size && cache_alike(u->file, u->inode.etag, from, to);
 }

@@ -17,6 +17,8 @@
 #include "common/log.h"
 #include "common/number.h"
 
+static const int64_t COPIES_PAUSE_NS = INT64_C(3600) * 1000000000;
+
 void upload_parts_free(struct upload_parts *p)
 {
     if (!p)
@@ -85,7 +87,7 @@ static void send_all(struct upload *u)
     upload_content_start(u);
 }
 
-/* Who does not copy now will not copy the next file; a version that is gone says nothing about others. */
+/* Who does not copy now will hardly copy the next file; a version that is gone says nothing about others. */
 static void lose_base(struct upload *u)
 {
     int code = u->parts->error.code;
@@ -93,7 +95,7 @@ static void lose_base(struct upload *u)
     u->base_lost = true;
     if (code != -ESTALE && code != -ENOENT && code != -ERANGE) {
         LOG(LOG_NOTICE, "parts_not_copied", "drive=%s", u->volume->drive->id, "error=%s", error_text(&u->parts->error));
-        u->uploader->copies_refused = true;
+        u->uploader->copies_after_ns = loop_now_ns() + COPIES_PAUSE_NS;
     }
     abort_ours(u, send_all);
 }

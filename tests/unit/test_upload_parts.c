@@ -224,6 +224,22 @@ static void renamed_and_edited(void **state)
     assert_parts(rig, 0, 3);
 }
 
+/* Of a folder the provider copies, too. */
+static void in_a_folder(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(3 * PART, 1);
+    uint64_t ino = worker_file(rig, "a", bytes, 3 * PART);
+
+    rig_settle(rig);
+    rig_reset_counts(rig);
+    write_at(rig, ino, PART, "x", 1);
+    bytes[PART] = 'x';
+    rig_settle(rig);
+    assert_object(rig, "a", bytes, 3 * PART);
+    assert_parts(rig, 1, 2);
+}
+
 /* --- and when it cannot be ------------------------------------------------------------------------------------ */
 
 static void a_base_that_others_replaced(void **state)
@@ -558,6 +574,7 @@ int main(void)
         TEST(marks_of_another_boot_count_for_nothing),
         TEST(what_is_mapped_past_the_worker_is_sent),
         TEST(renamed_and_edited),
+        cmocka_unit_test_setup_teardown(in_a_folder, rig_set_up_folder, rig_tear_down),
         TEST(a_base_that_others_replaced),
         TEST(a_base_that_others_replace_while_it_is_copied),
         TEST(a_base_that_others_removed),
