@@ -231,27 +231,21 @@ void data_settle(struct op *op, void (*next)(struct op *op))
 
 /* --- to the cloud and to the disk ---------------------------------------------------------------------- */
 
-static void ask_flush(struct op *op, bool sync, op_done_fn *done)
+/* The file is marked as dirty since before its first write was acknowledged, so nothing is lost by not waiting. What
+ * the program asks next syncd hears later. */
+static void flush_step(struct op *op)
 {
     Lf__FsFlush msg = LF__FS_FLUSH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+    struct file *f = op->file;
+    uint64_t seq = atomic_load(&f->map->write_seq);
 
     msg.ino = op->ino;
-    msg.sync = sync;
-    op_ask(op, &env, done);
-}
-
-static op_done_fn flush_done;
-
-static void flush_step(struct op *op)
-{
-    struct file *f = op->file;
-
-    op->seq = atomic_load(&f->map->write_seq);
-    if (!file_dirty(f) || f->flushed_seq == op->seq)
-        op_error(op, 0);
-    else
-        ask_flush(op, false, flush_done);
+    if (file_dirty(f) && f->flushed_seq != seq) {
+        f->flushed_seq = seq;
+        op_tell(op->worker, &env);
+    }
+    op_error(op, 0);
 }
 
 /* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
@@ -270,18 +264,16 @@ static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     data_settle(op, flush_step);
 }
 
-static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    if (reply)
-        op->file->flushed_seq = op->seq;
-    op_acknowledged(op, e, reply, fds);
-}
-
 static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+
     (void)datasync;
     (void)fi;
-    ask_flush(op_new(req, ino), true, op_acknowledged);
+    msg.ino = ino;
+    msg.sync = true;
+    op_ask(op_new(req, ino), &env, op_acknowledged);
 }
 
 /* --- seeking and sizing --------------------------------------------------------------------------------- */

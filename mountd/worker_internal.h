@@ -97,7 +97,6 @@ struct op {
     size_t size;
     int flags;
     enum file_kind kind;
-    uint64_t seq;
     unsigned tries;
     void (*next)(struct op *op);
     void (*then)(struct op *op);

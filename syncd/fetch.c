@@ -166,8 +166,10 @@ static void on_done(struct cloud_request *r, void *arg)
     (void)close(r->sink.fd);
     if (f) {
         cache_hold(f);
-        if (e.code == 0)
+        if (e.code == 0) {
             arrived(t, t->to);
+            lister_learned(f->volume->lister, f->ino, r->key + strlen(f->volume->prefix), &r->object);
+        }
         detach(t);
         if (e.code)
             failed(f, t, &e);

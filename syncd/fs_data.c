@@ -157,11 +157,15 @@ static void open_known(struct volume *v, struct ipc_request *req, const Lf__Enve
 {
     const Lf__FsOpen *m = env->fs_open;
     struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+    bool cold = f, scanned = !m->write && !m->again;
+    uint64_t ino = m->ino;
 
     if (f)
         fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
         open_settled(v, req, env);
+    if (scanned)
+        scanner_opened(v, ino, cold);
 }
 
 /* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */

@@ -85,6 +85,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing_tree.c \
 	syncd/mounts.c \
 	syncd/name.c \
+	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
 	syncd/object_api.c \
@@ -119,6 +120,7 @@ libsyncd_a_SOURCES = \
 	syncd/s3_xml_parts.c \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
+	syncd/scan.c \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \

@@ -136,6 +136,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     }
     volume_purge_later(v);
     keeper_new(v);
+    scanner_new(v);
     mover_new(v);
     uploader_kick(v->uploader);
     *ret = v;
@@ -147,6 +148,7 @@ void volume_close(struct volume *v)
     if (!v)
         return;
     keeper_free(v);
+    scanner_free(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);

@@ -34,6 +34,7 @@ struct uploader;
 struct lister;
 struct stream;
 struct keeper;
+struct scanner;
 struct mover;
 
 struct volume {
@@ -51,6 +52,7 @@ struct volume {
     struct uploader *uploader;
     struct lister *lister;
     struct keeper *keeper;           /* pin.c's */
+    struct scanner *scanner;         /* scan.c's */
     struct mover *mover;
     struct stream *streams;          /* stream.c's */
     struct volume_peer {             /* workers attached */
@@ -214,6 +216,8 @@ void lister_recheck(struct lister *l, uint64_t ino);
 /* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
  * False: too many wait already. */
 bool lister_settle_later(struct lister *l, uint64_t ino);
+/* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
+void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
  * is taken over unless the inode is dirty (then nothing changes and done gets 0 all the same). */
 void lister_refresh(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
@@ -250,6 +254,12 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+
+/* --- scan.c --------------------------------------------------------------------------------------- */
+void scanner_new(struct volume *v);
+void scanner_free(struct volume *v);
+/* A file was opened to be read. `cold`: not all of it is here. */
+void scanner_opened(struct volume *v, uint64_t ino, bool cold);
 
 /* --- mover.c -------------------------------------------------------------------------------------- */
 void mover_new(struct volume *v);

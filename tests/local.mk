@@ -324,6 +324,11 @@ TESTS += tests/unit/test_sandbox
 tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
 tests_unit_test_sandbox_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_scan
+TESTS += tests/unit/test_scan
+tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
+tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
