@@ -13,8 +13,8 @@
  *    middle of it has been seen to write.
  *  - What changes is marked before it does: a worker sets the extent's bit of `changed` before it writes there. Below
  *    `alike` an extent without it has the bytes of the version in `base`; syncd begins that anew when a clean file
- *    becomes dirty, and lowers `alike` when it truncates. Who lets anybody write without asking (a shared mapping past the
- *    worker) sets `alike` to 0 before.
+ *    becomes dirty, and lowers `alike` when it truncates. Who lets somebody write without asking (a shared mapping
+ *    past the worker) sets `alike` to 0 before.
  *  - Chunks go absent again, for space or because the cloud has another version: lost_seq is raised first, then
  *    the bits go, then the bytes. A worker that found a chunk present and then moved bytes looks at lost_seq again, and
  *    begins anew when it moved. (The bit alone would not tell: the chunk may have gone and come back.)
@@ -80,8 +80,8 @@ struct chunk_map {
     _Atomic uint64_t alike;       /* bytes below which what is not marked as changed is as in `base`; 0: nothing is */
     uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
     uint8_t reserved[CHUNK_MAP_HEADER - 384 - 8 * CHUNK_TOUCHED_WORDS];
-    _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them, `changed`: bit
-                                     e % 64 of word e / 64 */
+    _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
+                                     `changed`: bit e % 64 of word e / 64 */
 };
 
 _Static_assert(offsetof(struct chunk_map, bits) == CHUNK_MAP_HEADER, "the layout of docs/FORMATS.md");

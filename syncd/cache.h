@@ -1,6 +1,6 @@
-/* Cache files as the contents half of a volume shares them: cache.c (the table of those in use),
- * cache_file.c (a pair of files on disk), cache_alike.c (what of one is as in the cloud), cache_space.c (how much they may be), cache_use.c (what is known of those
- * not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
+/* Cache files as the contents half of a volume shares them: cache.c (the table of those in use), cache_file.c (a pair
+ * of files on disk), cache_alike.c (what of one is as in the cloud), cache_space.c (how much they may be), cache_use.c
+ * (what is known of those not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
  *
  * On disk: <cache_dir>/<low byte of the inode number, 2 hex digits>/<inode number, hex>.data and .map.
  * The data file is sparse and as long as the file; the map is a struct chunk_map. */

@@ -62,8 +62,8 @@ enum cloud_op {
     CLOUD_PART_LIST,      /* bucket, key, upload_id -> parts */
     CLOUD_PART_END,       /* bucket, key, upload_id, parts, [if_match | if_none_match] -> object.etag */
     CLOUD_PART_ABORT,     /* bucket, key, upload_id */
-    CLOUD_UPLOADS,        /* bucket, prefix -> objects: uploads under way, by key; version is the upload_id, mtime_ns when
-                             it was begun. The first thousand. */
+    CLOUD_UPLOADS,        /* bucket, prefix -> objects: uploads under way, by key, the first thousand; version is the
+                             upload_id, mtime_ns when it was begun */
     CLOUD_COPY,           /* bucket, source_key, key, [source if_match], [metadata: replaces when
                              replace_metadata] -> object.etag */
     CLOUD_DELETE,         /* bucket, key */

@@ -72,5 +72,6 @@ void memory_get_cancel(struct cloud_request *r);
 void memory_get_resume(struct cloud_request *r);
 
 /* cloud_memory_part.c */
-memory_op memory_part_begin, memory_part_put, memory_part_copy, memory_part_list, memory_part_end, memory_part_abort, memory_uploads;
+memory_op memory_part_begin, memory_part_put, memory_part_copy, memory_part_list, memory_part_end, memory_part_abort,
+    memory_uploads;
 void memory_upload_free(struct memory_upload *u);

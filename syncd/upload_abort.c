@@ -66,7 +66,8 @@ static void listed(struct upload *u, struct cloud_request *r)
     answered(u);
 }
 
-void upload_abort_unheard(struct upload *u, const char *key, int64_t begun_ns, const char *spare, upload_aborted_fn *next)
+void upload_abort_unheard(struct upload *u, const char *key, int64_t begun_ns, const char *spare,
+                          upload_aborted_fn *next)
 {
     struct cloud_request *r = upload_request(u, CLOUD_UPLOADS, NULL, listed);
     CLEANUP_FREE char *full = volume_full_key(u->volume, key);

@@ -1,6 +1,6 @@
-/* Owns what an earlier try has left of an upload in parts: a part that is there counts when its length and MD5 are those
- * of what would be sent. Where ETags of parts are something else than MD5 they are all sent again. What is copied is
- * copied again, unless all of it is: of that no byte is here to compare.
+/* Owns what an earlier try has left of an upload in parts: a part that is there counts when its length and MD5 are
+ * those of what would be sent. Where ETags of parts are something else than MD5 they are all sent again. What is copied
+ * is copied again, unless all of it is: of that no byte is here to compare.
  *
  * Must not know how parts are sent. */
 #include "syncd/upload_parts.h"

@@ -887,7 +887,8 @@ static size_t uploads_of(struct suite *s, const char *prefix, const char *id)
 static void uploads_are_listed(void **state)
 {
     struct suite *s = *state;
-    CLEANUP_FREE char *one = begin(s, "under way/ä b+c%"), *two = begin(s, "under way/ä b+c%"), *far = begin(s, "under why");
+    CLEANUP_FREE char *one = begin(s, "under way/ä b+c%"), *two = begin(s, "under way/ä b+c%");
+    CLEANUP_FREE char *far = begin(s, "under why");
     const char *const ids[] = { one, two };
 
     assert_int_equal(uploads_of(s, "under way/ä b+c%", one), 21);

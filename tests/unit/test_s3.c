@@ -739,8 +739,8 @@ static void an_answer_about_another_version(void **state)
     static const struct { struct fake_step steps[2]; int code; } cases[] = {
         { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP }, { { "HEAD /bucket/key" }, SEEN(MD5_ABC), FAKE_KEEP } }, 0 },
         { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP }, { { "HEAD" }, SEEN(OTHER_2), FAKE_KEEP } }, -EBADMSG },
-        { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP }, { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP } },
-          -EBADMSG },
+        { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP },
+            { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP } }, -EBADMSG },
     };
 
     (void)state;
@@ -773,7 +773,8 @@ static void etags_that_are_no_digests(void **state)
     (void)state;
     OPEN(&rig, steps);
     {
-        SUITE_REQUEST *first = suite_ask(&rig.suite, CLOUD_PUT, "key"), *second = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        SUITE_REQUEST *first = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        SUITE_REQUEST *second = suite_ask(&rig.suite, CLOUD_PUT, "key");
 
         assert_int_equal(put(&rig, first, "abc"), 0);
         assert_string_equal(first->object.etag, OTHER_1);

@@ -79,7 +79,8 @@ static void an_edit_sends_one_part(void **state)
 static void an_append_fetches_next_to_nothing(void **state)
 {
     struct rig *rig = *state;
-    CLEANUP_FREE char *bytes = pattern(5 * PART + 99, 1), *more = pattern(MIB, 2), *whole = xcalloc(1, 5 * PART + 99 + MIB);
+    CLEANUP_FREE char *bytes = pattern(5 * PART + 99, 1), *more = pattern(MIB, 2);
+    CLEANUP_FREE char *whole = xcalloc(1, 5 * PART + 99 + MIB);
     uint64_t ino = theirs(rig, bytes, 5 * PART + 99);
 
     write_at(rig, ino, 5 * PART + 99, more, MIB);
