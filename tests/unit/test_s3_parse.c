@@ -152,7 +152,8 @@ static void other_documents(void **state)
     static const char falling[] = "<ListPartsResult><Part><PartNumber>2</PartNumber></Part><Part><PartNumber>1</PartNu"
         "mber></Part></ListPartsResult>";
     static const char under_way[] = "<ListMultipartUploadsResult><EncodingType>url</EncodingType><Upload>"
-        "<Key>a%20b</Key><UploadId>i</UploadId><Initiated>2026-11-21T11:31:40.945Z</Initiated></Upload></ListMultipartUploadsResult>";
+        "<Key>a%20b</Key><UploadId>i</UploadId><Initiated>2026-11-21T11:31:40.945Z</Initiated></Upload>"
+        "</ListMultipartUploadsResult>";
     static const char nameless[] = "<ListMultipartUploadsResult><Upload><Key>a</Key></Upload>"
         "</ListMultipartUploadsResult>";
     REQUEST *r = cloud_request_new(CLOUD_BUCKETS, NULL, NULL);
