@@ -44,6 +44,7 @@ enum {
     EXTENT_CHUNKS = EXTENT_SIZE / CHUNK_SIZE,
     CHUNK_TOUCHED_WORDS = 256,
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
+    CHUNK_WHYS = 8,
 };
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */
@@ -77,9 +78,10 @@ struct chunk_map {
     _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
     _Atomic uint64_t any_touched; /* not zero: there may be marks */
     _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
+    uint64_t came[CHUNK_WHYS];    /* syncd's: bytes that were fetched, by what for (enum fetch_why) */
     _Atomic uint64_t alike;       /* bytes below which what is not marked as changed is as in `base`; 0: nothing is */
     uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
-    uint8_t reserved[CHUNK_MAP_HEADER - 384 - 8 * CHUNK_TOUCHED_WORDS];
+    uint8_t reserved[CHUNK_MAP_HEADER - 384 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };
@@ -155,7 +157,7 @@ static inline _Atomic uint64_t *chunk_changed_word(struct chunk_map *m, uint64_t
     return &m->bits[CHUNK_MAP_WORDS + extent / 64];
 }
 
-/* Says that [offset, offset + length) is about to be written. */
+/* Says that [offset, offset + length) is about to be written, or to become a hole. */
 static inline void chunk_change(struct chunk_map *m, uint64_t offset, uint64_t length)
 {
     for (uint64_t e = offset >> EXTENT_SHIFT; length && e <= (offset + length - 1) >> EXTENT_SHIFT; e++) {
@@ -164,6 +166,7 @@ static inline void chunk_change(struct chunk_map *m, uint64_t offset, uint64_t l
         if (!(atomic_load(chunk_changed_word(m, e)) & bit))
             atomic_fetch_or(chunk_changed_word(m, e), bit);
     }
+    atomic_fetch_add(&m->write_seq, 1);
 }
 
 /* Bytes of disk that a write of that length may cost, wherever it begins. */

@@ -192,6 +192,7 @@ static void outdate(struct cache_file *f)
     cache_file_rebase(f, OUTDATED);
     atomic_store(&f->map->alike, 0);
     f->outdated++;
+    f->changed |= size > 0;
 }
 
 int cache_file_renew(struct cache_file *f, const struct index_inode *i)

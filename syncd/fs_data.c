@@ -305,6 +305,7 @@ void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void 
 struct wanted {
     struct ipc_request *request;
     struct cache_file *file;   /* held */
+    int64_t since_ns;
 };
 
 static void fetched(const struct error *e, void *arg);
@@ -327,8 +328,10 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
         return;
     }
     w = xcalloc(1, sizeof(*w));
-    *w = (struct wanted){ .request = req, .file = f };
-    fetch_range(f, m->offset, m->length, (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
+    *w = (struct wanted){ .request = req, .file = f, .since_ns = loop_now_ns() };
+    fetch_count_miss(f, m->offset, m->length);
+    fetch_range(f, m->write ? FETCH_WRITE : FETCH_READ, m->offset, m->length,
+                (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
 }
 
 /* Of a file that is open it would be wrong to say that there is none. */
@@ -336,6 +339,7 @@ static void fetched(const struct error *e, void *arg)
 {
     struct wanted *w = arg;
 
+    ipc_request_waited(w->request, w->since_ns);
     if (e->code == 0) {
         ipc_done(w->request);
     } else {

@@ -188,7 +188,7 @@ static void fetch(struct scanner *s, struct cache_file *f)
         slot++;
     *slot = (struct fetching){ s, f };
     s->n_fetching++;
-    fetch_range(f, 0, SMALL, (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, slot);
+    fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, slot);
 }
 
 /* The file, held, when it is one to be fetched. */

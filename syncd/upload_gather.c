@@ -84,7 +84,7 @@ static void gather_more(struct upload *u)
 
     if (next_lacking(u, &from, &to)) {
         u->gathered_to = to;
-        fetch_range(u->file, from, to - from, 0, gathered, u);
+        fetch_range(u->file, FETCH_UPLOAD, from, to - from, 0, gathered, u);
     } else if (upload_is_here(u)) {
         u->gathered(u);
     } else {

@@ -3,14 +3,17 @@
  *   volume.c      opens, closes, pauses; struct volume; the table of file system handlers
  *   fs.c          what all handlers share: waiting for listings, transactions, repeated requests
  *   fs_link.c     making and taking away names
- *   fs_names.c    lookup, opendir, readdir, mkdir, symlink, unlink, rmdir, forget
+ *   fs_names.c    lookup, opendir, readdir, mkdir, mknod, symlink, unlink, rmdir, forget
  *   fs_attr.c     getattr, setattr, readlink, statfs
  *   fs_rename.c, fs_xattr.c
  *   fs_data.c     contents: open, create, fetch, dirty, flush, release
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
  *                 listing_settle.c: metadata that listings lack
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
- *                 volume_purge.c: orphans and directories that are gone
+ *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
+ *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
+ *                 waits for one
+ *   tally.c       what is counted
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always
@@ -36,6 +39,7 @@ struct stream;
 struct keeper;
 struct scanner;
 struct mover;
+struct tally;
 
 struct volume {
     struct loop *loop;
@@ -54,7 +58,11 @@ struct volume {
     struct keeper *keeper;           /* pin.c's */
     struct scanner *scanner;         /* scan.c's */
     struct mover *mover;
+    struct tally *tally;             /* held */
     struct stream *streams;          /* stream.c's */
+    LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
+    struct loop_timer *await_timer;
+    uint64_t await_pause_ms;
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
         struct ipc_peer *peer;
@@ -82,6 +90,9 @@ void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t 
 void volume_events_flush(struct volume *v);
 void volume_events_lost(struct volume *v);
 void volume_events_free(struct volume *v);
+/* Submits a request to the drive's cloud that counts as the drive's. */
+struct cloud_request;
+void volume_submit(struct volume *v, struct cloud_request *r);
 /* Prefix + key, owned by the caller. */
 char *volume_full_key(struct volume *v, const char *key);
 
@@ -184,7 +195,7 @@ void fs_purge(struct volume *v, uint64_t ino);
 
 /* --- rows of volume_fs_handlers -------------------------------------------------------------------- */
 
-ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
+ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_mknod, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
     fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
     fs_xattr_remove;
 ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c */

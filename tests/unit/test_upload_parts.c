@@ -403,7 +403,7 @@ static void a_reader_waits_while_the_base_is_replaced(void **state)
     perform_held(rig);
     assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
     rig_reset_counts(rig);
-    fetch_range(cache_find(rig->volume->cache, ino), 2 * PART, MIB, 0, note, &code);
+    fetch_range(cache_find(rig->volume->cache, ino), FETCH_READ, 2 * PART, MIB, 0, note, &code);
     rig_wait(rig, rig->counts[CLOUD_GET] > 0 && rig->in_flight == 1);
     rig_linger(rig);
     assert_int_equal(code, 1);
