@@ -268,6 +268,7 @@ int cache_dirty(struct cache_file *f)
         return r;
     r = index_end(x, mark_dirty(x, f->ino));
     if (r == 0) {
+        cache_alike_begin(f);
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
         use_changed(f);
@@ -346,6 +347,8 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     int r;
 
     fetch_stop_beyond(f, size);
+    if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
+        cache_alike_begin(f);
     r = cache_file_resize(f, size);
     if (r < 0)
         return r;

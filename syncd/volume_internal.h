@@ -297,3 +297,5 @@ void uploader_answered(struct uploader *u);
 void uploader_changed(struct uploader *u);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
+/* Whether one of them may have put its object in place already, unheard. */
+bool uploader_places(const struct uploader *u, uint64_t ino);

@@ -446,6 +446,11 @@ TESTS += tests/unit/test_upload_names
 tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
 tests_unit_test_upload_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_parts
+TESTS += tests/unit/test_upload_parts
+tests_unit_test_upload_parts_SOURCES = tests/unit/test_upload_parts.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_upload_parts_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_volume_names
 TESTS += tests/unit/test_volume_names
 tests_unit_test_volume_names_SOURCES = tests/unit/test_volume_names.c $(VOLUME_FIXTURE)
