@@ -69,7 +69,8 @@ struct chunk_map {
     _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
     _Atomic uint64_t any_touched; /* not zero: there may be marks */
     _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
-    uint8_t reserved[CHUNK_MAP_HEADER - 368 - 8 * CHUNK_TOUCHED_WORDS];
+    uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
+    uint8_t reserved[CHUNK_MAP_HEADER - 376 - 8 * CHUNK_TOUCHED_WORDS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
 

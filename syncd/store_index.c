@@ -61,6 +61,10 @@ static const char *const STEPS[] = {
     "ALTER TABLE inode ADD COLUMN key_name TEXT;"
     "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
+    /* What may not be on the disk yet. */
+    "CREATE TABLE session(number INTEGER PRIMARY KEY, boot TEXT NOT NULL);"
+    "CREATE TABLE unsynced(ino INTEGER PRIMARY KEY, doubtful INTEGER NOT NULL DEFAULT 0,"
+    " generation INTEGER NOT NULL DEFAULT -1);",
 };
 
 static const struct sql_schema SCHEMA = {
