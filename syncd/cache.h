@@ -159,6 +159,9 @@ bool cache_file_whole(const struct cache_file *f);
 /* What was written here counts as present without bits, being above fetchable: now with bits the same is present, and
  * fetchable is `size`. */
 void cache_file_raise(struct cache_file *f, uint64_t size);
+/* Blocks for the bits of a file of that size. Without them a full disk is told by SIGBUS, to whoever sets a bit. 0 or negative
+ * errno. */
+int cache_file_map_room(struct cache_file *f, uint64_t size);
 /* Bytes of disk, rounded up for what a file costs beside its own blocks. */
 uint64_t cache_file_blocks(const struct cache_file *f);
 /* Bytes of the extent that are here. */

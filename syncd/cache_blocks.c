@@ -98,8 +98,13 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
     uint64_t size = cache_file_size(f);
 
     _Static_assert(EXTENT_CHUNKS == 64, "an extent is a word of the bits");
-    if (atomic_load(&f->map->fetchable) < size)
+    if (atomic_load(&f->map->fetchable) < size) {
+        int r = cache_file_map_room(f, size);
+
+        if (r < 0)
+            return r;
         cache_file_raise(f, size);
+    }
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     atomic_store(&f->map->bits[extent], 0);
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(extent << EXTENT_SHIFT),

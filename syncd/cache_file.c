@@ -197,8 +197,13 @@ static int empty(struct cache_file *f)
 
 int cache_file_renew(struct cache_file *f, const struct index_inode *i)
 {
+    int r;
+
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
+    r = cache_file_map_room(f, i->size);
+    if (r < 0)
+        return r;
     outdate(f);
     if (empty(f) < 0 || ftruncate(f->data_fd, (off_t)i->size) < 0)
         return -errno;
@@ -217,16 +222,31 @@ static bool sound(const struct cache_file *f)
     return f->map->magic == CHUNK_MAP_MAGIC && f->map->chunk_shift == CHUNK_SHIFT && f->map->ino == f->ino;
 }
 
+int cache_file_map_room(struct cache_file *f, uint64_t size)
+{
+    off_t wanted = CHUNK_MAP_HEADER + (off_t)(((bounded(size) >> CHUNK_SHIFT) / 8 + CHUNK_PAGE) & ~(uint64_t)(CHUNK_PAGE - 1));
+    struct stat st;
+
+    if (fstat(f->map_fd, &st) < 0)
+        return -errno;
+    if (st.st_blocks * 512 >= wanted || fallocate(f->map_fd, FALLOC_FL_KEEP_SIZE, 0, wanted) == 0 || errno == EOPNOTSUPP)
+        return 0;
+    return -errno;
+}
+
 static int map_file(struct cache_file *f)
 {
     struct stat st;
     void *map;
+    int r;
 
     if (fstat(f->map_fd, &st) < 0)
         return -errno;
     if (st.st_size != (off_t)CHUNK_MAP_SIZE &&
         (ftruncate(f->map_fd, 0) < 0 || ftruncate(f->map_fd, (off_t)CHUNK_MAP_SIZE) < 0))
         return -errno;
+    if ((r = cache_file_map_room(f, cache_file_size(f))) < 0)
+        return r;
     map = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->map_fd, 0);
     if (map == MAP_FAILED)
         return -errno;
@@ -238,24 +258,32 @@ static int map_file(struct cache_file *f)
 
 /* The map says nothing useful. All of what is in the data file counts as present, which is right for a
  * dirty file; a clean one is renewed after. */
-static void init_map(struct cache_file *f, bool fresh)
+static int init_map(struct cache_file *f, bool fresh)
 {
+    int r;
+
     if (f->map->magic && fallocate(f->map_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_MAP_SIZE) < 0)
         memset(f->map, 0, CHUNK_MAP_SIZE);
+    r = cache_file_map_room(f, cache_file_size(f));
+    if (r < 0)
+        return r;
     f->map->magic = CHUNK_MAP_MAGIC;
     f->map->chunk_shift = CHUNK_SHIFT;
     f->map->ino = f->ino;
     cache_file_rebase(f, CACHE_OUTDATED);
     if (!fresh)
         atomic_store(&f->map->write_seq, 1);   /* ahead of size_seq: the index has not seen this size */
+    return 0;
 }
 
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool map_lost = !sound(f);
 
-    if (map_lost)
-        init_map(f, fresh);
+    int r = map_lost ? init_map(f, fresh) : 0;
+
+    if (r < 0)
+        return r;
     if (!fresh && f->map->session != session)
         cache_file_after_cut(f, i, map_lost);
     f->map->session = session;

@@ -365,7 +365,7 @@ static const struct trouble {
     { -EKEYREJECTED, 60, true },
     { -EACCES, 300, false },
     { -ESTALE, 300, false },
-    { -ENOSPC, 300, false },
+    { -ENOSPC, 1, true },           /* here, where nothing can be noted, or there */
     { -EFBIG, 300, false },
     { -EBADE, 30, false },
     { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */
