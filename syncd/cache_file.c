@@ -185,6 +185,7 @@ static void outdate(struct cache_file *f)
     clear_from(f, 0, least(before, size));   /* beyond the size no bit was ever set */
     cache_file_rebase(f, CACHE_OUTDATED);
     f->outdated++;
+    f->changed |= size > 0;
 }
 
 /* Where nothing was fetched there is a hole: by that a power cut is known to have taken something (cache_session.c). */

@@ -287,5 +287,25 @@ class Cuts(PowerCase):
                 os.unlink(os.path.join(mount, n))
 
 
+class Punched(PowerCase):
+    """A hole that a program made among bytes of the cloud is not taken for bytes that never arrived."""
+
+    arguments = ("--set", "SettleMilliseconds=60000")
+
+    def test_a_synced_hole_stays(self):
+        mount, bucket = self.folder_drive("holes", syncIntervalSeconds=1)
+        write_file(os.path.join(bucket, "f"), b"x" * 300_000)
+        os.chmod(os.path.join(bucket, "f"), 0o644)
+        path = os.path.join(mount, "f")
+        wait_until(lambda: os.path.exists(path), 20, "the name")
+        lt.run("fallocate", "--punch-hole", "--offset", "1000", "--length", "200000", path)
+        with open(path, "rb") as f:
+            os.fsync(f.fileno())
+        self.cut_power()
+        self.start()
+        self.instance.wait_mounted(mount)
+        self.assertEqual(read_file(path), b"x" * 1000 + bytes(200_000) + b"x" * 99_000)
+
+
 if __name__ == "__main__":
     unittest.main()
