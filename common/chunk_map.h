@@ -81,7 +81,8 @@ struct chunk_map {
     uint64_t came[CHUNK_WHYS];    /* syncd's: bytes that were fetched, by what for (enum fetch_why) */
     _Atomic uint64_t alike;       /* bytes below which what is not marked as changed is as in `base`; 0: nothing is */
     uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
-    uint8_t reserved[CHUNK_MAP_HEADER - 384 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
+    uint8_t reserved[CHUNK_MAP_HEADER - 392 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

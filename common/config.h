@@ -29,6 +29,7 @@
       "file with the 32-byte root key; empty: the systemd credential landfall.key") \
     X(runtime_dir, "RuntimeDir", TEXT, "", 0, 0, "sockets between the processes") \
     X(mount_root, "MountRoot", TEXT, "", 0, 0, "drives are mounted below; empty: Landfall in the user's home") \
+    X(boot_id, "BootId", TEXT, "", 0, 0, "tells this start of the machine from others; empty: the kernel's") \
     X(log_level, "LogLevel", NUMBER, 6, 0, 7, "least important syslog priority logged") \
     X(proxy, "Proxy", TEXT, "", 0, 0, "HTTP proxy for cloud traffic") \
     X(no_proxy, "NoProxy", TEXT, "", 0, 0, "hosts reached without it, comma separated") \

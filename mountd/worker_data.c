@@ -355,14 +355,36 @@ static void finish_fallocate(struct op *op, off_t size)
 static void fallocate_step(struct op *op);
 static void punch_step(struct op *op);
 
+/* Bytes that came from the cloud are written over, which takes no space: after a power cut a hole among them says that they
+ * never arrived (syncd/cache_session.c). Else a hole does. */
+static int make_zeros(const struct op *op)
+{
+    static const char zeros[CHUNK_SIZE];
+    uint64_t at = (uint64_t)op->offset, end = at + op->size;
+    uint64_t fetched = least(end, atomic_load(&op->file->map->fetchable));
+
+    while (at < fetched) {
+        ssize_t n = pwrite(op->file->fd, zeros, least(fetched - at, sizeof(zeros)), (off_t)at);
+
+        if (n < 0)
+            return -errno;
+        at += (uint64_t)n;
+    }
+    if (at < end && fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(end - at)) < 0)
+        return -errno;
+    return 0;
+}
+
 /* As write_now(). */
 static void punch_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
+    int r;
 
     chunk_change(map, (uint64_t)op->offset, op->size);
-    if (fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->offset, (off_t)op->size) < 0) {
-        op_error(op, errno);
+    r = make_zeros(op);
+    if (r < 0) {
+        op_error(op, -r);
         return;
     }
     (void)atomic_fetch_add(&map->write_seq, 1);

@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/timespec.h"
+#include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -84,7 +85,7 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
     if (!f) {
-        r = cache_file_open(c->dir_fd, i, &f);
+        r = cache_file_open(c->dir_fd, i, c->session, &f);
         if (r < 0)
             return r;
         f->volume = c->volume;
@@ -242,7 +243,7 @@ void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct
 
 /* --- clean and dirty ------------------------------------------------------------------------------ */
 
-static int mark_dirty(struct index *x, uint64_t ino)
+int cache_mark(struct index *x, uint64_t ino)
 {
     struct index_inode i = { 0 };
     int r = index_get(x, ino, &i);
@@ -252,6 +253,8 @@ static int mark_dirty(struct index *x, uint64_t ino)
         i.generation++;
         r = index_update(x, &i);
     }
+    if (r == 0)
+        r = index_unsynced_put(x, ino);
     index_inode_done(&i);
     return r;
 }
@@ -266,10 +269,12 @@ int cache_dirty(struct cache_file *f)
     r = index_begin(x);
     if (r < 0)
         return r;
-    r = index_end(x, mark_dirty(x, f->ino));
+    r = index_end(x, cache_mark(x, f->ino));
     if (r == 0) {
         cache_alike_begin(f);
+        cache_file_unstamp(f);
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
+        cache_sync_soon(f->volume->cache);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
         use_changed(f);
     }
@@ -349,9 +354,15 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     fetch_stop_beyond(f, size);
     if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
         cache_alike_begin(f);
+    cache_file_unstamp(f);   /* first: by it what was cut off is known not to be the cloud's version any more */
     r = cache_file_resize(f, size);
+    if (r == 0 && size == 0)
+        r = index_undoubt(f->volume->index, f->ino);   /* what an earlier session left of it is gone */
+    if (r == 0 && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
+        r = index_unsynced_put(f->volume->index, f->ino);
     if (r < 0)
         return r;
+    cache_sync_soon(f->volume->cache);
     f->map->mtime_seq = f->map->size_seq = atomic_fetch_add(&f->map->write_seq, 1) + 1;   /* the caller takes it over */
     atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
     use_changed(f);

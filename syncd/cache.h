@@ -42,6 +42,7 @@ struct cache_file {
     int data_fd, map_fd;
     struct chunk_map *map;
     unsigned refs;
+    uint64_t synced_seq;           /* cache_sync.c's: write_seq of what is on the disk for sure */
     unsigned outdated;             /* how often its chunks became worthless */
     bool changed;                  /* since it came into use it has become another version */
     bool dropped;                  /* unlinked; those who hold it finish with it */
@@ -88,6 +89,8 @@ struct cache {
     struct space space;
     struct use *use;               /* cache_use.c's */
     struct sweep *sweep;           /* cache_sweep.c's */
+    struct sync *sync;             /* cache_sync.c's */
+    uint64_t session;              /* of the machine, see cache_file_open() */
 };
 
 /* The cache file of the regular file `i`, made or brought to the version of the index when need be. 0 and
@@ -108,6 +111,8 @@ bool cache_lent(const struct cache_file *f);
 /* Whether the kernel has handles on it, by whatever worker: then its map, which counts them, stays. */
 bool cache_counted(const struct cache_file *f);
 
+/* Says in the index that the content is not the cloud's any more. Inside a transaction. 0 or negative errno. */
+int cache_mark(struct index *x, uint64_t ino);
 /* A worker may write from now on: durable in the index, then said in the map. 0 or negative errno. */
 int cache_dirty(struct cache_file *f);
 /* Takes size and mtime of what was written over into the index (`mtime_ns` NULL: the data file's) and puts
@@ -121,7 +126,7 @@ void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct
 /* --- cache_alike.c: what a dirty file has in common with its version in the cloud ------------------- */
 
 /* Tells apart what may be read from the disk after a power cut from what was left there by another process. */
-uint64_t cache_alike_tag(int dir_fd);
+uint64_t cache_alike_tag(int dir_fd, uint64_t session);
 /* A clean file becomes dirty: all of it is as in the cloud, and what changes will be marked. */
 void cache_alike_begin(struct cache_file *f);
 /* Whether the bytes [from, to) of the file are, whether here or not, those that the version with that ETag (NULL: none)
@@ -130,8 +135,9 @@ bool cache_alike(struct cache_file *f, const char *etag, uint64_t from, uint64_t
 
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
-/* Opens or makes the pair for `i` and brings it in line. The caller fills in the table's part. */
-int cache_file_open(int dir_fd, const struct index_inode *i, struct cache_file **ret);
+/* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the machine it
+ * keeps what surely is right. The caller fills in the table's part. */
+int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
  * errno. */
@@ -145,6 +151,8 @@ int cache_file_put_aside(int dir_fd, uint64_t ino);
 /* Bytes of disk of a pair, by name; and of the folders. */
 uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino);
 uint64_t cache_file_folder_blocks(int dir_fd);
+/* Whether any byte of its data is on the disk. */
+bool cache_file_has_bytes(int dir_fd, uint64_t ino);
 /* The head of its map, without the bits, as it lies on disk. False: there is none. */
 bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret);
 
@@ -154,6 +162,8 @@ bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
 int cache_file_renew(struct cache_file *f, const struct index_inode *i);
 /* Whether the chunks that were fetched are of that version. */
 bool cache_file_based(const struct cache_file *f, const char *etag);
+/* No provider's ETag. */
+#define CACHE_OUTDATED "\n"
 /* What is there belongs to this version now (an upload or a copy made it). */
 void cache_file_rebase(struct cache_file *f, const char *etag);
 /* The same size limit for all that follows; at and above it nothing is to be fetched. */
@@ -161,9 +171,26 @@ int cache_file_resize(struct cache_file *f, uint64_t size);
 uint64_t cache_file_size(const struct cache_file *f);
 /* Whether nothing is left to fetch. */
 bool cache_file_whole(const struct cache_file *f);
+/* What was written here counts as present without bits, being above fetchable: now with bits the same is present, and
+ * fetchable is `size`. */
+void cache_file_raise(struct cache_file *f, uint64_t size);
+/* Blocks for the bits of a file of that size. Without them a full disk is told by SIGBUS, to whoever sets a bit. 0 or negative
+ * errno. */
+int cache_file_map_room(struct cache_file *f, uint64_t size);
 /* Bytes of disk, rounded up for what a file costs beside its own blocks. */
 uint64_t cache_file_blocks(const struct cache_file *f);
 /* Bytes of the extent that are here. */
 uint64_t cache_file_extent(const struct cache_file *f, uint64_t extent);
 /* Takes the present chunks of the extent of a clean file away from the disk. 0 or negative errno. */
 int cache_file_punch(struct cache_file *f, uint64_t extent);
+
+/* --- cache_session.c: what is left of a pair ---------------------------------------------------------------- */
+
+/* Forgets the chunks that may not have reached the disk. `map_lost`: nothing is known of which there were. */
+void cache_file_after_cut(struct cache_file *f, const struct index_inode *i, bool map_lost);
+/* All of it counts as here: what is not reads as zeros. */
+void cache_file_make_do(struct cache_file *f);
+/* The data file holds nothing but bytes of the version that its map is based on, and holes; all of it is on the disk.
+ * And from now on perhaps something else. */
+void cache_file_stamp(struct cache_file *f);
+void cache_file_unstamp(struct cache_file *f);

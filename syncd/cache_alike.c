@@ -12,12 +12,11 @@
  * Must not know what is done with the answer. */
 #include "syncd/cache.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/number.h"
@@ -27,37 +26,20 @@
 #endif
 
 /* FNV-1a. */
-static uint64_t mix(uint64_t h, const void *bytes, size_t n)
+static uint64_t mix(uint64_t h, uint64_t number)
 {
-    const uint8_t *p = bytes;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+    for (unsigned n = 0; n < sizeof(number); n++, number >>= 8)
+        h = (h ^ (number & 0xff)) * UINT64_C(0x100000001b3);
     return h;
 }
 
-/* Where the boot is not to be seen it is as if this process were one. */
-static uint64_t boot_tag(void)
-{
-    static uint64_t of_this_process;
-    CLEANUP_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    char id[64];
-    ssize_t n = fd < 0 ? -1 : read(fd, id, sizeof(id));
-
-    if (n >= 36)
-        return mix(UINT64_C(0xcbf29ce484222325), id, (size_t)n);
-    if (!of_this_process)
-        arc4random_buf(&of_this_process, sizeof(of_this_process));
-    return of_this_process;
-}
-
-uint64_t cache_alike_tag(int dir_fd)
+uint64_t cache_alike_tag(int dir_fd, uint64_t session)
 {
     struct statx st;
-    uint64_t tag = boot_tag();
+    uint64_t tag = mix(UINT64_C(0xcbf29ce484222325), session);
 
     if (statx(dir_fd, "", AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, &st) == 0 && st.stx_mask & STATX_MNT_ID_UNIQUE)
-        tag = mix(tag, &st.stx_mnt_id, sizeof(st.stx_mnt_id));
+        tag = mix(tag, st.stx_mnt_id);
     return tag ? tag : 1;
 }
 
@@ -68,11 +50,21 @@ static void forget_marks(struct chunk_map *m, uint64_t size)
             atomic_store(chunk_changed_word(m, e), 0);
 }
 
+/* Blocks for the marks: without them a full disk would be told by SIGBUS, to whoever sets one. */
+static bool make_room(struct cache_file *f, uint64_t size)
+{
+    off_t bytes = (off_t)(((size >> EXTENT_SHIFT) / 8 + CHUNK_PAGE) & ~(uint64_t)(CHUNK_PAGE - 1));
+
+    return fallocate(f->map_fd, FALLOC_FL_KEEP_SIZE, (off_t)CHUNK_MAP_SIZE_1, bytes) == 0 || errno == EOPNOTSUPP;
+}
+
 void cache_alike_begin(struct cache_file *f)
 {
     uint64_t size = least(cache_file_size(f), CHUNK_FILE_MAX), tag = f->volume->mount_tag;
 
     atomic_store(&f->map->alike, 0);
+    if (size == 0 || !make_room(f, size))
+        return;
     forget_marks(f->map, size);
     f->map->alike_tag = f->volume->cache->alike_tag;
     atomic_store(&f->map->alike, size);

@@ -47,6 +47,11 @@ uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino)
     return blocks_at(dir_fd, ino, "data") + blocks_at(dir_fd, ino, "map") + SLACK;
 }
 
+bool cache_file_has_bytes(int dir_fd, uint64_t ino)
+{
+    return blocks_at(dir_fd, ino, "data") > 0;
+}
+
 uint64_t cache_file_folder_blocks(int dir_fd)
 {
     struct stat st;
@@ -71,22 +76,21 @@ uint64_t cache_file_extent(const struct cache_file *f, uint64_t extent)
     return n << CHUNK_SHIFT;
 }
 
-/* What was written here counts as present without bits, being above fetchable: with bits the same is present, and
- * fetchable can rise to the size. */
-static void raise_fetchable(struct chunk_map *m, uint64_t size)
+void cache_file_raise(struct cache_file *f, uint64_t size)
 {
-    uint64_t c = (atomic_load(&m->fetchable) + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+    uint64_t c = (atomic_load(&f->map->fetchable) + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
     uint64_t end = (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
 
     for (; c < end; c++) {
         if (c % EXTENT_CHUNKS == 0 && end - c >= EXTENT_CHUNKS) {
-            atomic_store(&m->bits[c / EXTENT_CHUNKS], UINT64_MAX);
+            atomic_store(&f->map->bits[c / EXTENT_CHUNKS], UINT64_MAX);
             c += EXTENT_CHUNKS - 1;
         } else {
-            chunk_set(m, c);
+            chunk_set(f->map, c);
         }
     }
-    atomic_store(&m->fetchable, size);
+    if (atomic_load(&f->map->fetchable) < size)
+        atomic_store(&f->map->fetchable, size);
 }
 
 int cache_file_punch(struct cache_file *f, uint64_t extent)
@@ -94,8 +98,13 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
     uint64_t size = cache_file_size(f);
 
     _Static_assert(EXTENT_CHUNKS == 64, "an extent is a word of the bits");
-    if (atomic_load(&f->map->fetchable) < size)
-        raise_fetchable(f->map, size);
+    if (atomic_load(&f->map->fetchable) < size) {
+        int r = cache_file_map_room(f, size);
+
+        if (r < 0)
+            return r;
+        cache_file_raise(f, size);
+    }
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     atomic_store(&f->map->bits[extent], 0);
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(extent << EXTENT_SHIFT),

@@ -23,9 +23,6 @@
 
 _Static_assert(sizeof(struct chunk_map) == CHUNK_MAP_HEADER, "the header of a map is one page");
 
-/* No provider's ETag. */
-static const char OUTDATED[] = "\n";
-
 /* --- names -------------------------------------------------------------------------------------- */
 
 static int open_folder(int dir_fd, uint64_t ino, bool create)
@@ -162,8 +159,8 @@ void cache_file_rebase(struct cache_file *f, const char *etag)
     size_t n = etag ? strlen(etag) : 0;
 
     if (n >= sizeof(f->map->base)) {    /* does not fit: then it matches nothing, which is slow and right */
-        etag = OUTDATED;
-        n = strlen(OUTDATED);
+        etag = CACHE_OUTDATED;
+        n = strlen(CACHE_OUTDATED);
     }
     memset(f->map->base, 0, sizeof(f->map->base));
     if (n)
@@ -180,8 +177,7 @@ bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
     return i->pending & INDEX_CONTENT || (cache_file_based(f, i->etag) && cache_file_size(f) == i->size);
 }
 
-/* First nothing is present, then the bits go: a reader never takes an old chunk for a new one. Bytes
- * are left where they are, because a reader that looked just before may still be reading them. */
+/* First nothing is present, then the bits go: a reader never takes an old chunk for a new one. */
 static void outdate(struct cache_file *f)
 {
     uint64_t before, size = cache_file_size(f);
@@ -189,23 +185,37 @@ static void outdate(struct cache_file *f)
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
     clear_from(f, 0, least(before, size));   /* beyond the size no bit was ever set */
-    cache_file_rebase(f, OUTDATED);
+    cache_file_rebase(f, CACHE_OUTDATED);
     atomic_store(&f->map->alike, 0);
     f->outdated++;
     f->changed |= size > 0;
 }
 
+/* Where nothing was fetched there is a hole: by that a power cut is known to have taken something (cache_session.c). */
+static int empty(struct cache_file *f)
+{
+    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) == 0)
+        return 0;
+    return ftruncate(f->data_fd, 0) < 0 ? -errno : 0;
+}
+
 int cache_file_renew(struct cache_file *f, const struct index_inode *i)
 {
+    int r;
+
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
+    r = cache_file_map_room(f, i->size);
+    if (r < 0)
+        return r;
     outdate(f);
-    if (ftruncate(f->data_fd, (off_t)i->size) < 0)
+    if (empty(f) < 0 || ftruncate(f->data_fd, (off_t)i->size) < 0)
         return -errno;
     atomic_store(&f->map->state, CHUNK_MAP_CLEAN);
     atomic_store(&f->map->fetchable, i->size);
     f->map->mtime_seq = f->map->size_seq = atomic_load(&f->map->write_seq);
     cache_file_rebase(f, i->etag);
+    cache_file_stamp(f);
     return 0;
 }
 
@@ -216,10 +226,23 @@ static bool sound(const struct cache_file *f)
     return f->map->magic == CHUNK_MAP_MAGIC && f->map->chunk_shift == CHUNK_SHIFT && f->map->ino == f->ino;
 }
 
+int cache_file_map_room(struct cache_file *f, uint64_t size)
+{
+    off_t wanted = CHUNK_MAP_HEADER + (off_t)(((bounded(size) >> CHUNK_SHIFT) / 8 + CHUNK_PAGE) & ~(uint64_t)(CHUNK_PAGE - 1));
+    struct stat st;
+
+    if (fstat(f->map_fd, &st) < 0)
+        return -errno;
+    if (st.st_blocks * 512 >= wanted || fallocate(f->map_fd, FALLOC_FL_KEEP_SIZE, 0, wanted) == 0 || errno == EOPNOTSUPP)
+        return 0;
+    return -errno;
+}
+
 static int map_file(struct cache_file *f)
 {
     struct stat st;
     void *map;
+    int r;
 
     if (fstat(f->map_fd, &st) < 0)
         return -errno;
@@ -227,6 +250,8 @@ static int map_file(struct cache_file *f)
         return -errno;
     if (st.st_size != (off_t)CHUNK_MAP_SIZE && ftruncate(f->map_fd, (off_t)CHUNK_MAP_SIZE) < 0)
         return -errno;
+    if ((r = cache_file_map_room(f, cache_file_size(f))) < 0)
+        return r;
     map = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->map_fd, 0);
     if (map == MAP_FAILED)
         return -errno;
@@ -238,22 +263,35 @@ static int map_file(struct cache_file *f)
 
 /* The map says nothing useful. All of what is in the data file counts as present, which is right for a
  * dirty file; a clean one is renewed after. */
-static void init_map(struct cache_file *f, bool fresh)
+static int init_map(struct cache_file *f, bool fresh)
 {
+    int r;
+
     if (f->map->magic && fallocate(f->map_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_MAP_SIZE) < 0)
         memset(f->map, 0, CHUNK_MAP_SIZE);
+    r = cache_file_map_room(f, cache_file_size(f));
+    if (r < 0)
+        return r;
     f->map->magic = CHUNK_MAP_MAGIC;
     f->map->chunk_shift = CHUNK_SHIFT;
     f->map->ino = f->ino;
-    cache_file_rebase(f, OUTDATED);
+    cache_file_rebase(f, CACHE_OUTDATED);
     if (!fresh)
         atomic_store(&f->map->write_seq, 1);   /* ahead of size_seq: the index has not seen this size */
+    return 0;
 }
 
-static int bring_in_line(struct cache_file *f, const struct index_inode *i, bool fresh)
+static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
-    if (!sound(f))
-        init_map(f, fresh);
+    bool map_lost = !sound(f);
+
+    int r = map_lost ? init_map(f, fresh) : 0;
+
+    if (r < 0)
+        return r;
+    if (!fresh && f->map->session != session)
+        cache_file_after_cut(f, i, map_lost);
+    f->map->session = session;
     if (i->pending & INDEX_CONTENT) {
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         return 0;
@@ -280,7 +318,7 @@ static int open_pair(struct cache_file *f, int dir_fd, bool *ret_fresh)
     return f->map_fd < 0 ? f->map_fd : map_file(f);
 }
 
-int cache_file_open(int dir_fd, const struct index_inode *i, struct cache_file **ret)
+int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, struct cache_file **ret)
 {
     struct cache_file *f = xcalloc(1, sizeof(*f));
     bool fresh = false;
@@ -290,7 +328,7 @@ int cache_file_open(int dir_fd, const struct index_inode *i, struct cache_file *
     f->data_fd = f->map_fd = -1;
     r = open_pair(f, dir_fd, &fresh);
     if (r == 0)
-        r = bring_in_line(f, i, fresh);
+        r = bring_in_line(f, i, session, fresh);
     if (r < 0) {
         cache_file_close(f);
         return r;

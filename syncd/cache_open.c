@@ -2,7 +2,9 @@
  *
  * Must not know what happens in between (cache.c). */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,7 +12,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "syncd/cache_sweep.h"
+#include "syncd/cache_sync.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
 
@@ -102,16 +106,55 @@ static int recover_all(struct cache *c)
     return r;
 }
 
+/* Which start of the machine it is. When nobody can tell it is another one each time, which costs a look at every file. */
+static void boot_id(const struct volume *v, char out[64])
+{
+    CLEANUP_CLOSE int fd = -1;
+    ssize_t n;
+
+    (void)snprintf(out, 64, "%s", v->config->boot_id);
+    if (*out)
+        return;
+    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? 0 : read(fd, out, 63);
+    if (n <= 0)
+        id_new(out);
+    else
+        out[n] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
+/* Numbers that the index forgot in a power cut it will give out again: by then nothing of them may be left, on the disk
+ * either. */
+static int sweep_after_cut(struct cache *c)
+{
+    CLEANUP_CLOSE int fd = openat(c->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : sweep_start(c, false);
+
+    LOG(LOG_NOTICE, "cache_checked_after_restart_of_machine", "drive=%s", c->volume->drive->id, "session=%" PRIu64,
+        c->session);
+    return r == 0 && syncfs(fd) < 0 ? -errno : r;
+}
+
 static int open_parts(struct cache *c)
 {
-    bool known = false;
+    bool known = false, cut = false;
+    char boot[64];
     int r;
 
     space_init(c);
-    r = use_init(c, &known);
+    boot_id(c->volume, boot);
+    r = index_session(c->volume->index, boot, &c->session, &cut);
+    c->alike_tag = cache_alike_tag(c->dir_fd, c->session);
+    if (r == 0)
+        r = use_init(c, &known);
     if (r == 0)
         r = recover_all(c);
-    return r == 0 ? sweep_start(c, known) : r;
+    if (r == 0)
+        r = cut ? sweep_after_cut(c) : sweep_start(c, known);
+    if (r == 0)
+        cache_sync_start(c);
+    return r;
 }
 
 int cache_new(struct volume *v, struct cache **ret, struct error *e)
@@ -126,7 +169,6 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);
     if (r == 0) {
-        c->alike_tag = cache_alike_tag(c->dir_fd);
         r = open_parts(c);
         if (r < 0)
             error_set(e, r, "The cache folder %s cannot be used: %s", v->cache_dir, error_meaning(r)->text);
@@ -150,6 +192,7 @@ void cache_free(struct cache *c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
     sweep_end(c);
+    cache_sync_end(c);
     space_end(c);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         while ((f = LIST_FIRST(&c->buckets[b]))) {

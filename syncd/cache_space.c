@@ -28,11 +28,14 @@ struct space_waiter {
 
 /* --- limits --------------------------------------------------------------------------------------- */
 
+static uint64_t pool_of(uint64_t limit)
+{
+    return least(most(least(limit / 8, 32 * MIB), 4 * MIB), limit / 2);
+}
+
 static uint64_t pool(const struct cache *c)
 {
-    uint64_t limit = c->space.limit;
-
-    return limit ? least(most(least(limit / 8, 32 * MIB), 4 * MIB), limit / 2) : 32 * MIB;
+    return c->space.limit ? pool_of(c->space.limit) : 32 * MIB;
 }
 
 /* A write that passed just before its grant was taken back may not have reached the disk yet. */
@@ -60,18 +63,20 @@ static uint64_t taken(const struct cache *c)
     return c->space.used + c->space.reserved;
 }
 
-/* The limit that the file system sets: what is taken and what is free above the floor. A small cache may go below the
+/* The limit that the file system sets: what is taken and what is free above the floor, where reads have a pool of
+ * their own as below the drive's limit. A small cache may go below the
  * floor for reads, or nothing could be read at all while others fill the disk. */
 static uint64_t disk_limit(const struct cache *c, enum space_for what)
 {
     struct statvfs st;
-    uint64_t all, floor;
+    uint64_t all, floor, above;
 
     if (fstatvfs(c->dir_fd, &st) < 0)
         return UINT64_MAX;
     all = c->space.used + (uint64_t)st.f_bavail * st.f_frsize;
     floor = (uint64_t)st.f_blocks * st.f_frsize / 100 * (uint64_t)c->volume->config->cache_free_percent;
-    return what == SPACE_READ ? most(excess(all, floor), least(all, pool(c))) : excess(all, floor);
+    above = excess(all, floor);
+    return what == SPACE_READ ? most(above, least(all, pool(c))) : above - pool_of(above);
 }
 
 static uint64_t limit_now(const struct cache *c, enum space_for what)

@@ -41,7 +41,7 @@ int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret)
 
 /* --- waiting ------------------------------------------------------------------------------------ */
 
-struct wait {
+struct fs_wait {
     struct volume *v;
     struct ipc_request *req;
     Lf__Envelope *env;
@@ -52,24 +52,22 @@ struct wait {
     int64_t since_ns;
 };
 
-static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
+struct fs_wait *fs_wait_begin(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
 {
-    struct wait *w = xcalloc(1, sizeof(*w));
+    struct fs_wait *w = xcalloc(1, sizeof(*w));
     size_t size = lf__envelope__get_packed_size(env);
     CLEANUP_FREE uint8_t *packed = xcalloc(1, size);
 
     lf__envelope__pack(env, packed);
-    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0,
-                        loop_now_ns() };
+    *w = (struct fs_wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0,
+                           loop_now_ns() };
     if (!w->env)
         abort();
     return w;
 }
 
-static void wait_done(const struct error *e, void *arg)
+void fs_wait_end(struct fs_wait *w, const struct error *e)
 {
-    struct wait *w = arg;
-
     ipc_request_waited(w->req, w->since_ns);
     if (e->code && (e->code == -ECANCELED || !w->regardless))
         ipc_fail_error(w->req, e);
@@ -79,12 +77,17 @@ static void wait_done(const struct error *e, void *arg)
     free(w);
 }
 
+static void wait_done(const struct error *e, void *arg)
+{
+    fs_wait_end(arg, e);
+}
+
 void fs_when_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
 {
     if (lister_known(v->lister, dir))
         step(v, req, env);
     else
-        lister_ensure(v->lister, dir, wait_done, wait_new(v, req, env, step));
+        lister_ensure(v->lister, dir, wait_done, fs_wait_begin(v, req, env, step));
 }
 
 void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t dir, fs_step_fn *step)
@@ -92,7 +95,7 @@ void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope
     if (lister_fresh(v->lister, dir))
         step(v, req, env);
     else
-        lister_ensure(v->lister, dir, wait_done, wait_new(v, req, env, step));
+        lister_ensure(v->lister, dir, wait_done, fs_wait_begin(v, req, env, step));
 }
 
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step)
@@ -100,7 +103,7 @@ void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope 
     if (space_prepare(v->cache, SPACE_KEEP, bytes))
         step(v, req, env);
     else
-        (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, wait_new(v, req, env, step));
+        (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, fs_wait_begin(v, req, env, step));
 }
 
 bool fs_settled(struct volume *v, uint64_t ino)
@@ -112,19 +115,19 @@ bool fs_settled(struct volume *v, uint64_t ino)
 
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
 {
-    struct wait *w;
+    struct fs_wait *w;
 
     if (fs_settled(v, ino)) {
         step(v, req, env);
         return;
     }
-    w = wait_new(v, req, env, step);
+    w = fs_wait_begin(v, req, env, step);
     w->regardless = true;
     lister_settle(v->lister, ino, wait_done, w);
 }
 
 /* Whether it is still the version that was to be confirmed. */
-static bool same_version(const struct wait *w)
+static bool same_version(const struct fs_wait *w)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
@@ -137,7 +140,7 @@ static bool same_version(const struct wait *w)
 static void confirm_done(const struct error *e, void *arg)
 {
     static const struct error stale = { .code = -ESTALE };
-    struct wait *w = arg;
+    struct fs_wait *w = arg;
     struct cache_file *f = w->file;
     struct lister *l = w->v->lister;
     bool same = same_version(w), gone = e->code == -ENOENT;
@@ -155,7 +158,7 @@ static void confirm_done(const struct error *e, void *arg)
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
                        bool read, fs_step_fn *step)
 {
-    struct wait *w = wait_new(v, req, env, step);
+    struct fs_wait *w = fs_wait_begin(v, req, env, step);
 
     w->regardless = true;
     w->file = f;

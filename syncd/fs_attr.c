@@ -75,11 +75,21 @@ static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf_
         fs_end_entry(v, req, set_attributes(v, env->fs_setattr, &i), &i);
 }
 
+static void setattr_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsSetattr *m = env->fs_setattr;
+
+    if (m->has_size)
+        fs_when_marked(v, req, env, m->ino, setattr_settled);
+    else
+        setattr_settled(v, req, env);
+}
+
 void fs_setattr(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
-    fs_when_settled(fs_volume(req), req, env, env->fs_setattr->ino, setattr_settled);
+    fs_when_settled(fs_volume(req), req, env, env->fs_setattr->ino, setattr_known);
 }
 
 void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

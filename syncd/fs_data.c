@@ -1,4 +1,4 @@
-/* The contents half of the file system messages: open, create, fetch, dirty, flush, release. The
+/* The contents half of the file system messages: open, create, fetch, dirty, release. The
  * worker gets descriptors and moves the bytes itself; here is only who may, and what the index says
  * afterwards.
  *
@@ -136,6 +136,14 @@ static void open_settled(struct volume *v, struct ipc_request *req, const Lf__En
     open_and_answer(v, req, env->fs_open);
 }
 
+static void open_to_write(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    if (env->fs_open->truncate)
+        fs_when_marked(v, req, env, env->fs_open->ino, open_settled);
+    else
+        open_settled(v, req, env);
+}
+
 /* The cache file, held, of what is to be opened when the cloud must be asked for its version first. An open file stays
  * with its version: without this, one that was changed a moment ago could not be read until the next listing. */
 static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
@@ -163,7 +171,7 @@ static void open_known(struct volume *v, struct ipc_request *req, const Lf__Enve
     if (f)
         fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
-        open_settled(v, req, env);
+        open_to_write(v, req, env);
     if (scanned)
         scanner_opened(v, ino, cold);
 }
@@ -177,7 +185,7 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
     (void)fds;
     (void)daemon;
     if ((m->write || m->truncate) && !fs_settled(v, m->ino))
-        fs_when_settled(v, req, env, m->ino, open_settled);
+        fs_when_settled(v, req, env, m->ino, open_to_write);
     else
         open_known(v, req, env);
 }
@@ -377,7 +385,7 @@ static int make_dirty(struct volume *v, const Lf__FsDirty *m)
     return r;
 }
 
-static void dirty_with_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+static void dirty_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     int r = make_dirty(v, env->fs_dirty);
 
@@ -387,93 +395,16 @@ static void dirty_with_room(struct volume *v, struct ipc_request *req, const Lf_
         ipc_done(req);
 }
 
+static void dirty_with_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_marked(v, req, env, env->fs_dirty->ino, dirty_marked);
+}
+
 void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
     fs_when_room(fs_volume(req), req, env, env->fs_dirty->bytes, dirty_with_room);
-}
-
-/* fdatasync of data, map and index by a pool thread; the descriptors are the job's own. */
-struct syncing {
-    struct ipc_request *request;
-    int fds[3];
-    size_t n;
-    int error;
-};
-
-static void sync_files(void *arg)
-{
-    struct syncing *s = arg;
-
-    for (size_t n = 0; n < s->n && s->error == 0; n++)
-        if (fdatasync(s->fds[n]) < 0)
-            s->error = -errno;
-}
-
-static void synced(void *arg);
-
-/* Without a file (a directory was synced) it is the index alone. */
-static void sync_file(struct volume *v, struct ipc_request *req, const struct cache_file *f)
-{
-    struct syncing *s = xcalloc(1, sizeof(*s));
-    int from[3];
-
-    if (f) {
-        from[s->n++] = f->data_fd;
-        from[s->n++] = f->map_fd;
-    }
-    from[s->n++] = index_sync_fd(v->index);
-    s->request = req;
-    for (size_t n = 0; n < s->n; n++) {
-        s->fds[n] = from[n] < 0 ? -1 : fcntl(from[n], F_DUPFD_CLOEXEC, 3);
-        if (s->fds[n] < 0)
-            s->error = from[n] < 0 ? from[n] : -errno;
-    }
-    loop_work(v->loop, sync_files, synced, s);
-}
-
-static void synced(void *arg)
-{
-    struct syncing *s = arg;
-
-    for (size_t n = 0; n < s->n; n++)
-        if (s->fds[n] >= 0)
-            (void)close(s->fds[n]);
-    if (s->error)
-        ipc_fail(s->request, s->error, "The file could not be written to the disk.");
-    else
-        ipc_done(s->request);
-    free(s);
-}
-
-void fs_flush(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    const Lf__FsFlush *m = env->fs_flush;
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct volume *v = fs_volume(req);
-    struct cache_file *f = NULL;
-    int r = get_file(v, m->ino, &i);
-
-    (void)fds;
-    (void)daemon;
-    if (r == -EISDIR) {
-        sync_file(v, req, NULL);
-        return;
-    }
-    if (r == 0)
-        r = cache_acquire(v->cache, &i, &f);
-    if (r == 0)
-        r = cache_take_over(f, m->has_mtime_ns ? &m->mtime_ns : NULL);
-    if (r < 0)
-        fs_fail(req, r);
-    else if (m->sync)
-        sync_file(v, req, f);
-    else
-        ipc_done(req);
-    uploader_changed(v->uploader);
-    if (f)
-        cache_release(f);
 }
 
 /* --- release ------------------------------------------------------------------------------------ */

@@ -21,11 +21,14 @@ libsyncd_a_SOURCES = \
 	syncd/cache_alike.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
+	syncd/cache_session.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
 	syncd/cache_sweep.c \
 	syncd/cache_sweep.h \
+	syncd/cache_sync.c \
+	syncd/cache_sync.h \
 	syncd/cache_use.c \
 	syncd/cache_use.h \
 	syncd/cloud.c \
@@ -71,8 +74,10 @@ libsyncd_a_SOURCES = \
 	syncd/fs_attr.c \
 	syncd/fs_data.c \
 	syncd/fs_link.c \
+	syncd/fs_mark.c \
 	syncd/fs_names.c \
 	syncd/fs_rename.c \
+	syncd/fs_sync.c \
 	syncd/fs_xattr.c \
 	syncd/hash.c \
 	syncd/hash.h \
@@ -145,6 +150,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_moved.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
+	syncd/store_index_synced.c \
 	syncd/store_internal.h \
 	syncd/store_sql.c \
 	syncd/store_sql.h \

@@ -259,6 +259,22 @@ int index_cached_sum(struct index *x, uint64_t *ret_bytes, uint64_t *ret_n);
 int index_cached_all(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 int index_cached_in_use(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 
+/* --- what a power cut may have taken (store_index_synced.c) ------------------------------------------ */
+
+/* A session lasts as long as the machine runs. *ret is the number of the one that `boot` names; when that is another than
+ * the last time *ret_new is true, and what was unsynced is doubtful from now on. Durable. 0 or negative errno. */
+int index_session(struct index *x, const char *boot, uint64_t *ret, bool *ret_new);
+/* Content of the inode was or will be written that is not known to be on the disk; and is known to be. */
+int index_unsynced_put(struct index *x, uint64_t ino);
+int index_unsynced_remove(struct index *x, uint64_t ino);
+/* It is on the disk as of that generation. As long as no program asked for that, a later one is doubtful again. */
+int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
+/* Those that are not doubtful, nor on the disk as they are, by number after `after`: at most n numbers; how many, or negative errno. */
+int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n);
+/* Whether the content is what an earlier session left of changes that were never synced. Also without an answer. */
+bool index_doubtful(struct index *x, uint64_t ino);
+int index_undoubt(struct index *x, uint64_t ino);
+
 /* Extents in the order in which they came into their queue; evict.c's. */
 struct index_extent {
     uint64_t ino, extent;          /* the latter times EXTENT_SIZE is its offset */

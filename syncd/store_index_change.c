@@ -135,6 +135,8 @@ int index_remove(struct index *x, uint64_t ino)
 
     if (r == 0)
         r = sql_run(x->sql, "DELETE FROM moved WHERE ino = ?", SQL_INT(ino));
+    if (r == 0)
+        r = index_unsynced_remove(x, ino);
     return r < 0 ? r : index_changed(x, sql_run(x->sql, "DELETE FROM inode WHERE ino = ?", SQL_INT(ino)));
 }
 

@@ -76,7 +76,7 @@ static int prepare(struct sql_query *q, struct sql *s, const char *text)
 
     *q = (struct sql_query){ .sql = s, .slot = -1 };
     if (!stmt) {
-        int r = sql_errno(sqlite3_prepare_v3(s->db, text, -1, st ? SQLITE_PREPARE_PERSISTENT : 0, &stmt, NULL));
+        int r = sql_failed(s, sqlite3_prepare_v3(s->db, text, -1, st ? SQLITE_PREPARE_PERSISTENT : 0, &stmt, NULL));
 
         if (r < 0)
             return r;
@@ -139,7 +139,7 @@ int sql_run_values(struct sql *s, const char *text, const struct sql_value *spar
 
     if (r == 0)
         r = bind_all(q.stmt, spare_and_values, n, SQLITE_STATIC);
-    return r < 0 ? r : sql_errno(sqlite3_step(q.stmt));
+    return r < 0 ? r : sql_failed(s, sqlite3_step(q.stmt));
 }
 
 int64_t sql_changes(const struct sql *s)
@@ -171,7 +171,7 @@ int sql_next(struct sql_query *q)
     code = sqlite3_step(q->stmt);
     if (code == SQLITE_ROW)
         return 1;
-    q->error = sql_errno(code);
+    q->error = sql_failed(q->sql, code);
     sql_query_end(q);
     return q->error;
 }

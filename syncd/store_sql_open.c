@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/loop.h"
 #include "common/text.h"
 #include "syncd/store_sql_internal.h"
@@ -66,6 +68,42 @@ static int keep_aside(const char *path, char *aside, size_t size)
     if (r == 0)
         r = move_aside(path, aside, "-wal");
     return r;
+}
+
+/* --- damage that was found in use ---------------------------------------------------------------- */
+
+static int damage_note(const struct sql *s, char out[PATH_SIZE])
+{
+    return snprintf(out, PATH_SIZE, "%s.damaged", s->path) < PATH_SIZE ? 0 : -ENAMETOOLONG;
+}
+
+int sql_failed(struct sql *s, int code)
+{
+    char name[PATH_SIZE];
+    int r = sql_errno(code);
+
+    if (r != -EUCLEAN || s->damaged)
+        return r;
+    s->damaged = true;
+    LOG(LOG_CRIT, "database_damaged", "path=%s", s->path, "error=%s", sqlite3_errmsg(s->db));
+    if (damage_note(s, name) == 0)
+        (void)close(open(name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    return r;
+}
+
+static bool was_found_damaged(const struct sql *s)
+{
+    char name[PATH_SIZE];
+
+    return damage_note(s, name) == 0 && access(name, F_OK) == 0;
+}
+
+static void forget_damage(struct sql *s)
+{
+    char name[PATH_SIZE];
+
+    if (damage_note(s, name) == 0)
+        (void)unlink(name);
 }
 
 /* A log from before the machine was started is one that nobody closed. */
@@ -140,7 +178,7 @@ static int migrate(struct sql *s, const struct sql_schema *schema, size_t versio
 /* Nothing is written before all of this has passed. */
 static int inspect(struct sql *s, const struct sql_schema *schema, int64_t *ret_version, struct error *e)
 {
-    bool trusted = schema->check == SQL_CHECK_AFTER_CUT && !was_cut_off(s->path);
+    bool trusted = schema->check == SQL_CHECK_AFTER_CUT && !was_cut_off(s->path) && !was_found_damaged(s);
     int64_t application_id = 0, tables = 0;
     int r = execute(s, "PRAGMA locking_mode = EXCLUSIVE");
 
@@ -188,6 +226,7 @@ static int refuse(struct sql *s, const struct sql_schema *schema, int code, stru
     if (code != -EUCLEAN)
         return error_set(e, code, "The file %s, %s, cannot be opened: %s.", s->path, schema->what, fault);
     disconnect(s);
+    forget_damage(s);
     r = keep_aside(s->path, aside, sizeof(aside));
     if (r < 0)
         return error_set(e, code, "The file %s, %s, is damaged (%s); it could not be renamed and is left as it is.",
@@ -215,6 +254,7 @@ int sql_open(const char *path, const struct sql_schema *schema, struct sql **ret
     if (!e)
         e = &local;
     *e = (struct error){ 0 };
+    s->damaged = true;   /* what is met before it is in use is said by the refusal */
     r = sql_errno(sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                                   SQLITE_OPEN_EXRESCODE, NULL));
     if (r == 0) {
@@ -233,6 +273,8 @@ int sql_open(const char *path, const struct sql_schema *schema, struct sql **ret
         return r;
     }
     (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    forget_damage(s);
+    s->damaged = false;
     *ret = s;
     return 0;
 }

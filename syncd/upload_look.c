@@ -116,6 +116,12 @@ const char *upload_looked_at(const struct upload *u)
 
 /* --- what follows --------------------------------------------------------------------------------- */
 
+/* What a power cut left of changes that nobody asked to have on the disk must not replace a good version. */
+static bool is_doubtful(const struct upload *u)
+{
+    return u->kind == UPLOAD_CONTENT && index_doubtful(u->volume->index, u->inode.ino);
+}
+
 /* Ends the change; its next turn builds on what is known by now. */
 static void next_turn(struct upload *u, int code)
 {
@@ -125,12 +131,23 @@ static void next_turn(struct upload *u, int code)
         upload_end(u);
 }
 
+/* What was lost reads as zeros, as after a power cut it does anywhere; there is nowhere to have it from any more. */
+static int end_doubt(struct upload *u)
+{
+    if (u->file)
+        cache_file_make_do(u->file);
+    return index_unsynced_remove(u->volume->index, u->inode.ino);
+}
+
 static void keep_both(struct upload *u, int code)
 {
+    bool doubtful = is_doubtful(u);
     struct error e;
 
     if (code == 0)
         code = conflict_keep_both(u->volume, u->inode.ino, u->key, upload_looked(u));
+    if (code == 0 && doubtful)
+        code = end_doubt(u);
     if (code == -EAGAIN)   /* it is renamed or removed, and what is at its key is not ours to remove */
         code = upload_disown(u, u->key);
     if (code == 0 || code == -ENOENT) {
@@ -147,7 +164,7 @@ static void keep_both(struct upload *u, int code)
 static void hashed(struct upload *u, const char *md5)
 {
     if (same_etag(md5, upload_looked(u)->etag))
-        next_turn(u, upload_own(u, u->key, upload_looked(u)));
+        next_turn(u, index_unsynced_remove(u->volume->index, u->inode.ino) < 0 ? -EIO : upload_own(u, u->key, upload_looked(u)));
     else
         upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
 }
@@ -204,7 +221,7 @@ static void found_nothing(struct upload *u)
 
 static void guarded(struct upload *u, enum upload_found found)
 {
-    if (found == UPLOAD_THEIRS)
+    if (found == UPLOAD_THEIRS || (found == UPLOAD_BASE && is_doubtful(u)))
         found_theirs(u);
     else if (found == UPLOAD_NOTHING && upload_in_place(u))
         found_nothing(u);
@@ -229,7 +246,7 @@ void upload_guard(struct upload *u, void (*go)(struct upload *u))
 {
     struct index_upload sent = upload_sent(u);
 
-    if (provider_checks(u))
+    if (provider_checks(u) && !is_doubtful(u))
         go(u);
     else
         look(u, u->key, u->kind == UPLOAD_COPY ? &sent : NULL, guarded)->go = go;

@@ -2,6 +2,7 @@
  * changes there are is in the table of starts.
  *
  * Must not know what is due next (upload.c). */
+#include "syncd/cache_sync.h"
 #include "syncd/upload.h"
 
 #include <errno.h>
@@ -129,6 +130,8 @@ static int declare(struct upload *u, bool bury, const struct index_upload *row)
     const char *etag = u->kind == UPLOAD_COPY ? u->inode.etag : NULL;   /* by which a copy is known */
     int r = bury ? index_bury_version(u->volume->index, u->key, etag) : 0;
 
+    if (r == 0 && row && u->file && !u->inode.cloud_key)   /* from now on the cloud may have something better */
+        r = index_unsynced_put(u->volume->index, u->inode.ino);
     return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
 }
 
@@ -209,6 +212,16 @@ static int release_old_key(struct upload *u, const struct index_inode *i, const 
     return index_bury_version(u->volume->index, i->cloud_key, i->etag);
 }
 
+/* The bytes may not be on the disk, unless they changed since they were sent and were synced after that. */
+static int record_unsynced(struct upload *u, const struct index_inode *i)
+{
+    bool changed = i->pending & INDEX_CONTENT;
+
+    if (!u->file || (changed && u->file->synced_seq > u->write_seq))
+        return 0;
+    return index_unsynced_put(u->volume->index, i->ino);
+}
+
 static int record_place(struct upload *u, struct index_inode *i, const char *etag)
 {
     CLEANUP_FREE char *key_now = index_key(u->volume->index, i->ino);
@@ -222,6 +235,8 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     xstrset(&i->etag, etag);
     i->cloud_size = u->size;
     r = index_exhume(x, u->key);
+    if (r == 0)
+        r = record_unsynced(u, i);
     if (r == 0)
         r = index_update(x, i);
     if (r == 0 && i->pending)
@@ -263,6 +278,7 @@ void upload_commit(struct upload *u, const char *etag)
         upload_fail_code(u, r);
         return;
     }
+    cache_sync_soon(u->volume->cache);
     uploader_reached(u->uploader);
     u->volume->tally->uploads[tally_kind(0)]++;
     LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
@@ -364,7 +380,7 @@ static const struct trouble {
     { -EKEYREJECTED, 60, true },
     { -EACCES, 300, false },
     { -ESTALE, 300, false },
-    { -ENOSPC, 300, false },
+    { -ENOSPC, 1, true },           /* here, where nothing can be noted, or there */
     { -EFBIG, 300, false },
     { -EBADE, 30, false },
     { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */

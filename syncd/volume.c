@@ -123,6 +123,10 @@ static int open_parts(struct volume *v, const char *state_dir, struct error *e)
     r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
     if (r == 0)
         r = cache_new(v, &v->cache, e);
+    if (r == -EUCLEAN && v->index) {   /* found in use: the next opening checks it, says so and keeps it aside */
+        index_close(take_ptr(v->index));
+        (void)index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+    }
     if (r < 0)
         return r;
     r = lister_new(v, &v->lister);

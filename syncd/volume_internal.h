@@ -6,7 +6,7 @@
  *   fs_names.c    lookup, opendir, readdir, mkdir, mknod, symlink, unlink, rmdir, forget
  *   fs_attr.c     getattr, setattr, readlink, statfs
  *   fs_rename.c, fs_xattr.c
- *   fs_data.c     contents: open, create, fetch, dirty, flush, release
+ *   fs_data.c     contents: open, create, fetch, dirty, release
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
  *                 listing_settle.c: metadata that listings lack
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
@@ -134,6 +134,13 @@ void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelo
 bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
+/* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of the cloud's
+ * may be written over in place; else at once. */
+void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
+/* Such a wait, for who knows its end: fs_wait_end() runs the step, or fails the request with *e. */
+struct fs_wait;
+struct fs_wait *fs_wait_begin(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
+void fs_wait_end(struct fs_wait *w, const struct error *e);
 /* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
  * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
  * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
@@ -198,7 +205,7 @@ void fs_purge(struct volume *v, uint64_t ino);
 ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_mknod, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
     fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
     fs_xattr_remove;
-ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c */
+ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c, fs_sync.c */
 /* The worker is gone: what it had open is closed, what it wrote is queued. fs_data.c */
 void fs_data_lost(struct volume *v, struct ipc_peer *p);
 

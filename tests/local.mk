@@ -19,6 +19,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
 	tests/integration/landfall_test.py \
+	tests/integration/loop_disk.py \
 	tests/integration/posix_case.py \
 	tests/integration/posix_exclusions.py \
 	tests/integration/posix_matrix.py \
@@ -29,10 +30,12 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
+	tests/integration/test_damage.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
+	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
 	tests/integration/test_metrics.py \
@@ -41,6 +44,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_passthrough.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
+	tests/integration/test_power_cut.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_rename.py \
@@ -583,7 +587,7 @@ endif
 # SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules.
 SOAK = 300
 SEED = 1
-SOAKED = test_faults test_offline test_posix test_two_agents
+SOAKED = test_faults test_offline test_posix test_power_cut test_two_agents
 .PHONY: soak
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \

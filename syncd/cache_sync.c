@@ -1,0 +1,225 @@
+/* Owns the turns in which unsynced content goes to the disk.
+ *
+ * Must not know what it is worth when it did not get there (cache_session.c, upload_look.c). */
+#include "syncd/cache_sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/timespec.h"
+
+enum { TURN_MS = 2000, FILES = 64 };
+
+static const int64_t QUIET_NS = 2000000000;
+
+/* A turn: files under way through the pool, whose descriptors are its own. */
+struct turn {
+    struct sync *sync;             /* NULL: the cache is gone */
+    size_t n;
+    struct turn_file {
+        struct cache_file *file;   /* held */
+        uint64_t write_seq, generation;
+        int fds[2];
+        int error;
+    } files[FILES];
+};
+
+struct sync {
+    struct cache *cache;
+    struct loop_timer *timer;
+    struct turn *turn;
+    uint64_t after;                /* the last number looked at */
+};
+
+/* --- which ------------------------------------------------------------------------------------------ */
+
+/* A program that goes on writing says itself when it must be on the disk, or pauses. */
+static bool rests(const struct cache_file *f)
+{
+    struct stat st;
+
+    return !cache_written_by_anyone(f) ||
+        (fstat(f->data_fd, &st) == 0 && timespec_ns(st.st_mtim) <= loop_wall_ns() - QUIET_NS);
+}
+
+static void take(struct turn *t, struct cache_file *f, uint64_t generation)
+{
+    struct turn_file *tf = &t->files[t->n];
+
+    *tf = (struct turn_file){ .file = f, .write_seq = atomic_load(&f->map->write_seq),
+                                .generation = generation };
+    tf->fds[0] = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
+    tf->fds[1] = fcntl(f->map_fd, F_DUPFD_CLOEXEC, 3);
+    t->n++;
+}
+
+static void consider(struct sync *s, struct turn *t, uint64_t ino, bool at_end)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache *c = s->cache;
+    struct cache_file *f;
+    int r = index_get(c->volume->index, ino, &i);
+
+    if (r == -ENOENT || (r == 0 && !cache_file_exists(c->dir_fd, ino))) {
+        (void)index_unsynced_remove(c->volume->index, ino);
+        return;
+    }
+    if (at_end && (!(i.pending & INDEX_CONTENT) || !i.cloud_key))
+        return;
+    if (r < 0 || cache_acquire(c, &i, &f) < 0)
+        return;
+    if (at_end || rests(f))
+        take(t, f, i.generation);
+    else
+        cache_release(f);
+}
+
+/* False: nothing is left to look at. */
+static bool collect(struct sync *s, struct turn *t, bool at_end)
+{
+    uint64_t inos[FILES];
+    int n = index_unsynced(s->cache->volume->index, s->after, inos, FILES);
+
+    for (int k = 0; k < n; k++)
+        consider(s, t, inos[k], at_end);
+    s->after = n == FILES ? inos[n - 1] : 0;
+    return n > 0;
+}
+
+/* --- how -------------------------------------------------------------------------------------------- */
+
+/* All are on their way before the first is waited for: then they share what the file system does for each. */
+static void sync_files(void *arg)
+{
+    struct turn *t = arg;
+
+    for (size_t n = 0; n < t->n; n++)
+        (void)sync_file_range(t->files[n].fds[0], 0, 0, SYNC_FILE_RANGE_WRITE);
+    for (size_t n = 0; n < t->n; n++)
+        if (fdatasync(t->files[n].fds[0]) < 0 || fdatasync(t->files[n].fds[1]) < 0)
+            t->files[n].error = -errno;
+}
+
+/* Of a file that was deleted meanwhile there is nothing to say; a stamp is for what the cloud has. */
+void cache_synced(struct cache_file *f, uint64_t write_seq)
+{
+    int r;
+
+    if (f->dropped)
+        return;
+    f->synced_seq = write_seq;
+    r = index_unsynced_remove(f->volume->index, f->ino);
+    if (r < 0)
+        LOG(LOG_ERR, "synced_file_not_recorded", "drive=%s", f->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
+            error_meaning(r)->text);
+    if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && atomic_load(&f->map->write_seq) == write_seq)
+        cache_file_stamp(f);
+}
+
+/* No program asked for it: what is written next is not meant to be kept beside it. */
+static void rested(struct cache_file *f, uint64_t write_seq, uint64_t generation)
+{
+    if (atomic_load(&f->map->state) == CHUNK_MAP_DIRTY)
+        (void)index_unsynced_rest(f->volume->index, f->ino, generation);
+    else
+        cache_synced(f, write_seq);
+}
+
+static void end_file(struct turn *t, struct turn_file *tf)
+{
+    (void)close(tf->fds[0]);
+    (void)close(tf->fds[1]);
+    if (!t->sync)
+        return;
+    if (tf->error)
+        LOG(LOG_ERR, "content_not_synced", "drive=%s", t->sync->cache->volume->drive->id, "ino=%" PRIu64, tf->file->ino,
+            "error=%s", error_meaning(tf->error)->text);
+    else if (atomic_load(&tf->file->map->write_seq) == tf->write_seq)
+        rested(tf->file, tf->write_seq, tf->generation);
+    cache_release(tf->file);
+}
+
+static void files_synced(void *arg)
+{
+    CLEANUP_FREE struct turn *t = arg;
+    struct sync *s = t->sync;
+
+    for (size_t n = 0; n < t->n; n++)
+        end_file(t, &t->files[n]);
+    if (!s)
+        return;
+    s->turn = NULL;
+    cache_sync_soon(s->cache);
+}
+
+/* --- when ------------------------------------------------------------------------------------------- */
+
+static void on_turn(void *arg)
+{
+    struct sync *s = arg;
+    struct turn *t = xcalloc(1, sizeof(*t));
+    bool more = collect(s, t, false);
+
+    loop_timer_free(take_ptr(s->timer));
+    if (t->n) {
+        t->sync = s;
+        s->turn = t;
+        loop_work(s->cache->volume->loop, sync_files, files_synced, t);
+        return;
+    }
+    free(t);
+    if (more)
+        cache_sync_soon(s->cache);
+}
+
+void cache_sync_soon(struct cache *c)
+{
+    struct sync *s = c->sync;
+
+    if (s && !s->timer && !s->turn)
+        s->timer = loop_timer(c->volume->loop, TURN_MS, on_turn, s);
+}
+
+void cache_sync_start(struct cache *c)
+{
+    c->sync = xcalloc(1, sizeof(*c->sync));
+    c->sync->cache = c;
+    cache_sync_soon(c);
+}
+
+static void sync_rest(struct sync *s)
+{
+    s->after = 0;
+    do {
+        CLEANUP_FREE struct turn *t = xcalloc(1, sizeof(*t));
+
+        t->sync = s;
+        (void)collect(s, t, true);
+        sync_files(t);
+        for (size_t n = 0; n < t->n; n++)
+            end_file(t, &t->files[n]);
+    } while (s->after);
+}
+
+void cache_sync_end(struct cache *c)
+{
+    struct sync *s = c->sync;
+
+    if (!s)
+        return;
+    if (s->turn) {
+        for (size_t n = 0; n < s->turn->n; n++)
+            cache_release(s->turn->files[n].file);
+        s->turn->sync = NULL;
+    }
+    sync_rest(s);
+    c->sync = NULL;
+    loop_timer_free(s->timer);
+    free(s);
+}

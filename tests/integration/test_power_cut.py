@@ -1,0 +1,311 @@
+#!/usr/bin/python3
+"""Power cuts: state and caches lie on a file system that is shut down without writing back, in the middle of reads, writes,
+uploads, evictions and renames. Pages reach the disk in any order before: some are written back alone, by chance.
+
+Every file's pages say of which version they are, so that any other byte is seen. LANDFALL_SEED repeats a run's
+decisions, LANDFALL_SOAK says for how many seconds to go on instead of a few rounds."""
+
+import collections
+import contextlib
+import glob
+import os
+import pwd
+import random
+import signal
+import struct
+import threading
+import time
+import unittest
+
+import landfall_test as lt
+from drive_case import SERVED, DriveCase
+from fault_case import SEED, SOAK, read_file, write_file
+from landfall_test import wait_until
+from loop_disk import LoopDisk, reach_disk
+
+PAGE = 4096
+MIB = 1 << 20
+
+
+def content(name, version, size):
+    """Each page begins with the file's name and version and its number, and is filled with bytes of its own."""
+    pages = []
+    for at in range(0, size, PAGE):
+        head = struct.pack("<16sQQ", name.encode(), version, at // PAGE)
+        pages.append(head + bytes([(version * 31 + at // PAGE) % 251 + 1]) * (PAGE - len(head)))
+    return b"".join(pages)[:size]
+
+
+def version_of(name, page, at):
+    """0: zeros; -1: anything but the page of a version, whose end may be zeros where the file ended once."""
+    bare = page.rstrip(b"\0")
+    if not bare:
+        return 0
+    version = struct.unpack_from("<16sQQ", page)[1] if len(page) >= 32 else -1
+    return version if 0 < version < 1 << 32 and content(name, version, at + len(bare))[at:] == bare else -1
+
+
+def versions(name, data):
+    return [version_of(name, data[at:at + PAGE], at) for at in range(0, len(data), PAGE)]
+
+
+class PowerCase(DriveCase):
+    """Landfall whose state directory is on a disk of its own. Each start after a cut is one of another machine, by its word."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.account_of_state = pwd.getpwnam(SERVED)
+        cls.state = os.path.join(cls.instance.dir, "state")
+        cls.starts = 0
+        cls.instance.stop()
+        lt.remove_tree(cls.state)
+        cls.disk = LoopDisk(cls.state, 384 * MIB).own(cls.account_of_state)
+        cls.addClassCleanup(cls.disk.remove)
+        cls.addClassCleanup(cls.instance.stop)
+        cls.start()
+
+    @classmethod
+    def start(cls):
+        cls.starts += 1
+        cls.instance.arguments = [*cls.arguments, "--set", f"BootId=start-{cls.starts}"]
+        cls.instance.start()
+
+    @classmethod
+    def pids(cls):
+        """The supervisor first, so that it starts nobody again, then the daemons and their children."""
+        known = cls.instance.info()["pids"]
+        daemons = [pid for name, pid in known.items() if name != "landfall" and pid]
+        workers = []
+        for pid in daemons:
+            for path in glob.glob(f"/proc/{pid}/task/*/children"):
+                workers += [int(child) for child in read_file(path).split()]
+        return [known["landfall"], *daemons, *workers]
+
+    @classmethod
+    def cut_power(cls, programs_end=lambda: None):
+        pids = cls.pids()
+        cls.signal(pids, signal.SIGSTOP)
+        cls.disk.cut_power()
+        cls.signal(pids, signal.SIGKILL)
+        cls.instance.stop()
+        wait_until(lambda: not any(lt.alive(pid) for pid in pids), 10, "the end of all processes")
+        programs_end()
+        for point in lt.mounts_below(cls.instance.dir):
+            if point != cls.state:
+                lt.run("umount", "-l", point)
+        wait_until(lambda: lt.run("umount", cls.state, check=False).returncode == 0, 10, "the end of the file system")
+        cls.disk.attach()
+
+    @staticmethod
+    def signal(pids, number):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def some_pages_reach_the_disk(self, dice):
+        """Any subset may be there: maps without data, data without maps, either without the index."""
+        files = sorted(glob.glob(os.path.join(self.state, "cache", "*", "??", "*")))
+        files += glob.glob(os.path.join(self.state, "drives", "*", "index.db-wal"))
+        kinds = dice.choice([("map",), ("data",), ("map", "wal"), ("data", "wal"), ("map", "data"), ("wal",), ()])
+        for path in files:
+            if path.endswith(kinds or ("-",)) and dice.random() < 0.8:
+                reach_disk(path)
+
+
+class Known:
+    """What is known of a file that one thread changes."""
+
+    def __init__(self, name):
+        self.name = name
+        self.version = 0               # the last that was begun
+        self.synced = 0                # the last whose fsync came back
+        self.sizes = {0: 0}
+
+
+class Cuts(PowerCase):
+    arguments = ("--set", "SettleMilliseconds=100")
+    FILES = 24
+    NEVER_SYNCED = [f"o{n}" for n in range(12)]
+
+    def write(self, mount, known, dice):
+        """A new version of the whole file: over the old one in place, or from nothing; synced or not."""
+        known.version += 1
+        size = dice.choice([3 * PAGE, 5 * PAGE + 100, 17 * PAGE, 100 * PAGE])
+        known.sizes[known.version] = size
+        in_place = known.name not in self.NEVER_SYNCED and dice.random() < 0.5
+        flags = os.O_RDWR | os.O_CREAT | (0 if in_place else os.O_TRUNC)
+        fd = os.open(os.path.join(mount, known.name), flags, 0o644)
+        try:
+            data, at = content(known.name, known.version, size), 0
+            while at < size:
+                at += os.pwrite(fd, data[at:at + 16 * PAGE], at)
+            os.ftruncate(fd, size)
+            if known.name not in self.NEVER_SYNCED and dice.random() < 0.5:
+                os.fsync(fd)
+                known.synced = known.version
+        finally:
+            os.close(fd)
+
+    def churn(self, mount, files, dice, ended):
+        try:
+            while not ended.is_set():
+                self.write(mount, dice.choice(files), dice)
+                ended.wait(dice.random() * 0.1)
+        except OSError:
+            pass
+
+    def read(self, mount, names, dice, ended):
+        try:
+            while not ended.is_set():
+                name = dice.choice(names)
+                with open(os.path.join(mount, name), "rb", buffering=0) as f:
+                    f.seek(dice.randrange(100) * PAGE)
+                    f.read(20 * PAGE)
+        except OSError:
+            pass
+
+    def replace(self, bucket, known, dice, ended):
+        """Another tool puts new versions into the cloud."""
+        while not ended.is_set():
+            k = dice.choice(known)
+            k.version += 1
+            self.put(bucket, k, dice.choice([2, 9, 70, 150]) * PAGE + dice.choice([0, 77]))
+            ended.wait(0.05)
+
+    def put(self, bucket, known, size):
+        known.sizes[known.version] = size
+        path = os.path.join(bucket, known.name)
+        write_file(path + "~", content(known.name, known.version, size))
+        os.chown(path + "~", self.account_of_state.pw_uid, self.account_of_state.pw_gid)
+        os.rename(path + "~", path)
+
+    def assertSound(self, known, data, where):
+        """A file of the cloud: one version whole."""
+        found = set(versions(known.name, data))
+        self.assertEqual(len(found), 1, f"{where} of {known.name} is of versions {sorted(found)}")
+        version = found.pop()
+        self.assertGreater(version, 0, f"{where} of {known.name} has foreign bytes or zeros")
+        self.assertEqual(len(data), known.sizes[version], f"{where} of {known.name}: size of version {version}")
+        return version
+
+    def test_at_any_moment(self):
+        mount, bucket = self.folder_drive("any", syncIntervalSeconds=1, maximumCacheSize=24 * MIB, rotationalCache=True)
+        theirs = [Known(f"t{n}") for n in range(self.FILES)]
+        ours = [Known(f"o{n}") for n in range(self.FILES)]
+        for k in theirs:
+            k.version = 1
+            self.put(bucket, k, 50 * PAGE)
+        end, turn = time.monotonic() + SOAK, 0
+        told = collections.Counter()
+        while turn < 6 or time.monotonic() < end:
+            turn += 1
+            self.one_cut(mount, bucket, theirs, ours, random.Random(f"{SEED} {turn}"), told, turn)
+        print(f"    {turn} cuts: {dict(told)}", flush=True)
+
+    def one_cut(self, mount, bucket, theirs, ours, dice, told, turn):
+        ended = threading.Event()
+        wait_until(lambda: set(k.name for k in theirs) <= set(os.listdir(mount)), 30, "the names of the cloud")
+        threads = [threading.Thread(target=self.churn, args=(mount, ours[n::2], random.Random(dice.random()), ended)) for n in range(2)]
+        threads += [threading.Thread(target=self.read, args=(mount, [k.name for k in theirs], random.Random(dice.random()), ended))
+                    for _ in range(2)]
+        threads.append(threading.Thread(target=self.replace, args=(bucket, theirs, random.Random(dice.random()), ended)))
+        for t in threads:
+            t.start()
+        ended.wait(dice.choice([0.2, 0.7, 1.5, 3.0]))
+        self.some_pages_reach_the_disk(dice)
+        before = [k.synced for k in ours]
+
+        def programs_end():
+            ended.set()
+            for t in threads:
+                t.join()
+
+        self.cut_power(programs_end)
+        for k, synced in zip(ours, before):
+            k.synced = synced   # what came back during the cut may or may not count: what came before does
+        good = {k.name: self.in_cloud(bucket, k) for k in ours}
+        self.start()
+        self.instance.wait_mounted(mount)
+        self.check_ours(mount, ours, told)
+        self.check_theirs(mount, bucket, theirs, told)
+        self.check_bucket(mount, bucket, ours, good, told)
+
+    def check_ours(self, mount, ours, told):
+        """Synced bytes are there, unless they were written over; nothing is older, nothing is foreign."""
+        for k in ours:
+            path = os.path.join(mount, k.name)
+            if not os.path.exists(path):
+                self.assertEqual(k.synced, 0, f"{k.name} was synced and is gone")
+                continue
+            try:
+                found = versions(k.name, read_file(path))
+            except OSError:   # what was written over is neither here nor in the cloud: soon it is a copy
+                self.assertLess(k.synced, k.version, f"{k.name} was synced and cannot be read")
+                continue
+            self.assertNotIn(-1, found, f"{k.name}: foreign bytes")
+            self.assertFalse([v for v in found if 0 < v < k.synced], f"{k.name}, synced as version {k.synced}, is {found}")
+            if k.synced == k.version:
+                self.assertEqual(set(found), {k.version}, f"{k.name}, synced as version {k.version}")
+            told["synced" if k.synced == k.version else "unsynced"] += 1
+
+    def check_theirs(self, mount, bucket, theirs, told):
+        for k in theirs:
+            data = read_file(os.path.join(mount, k.name))
+            self.assertSound(k, data, "the mount")
+        told["theirs"] += len(theirs)
+
+    def in_cloud(self, bucket, known):
+        """The whole version that the cloud has, or None."""
+        try:
+            data = read_file(os.path.join(bucket, known.name))
+        except FileNotFoundError:
+            return None
+        found = set(versions(known.name, data))
+        version = found.pop() if len(found) == 1 else 0
+        return version if version > 0 and len(data) == known.sizes[version] else None
+
+    def check_bucket(self, mount, bucket, ours, good, told):
+        """When all is uploaded: what was good in the cloud was replaced only by what is whole, or was synced."""
+        def state(name):
+            return os.getxattr(os.path.join(mount, name), "user.landfall.state")
+        waiting = lambda: {n: state(n) for n in os.listdir(mount) if state(n) != b"clean"}
+        try:
+            wait_until(lambda: not waiting(), 40, "the uploads")
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {waiting()}") from e
+        for k in ours:
+            if k.synced and k.synced == k.version:
+                self.assertEqual(self.in_cloud(bucket, k), k.version, f"{k.name}, synced as version {k.version}")
+            elif good[k.name] and k.name in self.NEVER_SYNCED:
+                now = self.in_cloud(bucket, k)
+                self.assertIsNotNone(now, f"{k.name}, good in the cloud as version {good[k.name]}")
+                told["kept"] += now == good[k.name] < k.version
+        for n in os.listdir(mount):
+            if "conflict" in n:
+                told["copies"] += 1
+                os.unlink(os.path.join(mount, n))
+
+
+class Punched(PowerCase):
+    """A hole that a program made among bytes of the cloud is not taken for bytes that never arrived."""
+
+    arguments = ("--set", "SettleMilliseconds=60000")
+
+    def test_a_synced_hole_stays(self):
+        mount, bucket = self.folder_drive("holes", syncIntervalSeconds=1)
+        write_file(os.path.join(bucket, "f"), b"x" * 300_000)
+        os.chmod(os.path.join(bucket, "f"), 0o644)
+        path = os.path.join(mount, "f")
+        wait_until(lambda: os.path.exists(path), 20, "the name")
+        lt.run("fallocate", "--punch-hole", "--offset", "1000", "--length", "200000", path)
+        with open(path, "rb") as f:
+            os.fsync(f.fileno())
+        self.cut_power()
+        self.start()
+        self.instance.wait_mounted(mount)
+        self.assertEqual(read_file(path), b"x" * 1000 + bytes(200_000) + b"x" * 99_000)
+
+
+if __name__ == "__main__":
+    unittest.main()
