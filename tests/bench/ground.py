@@ -134,7 +134,8 @@ class Ground:
     def collect_garbage(self):
         """What was deleted or replaced leaves the server's memory."""
         for key in self.written_keys():
-            self.written.ask("DELETE", "/" + key)
+            status = self.written.ask("DELETE", "/" + key)[0]
+            assert status == 204, f"the server answered {status} to the removal of {key}"
         self.server.ceph("radosgw-admin", "-n", "client.admin", "gc", "process", "--include-all")
 
     def written_keys(self):
