@@ -18,6 +18,7 @@ enum { TRIES_MAX = 8 };
 enum { SEEK_CHUNKS_MAX = 1 << 20 };
 
 static void read_step(struct op *op);
+static void write_step(struct op *op);
 
 static void stepped(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
@@ -42,6 +43,7 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     msg.ino = op->ino;
     msg.offset = (uint64_t)op->offset;
     msg.length = length;
+    msg.has_write = msg.write = step == write_step;
     op_ask(op, &env, stepped);
 }
 
@@ -81,6 +83,8 @@ static void read_now(struct op *op, size_t size, uint64_t lost)
         ask_fetch(op, size, read_step);
     } else {
         chunk_touch(map, (uint64_t)op->offset, (uint64_t)n);
+        meter_add(op->tries ? &op->worker->meter->waits : &op->worker->meter->hits, 1);
+        meter_add(&op->worker->meter->read_bytes, (uint64_t)n);
         (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
         op_free(op);
     }
@@ -121,6 +125,7 @@ static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, str
 
 static void reply_written(struct op *op)
 {
+    meter_add(&op->worker->meter->written_bytes, op->size);
     (void)fuse_reply_write(op->req, op->size);
     op_free(op);
 }
@@ -141,8 +146,6 @@ static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
     }
     return (ssize_t)done;
 }
-
-static void write_step(struct op *op);
 
 /* An upload that ended while this was written did not read it, and then the bytes may even have been given up for
  * space: the file must be dirty once more, and the bytes are written once more. */
@@ -227,27 +230,21 @@ void data_settle(struct op *op, void (*next)(struct op *op))
 
 /* --- to the cloud and to the disk ---------------------------------------------------------------------- */
 
-static void ask_flush(struct op *op, bool sync, op_done_fn *done)
+/* The file is marked as dirty since before its first write was acknowledged, so nothing is lost by not waiting. What
+ * the program asks next syncd hears later. */
+static void flush_step(struct op *op)
 {
     Lf__FsFlush msg = LF__FS_FLUSH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+    struct file *f = op->file;
+    uint64_t seq = atomic_load(&f->map->write_seq);
 
     msg.ino = op->ino;
-    msg.sync = sync;
-    op_ask(op, &env, done);
-}
-
-static op_done_fn flush_done;
-
-static void flush_step(struct op *op)
-{
-    struct file *f = op->file;
-
-    op->seq = atomic_load(&f->map->write_seq);
-    if (!file_dirty(f) || f->flushed_seq == op->seq)
-        op_error(op, 0);
-    else
-        ask_flush(op, false, flush_done);
+    if (file_dirty(f) && f->flushed_seq != seq) {
+        f->flushed_seq = seq;
+        op_tell(op->worker, &env);
+    }
+    op_error(op, 0);
 }
 
 /* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
@@ -266,18 +263,16 @@ static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     data_settle(op, flush_step);
 }
 
-static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    if (reply)
-        op->file->flushed_seq = op->seq;
-    op_acknowledged(op, e, reply, fds);
-}
-
 static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+
     (void)datasync;
     (void)fi;
-    ask_flush(op_new(req, ino), true, op_acknowledged);
+    msg.ino = ino;
+    msg.sync = true;
+    op_ask(op_new(req, ino), &env, op_acknowledged);
 }
 
 /* --- seeking and sizing --------------------------------------------------------------------------------- */

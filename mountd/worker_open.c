@@ -194,6 +194,7 @@ static void create_done(struct op *op, const struct error *e, const Lf__Envelope
         op_fail(op, e);
         return;
     }
+    ahead_ask(op->worker, op->ino);
     attr = reply->fs_opened->attr;
     op->ino = attr->ino;
     if (!install(op, op->ino, fds))

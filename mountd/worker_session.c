@@ -126,6 +126,7 @@ static bool let_in(struct worker *w)
     struct fuse_in_header in;
 
     (void)memcpy(&in, w->buf.mem, sizeof(in));
+    meter_request(w, in.opcode);
     if (in.uid == w->uid || in.uid == 0 || always_let_in(in.opcode))
         return true;
     refuse(w, in.unique, EACCES);
@@ -150,6 +151,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    w->now_ns = loop_now_ns();
     for (int i = 0; i < TURN_REQUESTS; i++) {
         int r;
 
@@ -364,6 +366,7 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
 {
     struct invalidation *i;
 
+    ahead_drop(w);
     if (!w->session || (what->has_name && what->name.len > NAME_MAX))
         return;
     if (what->has_version && what->version)

@@ -112,6 +112,25 @@ static int take_answer(struct settle *s, struct cloud_request *r)
     return code;
 }
 
+static int settle_learned(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    int r = index_begin(v->index);
+
+    return r < 0 ? r : index_end(v->index, entry_settle(v, i, o));
+}
+
+void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
+    struct index *x = l->v->index;
+
+    if (!o->has_meta || index_get(x, ino, &was) < 0 || was.settled || was.nlink == 0 || !S_ISREG(was.mode) ||
+        !may_settle(&was) || !entry_same(&was, key, o) || index_get(x, ino, &is) < 0)
+        return;
+    if (settle_learned(l->v, &is, o) == 0 && !looks_the_same(&was, &is))
+        volume_invalidate(l->v, ino, NULL, 0, CHANGED_ATTRIBUTES);
+}
+
 /* --- requests -------------------------------------------------------------------------------------------- */
 
 static void end(struct settle *s, const struct error *e)

@@ -9,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "syncd/await.h"
+#include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
 enum { PERMISSION_READ = 1, BLOCK = 512 };
@@ -113,8 +115,11 @@ static struct volume *volume_new(const struct volume_spec *spec)
 static int open_parts(struct volume *v, const char *state_dir, struct error *e)
 {
     CLEANUP_FREE char *path = below(state_dir, "index.db");
-    int r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+    int r = tally_new(&v->tally);
 
+    if (r < 0)
+        return error_set(e, r, "The drive could not be started: %s", error_meaning(r)->text);
+    r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
     if (r == 0)
         r = cache_new(v, &v->cache, e);
     if (r < 0)
@@ -136,6 +141,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     }
     volume_purge_later(v);
     keeper_new(v);
+    scanner_new(v);
     mover_new(v);
     uploader_kick(v->uploader);
     *ret = v;
@@ -146,7 +152,9 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    await_end(v);
     keeper_free(v);
+    scanner_free(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);
@@ -165,6 +173,7 @@ void volume_close(struct volume *v)
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);
+    tally_drop(v->tally);
     free(v);
 }
 

@@ -43,6 +43,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_metrics.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -52,7 +53,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
-	tests/integration/test_two_agents.py
+	tests/integration/test_two_agents.py \
+	tests/integration/test_wait.py
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
@@ -264,6 +266,11 @@ TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
 tests_unit_test_messages_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_metrics
+TESTS += tests/unit/test_metrics
+tests_unit_test_metrics_SOURCES = tests/unit/test_metrics.c
+tests_unit_test_metrics_LDADD = $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_name
 TESTS += tests/unit/test_name
 tests_unit_test_name_SOURCES = tests/unit/test_name.c
@@ -336,6 +343,11 @@ TESTS += tests/unit/test_sandbox
 tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
 tests_unit_test_sandbox_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_scan
+TESTS += tests/unit/test_scan
+tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
+tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
@@ -401,12 +413,23 @@ TESTS += tests/unit/test_volume_names
 tests_unit_test_volume_names_SOURCES = tests/unit/test_volume_names.c $(VOLUME_FIXTURE)
 tests_unit_test_volume_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_waits
+TESTS += tests/unit/test_waits
+tests_unit_test_waits_SOURCES = tests/unit/test_waits.c $(VOLUME_RIG)
+tests_unit_test_waits_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_worker
 TESTS += tests/unit/test_worker
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
+
+check_PROGRAMS += tests/unit/test_worker_meter
+TESTS += tests/unit/test_worker_meter
+tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_worker_meter_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_file
 TESTS += tests/unit/test_worker_file
