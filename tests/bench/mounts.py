@@ -16,7 +16,7 @@ import systems as s
 import work
 
 NAMES_TIMES = 3
-KILLS, KILL_SECONDS = 5, 0.5
+KILLS, KILL_SECONDS = 3, 6      # mountd starts workers that die within 5 s more and more slowly
 MILLION_DIRECTORIES, MILLION_FILES = 1000, 1000
 BUSY_FILES, BUSY_BYTES = 200, 256 * 1024
 
