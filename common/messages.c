@@ -66,6 +66,7 @@ static const struct message_row rows[] = {
     { B(FS_UNLINK),           W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RMDIR),            W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RENAME),           W,             S,             B(DONE),             0, 0, REPEAT },
+    { B(FS_MKNOD),            W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_SYMLINK),          W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_READLINK),         W,             S,             B(FS_TARGET),        0, 0, REPEAT },
     { B(FS_STATFS),           W,             S,             B(FS_SPACE),         0, 0, REPEAT },

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/number.h"
 #include "mountd/worker_internal.h"
 
@@ -47,8 +48,8 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     op_ask(op, &env, stepped);
 }
 
-/* For the file to be dirty, and for space. */
-static void ask_dirty(struct op *op, void (*step)(struct op *op))
+/* For the file to be dirty, and for space to write so many bytes. */
+static void ask_dirty(struct op *op, uint64_t bytes, void (*step)(struct op *op))
 {
     Lf__FsDirty msg = LF__FS_DIRTY__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &msg);
@@ -59,7 +60,7 @@ static void ask_dirty(struct op *op, void (*step)(struct op *op))
     }
     op->next = step;
     msg.ino = op->ino;
-    msg.bytes = chunk_write_cost(op->size);
+    msg.bytes = chunk_write_cost(bytes);
     op_ask(op, &env, stepped);
 }
 
@@ -161,7 +162,7 @@ static void write_now(struct op *op, uint64_t lost)
     op->size = (size_t)n;
     (void)atomic_fetch_add(&map->write_seq, 1);
     if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
-        ask_dirty(op, write_step);
+        ask_dirty(op, op->size, write_step);
         return;
     }
     chunk_touch(map, (uint64_t)op->offset, op->size);
@@ -178,7 +179,7 @@ static void write_step(struct op *op)
     else if (!present(op, op->size))
         ask_fetch(op, op->size, write_step);
     else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
-        ask_dirty(op, write_step);
+        ask_dirty(op, op->size, write_step);
     else
         write_now(op, lost);
 }
@@ -211,7 +212,7 @@ static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size
 static void settle_step(struct op *op)
 {
     if (!file_dirty(op->file)) {
-        ask_dirty(op, settle_step);
+        ask_dirty(op, op->size, settle_step);
         return;
     }
     (void)atomic_fetch_add(&op->file->map->write_seq, 1);
@@ -337,34 +338,105 @@ static void ask_grow(struct op *op)
     op_ask(op, &env, op_acknowledged);
 }
 
+/* The size is op->end at least, unless it is to stay. */
+static void finish_fallocate(struct op *op, off_t size)
+{
+    if (op->flags & FALLOC_FL_KEEP_SIZE || op->end <= (uint64_t)size) {
+        op_error(op, 0);
+        return;
+    }
+    op->offset = (off_t)op->end;
+    ask_grow(op);
+}
+
+static void fallocate_step(struct op *op);
+static void punch_step(struct op *op);
+
+/* As write_now(). */
+static void punch_now(struct op *op, uint64_t lost)
+{
+    struct chunk_map *map = op->file->map;
+
+    if (fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->offset, (off_t)op->size) < 0) {
+        op_error(op, errno);
+        return;
+    }
+    (void)atomic_fetch_add(&map->write_seq, 1);
+    if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
+        ask_dirty(op, 0, punch_step);
+        return;
+    }
+    op->offset += (off_t)op->size;
+    op->tries = 0;
+    fallocate_step(op);
+}
+
+/* An extent's part of what becomes zeros. What is only in the cloud comes before: chunks are here or not as a whole. */
+static void punch_step(struct op *op)
+{
+    uint64_t lost = atomic_load(&op->file->map->lost_seq);
+
+    if (!op->file->writable)
+        op_error(op, EIO);
+    else if (!present(op, op->size))
+        ask_fetch(op, op->size, punch_step);
+    else if (!file_dirty(op->file))
+        ask_dirty(op, 0, punch_step);
+    else
+        punch_now(op, lost);
+}
+
 static void fallocate_step(struct op *op)
 {
+    bool zero = op->flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+    uint64_t end;
     off_t size;
     int r = file_size(op->file, &size);
 
-    if (r == -EAGAIN)
-        ask_fetch(op, 1, fallocate_step);
-    else if (r < 0)
-        op_error(op, EIO);
-    else if (op->offset <= size)
-        op_error(op, 0);
-    else
-        ask_grow(op);
+    if (r < 0) {
+        if (r == -EAGAIN)
+            ask_fetch(op, 1, fallocate_step);
+        else
+            op_error(op, EIO);
+        return;
+    }
+    end = least(op->end, (uint64_t)size);
+    if (zero && (uint64_t)op->offset < end) {
+        op->size = least(end - (uint64_t)op->offset, EXTENT_SIZE - (uint64_t)op->offset % EXTENT_SIZE);
+        punch_step(op);
+    } else {
+        finish_fallocate(op, size);
+    }
 }
 
-/* Only growing the file; space is not set aside. */
+static const int fallocate_modes[] = {
+    0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+};
+
+static bool can_fallocate(int mode)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(fallocate_modes); i++)
+        if (fallocate_modes[i] == mode)
+            return true;
+    return false;
+}
+
+/* Making zeros and growing the file; space is not set aside. */
 static void fallocate_(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
     struct op *op;
 
     (void)fi;
-    if (mode != 0 || offset < 0 || length <= 0) {
+    if (!can_fallocate(mode) || offset < 0 || length <= 0) {
         (void)fuse_reply_err(req, EOPNOTSUPP);
     } else if ((uint64_t)offset + (uint64_t)length > CHUNK_FILE_MAX) {
         (void)fuse_reply_err(req, EFBIG);
     } else {
         op = op_new(req, ino);
-        op->offset = offset + length;
+        op->flags = mode;
+        op->offset = offset;
+        op->end = (uint64_t)offset + (uint64_t)length;
         open_then(op, FILE_WRITE, fallocate_step);
     }
 }

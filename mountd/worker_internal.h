@@ -117,6 +117,7 @@ struct op {
     fuse_ino_t ino;
     off_t offset;
     size_t size;
+    uint64_t end;
     int flags;
     enum file_kind kind;
     unsigned tries;
@@ -170,6 +171,11 @@ void meter_error(struct worker *w, int error);
 /* For the kernel: inode, attributes and how long it may rely on them. A file being written has the size and
  * time its cache file says. */
 void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_param *ret);
+
+/* --- worker_names.c ------------------------------------------------------------------------------------- */
+
+/* mknod(2) of anything but a regular file. */
+void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 
 /* --- worker_open.c ----------------------------------------------------------------------------------------- */
 

@@ -208,6 +208,25 @@ static void mkdir_(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
     op_ask(op_new(req, parent), &env, made);
 }
 
+/* What mknod(2) makes of FIFOs and sockets; files are worker_open.c's. Devices cannot be: EPERM is what mknod(2) says
+ * where they are not. */
+void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    Lf__FsMknod msg = LF__FS_MKNOD__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_MKNOD, fs_mknod, &msg);
+
+    if (!S_ISFIFO(mode) && !S_ISSOCK(mode)) {
+        (void)fuse_reply_err(req, EPERM);
+        return;
+    }
+    msg.parent = parent;
+    msg.name = bytes_of(name);
+    msg.mode = mode;
+    msg.uid = fuse_req_ctx(req)->uid;
+    msg.gid = fuse_req_ctx(req)->gid;
+    op_ask(op_new(req, parent), &env, made);
+}
+
 static void symlink_(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
     Lf__FsSymlink msg = LF__FS_SYMLINK__INIT;

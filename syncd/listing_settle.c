@@ -65,7 +65,7 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     uint64_t ino;
     int r;
 
-    if (entry_same(i, key, o) && S_ISLNK(i->mode) == (o->meta.symlink && o->size == 0))
+    if (entry_same(i, key, o) && entry_same_type(i, o))
         return i->settled ? 0 : entry_settle(v, i, o);
     r = entry_take_over(v, news, i, key, o, &ino);
     return r == -EBUSY ? 0 : r;
@@ -125,7 +125,7 @@ void lister_learned(struct lister *l, uint64_t ino, const char *key, const struc
     struct index *x = l->v->index;
 
     if (!o->has_meta || index_get(x, ino, &was) < 0 || was.settled || was.nlink == 0 || !S_ISREG(was.mode) ||
-        !may_settle(&was) || !entry_same(&was, key, o) || index_get(x, ino, &is) < 0)
+        !may_settle(&was) || !entry_same(&was, key, o) || !entry_same_type(&was, o) || index_get(x, ino, &is) < 0)
         return;
     if (settle_learned(l->v, &is, o) == 0 && !looks_the_same(&was, &is))
         volume_invalidate(l->v, ino, NULL, 0, CHANGED_ATTRIBUTES);

@@ -83,6 +83,8 @@ int index_list(struct index *x, uint64_t parent, const void *after, size_t after
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
+/* How many directories are right below it. */
+uint32_t index_directories(struct index *x, uint64_t parent);
 /* Components of files that split a directory into parts of about the same size, each of at least `least` entries, in
  * the order of the bytes: at most n, owned by the caller. How many. */
 size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n);

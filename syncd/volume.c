@@ -31,6 +31,7 @@ const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_UNLINK, fs_unlink },
     { LF__ENVELOPE__BODY_FS_RMDIR, fs_rmdir },
     { LF__ENVELOPE__BODY_FS_RENAME, fs_rename },
+    { LF__ENVELOPE__BODY_FS_MKNOD, fs_mknod },
     { LF__ENVELOPE__BODY_FS_SYMLINK, fs_symlink },
     { LF__ENVELOPE__BODY_FS_READLINK, fs_readlink },
     { LF__ENVELOPE__BODY_FS_STATFS, fs_statfs },
@@ -228,6 +229,15 @@ void volume_worker_lost(struct volume *v, struct ipc_peer *p)
 
 /* --- what the parts ask --------------------------------------------------------------------------- */
 
+/* One for the name, one for ".", one for each "..": programs skip looking for directories where the count says that there
+ * are none. 1 is what file systems say that do not count; nobody has listed this one. */
+static uint32_t links_of(struct volume *v, const struct index_inode *i)
+{
+    if (!S_ISDIR(i->mode) || i->nlink == 0)
+        return i->nlink;
+    return i->listed_ns ? 2 + index_directories(v->index, i->ino) : 1;
+}
+
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret)
 {
     ret->ino = i->ino;
@@ -238,7 +248,7 @@ void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret)
     ret->mtime_ns = i->mtime_ns;
     ret->ctime_ns = i->ctime_ns;
     ret->atime_ns = i->atime_ns;
-    ret->nlink = i->nlink;
+    ret->nlink = links_of(v, i);
     ret->blocks = (i->size + BLOCK - 1) / BLOCK;
     ret->settled = i->settled;
     if (S_ISREG(i->mode) && i->pending & INDEX_CONTENT)

@@ -3,7 +3,7 @@
  *   volume.c      opens, closes, pauses; struct volume; the table of file system handlers
  *   fs.c          what all handlers share: waiting for listings, transactions, repeated requests
  *   fs_link.c     making and taking away names
- *   fs_names.c    lookup, opendir, readdir, mkdir, symlink, unlink, rmdir, forget
+ *   fs_names.c    lookup, opendir, readdir, mkdir, mknod, symlink, unlink, rmdir, forget
  *   fs_attr.c     getattr, setattr, readlink, statfs
  *   fs_rename.c, fs_xattr.c
  *   fs_data.c     contents: open, create, fetch, dirty, flush, release
@@ -195,7 +195,7 @@ void fs_purge(struct volume *v, uint64_t ino);
 
 /* --- rows of volume_fs_handlers -------------------------------------------------------------------- */
 
-ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
+ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_mknod, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
     fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
     fs_xattr_remove;
 ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c */

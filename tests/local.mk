@@ -31,6 +31,9 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
 	tests/integration/landfall_test.py \
+	tests/integration/posix_case.py \
+	tests/integration/posix_exclusions.py \
+	tests/integration/posix_matrix.py \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
@@ -47,6 +50,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
+	tests/integration/test_posix.py \
+	tests/integration/test_posix_bucket.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_rename.py \
@@ -521,7 +526,7 @@ endif
 # SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules.
 SOAK = 300
 SEED = 1
-SOAKED = test_faults test_offline test_two_agents
+SOAKED = test_faults test_offline test_posix test_two_agents
 .PHONY: soak
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \

@@ -351,6 +351,13 @@ static void mkdir_(struct fake_syncd *f, struct ipc_request *req, const Lf__Enve
         reply_entry(f, req, add_node(f, m->parent, m->name.data, m->name.len, S_IFDIR | (m->mode & 07777)));
 }
 
+static void mknod_(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsMknod *m = env->fs_mknod;
+
+    reply_entry(f, req, add_node(f, m->parent, m->name.data, m->name.len, m->mode));
+}
+
 static void symlink_(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsSymlink *m = env->fs_symlink;
@@ -547,6 +554,7 @@ static const struct {
     { LF__ENVELOPE__BODY_FS_UNLINK, unlink_ },
     { LF__ENVELOPE__BODY_FS_RMDIR, rmdir_ },
     { LF__ENVELOPE__BODY_FS_RENAME, rename_ },
+    { LF__ENVELOPE__BODY_FS_MKNOD, mknod_ },
     { LF__ENVELOPE__BODY_FS_SYMLINK, symlink_ },
     { LF__ENVELOPE__BODY_FS_READLINK, readlink_ },
     { LF__ENVELOPE__BODY_FS_STATFS, statfs_ },

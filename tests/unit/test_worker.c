@@ -206,7 +206,7 @@ static void hard_links_and_devices_are_not_permitted(void **state)
 {
     struct bench *b = *state;
     struct fuse_link_in link = { .oldnodeid = 2 };
-    struct fuse_mknod_in node = { .mode = S_IFIFO | 0644 };
+    struct fuse_mknod_in node = { .mode = S_IFCHR | 0644, .rdev = 0x103 };
 
     assert_int_equal(bench_answer(b, bench_send(b, FUSE_LINK, 1, BENCH_PART(link), "n", (size_t)2, NULL))->head.error,
                      -EPERM);
