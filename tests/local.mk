@@ -12,7 +12,19 @@ TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh
 dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
-EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/bench/run \
+EXTRA_DIST += .ci/run setup/accounts setup/packages \
+	tests/bench/bench.py \
+	tests/bench/get.lua \
+	tests/bench/ground.py \
+	tests/bench/limits.py \
+	tests/bench/mounts.py \
+	tests/bench/processes.py \
+	tests/bench/put.lua \
+	tests/bench/rows.py \
+	tests/bench/run \
+	tests/bench/systems.py \
+	tests/bench/table.py \
+	tests/bench/work.py \
 	tests/integration/cable.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \

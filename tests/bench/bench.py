@@ -1,55 +1,33 @@
 #!/usr/bin/python3
 """Measures drives on one radosgw: each system mounts the same bucket, fresh, and does the same work.
 
-Every figure is the median of several rounds. The systems take turns within a round, and another one begins each round, so
-that a slow minute of the machine hits all of them. docs/BENCH.md says what is measured and what the figures do not say.
+Every figure is the median of several rounds. For each piece of work the systems take turns, another one first each round, so that a slow
+minute of the machine hits all of them. docs/BENCH.md says what is measured and what the figures do not say.
 """
 
 import argparse
-import contextlib
 import datetime
-import http.client
-import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from typing import Callable, NamedTuple
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-MIB = 1 << 20
-BIG, SMALL_FILES, SMALL_BYTES = 256 * MIB, 1000, 4096
-LIST_DIRECTORIES, LIST_FILES = 100, 100
-WARM_UP = 6144 * MIB
-LOOK_SECONDS = 0.1       # between two looks at memory, or at the bucket
-MARKERS = "<!-- figures: begin -->", "<!-- figures: end -->"
-
-# What is measured: key, what the table calls it.
-MEASURES = [
-    ("cold_read", "read 256 MiB, cold"),
-    ("warm_read", "read 256 MiB, again"),
-    ("write_close", "write 256 MiB, until close returns"),
-    ("write_cloud", "write 256 MiB, until it is in the bucket"),
-    ("small_in", "1000 × 4 KiB in, until the last close"),
-    ("small_cloud", "1000 × 4 KiB in, until all are in the bucket"),
-    ("small_out", "1000 × 4 KiB out, cold"),
-    ("list_first", "`ls -lR` of 10 000 objects, first"),
-    ("list_again", "`ls -lR` of 10 000 objects, again"),
-    ("memory", "memory of its processes at most (PSS)"),
-]
+PROGRAMS = ["rclone", "s3fs", "radosgw", "s3cmd", "curl", "fio", "wrk"]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--build", help="build tree; the current directory otherwise")
-    # The server keeps in memory what is deleted: more rounds would fill it.
     parser.add_argument("--runs", type=int, default=3, choices=range(1, 6), help="rounds; 3 otherwise")
-    parser.add_argument("--only", help="names of systems, separated by commas; all otherwise")
+    parser.add_argument("--only", help="names of systems, or how they begin, separated by commas; all otherwise")
+    parser.add_argument("--only-rows", help="keys of rows, or how they begin, separated by commas; all otherwise")
+    parser.add_argument("--rows", action="store_true", help="say which rows there are, and end")
     parser.add_argument("--scratch", help="directory on a local disk for caches; a temporary one otherwise")
     parser.add_argument("--json", default="bench.json", help="every figure of every round goes here; bench.json otherwise")
     parser.add_argument("--insert", action="store_true", help="put the table into docs/BENCH.md")
@@ -62,323 +40,74 @@ def parse_arguments():
 OPTIONS = parse_arguments()
 
 import landfall_test as lt  # noqa: E402: reads LANDFALL_BUILD
+import limits  # noqa: E402
+import mounts  # noqa: E402
+import rows as r  # noqa: E402
+import systems as s  # noqa: E402
+import table  # noqa: E402
+import work  # noqa: E402
+from ground import Ground  # noqa: E402
 
 
-def timed(work):
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+class Task(NamedTuple):
+    """Rows (how their keys begin) that are measured together, of some systems in turn and by some measurements without a system."""
+
+    rows: tuple
+    measure: Callable = None
+    systems: tuple = ()
+    references: tuple = ()
+    once: bool = False           # in the first round only
 
 
-def drop_caches():
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w") as f:
-        f.write("3")
+PEERS = (s.Landfall, s.Rclone, s.S3fs)
+WRITERS = (s.Landfall, s.Rclone, s.RcloneAtOnce, s.S3fs)
+TASKS = [
+    Task(("cold_read",), mounts.cold, PEERS, (limits.cold_by_curl, limits.cold_by_ranges)),
+    Task(("warm_read", "warm_random"), mounts.warm, (s.Landfall, s.Rclone, s.S3fsCache)),
+    Task(("write_close", "write_cloud"), mounts.write, WRITERS, (limits.written_by_parts, limits.written_to_disk)),
+    Task(("small_in", "small_cloud"), mounts.small_in, WRITERS, (limits.puts,)),
+    Task(("small_out",), mounts.small_out, PEERS, (limits.gets,)),
+    Task(("list_first", "list_again", "memory_idle", "memory_listed"), mounts.list_tree, PEERS, (limits.pages,)),
+    Task(("find_", "rename"), mounts.names, (s.Landfall,), once=True),
+    Task(("stall_",), mounts.stall, (s.Landfall,)),
+    Task(("copy_",), mounts.copy_tree, (s.Landfall, s.Rclone)),
+    Task(("copy_",), mounts.copy_tree, (s.S3fs,), once=True),
+    Task(("memory_indexing", "memory_million"), mounts.million, (s.Landfall,), once=True),
+]
 
 
-def touch_memory():
-    """The first use of a page is slow in a virtual machine; it must not count for whoever comes first."""
-    block = os.urandom(MIB)
-    with open("/proc/meminfo") as f:
-        available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable")) * 1024
-    with tempfile.TemporaryFile(dir="/dev/shm") as f:
-        for _ in range(min(WARM_UP, available // 2) // MIB):
-            f.write(block)
+class Run:
+    """The rounds. `results` is row to column to the figures of all rounds; what failed is noted, and the rest goes on."""
 
+    def __init__(self, ground, systems, rows):
+        self.ground, self.systems = ground, {type(s): s for s in systems}
+        self.keys, self.results, self.failures = [row.key for row in rows], {}, []
 
-def memory_of(pids):
-    """Proportional set size: what processes share counts once."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as f:
-            total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024
-    return total
+    def steps(self, task, n):
+        """(name, measurement) in the order of this round."""
+        turns = [self.systems[c] for c in task.systems if c in self.systems]
+        turns = turns[n % max(1, len(turns)):] + turns[:n % max(1, len(turns))]
+        for system in turns:
+            yield f"{task.measure.__name__} of {system.name}", task.measure(system, f"{system.short}-{n}")
+        for reference in task.references:
+            yield reference.__name__, reference(self.ground, str(n))
 
-
-def descendants(pid):
-    found = [pid]
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as f:
-        for child in f.read().split():
-            found += descendants(int(child))
-    return found
-
-
-class Bucket:
-    """The bucket, with the objects that all systems read. Anybody may read it, so that watching costs next to nothing."""
-
-    def __init__(self, server, name):
-        self.server, self.name = server, server.make_bucket(name)
-        policy = os.path.join(server.dir, "policy.json")
-        with open(policy, "w") as f:
-            json.dump({"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]}]}, f)
-        server.s3cmd("setpolicy", policy, f"s3://{name}")
-
-    def prepare(self, scratch):
-        tree = os.path.join(scratch, "bucket")
-        for d in range(LIST_DIRECTORIES):
-            os.makedirs(os.path.join(tree, "list", f"directory-{d}"))
-            for i in range(LIST_FILES):
-                with open(os.path.join(tree, "list", f"directory-{d}", f"object-{i}"), "wb") as f:
-                    f.write(b"x" * 100)
-        os.mkdir(os.path.join(tree, "read"))
-        for i in range(SMALL_FILES):
-            with open(os.path.join(tree, "read", f"small-{i}"), "wb") as f:
-                f.write(os.urandom(SMALL_BYTES))
-        with open(os.path.join(tree, "big"), "wb") as f:
-            for _ in range(BIG // MIB):
-                f.write(os.urandom(MIB))
-        self.server.rclone("copy", "--transfers", "32", "--checkers", "32", tree, f"s3:{self.name}", timeout=900)
-
-    def ask(self, method, path):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)) as c:
-            c.request(method, f"/{self.name}{path}")
-            reply = c.getresponse()
-            return reply.status, reply.headers, reply.read()
-
-    def wait(self, condition, what, seconds=300):
-        """Looks now and then: the server that is asked is the one that is measured."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                sys.exit(f"bench: {what} did not arrive in the bucket within {seconds} s.")
-            time.sleep(LOOK_SECONDS)
-
-    def has_object(self, key, size):
-        status, headers, _ = self.ask("HEAD", "/" + key)
-        return status == 200 and headers.get("Content-Length") == str(size)
-
-    def has_objects(self, prefix, number, size):
-        page = self.ask("GET", f"?list-type=2&max-keys=1000&prefix={prefix}&start-after={prefix}")[2]
-        return page.count(b"<Size>%d<" % size) >= number
-
-    def remove(self, prefix):
-        self.server.rclone("purge", f"s3:{self.name}/{prefix}", check=False)
-
-
-class System:
-    """One way of mounting the bucket. mount() starts fresh, with an empty cache. Directories are left behind until the end:
-    ext4 passes over the inodes of files deleted within the last minutes one by one, at the cost of whoever makes files next."""
-
-    def __init__(self, bucket):
-        self.bucket = bucket
-
-    def mount(self):
-        self.dir = lt.temporary_directory("lf-bench-")
-        self.point = os.path.join(self.dir, "mnt")
-        os.mkdir(self.point)
-        self.start()
-        lt.wait_until(lambda: os.path.ismount(self.point) and os.listdir(self.point), 60, f"the mount of {self.name}")
-
-    def unmount(self):
-        subprocess.run(["fusermount3", "-u", self.point], check=True)
+    def measure(self, name, measurement, n):
+        began = time.monotonic()
         try:
-            self.process.wait(120)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            for row, column, value in measurement:
+                self.results.setdefault(row, {}).setdefault(column, []).append(value)
+        except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as e:
+            self.failures.append(f"{name} in round {n + 1}: {str(e).partition(chr(10))[0]}")
+            print(f"round {n + 1}: {name} failed: {e}", file=sys.stderr)
+        print(f"round {n + 1}: {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
-    def spawn(self, *argv):
-        with open(os.path.join(self.dir, "log"), "ab") as log:
-            self.process = subprocess.Popen(argv, env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def pids(self):
-        return descendants(self.process.pid)
-
-
-class Landfall(System):
-    name = "Landfall"
-    settings = "`landfall run` with its defaults: all four daemons, each under its own user, sandboxes on"
-    cloud = "begins to upload when nothing was changed for 0.3 s, or changes have gone on for 3 s (`SettleMilliseconds`)"
-
-    @staticmethod
-    def version():
-        return lt.run(os.path.join(lt.programs(), "landfall"), "version").stdout.split()[1]
-
-    def mount(self):
-        self.instance = lt.Instance(directory=lt.temporary_directory("lf-bench-")).start()
-        self.process = self.instance.process
-        account = self.instance.add_s3_account(self.bucket.server)
-        self.point = self.instance.add_drive(account, self.bucket.name)["localPath"]
-
-    def unmount(self):
-        self.instance.stop()
-
-
-class Rclone(System):
-    name = "rclone mount"
-    settings = "`--vfs-cache-mode full`, else its defaults"
-    cloud = "begins to upload 5 s after the close (`--vfs-write-back`)"
-
-    @staticmethod
-    def version():
-        return lt.run("rclone", "version").stdout.split()[1]
-
-    def start(self):
-        self.spawn(*self.bucket.server.rclone_argv("mount", f"s3:{self.bucket.name}", self.point, "--vfs-cache-mode", "full",
-                                                   "--cache-dir", os.path.join(self.dir, "cache")))
-
-
-class S3fs(System):
-    name = "s3fs"
-    settings = "without `use_cache`, else its defaults"
-    cloud = "uploads within the close"
-
-    @staticmethod
-    def version():
-        return lt.run("s3fs", "--version").stdout.split("V")[1].split()[0]
-
-    def start(self):
-        keys = os.path.join(self.dir, "keys")
-        with open(keys, "w") as f:
-            f.write(f"{self.bucket.server.access_key}:{self.bucket.server.secret_key}\n")
-        os.chmod(keys, 0o600)
-        self.spawn("s3fs", self.bucket.name, self.point, "-f", "-o",
-                   f"passwd_file={keys},url={self.bucket.server.url},use_path_request_style,sigv4,endpoint={self.bucket.server.region}")
-
-
-SYSTEMS = [Landfall, Rclone, S3fs]
-
-
-# --- the work ----------------------------------------------------------------------------------
-
-def read_file(path):
-    with open(path, "rb", buffering=0) as f:
-        while f.read(MIB):
-            pass
-
-
-def read_directory(path):
-    for i in range(SMALL_FILES):
-        read_file(os.path.join(path, f"small-{i}"))
-
-
-def write_directory(path):
-    os.mkdir(path)
-    block = os.urandom(SMALL_BYTES)
-    for i in range(SMALL_FILES):
-        with open(os.path.join(path, f"small-{i}"), "wb") as f:
-            f.write(block)
-
-
-def list_tree(path):
-    said = subprocess.run(["ls", "-lR", path], env=lt.clean_env(), stdout=subprocess.PIPE, check=True).stdout
-    assert said.count(b"object-") == LIST_DIRECTORIES * LIST_FILES, "the listing is not complete"
-
-
-class Memory(threading.Thread):
-    """The most that a system's processes took together while it was watched."""
-
-    def __init__(self, system):
-        super().__init__(daemon=True)
-        self.pids, self.most, self.over = system.pids, 0, threading.Event()
-
-    def run(self):
-        while not self.over.wait(LOOK_SECONDS):
-            self.most = max(self.most, memory_of(self.pids()))
-
-    def end(self):
-        self.most = max(self.most, memory_of(self.pids()))
-        self.over.set()
-        self.join()
-
-
-@contextlib.contextmanager
-def mounted(system, found):
-    drop_caches()
-    system.mount()
-    try:
-        memory = Memory(system)
-        memory.start()
-        yield system.point
-        memory.end()
-        found["memory"] = max(found.get("memory", 0), memory.most)
-    finally:
-        system.unmount()
-
-
-def measure_reading(system, found):
-    with mounted(system, found) as point:
-        found["cold_read"] = timed(lambda: read_file(os.path.join(point, "big")))
-        found["warm_read"] = timed(lambda: read_file(os.path.join(point, "big")))
-        found["small_out"] = timed(lambda: read_directory(os.path.join(point, "read")))
-
-
-def measure_writing(system, found, source, tag):
-    bucket = system.bucket
-    with mounted(system, found) as point:
-        began = time.perf_counter()
-        shutil.copyfile(source, os.path.join(point, f"written-{tag}"))
-        found["write_close"] = time.perf_counter() - began
-        bucket.wait(lambda: bucket.has_object(f"written-{tag}", BIG), f"the file that {system.name} wrote")
-        found["write_cloud"] = time.perf_counter() - began
-        began = time.perf_counter()
-        write_directory(os.path.join(point, f"in-{tag}"))
-        found["small_in"] = time.perf_counter() - began
-        bucket.wait(lambda: bucket.has_objects(f"in-{tag}/", SMALL_FILES, SMALL_BYTES), f"all of what {system.name} wrote")
-        found["small_cloud"] = time.perf_counter() - began
-
-
-def measure_listing(system, found):
-    with mounted(system, found) as point:
-        found["list_first"] = timed(lambda: list_tree(os.path.join(point, "list")))
-        found["list_again"] = timed(lambda: list_tree(os.path.join(point, "list")))
-
-
-def measure(system, round_number, source):
-    """All figures of one system in one round. Reading, writing and listing each get a fresh mount."""
-    found, tag = {}, f"{system.name.split()[0]}-{round_number}"
-    measure_reading(system, found)
-    measure_writing(system, found, source, tag)
-    measure_listing(system, found)
-    system.bucket.server.rclone("deletefile", f"s3:{system.bucket.name}/written-{tag}")
-    system.bucket.remove(f"in-{tag}")
-    return found
-
-
-def measure_all(systems, source):
-    results = {s.name: [] for s in systems}
-    for n in range(OPTIONS.runs):
-        for system in systems[n % len(systems):] + systems[:n % len(systems)]:
-            figures = measure(system, n, source)
-            results[system.name].append(figures)
-            print(f"round {n + 1}: {system.name}: " + ", ".join(f"{k} {shown(k, figures[k])}" for k, _ in MEASURES),
-                  file=sys.stderr, flush=True)
-    return results
-
-
-# --- what is said about it ---------------------------------------------------------------------
-
-def shown(key, value):
-    if key == "memory":
-        return f"{value / MIB:.0f} MiB"
-    if key in ("cold_read", "warm_read", "write_close", "write_cloud"):
-        return f"{value:.2f} s ({BIG / MIB / value:.0f} MiB/s)"
-    return f"{value:.2f} s"
-
-
-def medians(results, key):
-    return [statistics.median(r[key] for r in rounds) for rounds in results.values()]
-
-
-def table(results):
-    names = list(results)
-    yield "| | " + " | ".join(names) + "".join(f" | {names[0]} : {p}" for p in names[1:]) + " |"
-    yield "|---" * (2 * len(names)) + "|"
-    for key, title in MEASURES:
-        values = medians(results, key)
-        ratios = [f"{values[0] / v:.2f}" for v in values[1:]]
-        yield f"| {title} | " + " | ".join([shown(key, v) for v in values] + ratios) + " |"
-
-
-def spread(results):
-    """How far the rounds lie apart, at worst: a ratio closer to 1 than this says nothing."""
-    found = [(max(v) / min(v), title, n) for n, rounds in results.items() for key, title in MEASURES
-             for v in [[r[key] for r in rounds]] if min(v) > 0.05]
-    worst = max(found)
-    return f"Slowest round against the quickest, at worst: {worst[0]:.2f} ({worst[1]}, {worst[2]}); median of all rows " \
-           f"{statistics.median(w for w, _, _ in found):.2f}."
+    def round(self, n):
+        for task in TASKS:
+            if any(key.startswith(task.rows) for key in self.keys) and not (task.once and n > 0):
+                for name, measurement in self.steps(task, n):
+                    self.measure(name, measurement, n)
+        self.ground.collect_garbage()
 
 
 def machine():
@@ -390,78 +119,62 @@ def machine():
            f"load average before the first round: {load}"
 
 
-def describe(systems, on):
+def describe(run, on):
+    measured = {column for columns in run.results.values() for column in columns}
     return {
         "date": str(datetime.date.today()),
         "machine": on,
         "server": lt.run("radosgw", "--version").stdout.split(" (")[0] + ", one OSD in memory (memstore), plain HTTP over loopback",
         "rounds": OPTIONS.runs,
-        "systems": {s.name: {"version": s.version(), "settings": s.settings, "cloud": s.cloud} for s in systems},
+        "systems": {x.name: {"version": x.version(), "settings": x.settings, "cloud": x.cloud} for x in run.systems.values()
+                    if x.key in measured},
+        "references": {name: what for name, what in s.REFERENCES.items() if name in measured},
+        "failures": run.failures,
     }
 
 
-def document(about, results):
-    yield f"Measured {about['date']}, rounds: {about['rounds']}. Machine: {about['machine']}. Server: {about['server']}."
-    yield ""
-    for name, s in about["systems"].items():
-        yield f"* {name} {s['version']}: {s['settings']}; {s['cloud']}."
-    yield ""
-    yield from table(results)
-    yield ""
-    yield spread(results)
+def measure_all(scratch, systems, rows):
+    on = machine()
+    work.touch_memory()
+    ground = Ground(scratch, [row.key for row in rows])
+    tempfile.tempdir = scratch       # what is temporary lies there from now on; the server does not
+    run = Run(ground, [c(ground) for c in systems], rows)
+    for n in range(OPTIONS.runs):
+        run.round(n)
+    return run, describe(run, on)
 
 
-def insert(text):
-    path = os.path.join(lt.SOURCE, "docs", "BENCH.md")
-    with open(path) as f:
-        before, begin, rest = f.read().partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    if not begin or not end:
-        sys.exit(f"bench: {path} does not have the lines {MARKERS[0]} and {MARKERS[1]}.")
-    with open(path, "w") as f:
-        f.write(f"{before}{begin}\n{text}{end}{after}")
-
-
-def write_json(about, results):
-    with open(OPTIONS.json, "w") as f:
-        json.dump({**about, "figures": results, "medians": {
-            name: {key: statistics.median(r[key] for r in rounds) for key, _ in MEASURES} for name, rounds in results.items()}},
-            f, indent=1)
-        f.write("\n")
-
-
-def prepare(scratch):
-    """The bucket and the file to be written. What is temporary lies in `scratch` from now on, but for the server."""
-    touch_memory()
-    bucket = Bucket(lt.Radosgw.shared(), "bench")
-    tempfile.tempdir = scratch
-    bucket.prepare(scratch)
-    return bucket, os.path.join(scratch, "bucket", "big")
+def choose():
+    names = tuple(OPTIONS.only.split(",")) if OPTIONS.only else ("",)
+    systems = [c for c in s.SYSTEMS if c.name.startswith(names)]
+    rows = r.chosen(OPTIONS.only_rows.split(",") if OPTIONS.only_rows else [])
+    if not systems or not rows:
+        sys.exit("bench: --only and --only-rows leave nothing to measure; --rows lists the rows.")
+    for program in PROGRAMS:
+        if not shutil.which(program):
+            sys.exit(f"bench: {program} is not installed; setup/packages lists what is needed.")
+    if os.geteuid() != 0:
+        sys.exit("bench: it needs root.")
+    return systems, rows
 
 
 def main():
-    wanted = OPTIONS.only.split(",") if OPTIONS.only else None
-    chosen = [s for s in SYSTEMS if not wanted or s.name in wanted or s.name.split()[0] in wanted]
-    for program in ("rclone", "s3fs", "radosgw", "s3cmd"):
-        if not shutil.which(program):
-            sys.exit(f"bench: {program} is not installed; setup/packages lists what is needed.")
-    if not chosen or os.geteuid() != 0:
-        sys.exit("bench: it needs root, and --only the name of a system.")
+    if OPTIONS.rows:
+        print("\n".join(f"{row.key:24} {row.title}" for row in r.ROWS))
+        return
+    systems, rows = choose()
     scratch = tempfile.mkdtemp(prefix="lf-bench-data-", dir=OPTIONS.scratch)
     os.chmod(scratch, 0o755)
     try:
-        on = machine()
-        bucket, source = prepare(scratch)
-        systems = [s(bucket) for s in chosen]
-        results = measure_all(systems, source)
-        about = describe(systems, on)
+        run, about = measure_all(scratch, systems, rows)
     finally:
         lt.remove_tree(scratch)
-    text = "\n".join(document(about, results)) + "\n"
-    write_json(about, results)
+    text = "\n".join(table.document(about, rows, run.results)) + "\n"
+    table.write_json(OPTIONS.json, about, rows, run.results)
     print(text)
     if OPTIONS.insert:
-        insert(text)
+        table.insert(text)
+    sys.exit(1 if run.failures else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,133 @@
+"""The rows of the table: what each is called, how its figures are shown, and what they must reach and aim at.
+
+Everything is measured in seconds or bytes, so less is better in every row. A bound compares Landfall's figure with the best of
+some others', or with a number."""
+
+import statistics
+from dataclasses import dataclass
+from typing import Callable
+
+import ground as g
+import systems as s
+import work
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`factor` times as fast as the best of `others`, or at most `limit`."""
+
+    text: str
+    others: tuple = ()
+    factor: float = 0
+    limit: float = 0
+
+    def judge(self, figures, shown):
+        """(what was found, whether it is enough), from medians by column; None where a figure is missing."""
+        ours, theirs = figures.get(s.Landfall.key), [figures[o] for o in self.others if o in figures]
+        if ours is None or len(theirs) < len(self.others):
+            return None
+        if self.limit:
+            return shown(ours), ours <= self.limit
+        found = min(theirs) / ours
+        return f"{found:.2f} ×", found >= self.factor
+
+
+def faster(factor, *others):
+    text = f"{factor:g} × " + (others[0] if len(others) == 1 else "the better of " + " and ".join(others))
+    return Bound(text, others, factor)
+
+
+def not_slower(other):
+    return Bound(f"not slower than {other}", (other,), 1)
+
+
+def within(factor, other):
+    return Bound(f"within {factor:g} × of {other} ({1 / factor:.2f} ×)", (other,), 1 / factor)
+
+
+def at_most(limit, shown):
+    return Bound(f"≤ {shown(limit)}", limit=limit)
+
+
+# --- how figures are shown ---------------------------------------------------------------------
+
+def seconds(value):
+    return f"{value:.2f} s" if value >= 0.1 else f"{value * 1000:.3g} ms"
+
+
+def megabytes(value):
+    return f"{value / MB:.0f} MB"
+
+
+def rate(size):
+    return lambda value: f"{seconds(value)} ({size / work.MIB / value:.0f} MiB/s)"
+
+
+def number(value):
+    return f"{value:g}"
+
+
+def per_second(value):
+    return f"{1 / value / 1000:.3g} k/s"
+
+
+# --- the rows ----------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Row:
+    key: str
+    title: str
+    must: tuple = ()
+    aim: tuple = ()
+    shown: Callable = seconds
+    middle: Callable = statistics.median     # of all rounds
+
+    def figures(self, results):
+        """Column to figure, for those that were measured."""
+        return {column: self.middle(values) for column, values in results.get(self.key, {}).items()}
+
+
+LANDFALL, RCLONE, AT_ONCE, S3FS, CACHE = [c.key for c in s.SYSTEMS]
+BIG, GREAT = rate(g.BIG), rate(g.GREAT)
+SMALL_OUT = {"must": (faster(2, RCLONE, S3FS),), "aim": (faster(1, s.SERVER),)}
+
+
+def memory_row(key, title, must, aim):
+    return [Row(f"memory_{key}_{kind}", f"{title}, {kind.upper()}", must and (at_most(must * MB, megabytes),),
+                aim and (at_most(aim * MB, megabytes),), megabytes) for kind in ("pss", "rss")]
+
+
+ROWS = [
+    Row("cold_read", "read 256 MiB, cold", (faster(1.3, RCLONE, S3FS),), (faster(0.9, s.RANGES),), BIG),
+    Row("warm_read", "`cat` of 1 GiB, warm", (faster(0.8, s.FILE),), (faster(0.95, s.FILE),), GREAT),
+    Row("warm_random", "4 KiB reads at random, warm, by fio", (faster(8, RCLONE, CACHE),), (faster(0.7, s.FILE),), per_second),
+    Row("write_close", "write 256 MiB, until close returns", (not_slower(RCLONE),), (faster(1, s.DISK),), BIG),
+    Row("write_cloud", "write 256 MiB, until it is in the bucket", (faster(1.3, AT_ONCE, S3FS),), (faster(0.9, s.PARTS),), BIG),
+    Row("small_in", "1000 × 4 KiB in, until the last close", (faster(1.5, RCLONE),)),
+    Row("small_cloud", "1000 × 4 KiB in, until all are in the bucket", (within(1.3, s.SERVER),)),
+    Row("small_out", "1000 × 4 KiB out, cold, by number", **SMALL_OUT),
+    Row("small_out_listed", "1000 × 4 KiB out, cold, listed and read in that order", **SMALL_OUT),
+    Row("small_out_random", "1000 × 4 KiB out, cold, at random", **SMALL_OUT),
+    Row("list_first", "`ls -lR` of 10 000 objects, first", (faster(3, S3FS),), (faster(1, s.LIST),)),
+    Row("list_again", "`ls -lR` of 10 000 objects, again", (not_slower(S3FS),), (at_most(0.1, seconds),)),
+    Row("find_first", "`find` of 100 000 names, first"),
+    Row("find_warm", "`find` of 100 000 names, warm", aim=(at_most(0.5, seconds),)),
+    Row("find_restart", "`find` of 100 000 names, right after a restart", aim=(at_most(0.5, seconds),)),
+    Row("find_offline", "`find` of 100 000 names, right after a restart, server silent", aim=(at_most(0.5, seconds),)),
+    Row("rename", "rename of a directory with 100 000 objects, slowest of 4", (at_most(0.020, seconds),), (at_most(0.005, seconds),)),
+    *memory_row("idle", "memory, idle", 40, 25),
+    *memory_row("listed", "memory, most during `ls -lR` of 10 000 objects", 60, 50),
+    *memory_row("indexing", "memory, most while 1 000 000 names are listed first", (), ()),
+    *memory_row("million", "memory, most with 1 000 000 names and busy", 300, 200),
+    Row("stall_worst", "longest call while the worker is killed, at worst", (at_most(1, seconds),), (at_most(0.3, seconds),), middle=max),
+    Row("stall_median", "longest call while the worker is killed, median"),
+    Row("copy_tree", "`cp -a` of a tree of 7 000 entries, until it returns"),
+    Row("copy_complaints", "what `cp -a` complained about, lines", shown=number),
+]
+
+
+def chosen(names):
+    """The rows whose keys begin with one of these, or all."""
+    return [r for r in ROWS if not names or r.key.startswith(tuple(names))]
