@@ -211,9 +211,9 @@ void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struc
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 /* The inode is not in the cloud any more, it seems: its directory is listed anew. */
 void lister_recheck(struct lister *l, uint64_t ino);
-/* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
- * False: too many wait already. */
-bool lister_settle_later(struct lister *l, uint64_t ino);
+/* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are told.
+ * When too many wait already nothing happens. */
+void lister_settle_later(struct lister *l, uint64_t ino);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
  * is taken over unless the inode is dirty (then nothing changes and done gets 0 all the same). */
 void lister_refresh(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
