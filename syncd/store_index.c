@@ -61,6 +61,10 @@ static const char *const STEPS[] = {
     "ALTER TABLE inode ADD COLUMN key_name TEXT;"
     "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
+    /* Requests that a dead worker left to the next one. */
+    "ALTER TABLE replay ADD COLUMN mount INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE replay ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX replay_origin ON replay(origin, mount) WHERE origin <> 0;",
 };
 
 static const struct sql_schema SCHEMA = {
