@@ -18,7 +18,9 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/fake_daemon.py \
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
+	tests/integration/killer.py \
 	tests/integration/landfall_test.py \
+	tests/integration/model.py \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
@@ -27,20 +29,25 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_conflicts.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
+	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_kills.py \
+	tests/integration/test_model.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
+	tests/integration/test_remote_edits.py \
 	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
-	tests/integration/test_two_agents.py
+	tests/integration/test_two_agents.py \
+	tests/integration/twin.py
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
@@ -413,6 +420,9 @@ tests_unit_test_worker_sandbox_SOURCES = tests/unit/test_worker_sandbox.c
 tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 # --- for tests/integration -----------------------------------------------------------------------
+noinst_PROGRAMS += tests/integration/file_exerciser
+tests_integration_file_exerciser_SOURCES = tests/integration/file_exerciser.c
+
 check_PROGRAMS += tests/integration/cloud_conformance
 tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformance.c tests/unit/cloud_suite.c \
 	tests/unit/cloud_suite.h
@@ -483,10 +493,11 @@ tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- long turns ------------------------------------------------------------------------------------
-# SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules.
+# SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules. In test_kills each
+# daemon is killed LANDFALL_KILLS times, 20 if nobody says otherwise, however long that takes.
 SOAK = 300
 SEED = 1
-SOAKED = test_faults test_offline test_two_agents
+SOAKED = test_exerciser test_faults test_kills test_model test_offline test_remote_edits test_two_agents
 .PHONY: soak
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \
