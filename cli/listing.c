@@ -41,8 +41,7 @@ bool listing_named(struct json_object *item, void *name)
     return strcmp(instance_text(item, "name"), name) == 0 || strcmp(instance_text(item, "id"), name) == 0;
 }
 
-/* Names come from the cloud and from other programs: nothing of them may steer the terminal. */
-static void print_safely(const char *s)
+void listing_puts(const char *s)
 {
     for (; *s; s++)
         putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
@@ -55,7 +54,7 @@ int listing_print(struct json_object *instance, const char *path, const char *co
 
     for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
         for (size_t k = 0; keys[k]; k++) {
-            print_safely(instance_text(json_object_array_get_idx(list, i), keys[k]));
+            listing_puts(instance_text(json_object_array_get_idx(list, i), keys[k]));
             putchar(keys[k + 1] ? '\t' : '\n');
         }
     json_object_put(list);

@@ -19,3 +19,6 @@ listing_fits listing_named;
 
 /* Prints the array at `path`, one line an item: the members `keys` (ending in NULL), tab separated. */
 int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e);
+
+/* Prints text that comes from the cloud and from other programs: nothing of it may steer the terminal. */
+void listing_puts(const char *s);

@@ -29,11 +29,15 @@ libcli_a_SOURCES = \
 	cli/run_process.c \
 	cli/run_sockets.c \
 	cli/run_spawn.c \
+	cli/place.c \
+	cli/place.h \
+	cli/stat.c \
 	cli/status.c \
 	cli/stop.c \
 	cli/target.c \
 	cli/target.h \
-	cli/verb.c
+	cli/verb.c \
+	cli/wait.c
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c

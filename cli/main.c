@@ -26,6 +26,11 @@ static const struct command commands[] = {
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
     { "account", "list | add ...", "cloud accounts of a running instance", command_account },
     { "drive", "list | add ...", "drives of a running instance", command_drive },
+    { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
+      command_stat },
+    { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",
+      "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
+      "           way and is named, 124 the time is over", command_wait },
     { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config },
     { "version", "", "the version", command_version },
     { "help", "", "this text", command_help },

@@ -6,7 +6,8 @@
 
 #include "common/error.h"
 
-/* One "--name VALUE" (or "--name" alone for a flag) of a command; rows end with name NULL. */
+/* One "--name VALUE" (or "--name" alone for a flag, "-n" where the name is one letter) of a command; rows end with name
+ * NULL. */
 struct target_option {
     const char *name;
     const char **value;    /* set to the argument, borrowed; NULL for a flag */
@@ -21,6 +22,11 @@ int target_run(int argc, char **argv, target_act *act);
 /* Reads the options (NULL: there are none) and --dir, checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and *ret to be
  * put; a sentence is on stderr otherwise and the exit status for the command comes back. */
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret);
+
+/* The same with arguments that are no options, in their order; what follows "--" is none. Their number is in *n, and
+ * `paths` has room for argc of them; they are borrowed. */
+int target_open_paths(int argc, char **argv, const struct target_option *options, const char **paths, size_t *n,
+                      struct json_object **ret);
 
 /* Prints "landfall COMMAND: sentence" on stderr and returns EXIT_FAILURE. */
 int target_fail(const char *command, const struct error *e);

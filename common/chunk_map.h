@@ -39,6 +39,7 @@ enum {
     EXTENT_CHUNKS = EXTENT_SIZE / CHUNK_SIZE,
     CHUNK_TOUCHED_WORDS = 256,
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
+    CHUNK_WHYS = 8,
 };
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */
@@ -69,7 +70,8 @@ struct chunk_map {
     _Atomic uint64_t spent;       /* the worker's: bytes that its writes may have cost, in all */
     _Atomic uint64_t any_touched; /* not zero: there may be marks */
     _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
-    uint8_t reserved[CHUNK_MAP_HEADER - 368 - 8 * CHUNK_TOUCHED_WORDS];
+    uint64_t came[CHUNK_WHYS];    /* syncd's: bytes that were fetched, by what for (enum fetch_why) */
+    uint8_t reserved[CHUNK_MAP_HEADER - 368 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
 };
 

@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/number.h"
+#include "common/process.h"
 
 enum { BEGIN_SERVED = 1, FD_NAME_MAX = 255 };
 
@@ -240,6 +241,7 @@ int daemon_begin(struct daemon *d, enum role role, int argc, char **argv)
     *d = (struct daemon){ .role = role };
     (void)umask(077);
     log_init(role_name(role), LOG_INFO);
+    process_begin(role_name(role));
     r = parse(&a, argc, argv);
     if (r < 0 || a.help)
         print_usage(r < 0 ? stderr : stdout, role);

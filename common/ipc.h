@@ -87,6 +87,8 @@ void ipc_fail(struct ipc_request *req, int code, const char *fmt, ...) __attribu
 void ipc_fail_error(struct ipc_request *req, const struct error *e);
 
 struct ipc_peer *ipc_request_peer(const struct ipc_request *req);   /* NULL once the peer is lost */
+/* Since `since_ns` (of loop_now_ns()) the cloud was waited for, which the caller is told with the reply. */
+void ipc_request_waited(struct ipc_request *req, int64_t since_ns);
 uint64_t ipc_request_trace(const struct ipc_request *req);
 /* By which a repeated request is recognised. */
 struct ipc_identity {

@@ -23,6 +23,7 @@ struct ipc_request {
     const struct message_row *row;
     uint64_t trace;
     struct ipc_identity identity;   /* but for the instance, which is the peer's */
+    uint64_t waited_us;       /* for the cloud */
 };
 
 /* --- peers --------------------------------------------------------------------------------- */
@@ -224,6 +225,8 @@ static int send_reply(struct ipc_request *req, Lf__Envelope *reply, const int *f
     reply->id = req->identity.id;
     reply->has_trace = req->trace != 0;
     reply->trace = req->trace;
+    reply->has_waited_us = req->waited_us != 0;
+    reply->waited_us = req->waited_us;
     if (ipc_packet_check_reply(reply, req->row, n))
         return -EPROTO;
     return send_env(req->peer, reply, fds, n);
@@ -240,6 +243,11 @@ void ipc_reply(struct ipc_request *req, Lf__Envelope *reply, const int *fds, siz
     }
     if (!is_event(req))
         request_free(req);
+}
+
+void ipc_request_waited(struct ipc_request *req, int64_t since_ns)
+{
+    req->waited_us += (uint64_t)(loop_now_ns() - since_ns) / 1000;
 }
 
 void ipc_done(struct ipc_request *req)

@@ -33,11 +33,16 @@ libcommon_a_SOURCES = \
 	common/loop.h \
 	common/messages.c \
 	common/messages.h \
+	common/meter.h \
+	common/metrics.c \
+	common/metrics.h \
 	common/mount_table.c \
 	common/mount_table.h \
 	common/notify.c \
 	common/notify.h \
 	common/number.h \
+	common/process.c \
+	common/process.h \
 	common/sandbox.c \
 	common/sandbox.h \
 	common/text.c \

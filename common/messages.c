@@ -16,6 +16,7 @@ static const struct message_row rows[] = {
     /* request or event       senders        receivers      reply          fds  back  after a restart */
     { B(HELLO),               F | S | M | W, S | M | C,     EVENT,               0, 0, ONCE },
     { B(SHUTDOWN),            F,             S | M | C,     B(DONE),             0, 0, ONCE },
+    { B(METRICS_GET),         F,             S | M | C,     B(METRICS),          0, 0, REPEAT },
 
     { B(AGENT_STATUS_GET),    F,             S,             B(AGENT_STATUS),     0, 0, REPEAT },
     { B(AGENT_COMMAND),       F,             S,             B(DONE),             0, 0, REPEAT },
@@ -34,16 +35,18 @@ static const struct message_row rows[] = {
     { B(OBJECT_STATUS_GET),   F,             S,             B(OBJECT_STATUS),    0, 0, REPEAT },
     { B(OBJECT_INFO_GET),     F,             S,             B(OBJECT_INFO_FOUND), 0, 0, REPEAT },
     { B(OBJECT_INFO_LIST),    F,             S,             B(OBJECT_INFO_LISTED), 0, 0, REPEAT },
+    { B(OBJECT_EXPLAIN),      F,             S,             B(OBJECT_EXPLAINED), 0, 0, REPEAT },
+    { B(OBJECT_AWAIT),        F,             S,             B(OBJECT_AWAITED),   0, 0, REPEAT },
     { B(STREAM_OPEN),         F,             S,             B(STREAM_OPENED),    0, 1, REPEAT },
     { B(PRESIGN),             F,             S,             B(PRESIGNED),        0, 0, REPEAT },
 
     { B(MOUNT_LIST),          M,             S,             B(MOUNT_LISTED),     0, 0, REPEAT },
     { B(MOUNTS_CHANGED),      S,             M,             EVENT,               0, 0, ONCE },
     { B(MOUNT_REPORT),        M,             S,             B(DONE),             0, 0, REPEAT },
-    { B(WORKER_ATTACH),       M,             S,             B(DONE),             0, 1, ONCE },
+    { B(WORKER_ATTACH),       M,             S,             B(DONE),             0, 2, ONCE },
 
     { B(WORKER_START),        M,             W,             EVENT,               1, 0, ONCE },
-    { B(WORKER_CHANNEL),      M,             W,             EVENT,               1, 0, ONCE },
+    { B(WORKER_CHANNEL),      M,             W,             EVENT,               2, 0, ONCE },
     { B(WORKER_READY),        W,             M,             EVENT,               0, 0, ONCE },
     { B(BACKING_OPEN),        W,             M,             B(BACKING_OPENED),   1, 0, ONCE },
     { B(BACKING_CLOSE),       W,             M,             EVENT,               0, 0, ONCE },
@@ -63,6 +66,7 @@ static const struct message_row rows[] = {
     { B(FS_UNLINK),           W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RMDIR),            W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RENAME),           W,             S,             B(DONE),             0, 0, REPEAT },
+    { B(FS_MKNOD),            W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_SYMLINK),          W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_READLINK),         W,             S,             B(FS_TARGET),        0, 0, REPEAT },
     { B(FS_STATFS),           W,             S,             B(FS_SPACE),         0, 0, REPEAT },

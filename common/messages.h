@@ -10,7 +10,7 @@ enum role { ROLE_NONE, ROLE_FRONTD, ROLE_SYNCD, ROLE_MOUNTD, ROLE_CRYPTD, ROLE_W
 #define ROLE_BIT(r) (1u << (r))
 
 /* Raised whenever ipc.proto changes in a way an older process could misread. */
-enum { IPC_PROTOCOL = 1 };
+enum { IPC_PROTOCOL = 2 };
 
 struct message_row {
     Lf__Envelope__BodyCase body;   /* a request or an event */

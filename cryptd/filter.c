@@ -26,7 +26,8 @@ static const struct sandbox_call calls[] = {
     SANDBOX_ANY(rt_sigreturn),
     SANDBOX_ANY(rt_sigaction),
     SANDBOX_ANY(rt_sigprocmask),
-    /* memory, never executable */
+    /* memory, never executable, and how much there is of it: /proc/self/statm, opened before */
+    SANDBOX_ANY(pread64),
     SANDBOX_ANY(brk),
     SANDBOX_ARG(mmap, 2, PROT_READ | PROT_WRITE),
     SANDBOX_ANY(munmap),

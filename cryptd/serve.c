@@ -5,6 +5,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "cryptd/seal.h"
 
 static void wipe(const ProtobufCBinaryData *data)
@@ -59,6 +60,22 @@ static void on_unseal(struct ipc_request *req, const Lf__Envelope *env, int *fds
     free(unsealed.plain.data);
 }
 
+static void on_metrics(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct samples samples = { 0 };
+    Lf__Metrics metrics = LF__METRICS__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(METRICS, metrics, &metrics);
+
+    (void)env;
+    (void)fds;
+    (void)daemon;
+    process_samples(&samples);
+    metrics.samples = samples.list;
+    metrics.n_samples = samples.n;
+    ipc_reply(req, &reply, NULL, 0);
+    samples_free(&samples);
+}
+
 static void on_shutdown(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     struct serve *s = daemon;
@@ -73,6 +90,7 @@ static void on_shutdown(struct ipc_request *req, const Lf__Envelope *env, int *f
 static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_SEAL, on_seal },
     { LF__ENVELOPE__BODY_UNSEAL, on_unseal },
+    { LF__ENVELOPE__BODY_METRICS_GET, on_metrics },
     { LF__ENVELOPE__BODY_SHUTDOWN, on_shutdown },
 };
 

@@ -156,6 +156,11 @@ void exchange_json(struct exchange *x, struct json_object *value)
     json_object_put(value);
 }
 
+void exchange_text(struct exchange *x, const char *type, const struct text *body)
+{
+    reply(x, &(struct http_reply){ .status = 200, .type = type, .body = body->data, .length = body->len });
+}
+
 void exchange_status(struct exchange *x, int status, const struct text *fields)
 {
     reply(x, &(struct http_reply){ .status = status, .fields = fields });

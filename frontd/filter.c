@@ -51,7 +51,8 @@ static const struct sandbox_call calls[] = {
     /* ids, the log, and the pipe through which the loop hears of signals */
     SANDBOX_ANY(getrandom),
     SANDBOX_ANY(write),
-    /* memory, never executable */
+    /* memory, never executable, and how much there is of it: /proc/self/statm, opened before */
+    SANDBOX_ANY(pread64),
     SANDBOX_ANY(brk),
     SANDBOX_ARG(mmap, 2, PROT_READ | PROT_WRITE),
     SANDBOX_ANY(munmap),

@@ -22,6 +22,8 @@ libfrontd_a_SOURCES = \
 	frontd/http_head.h \
 	frontd/http_reply.c \
 	frontd/list.c \
+	frontd/metrics.c \
+	frontd/metrics.h \
 	frontd/openapi.c \
 	frontd/openapi.h \
 	frontd/peer.c \

@@ -1,4 +1,4 @@
-/* Walks the route table and the descriptors. Knows no endpoint by name but the two that answer no message. */
+/* Walks the route table and the descriptors. Knows no endpoint by name but those that answer no message. */
 #include "frontd/openapi.h"
 
 #include <ctype.h>
@@ -8,6 +8,7 @@
 
 #include "common/json_pb.h"
 #include "frontd/call.h"
+#include "frontd/metrics.h"
 #include "frontd/stream.h"
 
 enum { NAME_SIZE = 128 };
@@ -162,9 +163,14 @@ static struct json_object *response(const char *description, struct json_object 
     return o;
 }
 
+static struct json_object *string_schema(void)
+{
+    return one("type", json_object_new_string("string"));
+}
+
 static struct json_object *bytes(void)
 {
-    struct json_object *schema = one("type", json_object_new_string("string"));
+    struct json_object *schema = string_schema();
 
     put_text(schema, "format", "binary");
     return content("application/octet-stream", schema);
@@ -175,6 +181,8 @@ static void add_success(struct json_object *responses, const struct route *r)
     if (r->serve == stream_serve) {
         put(responses, "200", response("The whole object.", bytes()));
         put(responses, "206", response("The span asked for.", bytes()));
+    } else if (r->serve == metrics_serve) {
+        put(responses, "200", response("OK", content("text/plain", string_schema())));
     } else if (r->serve == openapi_serve) {
         put(responses, "200",
             response("OK", content("application/json", one("type", json_object_new_string("object")))));

@@ -4,6 +4,7 @@
  * rows that fit a path the first counts, so literal paths stand before those with parameters. */
 #include "frontd/agent.h"
 #include "frontd/call.h"
+#include "frontd/metrics.h"
 #include "frontd/openapi.h"
 #include "frontd/route.h"
 #include "frontd/stream.h"
@@ -36,6 +37,8 @@
 static const struct route table[] = {
     { HTTP_GET, "/openapi.json", READS, "This document", openapi_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
       NULL, NULL, NULL },
+    { HTTP_GET, "/metrics", READS, "What all processes count, in Prometheus' text format", metrics_serve, ROLE_NONE,
+      LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, NULL },
 
     ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
         "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),
@@ -55,6 +58,10 @@ static const struct route table[] = {
     ROW(GET, "/management/object_status", READS, call_serve, OBJECT_STATUS_GET, "path", NULL, "state",
         "State of an object"),
     ROW(GET, "/management/object_info", READS, call_serve, OBJECT_INFO_GET, "path", NULL, "info", "One object"),
+    ROW(GET, "/management/object_explain", READS, call_serve, OBJECT_EXPLAIN, "path", NULL, "explanation",
+        "How one object stands with the cloud and the cache, and what it waits for"),
+    ROW(GET, "/management/object_wait", READS, call_serve, OBJECT_AWAIT, "path id seconds", NULL, "arrival",
+        "Answers when an object, or everything below a directory, is in the cloud"),
     ROW(GET, "/management/objects_info", READS, list_serve, OBJECT_INFO_LIST, "path", NULL, "objects",
         "The objects of a directory"),
     ROW(GET, "/management/get_directory_rename_status", READS, call_serve, RENAME_STATUS_GET, "path", NULL, "finished",

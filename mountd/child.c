@@ -103,6 +103,7 @@ void child_start(struct drive *d)
 
     stop_timer(d);
     d->child.started_ns = loop_now_ns();
+    d->child.starts++;
     r = start(d);
     d->child.replay = true;
     if (r < 0) {
@@ -173,7 +174,7 @@ static void attach_done(const struct error *e, const Lf__Envelope *reply, int *f
         return;
     }
     if (d->child.peer)
-        (void)ipc_peer_event(d->child.peer, &env, fds, 1);   /* a worker that is gone is heard of elsewhere */
+        (void)ipc_peer_event(d->child.peer, &env, fds, 2);   /* a worker that is gone is heard of elsewhere */
 }
 
 /* --- its end ---------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ libmountd_a_SOURCES = \
 	mountd/fusermount.h \
 	mountd/kept.c \
 	mountd/kept.h \
+	mountd/metrics.c \
 	mountd/mount.c \
 	mountd/mount.h \
 	mountd/mount_point.c \
@@ -30,6 +31,7 @@ landfall_mountd_LDADD = libmountd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthr
 libworker_a_SOURCES = \
 	mountd/worker.c \
 	mountd/worker.h \
+	mountd/worker_ahead.c \
 	mountd/worker_attr.c \
 	mountd/worker_data.c \
 	mountd/worker_dir.c \
@@ -37,6 +39,7 @@ libworker_a_SOURCES = \
 	mountd/worker_file.h \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
+	mountd/worker_meter.c \
 	mountd/worker_mode.c \
 	mountd/worker_names.c \
 	mountd/worker_op.c \

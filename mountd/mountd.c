@@ -45,6 +45,7 @@ static void on_worker_ready(struct ipc_request *req, const Lf__Envelope *env, in
 
 static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_SHUTDOWN, on_shutdown },
+    { LF__ENVELOPE__BODY_METRICS_GET, metrics_get },
     { LF__ENVELOPE__BODY_WORKER_READY, on_worker_ready },
     { LF__ENVELOPE__BODY_BACKING_OPEN, backing_open },
     { LF__ENVELOPE__BODY_BACKING_CLOSE, backing_close },

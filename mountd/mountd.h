@@ -5,6 +5,7 @@
  *   drive.c        one drive: mounted, unmounted, mounted again
  *   child.c        its worker: started, connected to syncd, started again
  *   mountd.c       the daemon: its peers, its orderly end
+ *   metrics.c      numbers for GET /metrics
  *   mount.c, mount_point.c, fusermount.c   the kernel's side of a mount
  *   kept.c         what survives mountd
  *   spawn.c        fork and exec of a worker

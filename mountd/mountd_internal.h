@@ -11,6 +11,7 @@ struct child {
     pid_t pid;                  /* 0: none runs */
     struct ipc_peer *peer;      /* NULL: told to end, or gone */
     unsigned failures;          /* short lives in a row */
+    uint64_t starts;            /* since the drive was taken up, those that failed included */
     int64_t started_ns;
     bool replay;                /* an earlier worker, or an earlier mountd's, used the connection */
     struct loop_timer *timer;   /* next start, or the end of patience with one told to end */
@@ -69,6 +70,9 @@ void drive_unmounted(struct drive *d);
 void drive_step(struct drive *d);
 /* At the very end: frees it without unmounting. */
 void drive_free(struct drive *d);
+
+/* --- metrics.c: what mountd knows of itself and the workers */
+ipc_handler_fn metrics_get;
 
 /* --- backing.c: handlers of messages of workers */
 ipc_handler_fn backing_open, backing_close;

@@ -74,6 +74,7 @@ static void on_start(struct worker *w, const Lf__Envelope *env, int *fds)
 static void on_channel(struct worker *w, const Lf__Envelope *env, int *fds)
 {
     (void)env;
+    meter_adopt(w, fds[1]);
     if (w->syncd)
         ipc_client_adopt(w->syncd, take_fd(&fds[0]));
 }
@@ -111,9 +112,11 @@ struct worker *worker_new(struct loop *l, int control)
     w->loop = l;
     w->users = 1;
     w->fuse = -1;
+    meter_begin(w);
     spec.arg = w;
     w->mountd = ipc_client_new(l, &spec);
     if (!w->mountd) {
+        meter_end(w);
         free(w);
         return NULL;
     }
@@ -127,6 +130,7 @@ void worker_release(struct worker *w)
         return;
     session_end(w);
     file_table_done(&w->files);
+    meter_end(w);
     free(w);
 }
 

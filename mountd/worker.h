@@ -11,6 +11,7 @@
  *   worker_data.c        reading, writing, flushing
  *   worker_file.c        the table of open files: cache files and their maps
  *   worker_attr.c        attributes as the kernel wants them
+ *   worker_meter.c       what is counted
  *   worker_filter.c      what the process may still do
  *
  * A worker holds nothing that its successor would lack: node ids are syncd's inode numbers, and a

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/number.h"
 #include "mountd/worker_internal.h"
 
@@ -18,6 +19,7 @@ enum { TRIES_MAX = 8 };
 enum { SEEK_CHUNKS_MAX = 1 << 20 };
 
 static void read_step(struct op *op);
+static void write_step(struct op *op);
 
 static void stepped(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
@@ -42,11 +44,12 @@ static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op
     msg.ino = op->ino;
     msg.offset = (uint64_t)op->offset;
     msg.length = length;
+    msg.has_write = msg.write = step == write_step;
     op_ask(op, &env, stepped);
 }
 
-/* For the file to be dirty, and for space. */
-static void ask_dirty(struct op *op, void (*step)(struct op *op))
+/* For the file to be dirty, and for space to write so many bytes. */
+static void ask_dirty(struct op *op, uint64_t bytes, void (*step)(struct op *op))
 {
     Lf__FsDirty msg = LF__FS_DIRTY__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &msg);
@@ -57,7 +60,7 @@ static void ask_dirty(struct op *op, void (*step)(struct op *op))
     }
     op->next = step;
     msg.ino = op->ino;
-    msg.bytes = chunk_write_cost(op->size);
+    msg.bytes = chunk_write_cost(bytes);
     op_ask(op, &env, stepped);
 }
 
@@ -81,6 +84,8 @@ static void read_now(struct op *op, size_t size, uint64_t lost)
         ask_fetch(op, size, read_step);
     } else {
         chunk_touch(map, (uint64_t)op->offset, (uint64_t)n);
+        meter_add(op->tries ? &op->worker->meter->waits : &op->worker->meter->hits, 1);
+        meter_add(&op->worker->meter->read_bytes, (uint64_t)n);
         (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
         op_free(op);
     }
@@ -121,6 +126,7 @@ static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, str
 
 static void reply_written(struct op *op)
 {
+    meter_add(&op->worker->meter->written_bytes, op->size);
     (void)fuse_reply_write(op->req, op->size);
     op_free(op);
 }
@@ -142,8 +148,6 @@ static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
     return (ssize_t)done;
 }
 
-static void write_step(struct op *op);
-
 /* An upload that ended while this was written did not read it, and then the bytes may even have been given up for
  * space: the file must be dirty once more, and the bytes are written once more. */
 static void write_now(struct op *op, uint64_t lost)
@@ -158,7 +162,7 @@ static void write_now(struct op *op, uint64_t lost)
     op->size = (size_t)n;
     (void)atomic_fetch_add(&map->write_seq, 1);
     if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
-        ask_dirty(op, write_step);
+        ask_dirty(op, op->size, write_step);
         return;
     }
     chunk_touch(map, (uint64_t)op->offset, op->size);
@@ -175,7 +179,7 @@ static void write_step(struct op *op)
     else if (!present(op, op->size))
         ask_fetch(op, op->size, write_step);
     else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
-        ask_dirty(op, write_step);
+        ask_dirty(op, op->size, write_step);
     else
         write_now(op, lost);
 }
@@ -208,7 +212,7 @@ static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size
 static void settle_step(struct op *op)
 {
     if (!file_dirty(op->file)) {
-        ask_dirty(op, settle_step);
+        ask_dirty(op, op->size, settle_step);
         return;
     }
     (void)atomic_fetch_add(&op->file->map->write_seq, 1);
@@ -227,27 +231,21 @@ void data_settle(struct op *op, void (*next)(struct op *op))
 
 /* --- to the cloud and to the disk ---------------------------------------------------------------------- */
 
-static void ask_flush(struct op *op, bool sync, op_done_fn *done)
+/* The file is marked as dirty since before its first write was acknowledged, so nothing is lost by not waiting. What
+ * the program asks next syncd hears later. */
+static void flush_step(struct op *op)
 {
     Lf__FsFlush msg = LF__FS_FLUSH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+    struct file *f = op->file;
+    uint64_t seq = atomic_load(&f->map->write_seq);
 
     msg.ino = op->ino;
-    msg.sync = sync;
-    op_ask(op, &env, done);
-}
-
-static op_done_fn flush_done;
-
-static void flush_step(struct op *op)
-{
-    struct file *f = op->file;
-
-    op->seq = atomic_load(&f->map->write_seq);
-    if (!file_dirty(f) || f->flushed_seq == op->seq)
-        op_error(op, 0);
-    else
-        ask_flush(op, false, flush_done);
+    if (file_dirty(f) && f->flushed_seq != seq) {
+        f->flushed_seq = seq;
+        op_tell(op->worker, &env);
+    }
+    op_error(op, 0);
 }
 
 /* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
@@ -266,18 +264,16 @@ static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     data_settle(op, flush_step);
 }
 
-static void flush_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    if (reply)
-        op->file->flushed_seq = op->seq;
-    op_acknowledged(op, e, reply, fds);
-}
-
 static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
+
     (void)datasync;
     (void)fi;
-    ask_flush(op_new(req, ino), true, op_acknowledged);
+    msg.ino = ino;
+    msg.sync = true;
+    op_ask(op_new(req, ino), &env, op_acknowledged);
 }
 
 /* --- seeking and sizing --------------------------------------------------------------------------------- */
@@ -342,34 +338,105 @@ static void ask_grow(struct op *op)
     op_ask(op, &env, op_acknowledged);
 }
 
+/* The size is op->end at least, unless it is to stay. */
+static void finish_fallocate(struct op *op, off_t size)
+{
+    if (op->flags & FALLOC_FL_KEEP_SIZE || op->end <= (uint64_t)size) {
+        op_error(op, 0);
+        return;
+    }
+    op->offset = (off_t)op->end;
+    ask_grow(op);
+}
+
+static void fallocate_step(struct op *op);
+static void punch_step(struct op *op);
+
+/* As write_now(). */
+static void punch_now(struct op *op, uint64_t lost)
+{
+    struct chunk_map *map = op->file->map;
+
+    if (fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, op->offset, (off_t)op->size) < 0) {
+        op_error(op, errno);
+        return;
+    }
+    (void)atomic_fetch_add(&map->write_seq, 1);
+    if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
+        ask_dirty(op, 0, punch_step);
+        return;
+    }
+    op->offset += (off_t)op->size;
+    op->tries = 0;
+    fallocate_step(op);
+}
+
+/* An extent's part of what becomes zeros. What is only in the cloud comes before: chunks are here or not as a whole. */
+static void punch_step(struct op *op)
+{
+    uint64_t lost = atomic_load(&op->file->map->lost_seq);
+
+    if (!op->file->writable)
+        op_error(op, EIO);
+    else if (!present(op, op->size))
+        ask_fetch(op, op->size, punch_step);
+    else if (!file_dirty(op->file))
+        ask_dirty(op, 0, punch_step);
+    else
+        punch_now(op, lost);
+}
+
 static void fallocate_step(struct op *op)
 {
+    bool zero = op->flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+    uint64_t end;
     off_t size;
     int r = file_size(op->file, &size);
 
-    if (r == -EAGAIN)
-        ask_fetch(op, 1, fallocate_step);
-    else if (r < 0)
-        op_error(op, EIO);
-    else if (op->offset <= size)
-        op_error(op, 0);
-    else
-        ask_grow(op);
+    if (r < 0) {
+        if (r == -EAGAIN)
+            ask_fetch(op, 1, fallocate_step);
+        else
+            op_error(op, EIO);
+        return;
+    }
+    end = least(op->end, (uint64_t)size);
+    if (zero && (uint64_t)op->offset < end) {
+        op->size = least(end - (uint64_t)op->offset, EXTENT_SIZE - (uint64_t)op->offset % EXTENT_SIZE);
+        punch_step(op);
+    } else {
+        finish_fallocate(op, size);
+    }
 }
 
-/* Only growing the file; space is not set aside. */
+static const int fallocate_modes[] = {
+    0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+};
+
+static bool can_fallocate(int mode)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(fallocate_modes); i++)
+        if (fallocate_modes[i] == mode)
+            return true;
+    return false;
+}
+
+/* Making zeros and growing the file; space is not set aside. */
 static void fallocate_(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
     struct op *op;
 
     (void)fi;
-    if (mode != 0 || offset < 0 || length <= 0) {
+    if (!can_fallocate(mode) || offset < 0 || length <= 0) {
         (void)fuse_reply_err(req, EOPNOTSUPP);
     } else if ((uint64_t)offset + (uint64_t)length > CHUNK_FILE_MAX) {
         (void)fuse_reply_err(req, EFBIG);
     } else {
         op = op_new(req, ino);
-        op->offset = offset + length;
+        op->flags = mode;
+        op->offset = offset;
+        op->end = (uint64_t)offset + (uint64_t)length;
         open_then(op, FILE_WRITE, fallocate_step);
     }
 }

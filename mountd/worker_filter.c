@@ -14,7 +14,8 @@
 static const struct sandbox_call allowed[] = {
     /* requests and answers, cache files */
     SANDBOX_ANY(read), SANDBOX_ANY(write), SANDBOX_ANY(readv), SANDBOX_ANY(writev), SANDBOX_ANY(pread64),
-    SANDBOX_ANY(pwrite64), SANDBOX_ANY(lseek), SANDBOX_ANY(fstat), SANDBOX_ANY(fcntl), SANDBOX_ANY(close),
+    SANDBOX_ANY(pwrite64), SANDBOX_ANY(lseek), SANDBOX_ANY(fallocate), SANDBOX_ANY(fstat), SANDBOX_ANY(fcntl),
+    SANDBOX_ANY(close),
     /* channels */
     SANDBOX_ANY(sendmsg), SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(recvfrom), SANDBOX_ANY(shutdown),
     SANDBOX_ANY(getsockopt), SANDBOX_ARG(setsockopt, 1, SOL_SOCKET),

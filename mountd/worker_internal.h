@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "common/ipc.h"
+#include "common/meter.h"
 #include "common/timespec.h"
 #include "mountd/worker.h"
 #include "mountd/worker_file.h"
@@ -37,7 +38,16 @@ struct worker {
     uint32_t deadline_ms;
     size_t queue_length;
     size_t ops;                 /* requests under way */
+    struct meter *meter;        /* worker_meter.c's */
+    bool meter_shared;
+    uint32_t opcode;            /* of the request that is being taken up */
+    int64_t now_ns;             /* the time, as of the last event or answer */
     SLIST_HEAD(, stale) stale;  /* files whose next open is refused */
+    struct {                    /* worker_ahead.c's */
+        uint64_t call;          /* 0: none under way */
+        bool known;
+        Lf__FsAttr attr;
+    } ahead;
 };
 
 /* A file that became another version under its number. */
@@ -75,6 +85,15 @@ void session_refuse_stale(struct op *op);
 /* Whether that is being done for the inode, or must be: another version came since it was done last. */
 bool session_refuses(const struct worker *w, uint64_t ino);
 
+/* --- worker_ahead.c ----------------------------------------------------------------------------------- */
+
+/* An entry of the directory was made or removed: the kernel will ask for its attributes. */
+void ahead_ask(struct worker *w, fuse_ino_t dir);
+/* Answers op with the attributes of op->ino, if they are known; else false. */
+bool ahead_answer(struct op *op);
+/* They may be others by now. */
+void ahead_drop(struct worker *w);
+
 /* --- worker_op.c -------------------------------------------------------------------------------------- */
 
 /* syncd answered: `reply` has the body that the row names, or is NULL and *e says why. Take descriptors by
@@ -91,15 +110,18 @@ struct op {
     uint64_t call;              /* there; 0: none */
     struct loop_timer *timer;
     bool interrupted;
+    /* for worker_meter.c: what is asked for, and the time that went */
+    uint32_t opcode;
+    int64_t started_ns, asked_ns, syncd_ns, cloud_ns;
     /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
     void (*late)(struct op *op, const Lf__Envelope *reply);
     /* for the operation's use */
     fuse_ino_t ino;
     off_t offset;
     size_t size;
+    uint64_t end;
     int flags;
     enum file_kind kind;
-    uint64_t seq;
     unsigned tries;
     void (*next)(struct op *op);
     void (*then)(struct op *op);
@@ -131,11 +153,31 @@ op_done_fn op_acknowledged;
 /* Tells syncd something nobody waits for. */
 void op_tell(struct worker *w, Lf__Envelope *request);
 
+/* --- worker_meter.c ------------------------------------------------------------------------------------- */
+
+void meter_begin(struct worker *w);
+void meter_end(struct worker *w);
+/* Counts into the meter behind this descriptor from now on, which stays the caller's. */
+void meter_adopt(struct worker *w, int fd);
+/* A request of the kernel was read. */
+void meter_request(struct worker *w, uint32_t opcode);
+/* It was answered: the one place where its time is counted, once. */
+void meter_answered(struct op *op);
+/* Since op->asked_ns another process was waited for, which waited for the cloud for a part of that. */
+void meter_waited(struct op *op, uint64_t cloud_us);
+/* The kernel was told an errno (positive; 0 counts as nothing). */
+void meter_error(struct worker *w, int error);
+
 /* --- worker_attr.c -------------------------------------------------------------------------------------- */
 
 /* For the kernel: inode, attributes and how long it may rely on them. A file being written has the size and
  * time its cache file says. */
 void attr_entry(struct worker *w, const Lf__FsAttr *attr, struct fuse_entry_param *ret);
+
+/* --- worker_names.c ------------------------------------------------------------------------------------- */
+
+/* mknod(2) of anything but a regular file. */
+void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 
 /* --- worker_open.c ----------------------------------------------------------------------------------------- */
 

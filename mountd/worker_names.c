@@ -41,15 +41,6 @@ static void lookup_done(struct op *op, const struct error *e, const Lf__Envelope
     }
 }
 
-static void entry_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    (void)fds;
-    if (reply)
-        op_entry(op, reply->fs_entry->attr);
-    else
-        op_fail(op, e);
-}
-
 /* An orphan that syncd keeps until the last handle is closed and forgotten. Answered by silence. */
 static void forget_one(struct worker *w, fuse_ino_t ino)
 {
@@ -84,9 +75,12 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     Lf__FsGetattr msg = LF__FS_GETATTR__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_GETATTR, fs_getattr, &msg);
 
+    struct op *op = op_new(req, ino);
+
     (void)fi;
     msg.ino = ino;
-    op_ask(op_new(req, ino), &env, attr_done);
+    if (!ahead_answer(op))
+        op_ask(op, &env, attr_done);
 }
 
 static void attr_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
@@ -183,6 +177,24 @@ static void statfs_done(struct op *op, const struct error *e, const Lf__Envelope
 
 /* --- changing ------------------------------------------------------------------------------------------- */
 
+static void made(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    (void)fds;
+    if (!reply) {
+        op_fail(op, e);
+        return;
+    }
+    ahead_ask(op->worker, op->ino);
+    op_entry(op, reply->fs_entry->attr);
+}
+
+static void removed(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    if (reply)
+        ahead_ask(op->worker, op->ino);
+    op_acknowledged(op, e, reply, fds);
+}
+
 static void mkdir_(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     Lf__FsMkdir msg = LF__FS_MKDIR__INIT;
@@ -193,7 +205,26 @@ static void mkdir_(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
     msg.mode = mode;
     msg.uid = fuse_req_ctx(req)->uid;
     msg.gid = fuse_req_ctx(req)->gid;
-    op_ask(op_new(req, parent), &env, entry_done);
+    op_ask(op_new(req, parent), &env, made);
+}
+
+/* What mknod(2) makes of FIFOs and sockets; files are worker_open.c's. Devices cannot be: EPERM is what mknod(2) says
+ * where they are not. */
+void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    Lf__FsMknod msg = LF__FS_MKNOD__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_MKNOD, fs_mknod, &msg);
+
+    if (!S_ISFIFO(mode) && !S_ISSOCK(mode)) {
+        (void)fuse_reply_err(req, EPERM);
+        return;
+    }
+    msg.parent = parent;
+    msg.name = bytes_of(name);
+    msg.mode = mode;
+    msg.uid = fuse_req_ctx(req)->uid;
+    msg.gid = fuse_req_ctx(req)->gid;
+    op_ask(op_new(req, parent), &env, made);
 }
 
 static void symlink_(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -206,7 +237,7 @@ static void symlink_(fuse_req_t req, const char *target, fuse_ino_t parent, cons
     msg.target = bytes_of(target);
     msg.uid = fuse_req_ctx(req)->uid;
     msg.gid = fuse_req_ctx(req)->gid;
-    op_ask(op_new(req, parent), &env, entry_done);
+    op_ask(op_new(req, parent), &env, made);
 }
 
 static void unlink_(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -216,7 +247,7 @@ static void unlink_(fuse_req_t req, fuse_ino_t parent, const char *name)
 
     msg.parent = parent;
     msg.name = bytes_of(name);
-    op_ask(op_new(req, parent), &env, op_acknowledged);
+    op_ask(op_new(req, parent), &env, removed);
 }
 
 static void rmdir_(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -226,7 +257,7 @@ static void rmdir_(fuse_req_t req, fuse_ino_t parent, const char *name)
 
     msg.parent = parent;
     msg.name = bytes_of(name);
-    op_ask(op_new(req, parent), &env, op_acknowledged);
+    op_ask(op_new(req, parent), &env, removed);
 }
 
 static void rename_(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,

@@ -17,6 +17,8 @@ struct op *op_new(fuse_req_t req, fuse_ino_t ino)
     op->req = req;
     op->unique = op->worker->unique;
     op->ino = ino;
+    op->opcode = op->worker->opcode;
+    op->started_ns = op->worker->now_ns;
     op->worker->ops++;
     return op;
 }
@@ -25,6 +27,8 @@ void op_free(struct op *op)
 {
     struct worker *w = op->worker;
 
+    if (op->req)
+        meter_answered(op);
     loop_timer_free(op->timer);
     if (op->file)
         file_unuse(&w->files, op->file);
@@ -48,13 +52,21 @@ void op_use_file(struct op *op, struct file *f)
 
 static void on_interrupt(fuse_req_t req, void *arg);
 
+static void reply_error(struct op *op, int error)
+{
+    meter_error(op->worker, error);
+    (void)fuse_reply_err(op->req, error);
+}
+
 /* From here on the kernel has its answer; a call that must be waited for goes on without it. */
 static void on_expired(void *arg)
 {
     struct op *op = arg;
 
     fuse_req_interrupt_func(op->req, NULL, NULL);
-    (void)fuse_reply_err(op->req, op->interrupted ? EINTR : error_meaning(ETIMEDOUT)->fuse_errno);
+    reply_error(op, op->interrupted ? EINTR : error_meaning(ETIMEDOUT)->fuse_errno);
+    meter_waited(op, 0);
+    meter_answered(op);
     op->req = NULL;
     if (op->late)
         return;
@@ -93,6 +105,7 @@ static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds
 
     op->call = 0;
     if (op->req) {
+        meter_waited(op, reply ? reply->waited_us : 0);
         fuse_req_interrupt_func(op->req, NULL, NULL);
         op->done(op, e, reply, fds);
         return;
@@ -106,6 +119,7 @@ static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, c
 {
     op->done = done;
     op->asked = whom;
+    op->asked_ns = loop_now_ns();
     op->call = ipc_call(whom, request, fds, n, 0, on_answer, op);
     if (!op->timer)
         set_timer(op, op->worker->deadline_ms + MARGIN_MS);
@@ -114,6 +128,7 @@ static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, c
 
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
 {
+    ahead_drop(op->worker);
     request->has_origin = 1;
     request->origin = op->unique;
     ask(op, op->worker->syncd, request, NULL, 0, done);
@@ -141,7 +156,7 @@ void op_tell(struct worker *w, Lf__Envelope *request)
 
 void op_error(struct op *op, int error)
 {
-    (void)fuse_reply_err(op->req, error);
+    reply_error(op, error);
     op_free(op);
 }
 

@@ -194,6 +194,7 @@ static void create_done(struct op *op, const struct error *e, const Lf__Envelope
         op_fail(op, e);
         return;
     }
+    ahead_ask(op->worker, op->ino);
     attr = reply->fs_opened->attr;
     op->ino = attr->ino;
     if (!install(op, op->ino, fds))
@@ -221,11 +222,10 @@ static op_done_fn mknod_done;
 static void mknod_(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t device)
 {
     (void)device;
-    if (!S_ISREG(mode)) {
-        (void)fuse_reply_err(req, EPERM);   /* what mknod(2) says where such nodes cannot be */
-        return;
-    }
-    ask_create(op_new(req, parent), parent, name, mode, true, mknod_done);
+    if (S_ISREG(mode))
+        ask_create(op_new(req, parent), parent, name, mode, true, mknod_done);
+    else
+        names_mknod(req, parent, name, mode);
 }
 
 static void mknod_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)

@@ -145,6 +145,7 @@ static void process(struct worker *w)
     struct fuse_in_header in;
 
     (void)memcpy(&in, w->buf.mem, sizeof(in));
+    meter_request(w, in.opcode);
     if (!let_in(w, &in)) {
         refuse(w, in.unique, EACCES);
         return;
@@ -159,6 +160,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    w->now_ns = loop_now_ns();
     for (int i = 0; i < TURN_REQUESTS; i++) {
         int r;
 
@@ -372,6 +374,7 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
 {
     struct invalidation *i;
 
+    ahead_drop(w);
     if (!w->session || (what->has_name && what->name.len > NAME_MAX))
         return;
     if (what->has_version && what->version)

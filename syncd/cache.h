@@ -42,6 +42,7 @@ struct cache_file {
     struct chunk_map *map;
     unsigned refs;
     unsigned outdated;             /* how often its chunks became worthless */
+    bool changed;                  /* since it came into use it has become another version */
     bool dropped;                  /* unlinked; those who hold it finish with it */
     bool unlinked;                 /* its name was taken away here, not in the cloud */
     unsigned confirming;           /* opens that wait for the cloud to say what version it has */

@@ -189,6 +189,7 @@ static void outdate(struct cache_file *f)
     clear_from(f, 0, least(before, size));   /* beyond the size no bit was ever set */
     cache_file_rebase(f, OUTDATED);
     f->outdated++;
+    f->changed |= size > 0;
 }
 
 int cache_file_renew(struct cache_file *f, const struct index_inode *i)

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/evict.h"
+#include "syncd/tally.h"
 
 enum { RETRY_MS = 10, WATCH_MS = 30000 };
 
@@ -126,7 +127,8 @@ bool space_prepare(struct cache *c, enum space_for what, uint64_t bytes)
     uint64_t limit = limit_now(c, what);
 
     if (taken(c) + bytes > limit && !index_in_transaction(c->volume->index)) {
-        (void)evict_some(c, what, taken(c) + bytes - limit + margin(c));
+        c->volume->tally->evicted[what == SPACE_READ ? ROOM_READ : ROOM_KEEP] +=
+            evict_some(c, what, taken(c) + bytes - limit + margin(c));
         limit = limit_now(c, what);
     }
     if (taken(c) + bytes > limit) {
@@ -262,7 +264,7 @@ static void trim(struct cache *c)
     uint64_t limit = least(limit_for(c, SPACE_READ), disk_limit(c, SPACE_KEEP));
 
     if (taken(c) > limit)
-        (void)evict_some(c, SPACE_KEEP, taken(c) - limit);
+        c->volume->tally->evicted[ROOM_LIMIT] += evict_some(c, SPACE_KEEP, taken(c) - limit);
 }
 
 static void retry(void *arg)

@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/tally.h"
 
 /* --- types ------------------------------------------------------------------------------------- */
 
@@ -202,6 +203,7 @@ void cloud_request_free(struct cloud_request *r)
     cloud_meta_free(&r->meta);
     free_parts(r);
     free_strings(&r->keys, &r->n_keys);
+    tally_drop(r->tally);
     free(r);
 }
 
@@ -315,6 +317,9 @@ static void link_request(struct cloud *c, struct cloud_request *r)
 {
     r->cloud = c;
     r->finished = false;
+    r->submitted_ns = loop_now_ns();
+    r->sent = 0;
+    r->next_try_ns = 0;
     r->next = c->under_way;
     r->prev = &c->under_way;
     if (r->next)
@@ -362,6 +367,7 @@ static void on_finished(void *arg)
     struct cloud *c = r->cloud;
 
     unlink_request(r);
+    tally_request(r->tally, r, r->submitted_ns);
     c->busy++;   /* done may free the cloud */
     r->done(r, r->arg);
     release(c);

@@ -111,6 +111,7 @@ struct cloud_extent {
 };
 
 struct cloud_request;
+struct tally;
 typedef void cloud_done_fn(struct cloud_request *r, void *arg);
 
 struct cloud_request {
@@ -139,6 +140,7 @@ struct cloud_request {
     bool (*data)(struct cloud_request *r, const void *bytes, size_t n, void *arg);
     uint64_t deadline_ms;               /* 0: as configured; includes retries */
     uint64_t trace;
+    struct tally *tally;                /* held: whose numbers it is among; NULL: nobody's */
     cloud_done_fn *done;
     void *arg;
     /* out; valid in done */
@@ -159,6 +161,10 @@ struct cloud_request {
     struct cloud *cloud;
     struct cloud_request *next, **prev;
     bool finished;
+    int64_t submitted_ns;
+    uint64_t sent;                      /* bytes of the body that went out, in this try */
+    int64_t next_try_ns;                /* it failed with `trouble` and is tried again then; 0: it is being tried */
+    struct error trouble;
 };
 
 /* A new zeroed request (fds -1). */

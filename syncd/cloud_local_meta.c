@@ -210,6 +210,14 @@ static void get_link(int fd, struct cloud_meta *m)
     cloud_request_set(&m->symlink, target);
 }
 
+/* A FIFO or a socket is an empty file here. */
+static bool is_type_of(uint32_t mode, const struct stat *st)
+{
+    bool empty = S_ISREG(st->st_mode) && st->st_size == 0;
+
+    return (mode & S_IFMT) == (st->st_mode & S_IFMT) || (empty && (S_ISFIFO(mode) || S_ISSOCK(mode)));
+}
+
 void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
 {
     int64_t mode, uid, gid, mtime;
@@ -223,7 +231,7 @@ void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
         return;
     }
     get_stamp(fd, m);
-    if (get_number(fd, OURS "mode", &mode) && mode >= 0 && (mode & S_IFMT) == (st->st_mode & S_IFMT))
+    if (get_number(fd, OURS "mode", &mode) && mode >= 0 && is_type_of((uint32_t)mode, st))
         m->mode = (uint32_t)mode;
     if (S_ISDIR(st->st_mode) && get_number(fd, OURS "mtime", &mtime))
         m->mtime_ns = mtime;

@@ -18,6 +18,7 @@
 #include "common/text.h"
 #include "syncd/listing.h"
 #include "syncd/name.h"
+#include "syncd/tally.h"
 
 enum { NAMES_TRIED = 1000 };
 
@@ -66,6 +67,31 @@ int conflict_name(const char *name, const char *host, const struct tm *when, uns
     (void)snprintf(mark, sizeof(mark), " (conflict %s %s%s)", where, date, again);
     r = put_together(name, extension(name), mark, max, out);
     return r < 0 ? put_together(name, name + strlen(name), mark, max, out) : r;
+}
+
+/* Digits stand for digits. */
+static bool is_date(const char *s)
+{
+    static const char like[] = "0000-00-00 00-00-00";
+
+    for (size_t n = 0; n < sizeof(like) - 1; n++)
+        if (like[n] == '0' ? s[n] < '0' || s[n] > '9' : s[n] != like[n])
+            return false;
+    return true;
+}
+
+bool conflict_read_name(const char *name, struct conflict_copy *ret)
+{
+    static const char mark[] = " (conflict ";
+    const char *at = strstr(name, mark), *host = at ? at + strlen(mark) : NULL, *date = host ? strchr(host, ' ') : NULL,
+               *end = date ? strchr(date, ')') : NULL;
+
+    if (!end || strlen(name) > CONFLICT_NAME_MAX || date == host || !is_date(date + 1))
+        return false;
+    (void)snprintf(ret->name, sizeof(ret->name), "%.*s%s", (int)(at - name), name, end + 1);
+    (void)snprintf(ret->host, sizeof(ret->host), "%.*s", (int)(date - host), host);
+    (void)snprintf(ret->when, sizeof(ret->when), "%.19s", date + 1);
+    return true;
 }
 
 /* --- both ----------------------------------------------------------------------------------------- */
@@ -141,6 +167,7 @@ void conflict_announce(struct volume *v, uint64_t parent, const char *name, cons
     if (asprintf(&key, "%s%s", dir ? dir : "", name) < 0)
         abort();
     LOG(LOG_WARNING, "conflict_copy", "drive=%s", v->drive->id, "key=%s", key, "copy=%s", copy);
+    v->tally->conflicts++;
     volume_invalidate(v, parent, name, strlen(name), CHANGED_ATTRIBUTES);
     volume_invalidate(v, parent, copy, strlen(copy), CHANGED_ATTRIBUTES);
     volume_invalidate(v, parent, NULL, 0, CHANGED_DATA);

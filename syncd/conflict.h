@@ -20,6 +20,13 @@ enum { CONFLICT_NAME_MAX = 255 };
 int conflict_name(const char *name, const char *host, const struct tm *when, unsigned n, size_t max,
                   char out[CONFLICT_NAME_MAX + 1]);
 
+/* The parts of such a name; false: it is none. */
+struct conflict_copy {
+    char name[CONFLICT_NAME_MAX + 1];   /* that of the other side's version, as far as ours did not shorten it */
+    char host[CONFLICT_NAME_MAX + 1], when[20];
+};
+bool conflict_read_name(const char *name, struct conflict_copy *ret);
+
 /* `theirs` lies at the inode's key and is none of our versions. In one transaction the inode gets the conflict's name,
  * keeps its bytes, and is based on nothing at the old key any more; a new inode gets the old name and their version; a
  * grave at the key is closed. Then the workers and the log are told. `theirs` has its metadata. 0, -EAGAIN when the

@@ -31,6 +31,15 @@ struct fetch_transfer {
     uint64_t from, to;             /* absent bytes still to come; `from` moves up by whole chunks */
     uint64_t start;
     uint64_t reserved;             /* bytes of the disk */
+    enum fetch_why why;            /* of what lies below: */
+    uint64_t asked;                /* what follows comes with it, ahead */
+};
+
+/* Bytes that are wanted, and for what. */
+struct wish {
+    enum space_for what;
+    enum fetch_why why;
+    uint64_t to;
 };
 
 static void plan(struct cache_file *f);
@@ -55,9 +64,19 @@ static void stop(struct fetch_transfer *t)
     cloud_cancel(t->cloud, t->request);
 }
 
+static void count(const struct fetch_transfer *t, uint64_t to)
+{
+    enum fetch_why why = t->from < t->asked ? t->why : FETCH_AHEAD;
+    uint64_t bytes = least(to - t->from, CHUNK_SIZE);
+
+    t->file->map->came[why] += bytes;
+    t->file->volume->tally->fetched[why] += bytes;
+}
+
 static void arrived(struct fetch_transfer *t, uint64_t to)
 {
     for (; t->from < to; t->from += CHUNK_SIZE) {
+        count(t, to);
         chunk_set(t->file->map, t->from >> CHUNK_SHIFT);
         use_fetched(t->file, t->from);
     }
@@ -162,8 +181,10 @@ static void on_done(struct cloud_request *r, void *arg)
     (void)close(r->sink.fd);
     if (f) {
         cache_hold(f);
-        if (e.code == 0)
+        if (e.code == 0) {
             arrived(t, t->to);
+            lister_learned(f->volume->lister, f->ino, r->key + strlen(f->volume->prefix), &r->object);
+        }
         detach(t);
         if (e.code)
             failed(f, t, &e);
@@ -206,7 +227,7 @@ static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uin
     return 0;
 }
 
-static int start(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to)
+static int start(struct cache_file *f, const struct wish *wish, uint64_t from, uint64_t to)
 {
     uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -220,7 +241,7 @@ static int start(struct cache_file *f, enum space_for what, uint64_t from, uint6
     fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return -errno;
-    r = reserve(f, what, from, &to, &reserved);
+    r = reserve(f, wish->what, from, &to, &reserved);
     if (r < 0) {
         (void)close(fd);
         return r;
@@ -228,11 +249,12 @@ static int start(struct cache_file *f, enum space_for what, uint64_t from, uint6
     t = xcalloc(1, sizeof(*t));
     *t = (struct fetch_transfer){
         .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to, .reserved = reserved,
+        .why = wish->why, .asked = wish->to,
     };
     t->request = make_request(t, &i, fd);
     TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
     f->fetch.n_transfers++;
-    cloud_submit(t->cloud, t->request);
+    volume_submit(f->volume, t->request);
     return 0;
 }
 
@@ -282,14 +304,13 @@ static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uin
     return run_end(f, from, least(least(until, from + SPAN_MAX), end));
 }
 
-static int want(struct cache_file *f, enum space_for what, uint64_t from, uint64_t to, unsigned parallel)
+static int want(struct cache_file *f, const struct wish *wish, uint64_t from, unsigned parallel)
 {
-    uint64_t end = fetch_reach(f);
+    uint64_t end = fetch_reach(f), to = least(wish->to, end);
     int r = 0;
 
-    to = least(to, end);
     while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
-        r = start(f, what, from, span(f, from, to, end));
+        r = start(f, wish, from, span(f, from, to, end));
     return r;
 }
 
@@ -300,14 +321,14 @@ static int want_waiters(struct cache_file *f, enum space_for what)
 
     for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
         if (w->what == what)
-            r = want(f, what, w->from, w->to, PARALLEL);
+            r = want(f, &(struct wish){ what, w->why, w->to }, w->from, PARALLEL);
     return r;
 }
 
 /* Without space it is left. */
 static int want_ahead(struct cache_file *f)
 {
-    int r = want(f, SPACE_READ, f->fetch.expected, f->fetch.ahead, PARALLEL_AHEAD);
+    int r = want(f, &(struct wish){ SPACE_READ, FETCH_AHEAD, f->fetch.ahead }, f->fetch.expected, PARALLEL_AHEAD);
 
     return r == -EAGAIN ? 0 : r;
 }
@@ -391,13 +412,14 @@ void fetch_init(struct cache_file *f)
     TAILQ_INIT(&f->fetch.transfers);
 }
 
-void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
-                 void *arg)
+void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
+                 fetch_done_fn *done, void *arg)
 {
     struct fetch_waiter *w = fetch_wait(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
 
     if (!w)
         return;
+    w->why = why;
     if (deadline_ms)
         fetch_wait_until(w, deadline_ms);
     note_reader(f, w->from, least(w->to, fetch_reach(f)));
@@ -411,6 +433,7 @@ void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
     if (!w)
         return;
     w->what = SPACE_KEEP;
+    w->why = FETCH_PIN;
     plan(f);
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "syncd/cache_use.h"
+#include "syncd/tally.h"
 
 typedef void fetch_done_fn(const struct error *e, void *arg);
 
@@ -14,12 +15,15 @@ void fetch_init(struct cache_file *f);
 
 /* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
  * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.
+ * `why` is for those who ask what the content is here for.
  * Errors: -ETIMEDOUT past the deadline; -ENOSPC when the cache has no room for it and gets none; -EIO while paused, or
  * when the cloud's version is gone; the provider's. */
-void fetch_range(struct cache_file *f, uint64_t offset, uint64_t length, uint64_t deadline_ms, fetch_done_fn *done,
-                 void *arg);
+void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
+                 fetch_done_fn *done, void *arg);
 /* The same for all of the file, to be kept: in space for what stays, behind those who read. */
 void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg);
+/* A program asks for the range: if something of it is not here, that counts, with the reason. fetch_miss.c */
+void fetch_count_miss(const struct cache_file *f, uint64_t offset, uint64_t length);
 /* Drops the waiters with this arg; their done will not run. */
 void fetch_forget(struct cache_file *f, const void *arg);
 

@@ -8,6 +8,7 @@ struct fetch_waiter {
     struct cache_file *file;
     uint64_t from, to;             /* what is left of its range; `from` moves up */
     enum space_for what;
+    enum fetch_why why;
     struct loop_timer *timer;
     uint64_t ms;                   /* of the timer, and since when */
     int64_t since_ns;

@@ -49,6 +49,7 @@ struct wait {
     bool regardless;         /* of a failure */
     struct cache_file *file; /* held: its version is being confirmed */
     unsigned outdated;       /* of the file, when that began */
+    int64_t since_ns;
 };
 
 static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
@@ -58,7 +59,8 @@ static struct wait *wait_new(struct volume *v, struct ipc_request *req, const Lf
     CLEANUP_FREE uint8_t *packed = xcalloc(1, size);
 
     lf__envelope__pack(env, packed);
-    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0 };
+    *w = (struct wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0,
+                        loop_now_ns() };
     if (!w->env)
         abort();
     return w;
@@ -68,6 +70,7 @@ static void wait_done(const struct error *e, void *arg)
 {
     struct wait *w = arg;
 
+    ipc_request_waited(w->req, w->since_ns);
     if (e->code && (e->code == -ECANCELED || !w->regardless))
         ipc_fail_error(w->req, e);
     else
@@ -158,10 +161,12 @@ void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Enve
     w->file = f;
     w->outdated = f->outdated;
     f->confirming++;
-    if (read && !chunk_present(f->map, 0))
-        fetch_range(f, 0, 1, CONFIRM_MS, confirm_done, w);
-    else
+    if (read && !chunk_present(f->map, 0)) {
+        fetch_count_miss(f, 0, 1);
+        fetch_range(f, FETCH_OPEN, 0, 1, CONFIRM_MS, confirm_done, w);
+    } else {
         lister_refresh(v->lister, f->ino, confirm_done, w);
+    }
 }
 
 /* --- the frame of a change ------------------------------------------------------------------------ */

@@ -59,6 +59,7 @@ static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index
         i->mtime_ns = m->mtime_ns;
     if (m->has_atime_ns)
         i->atime_ns = m->atime_ns;
+    i->ctime_ns = loop_wall_ns();
     if (changes_meta(m))
         fs_mark_meta(i);
     if (m->has_mtime_ns)

@@ -157,11 +157,15 @@ static void open_known(struct volume *v, struct ipc_request *req, const Lf__Enve
 {
     const Lf__FsOpen *m = env->fs_open;
     struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+    bool cold = f, scanned = !m->write && !m->again;
+    uint64_t ino = m->ino;
 
     if (f)
         fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
         open_settled(v, req, env);
+    if (scanned)
+        scanner_opened(v, ino, cold);
 }
 
 /* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
@@ -300,6 +304,7 @@ void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void 
 struct wanted {
     struct ipc_request *request;
     struct cache_file *file;   /* held */
+    int64_t since_ns;
 };
 
 static void fetched(const struct error *e, void *arg);
@@ -322,8 +327,10 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
         return;
     }
     w = xcalloc(1, sizeof(*w));
-    *w = (struct wanted){ .request = req, .file = f };
-    fetch_range(f, m->offset, m->length, (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
+    *w = (struct wanted){ .request = req, .file = f, .since_ns = loop_now_ns() };
+    fetch_count_miss(f, m->offset, m->length);
+    fetch_range(f, m->write ? FETCH_WRITE : FETCH_READ, m->offset, m->length,
+                (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);
 }
 
 /* Of a file that is open it would be wrong to say that there is none. */
@@ -331,6 +338,7 @@ static void fetched(const struct error *e, void *arg)
 {
     struct wanted *w = arg;
 
+    ipc_request_waited(w->request, w->since_ns);
     if (e->code == 0) {
         ipc_done(w->request);
     } else {

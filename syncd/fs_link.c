@@ -83,6 +83,20 @@ int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *
     return r;
 }
 
+/* As a file system with a set-group-ID directory does. */
+static int inherit_group(struct volume *v, uint64_t parent, struct index_inode *i)
+{
+    CLEANUP(index_inode_done) struct index_inode dir = { 0 };
+    int r = index_get(v->index, parent, &dir);
+
+    if (r < 0 || !(dir.mode & S_ISGID))
+        return r;
+    i->gid = dir.gid;
+    if (S_ISDIR(i->mode))
+        i->mode |= S_ISGID;
+    return 0;
+}
+
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i)
 {
     bool is_directory = S_ISDIR(i->mode);
@@ -90,6 +104,8 @@ int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *na
     int64_t now = loop_wall_ns();
     int r = fs_check_name(v, parent, name, is_directory, NULL, &component);
 
+    if (r == 0)
+        r = inherit_group(v, parent, i);
     if (r < 0)
         return r;
     i->parent = parent;

@@ -149,6 +149,25 @@ void fs_mkdir(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     fs_when_known(fs_volume(req), req, env, env->fs_mkdir->parent, mkdir_listed);
 }
 
+static void mknod_listed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsMknod *m = env->fs_mknod;
+    CLEANUP(index_inode_done) struct index_inode i = {
+        .mode = m->mode & (S_IFMT | MODE_BITS), .uid = m->uid, .gid = m->gid,
+    };
+
+    if (fs_begin(v, req))
+        fs_end_entry(v, req, S_ISFIFO(m->mode) || S_ISSOCK(m->mode) ? fs_link_new(v, m->parent, &m->name, &i) : -EPERM,
+                     &i);
+}
+
+void fs_mknod(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_known(fs_volume(req), req, env, env->fs_mknod->parent, mknod_listed);
+}
+
 static int check_target(const ProtobufCBinaryData *target)
 {
     CLEANUP(text_free) struct text encoded = TEXT_INIT(FS_META_MAX_BYTES);

@@ -11,8 +11,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/cache_space.h"
+#include "syncd/waits.h"
 
-enum { NAME_MAX_BYTES = 255, STATE_BYTES = 600, HEADER_NAME_BYTES = 16 };
+enum { NAME_MAX_BYTES = 255, HEADER_NAME_BYTES = 16 };
 static const char PREFIX[] = "user.", PINNED[] = "1", CUT[] = "1";
 
 /* An attribute that is not stored. Each but get may be NULL: nobody may. */
@@ -41,19 +42,11 @@ static int make_state(struct volume *v, uint64_t ino, void **ret, size_t *ret_si
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = fs_inode(v, ino, &i);
-    CLEANUP_FREE char *reason = r == 0 && i.pending ? index_reason(v->index, ino) : NULL;
-    char state[STATE_BYTES];
-    bool dirty;
 
     if (r < 0)
         return r;
-    dirty = i.pending || index_displaced(v->index, &i);
-    if (reason)
-        snprintf(state, sizeof(state), "error: %s", reason);
-    else
-        strcpy(state, uploader_busy(v->uploader, ino) ? "uploading" : dirty ? "dirty" : "clean");
-    *ret = xstrdup(state);
-    *ret_size = strlen(state);
+    *ret = waits_state(v, &i);
+    *ret_size = strlen(*ret);
     return 0;
 }
 

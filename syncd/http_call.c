@@ -28,6 +28,13 @@ static size_t refuse(struct http_call *c, int error, size_t result)
     return result;
 }
 
+static void note_sent(struct http_call *c, uint64_t sent)
+{
+    c->sent = sent;
+    if (c->told_sent && c->state != CALL_DEAD)
+        *c->told_sent = sent;
+}
+
 static size_t read_body(char *buffer, size_t size, size_t count, void *arg)
 {
     struct http_call *c = arg;
@@ -45,7 +52,7 @@ static size_t read_body(char *buffer, size_t size, size_t count, void *arg)
         return refuse(c, -errno, CURL_READFUNC_ABORT);
     if (n == 0 && want)
         return refuse(c, -EBADE, CURL_READFUNC_ABORT);   /* the file became shorter */
-    c->sent += (uint64_t)n;
+    note_sent(c, c->sent + (uint64_t)n);
     return (size_t)n;
 }
 
@@ -55,7 +62,7 @@ static int seek_body(void *arg, curl_off_t offset, int origin)
 
     if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > c->length)
         return CURL_SEEKFUNC_FAIL;
-    c->sent = (uint64_t)offset;
+    note_sent(c, (uint64_t)offset);
     return CURL_SEEKFUNC_OK;
 }
 
@@ -415,7 +422,7 @@ struct http_call *call_new(struct http *h, const struct http_spec *spec)
     if (!c)
         return NULL;
     *c = (struct http_call){ .http = h, .state = CALL_NEW, .easy = curl_easy_init(), .memory = spec->memory,
-        .fd = spec->fd, .offset = spec->offset, .length = spec->length,
+        .fd = spec->fd, .offset = spec->offset, .length = spec->length, .told_sent = spec->sent,
         .tls = strncasecmp(spec->url, "https:", 6) == 0,
         .head = spec->head, .body = spec->body, .done = spec->done, .arg = spec->arg,
         .reply = { .headers = PAIRS_INIT(HTTP_HEADERS_MAX), .body = TEXT_INIT(spec->reply_max) } };

@@ -19,6 +19,7 @@ struct http_call {
     const void *memory;
     int fd;
     uint64_t offset, length, sent;
+    uint64_t *told_sent;            /* of the spec; NULL: nobody asks */
     unsigned requests;               /* times the request went out */
     bool tls, head_seen, paused, opened, stale, forbidden;
     int error;                       /* ours, behind an abort */

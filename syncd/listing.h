@@ -48,6 +48,8 @@ void news_end(struct volume *v, struct news *news, bool committed);
 
 /* Whether the cloud's object is what the inode says, as far as a listing can tell. */
 bool entry_same(const struct index_inode *i, const char *key, const struct cloud_object *o);
+/* Whether it is a file, a link, a FIFO or a socket on both sides. */
+bool entry_same_type(const struct index_inode *i, const struct cloud_object *o);
 /* A new inode for the object, or for the directory, under the name that its component of the key has. `key` is relative
  * to the drive. */
 int entry_add(struct volume *v, uint64_t dir, const char *key, const struct cloud_object *o, uint64_t *ret_ino);

@@ -52,9 +52,28 @@ bool entry_same(const struct index_inode *i, const char *key, const struct cloud
     return !i->etag || !o->etag || strcmp(i->etag, o->etag) == 0;
 }
 
-static bool is_symlink(const struct cloud_object *o)
+/* What has no bytes is an empty object that says what it is. Devices do not come from there. */
+static uint32_t type_of(const struct cloud_object *o)
 {
-    return o->has_meta && o->meta.symlink && o->size == 0;
+    const struct cloud_meta *m = &o->meta;
+
+    if (!o->has_meta || o->size > 0)
+        return S_IFREG;
+    if (m->symlink)
+        return S_IFLNK;
+    return m->has_mode && (S_ISFIFO(m->mode) || S_ISSOCK(m->mode)) ? m->mode & S_IFMT : S_IFREG;
+}
+
+bool entry_same_type(const struct index_inode *i, const struct cloud_object *o)
+{
+    return (i->mode & S_IFMT) == type_of(o);
+}
+
+static uint32_t default_mode(const struct cloud_object *o)
+{
+    uint32_t type = type_of(o);
+
+    return type == S_IFLNK ? S_IFLNK | 0777 : type | FILE_MODE;
 }
 
 static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
@@ -78,7 +97,7 @@ static void fill_version(struct index_inode *i, const char *key, const struct cl
     i->cloud_size = o->size;
     i->mtime_ns = i->ctime_ns = o->mtime_ns;
     i->settled = false;
-    i->target = is_symlink(o) ? o->meta.symlink : NULL;
+    i->target = type_of(o) == S_IFLNK ? o->meta.symlink : NULL;
     i->size = i->target ? strlen(i->target) : o->size;
     if (o->has_meta)
         fill_meta(i, &o->meta);
@@ -112,8 +131,7 @@ int entry_add(struct volume *v, uint64_t dir, const char *key, const struct clou
 {
     const char *slash = strrchr(key, '/');
     char name[NAME_SIZE];
-    struct index_inode i = new_inode(v, dir, slash ? slash + 1 : key,
-                                     is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE, name);
+    struct index_inode i = new_inode(v, dir, slash ? slash + 1 : key, default_mode(o), name);
     int r;
 
     fill_version(&i, key, o);
@@ -170,8 +188,8 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
 
     if (S_ISREG(i->mode) && cache_busy(v->cache, i))
         return -EBUSY;
-    if (S_ISLNK(i->mode) != is_symlink(o))
-        new.mode = is_symlink(o) ? S_IFLNK | 0777 : S_IFREG | FILE_MODE;
+    if (!entry_same_type(i, o))
+        new.mode = default_mode(o);
     fill_version(&new, key, o);
     new.generation++;
     if (S_ISREG(new.mode) && cache_opening(v->cache, i->ino)) {

@@ -58,7 +58,7 @@ struct errand *errand_submit(struct volume *v, struct cloud_request *r, errand_d
     *e = (struct errand){ r, done, owner, n };
     r->done = errand_back;
     r->arg = e;
-    cloud_submit(v->cloud, r);
+    volume_submit(v, r);
     return e;
 }
 

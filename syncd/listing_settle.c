@@ -65,7 +65,7 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     uint64_t ino;
     int r;
 
-    if (entry_same(i, key, o) && S_ISLNK(i->mode) == (o->meta.symlink && o->size == 0))
+    if (entry_same(i, key, o) && entry_same_type(i, o))
         return i->settled ? 0 : entry_settle(v, i, o);
     r = entry_take_over(v, news, i, key, o, &ino);
     return r == -EBUSY ? 0 : r;
@@ -110,6 +110,25 @@ static int take_answer(struct settle *s, struct cloud_request *r)
     if (s->later && (code < 0 || index_get(v->index, s->ino, &is) < 0 || !looks_the_same(&was, &is)))
         volume_invalidate(v, s->ino, NULL, 0, CHANGED_ATTRIBUTES);
     return code;
+}
+
+static int settle_learned(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    int r = index_begin(v->index);
+
+    return r < 0 ? r : index_end(v->index, entry_settle(v, i, o));
+}
+
+void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o)
+{
+    CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
+    struct index *x = l->v->index;
+
+    if (!o->has_meta || index_get(x, ino, &was) < 0 || was.settled || was.nlink == 0 || !S_ISREG(was.mode) ||
+        !may_settle(&was) || !entry_same(&was, key, o) || !entry_same_type(&was, o) || index_get(x, ino, &is) < 0)
+        return;
+    if (settle_learned(l->v, &is, o) == 0 && !looks_the_same(&was, &is))
+        volume_invalidate(l->v, ino, NULL, 0, CHANGED_ATTRIBUTES);
 }
 
 /* --- requests -------------------------------------------------------------------------------------------- */

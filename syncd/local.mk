@@ -10,6 +10,8 @@ libsyncd_a_SOURCES = \
 	syncd/address.h \
 	syncd/agent.c \
 	syncd/agent.h \
+	syncd/await.c \
+	syncd/await.h \
 	syncd/base32.c \
 	syncd/base32.h \
 	syncd/bucket.c \
@@ -54,9 +56,11 @@ libsyncd_a_SOURCES = \
 	syncd/evict.c \
 	syncd/evict.h \
 	syncd/evict_order.c \
+	syncd/explain.c \
 	syncd/fetch.c \
 	syncd/fetch.h \
 	syncd/fetch_internal.h \
+	syncd/fetch_miss.c \
 	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \
@@ -82,8 +86,11 @@ libsyncd_a_SOURCES = \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
 	syncd/listing_tree.c \
+	syncd/metrics.c \
+	syncd/metrics.h \
 	syncd/mounts.c \
 	syncd/name.c \
+	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
 	syncd/object_api.c \
@@ -116,6 +123,7 @@ libsyncd_a_SOURCES = \
 	syncd/s3_xml.h \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
+	syncd/scan.c \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \
@@ -142,6 +150,8 @@ libsyncd_a_SOURCES = \
 	syncd/stream.c \
 	syncd/syncd.c \
 	syncd/syncd.h \
+	syncd/tally.c \
+	syncd/tally.h \
 	syncd/upload.c \
 	syncd/upload.h \
 	syncd/upload_ask.c \
@@ -156,7 +166,10 @@ libsyncd_a_SOURCES = \
 	syncd/volume_api.c \
 	syncd/volume_events.c \
 	syncd/volume_internal.h \
-	syncd/volume_purge.c
+	syncd/volume_purge.c \
+	syncd/volume_samples.c \
+	syncd/waits.c \
+	syncd/waits.h
 SYNCD_LIBS = libsyncd.a libcommon.a libproto.a $(COMMON_LIBS) $(CURL_LIBS) $(CRYPTO_LIBS) $(SQLITE_LIBS) \
 	$(EXPAT_LIBS) -lpthread
 

@@ -254,7 +254,7 @@ void mounts_attach(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
     if (r < 0)
         ipc_fail(req, r, "No channel to the drive %s could be made.", drive->model->name);
     else
-        ipc_reply(req, &reply, &fd, 1);
+        ipc_reply(req, &reply, (const int[]){ fd, volume_meter_fd(drive->volume) }, 2);
 }
 
 /* The volume lets go of the peer, and the peer of the volume. */

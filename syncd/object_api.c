@@ -3,6 +3,8 @@
 #include "syncd/object_api.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -13,10 +15,15 @@
 #include "syncd/path.h"
 #include "syncd/syncd.h"
 
+/* How long one request waits for the cloud, and at most. */
+enum { AWAIT_SECONDS = 30, AWAIT_SECONDS_MAX = 60 };
+
 struct ask {
     struct ipc_request *req;
     Lf__ObjectInfo like;          /* drive and bucket of every object; strings owned */
     char *mount_point, *relative;
+    struct volume *volume;        /* to be asked again; it answers before it is closed */
+    unsigned seconds;             /* to wait */
     struct page page;             /* of a directory */
     bool full;
     char *last;                   /* name of the last one in the page */
@@ -153,6 +160,116 @@ static void info_done(const struct error *e, const struct volume_node *n, void *
         ipc_reply(a->req, &reply, NULL, 0);
         lf__object_info__free_unpacked(found.info, NULL);
     }
+    end(a);
+}
+
+/* --- all about it ------------------------------------------------------------------------------ */
+
+static void explain_done(const struct error *e, const struct volume_node *n, void *arg);
+
+void object_api_explain(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    struct volume *v;
+    struct ask *a = ask_new(daemon, req, env->object_explain->path, &v);
+
+    (void)fds;
+    if (!a)
+        return;
+    a->volume = v;
+    volume_stat(v, a->relative, explain_done, a);
+}
+
+static void explain_done(const struct error *e, const struct volume_node *n, void *arg)
+{
+    struct ask *a = arg;
+    Lf__ObjectExplained explained = LF__OBJECT_EXPLAINED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(OBJECT_EXPLAINED, object_explained, &explained);
+
+    explained.explanation = n ? volume_explain(a->volume, n->ino) : NULL;
+    if (explained.explanation) {
+        explained.explanation->path = join(a->mount_point, a->relative);
+        explained.explanation->drive_name = xstrdup(a->like.drive_name);
+        explained.explanation->bucket_name = xstrdup(a->like.bucket_name);
+        ipc_reply(a->req, &reply, NULL, 0);
+        lf__explanation__free_unpacked(explained.explanation, NULL);
+    } else if (n) {
+        ipc_fail(a->req, -ENOENT, "There is no %s on the drive.", a->relative);
+    } else {
+        ipc_fail_error(a->req, e);
+    }
+    end(a);
+}
+
+/* --- waiting for the cloud --------------------------------------------------------------------- */
+
+static void await_found(const struct error *e, const struct volume_node *n, void *arg);
+static void await_done(const struct error *e, const struct volume_arrival *arrival, void *arg);
+
+static unsigned patience(const Lf__ObjectAwait *given)
+{
+    if (!given->has_seconds)
+        return AWAIT_SECONDS;
+    return given->seconds < 0 ? 0 : given->seconds > AWAIT_SECONDS_MAX ? AWAIT_SECONDS_MAX : (unsigned)given->seconds;
+}
+
+/* The same object as before, if it is still there. */
+static bool await_again(struct ask *a, const char *id)
+{
+    uint64_t ino = 0;
+
+    if (!id || !text_number(id, UINT64_MAX, &ino) || !volume_has(a->volume, ino))
+        return false;
+    volume_await(a->volume, ino, a->seconds, await_done, a);
+    return true;
+}
+
+void object_api_await(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__ObjectAwait *given = env->object_await;
+    struct volume *v;
+    struct ask *a = ask_new(daemon, req, given->path, &v);
+
+    (void)fds;
+    if (!a)
+        return;
+    a->volume = v;
+    a->seconds = patience(given);
+    if (!await_again(a, given->id))
+        volume_stat(v, a->relative, await_found, a);
+}
+
+static void await_found(const struct error *e, const struct volume_node *n, void *arg)
+{
+    struct ask *a = arg;
+
+    if (n)
+        volume_await(a->volume, n->ino, a->seconds, await_done, a);
+    else
+        await_done(e, NULL, a);
+}
+
+static void await_done(const struct error *e, const struct volume_arrival *arrival, void *arg)
+{
+    struct ask *a = arg;
+    Lf__Arrival shown = LF__ARRIVAL__INIT;
+    Lf__ObjectAwaited awaited = LF__OBJECT_AWAITED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(OBJECT_AWAITED, object_awaited, &awaited);
+    char id[32];
+
+    if (!arrival) {
+        ipc_fail_error(a->req, e);
+        end(a);
+        return;
+    }
+    snprintf(id, sizeof(id), "%" PRIu64, arrival->ino);
+    shown.has_there = shown.has_stuck = shown.has_pending = true;
+    shown.there = arrival->there;
+    shown.stuck = arrival->stuck;
+    shown.pending = (int64_t)arrival->pending;
+    shown.waits_for = arrival->waits_for && *arrival->waits_for ? (char *)(uintptr_t)arrival->waits_for : NULL;
+    shown.id = id;
+    awaited.arrival = &shown;
+    ipc_reply(a->req, &reply, NULL, 0);
     end(a);
 }
 

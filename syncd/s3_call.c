@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "syncd/retry.h"
 #include "syncd/s3.h"
+#include "syncd/tally.h"
 
 enum { PROGRESS = 64 * 1024 };   /* a try that brought this much does not count as failed */
 
@@ -154,6 +155,7 @@ static void on_retry(void *arg)
     struct s3_call *c = arg;
 
     loop_timer_free(take_ptr(c->timer));
+    c->r->next_try_ns = 0;
     take_step(c);
 }
 
@@ -161,13 +163,18 @@ static void on_retry(void *arg)
 bool s3_call_later(struct s3_call *c, uint64_t after_ms)
 {
     struct loop *l = c->s3->cloud->loop;
+    uint64_t ms;
 
     if (c->received - c->received_before >= PROGRESS)
         c->tries = 0;
     if (c->tries >= (unsigned)c->s3->cloud->config->cloud_retries || after_ms > RETRY_AFTER_MAX_MS)
         return false;
     c->guarded = false;
-    c->timer = loop_timer(l, retry_delay_ms(++c->tries, arc4random(), after_ms), on_retry, c);
+    if (c->r->tally)
+        c->r->tally->retries[c->r->op]++;
+    ms = retry_delay_ms(++c->tries, arc4random(), after_ms);
+    c->r->next_try_ns = loop_now_ns() + (int64_t)ms * 1000000;
+    c->timer = loop_timer(l, ms, on_retry, c);
     return c->timer != NULL;
 }
 
@@ -187,6 +194,7 @@ void s3_call_resume(struct s3_call *c)
 /* Tries again, or ends with the error. */
 static void retry_or_end(struct s3_call *c, const struct error *e)
 {
+    c->r->trouble = *e;
     if (!s3_call_later(c, 0))
         end_with(c, e);
 }

@@ -132,6 +132,7 @@ static bool remedy_wait(struct s3_call *c, const struct s3_refusal *f, const str
         return false;
     if (after && retry_after(after, loop_wall_ns() + c->s3->skew_ns, &ms) < 0)
         ms = 0;
+    s3_refusal_word(c, f, &c->r->trouble);
     return s3_call_later(c, ms);
 }
 

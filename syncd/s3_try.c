@@ -85,7 +85,7 @@ static int start(struct s3_call *c, const char *url, const struct pairs *headers
     struct http_spec spec = {
         .method = m->method, .url = url, .headers = headers,
         .memory = m->sends_extent ? NULL : m->body.data ? m->body.data : "",
-        .fd = body->fd, .offset = body->offset,
+        .fd = body->fd, .offset = body->offset, .sent = m->sends_extent ? &c->r->sent : NULL,
         .length = m->sends_extent ? body->length : m->body.len,
         .has_body = m->sends_extent || m->sends_document || m->posts_nothing,
         .bulk = (m->sends_extent && body->length >= BULK) || streams,

@@ -9,6 +9,7 @@
 #include "syncd/agent.h"
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
+#include "syncd/metrics.h"
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
 #include "syncd/presign.h"
@@ -18,6 +19,7 @@
 
 static const struct ipc_handler HANDLERS[] = {
     { ROW(SHUTDOWN), agent_shutdown },
+    { ROW(METRICS_GET), metrics_get },
     { ROW(AGENT_STATUS_GET), agent_status },
     { ROW(AGENT_COMMAND), agent_command },
 
@@ -38,6 +40,8 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_STATUS_GET), object_api_status },
     { ROW(OBJECT_INFO_GET), object_api_info },
     { ROW(OBJECT_INFO_LIST), object_api_list },
+    { ROW(OBJECT_EXPLAIN), object_api_explain },
+    { ROW(OBJECT_AWAIT), object_api_await },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 

@@ -61,6 +61,8 @@ static const char *const STEPS[] = {
     "ALTER TABLE inode ADD COLUMN key_name TEXT;"
     "ALTER TABLE inode ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
+    /* Directories are counted for the links of the one above. */
+    "CREATE INDEX inode_directory ON inode(parent) WHERE (mode & 61440) = 16384;",
     /* Requests that a dead worker left to the next one. */
     "ALTER TABLE replay ADD COLUMN mount INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE replay ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
@@ -351,6 +353,15 @@ bool index_empty(struct index *x, uint64_t parent)
     int64_t one;
 
     return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
+}
+
+uint32_t index_directories(struct index *x, uint64_t parent)
+{
+    int64_t n = 0;
+
+    (void)sql_get_int(x->sql, &n, "SELECT count(*) FROM inode INDEXED BY inode_directory WHERE parent = ?"
+                      " AND (mode & 61440) = 16384", SQL_INT(parent));
+    return (uint32_t)n;
 }
 
 static bool take_file(const struct index_inode *i, void *arg)

@@ -84,6 +84,8 @@ int index_list(struct index *x, uint64_t parent, const void *after, size_t after
 /* The same by inode number after `cookie`: stable under concurrent changes, for readdir. */
 int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn *each, void *arg);
 bool index_empty(struct index *x, uint64_t parent);
+/* How many directories are right below it. */
+uint32_t index_directories(struct index *x, uint64_t parent);
 /* Components of files that split a directory into parts of about the same size, each of at least `least` entries, in
  * the order of the bytes: at most n, owned by the caller. How many. */
 size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n);
@@ -149,6 +151,8 @@ int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, vo
 int64_t index_next_due(struct index *x, int64_t now_ns);
 /* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
+/* Before when it is not tried again; 0: no such time. */
+int64_t index_retry_at(struct index *x, uint64_t ino);
 /* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */
 char *index_reason(struct index *x, uint64_t ino);
 /* Live inode whose cloud version lives at `key`, or -ENOENT. */
@@ -160,6 +164,15 @@ bool index_buried_in_the_way(struct index *x, const char *key);
 /* Inodes with pending bits, graves and rows of renamed directories; below a directory only its subtree counts (and no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
+/* How many inodes at or below the directory are pending, and the one of them to be named first: one that failed, the
+ * latest to be tried again, else any. */
+uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first);
+/* Open graves of keys that begin with this one, a directory's; "": all. */
+uint64_t index_graves_below(struct index *x, const char *key);
+/* Whether the inode is `dir` or lies below it. */
+bool index_is_in(struct index *x, uint64_t ino, uint64_t dir);
+/* Sizes of all files whose content the cloud lacks. */
+uint64_t index_dirty_bytes(struct index *x);
 /* Whether the inode or anything below it is pending or was so after `since_ns`, or may be so unmarked. Looks at the
  * whole subtree. */
 bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns);

@@ -131,6 +131,13 @@ char *index_reason(struct index *x, uint64_t ino)
     return sql_next(&q) > 0 ? sql_text_copy(&q, 0) : NULL;
 }
 
+int64_t index_retry_at(struct index *x, uint64_t ino)
+{
+    int64_t at;
+
+    return sql_get_int(x->sql, &at, "SELECT not_before FROM inode WHERE ino = ?", SQL_INT(ino)) == 0 ? at : 0;
+}
+
 int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret)
 {
     struct sql_query q = sql_query(x->sql, "SELECT " INDEX_COLUMNS " FROM inode WHERE cloud_key = ? AND nlink > 0",
@@ -202,6 +209,51 @@ uint64_t index_pending_count(struct index *x)
     (void)sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
     (void)sql_get_int(x->sql, &moved, "SELECT count(*) FROM moved");
     return (uint64_t)(inodes + graves + moved);
+}
+
+/* From what is pending upwards, as in survey(). */
+uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first)
+{
+    CLEANUP(sql_query_end) struct sql_query q =
+        sql_query(x->sql, "WITH RECURSIVE climb(start, at) AS (SELECT ino, ino FROM inode INDEXED BY inode_pending"
+                  " WHERE pending <> 0 AND nlink > 0 UNION ALL SELECT c.start, i.parent FROM climb c"
+                  " JOIN inode i ON i.ino = c.at WHERE c.at <> ?1 AND i.parent IS NOT NULL)"
+                  " SELECT c.start, count(*) OVER () FROM climb c JOIN inode i ON i.ino = c.start WHERE c.at = ?1"
+                  " ORDER BY i.reason IS NULL, i.not_before DESC LIMIT 1", SQL_INT(dir));
+
+    if (sql_next(&q) <= 0)
+        return 0;
+    *ret_first = (uint64_t)sql_int(&q, 0);
+    return (uint64_t)sql_int(&q, 1);
+}
+
+uint64_t index_graves_below(struct index *x, const char *key)
+{
+    CLEANUP_FREE char *end = index_key_end(key);
+    int64_t n = 0;
+
+    (void)sql_get_int(x->sql, &n, "SELECT count(*) FROM grave WHERE closed = 0"
+                      " AND (?1 = '' OR (key >= ?1 AND key < ?2))", SQL_TEXT(key), SQL_TEXT(end));
+    return (uint64_t)n;
+}
+
+bool index_is_in(struct index *x, uint64_t ino, uint64_t dir)
+{
+    while (ino != dir && ino != 0) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        ino = index_get(x, ino, &i) == 0 ? i.parent : 0;
+    }
+    return ino == dir;
+}
+
+uint64_t index_dirty_bytes(struct index *x)
+{
+    int64_t bytes = 0;
+
+    (void)sql_get_int(x->sql, &bytes, "SELECT total(size) FROM inode INDEXED BY inode_pending WHERE pending & 1"
+                      " AND pending <> 0 AND nlink > 0");
+    return (uint64_t)bytes;
 }
 
 /* All directories above what is pending. From there upwards, because what is pending is few and a

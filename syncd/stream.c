@@ -200,7 +200,7 @@ static void pump(struct stream *s)
     else if (moved < 0 || (moved == 0 && present(s)))
         fail_code(s, moved < 0 ? -errno : -ESTALE);   /* cut shorter meanwhile */
     else
-        fetch_range(s->file, s->at, least(s->end - s->at, PIPE_BYTES),
+        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
                     (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
 }
 
@@ -321,7 +321,7 @@ static void get(struct stream *s, const struct index_inode *i)
     r->data = on_data;
     s->request = r;
     s->awaited++;
-    cloud_submit(s->cloud, r);
+    volume_submit(s->volume, r);
 }
 
 /* --- beginning ------------------------------------------------------------------------------------ */

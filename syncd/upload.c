@@ -17,6 +17,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/await.h"
 
 enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
 
@@ -53,8 +54,10 @@ void uploader_look_at(struct uploader *u, int64_t when_ns)
 
 void uploader_kick(struct uploader *u)
 {
-    if (u)
-        uploader_look_at(u, loop_now_ns());
+    if (!u)
+        return;
+    uploader_look_at(u, loop_now_ns());
+    await_kick(u->volume);
 }
 
 static int64_t settle_ns(const struct uploader *u)
@@ -62,7 +65,7 @@ static int64_t settle_ns(const struct uploader *u)
     return u->volume->config->settle_milliseconds * MS;
 }
 
-static int64_t held_until(const struct uploader *u)
+int64_t uploader_held_until(const struct uploader *u)
 {
     int64_t quiet = u->changed_ns + settle_ns(u), at_last = u->burst_ns + BURST_SETTLES * settle_ns(u);
 
@@ -78,7 +81,8 @@ void uploader_changed(struct uploader *u)
     if (now >= u->changed_ns + settle_ns(u))
         u->burst_ns = now;
     u->changed_ns = now;
-    uploader_look_at(u, held_until(u));
+    uploader_look_at(u, uploader_held_until(u));
+    await_kick(u->volume);
 }
 
 void uploader_reached(struct uploader *u)
@@ -385,7 +389,7 @@ static void scan(void *arg)
     loop_timer_free(take_ptr(u->timer));
     if (u->volume->paused)
         return;
-    until = u->rest_until_ns > held_until(u) ? u->rest_until_ns : held_until(u);
+    until = u->rest_until_ns > uploader_held_until(u) ? u->rest_until_ns : uploader_held_until(u);
     if (loop_now_ns() < until) {
         uploader_look_at(u, until);
         return;

@@ -75,6 +75,7 @@ struct uploader {
     int64_t timer_ns;              /* loop_now_ns() at which it fires */
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
     int64_t rest_ns;
+    struct error trouble;          /* upload_run.c's: why it rests */
     bool rest_ends_with_answer;    /* to whomever */
     int64_t graves_after_ns;
     int64_t changed_ns;            /* the last change by a program */
@@ -92,6 +93,8 @@ bool uploader_synced(struct uploader *u);
 /* The cloud did what was asked; or it failed with this code, as it would for everybody. */
 void uploader_reached(struct uploader *u);
 void uploader_rest(struct uploader *u, int code);
+/* Until when nothing is begun because programs are changing things, on the clock of loop_now_ns(). */
+int64_t uploader_held_until(const struct uploader *u);
 /* Looks again at loop_now_ns() `when_ns` at the latest. */
 void uploader_look_at(struct uploader *u, int64_t when_ns);
 
@@ -154,6 +157,9 @@ void upload_meta(struct upload *u, struct cloud_meta *m);
 int upload_body(struct upload *u, struct cloud_request *r, uint64_t offset, uint64_t length);
 /* The condition under which our object may take the key's place, as far as the provider knows conditions. */
 void upload_condition(struct upload *u, struct cloud_request *r);
+/* How many bytes of its object are on their way or there. One of its requests that waits to be tried again, or NULL. */
+uint64_t upload_progress(const struct upload *u);
+const struct cloud_request *upload_held_up(const struct upload *u);
 /* Nothing of it calls back any more. True: nothing is under way either; else the last answer frees the change. */
 bool upload_detach_asks(struct upload *u);
 /* Whether the inode's version in the cloud is the one at the key. */
@@ -211,6 +217,8 @@ void upload_parts_abort(struct upload *u, const struct index_upload *row, void (
 /* The source of a copy is not what the index says (-ENOENT, -ESTALE). */
 void upload_copy_failed(struct upload *u, const struct error *e);
 void upload_parts_free(struct upload_parts *p);
+/* Bytes in parts that are there. */
+uint64_t upload_parts_bytes(const struct upload *u);
 
 /* --- upload_delete.c ------------------------------------------------------------------------------ */
 

@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "common/text.h"
 #include "syncd/hash.h"
 
@@ -75,7 +76,27 @@ void upload_submit(struct upload *u, struct cloud_request *r)
 
     LIST_INSERT_HEAD(&u->asks, ask, next);
     u->n_asks++;
-    cloud_submit(u->volume->cloud, r);
+    volume_submit(u->volume, r);
+}
+
+uint64_t upload_progress(const struct upload *u)
+{
+    uint64_t bytes = u->parts ? upload_parts_bytes(u) : 0;
+    const struct upload_ask *ask;
+
+    LIST_FOREACH(ask, &u->asks, next)
+        bytes += ask->request->sent;
+    return least(bytes, u->size);
+}
+
+const struct cloud_request *upload_held_up(const struct upload *u)
+{
+    const struct upload_ask *ask;
+
+    LIST_FOREACH(ask, &u->asks, next)
+        if (ask->request->next_try_ns > loop_now_ns())
+            return ask->request;
+    return NULL;
 }
 
 void upload_cancel_asks(struct upload *u)

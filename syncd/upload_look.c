@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/conflict.h"
 #include "syncd/hash.h"
+#include "syncd/listing.h"
 
 struct look {
     char *key;
@@ -150,9 +152,14 @@ static void hashed(struct upload *u, const char *md5)
         upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
 }
 
-static bool is_same_link(const struct upload *u, const struct cloud_object *o)
+/* Links, FIFOs and sockets have nothing that could differ but where a link leads. */
+static bool is_same_special(const struct upload *u, const struct cloud_object *o)
 {
-    return u->inode.target && o->meta.symlink && strcmp(u->inode.target, o->meta.symlink) == 0;
+    const struct index_inode *i = &u->inode;
+
+    if (S_ISREG(i->mode) || S_ISDIR(i->mode) || !entry_same_type(i, o))
+        return false;
+    return !i->target || strcmp(i->target, o->meta.symlink) == 0;
 }
 
 static bool may_have_same_bytes(const struct upload *u, const struct cloud_object *o)
@@ -167,7 +174,7 @@ static void found_theirs(struct upload *u)
 {
     const struct cloud_object *o = upload_looked(u);
 
-    if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_link(u, o))
+    if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_special(u, o))
         next_turn(u, upload_own(u, u->key, o));
     else if (may_have_same_bytes(u, o))
         upload_hash_file(u, hashed);

@@ -51,6 +51,15 @@ static uint64_t length_of(const struct upload *u, uint32_t n)
     return least(u->size - n * u->parts->part_size, u->parts->part_size);
 }
 
+uint64_t upload_parts_bytes(const struct upload *u)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t n = 0; n < u->parts->n; n++)
+        bytes += u->parts->parts[n].etag ? length_of(u, n) : 0;
+    return bytes;
+}
+
 static void forget(struct upload *u)
 {
     struct index *x = u->volume->index;

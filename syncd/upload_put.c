@@ -156,7 +156,7 @@ void upload_gather(struct upload *u, void (*next)(struct upload *u))
         return;
     }
     u->gathered = next;
-    fetch_range(u->file, 0, cache_file_size(u->file), 0, gathered, u);
+    fetch_range(u->file, FETCH_UPLOAD, 0, cache_file_size(u->file), 0, gathered, u);
 }
 
 /* It may have been renamed or deleted while bytes were fetched; then its next turn knows better. */

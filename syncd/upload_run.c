@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/await.h"
 
 /* FileState as the event stream numbers it. */
 enum { STATE_NORMAL = 0, STATE_UPLOADING = 4, STATE_ERROR = 256 };
@@ -261,6 +262,7 @@ void upload_commit(struct upload *u, const char *etag)
         return;
     }
     uploader_reached(u->uploader);
+    u->volume->tally->uploads[tally_kind(0)]++;
     LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
     show(u, STATE_NORMAL);
     upload_end(u);
@@ -379,29 +381,39 @@ static bool was_written_meanwhile(const struct upload *u, const struct error *e)
     return e->code == -EBADE && u->kind == UPLOAD_CONTENT && u->file && !upload_unchanged(u);
 }
 
+static void rest(struct uploader *u, const struct error *why)
+{
+    u->trouble = *why;
+    uploader_rest(u, why->code);
+}
+
 void upload_fail(struct upload *u, const struct error *e)
 {
     const struct trouble *t = trouble_of(e->code);
-    struct index *x = u->volume->index;
+    struct volume *v = u->volume;
+    struct index *x = v->index;
+    uint64_t ino = u->inode.ino;
 
     if (was_written_meanwhile(u, e)) {
         upload_again(u);
         return;
     }
     if (e->code == -ECANCELED) {    /* paused, or the cloud is being closed */
-        uploader_rest(u->uploader, e->code);
+        rest(u->uploader, e);
         upload_end(u);
         return;
     }
+    u->volume->tally->uploads[tally_kind(e->code)]++;
     LOG(LOG_WARNING, "upload_failed", "drive=%s", u->volume->drive->id, "key=%s", u->key, "error=%s", error_text(e),
         "again_in=%d", t->seconds);
     if (came_to_nothing(e->code) && index_begin(x) == 0)
         (void)index_end(x, withdraw(u));
     if (t->everything)
-        uploader_rest(u->uploader, e->code);
+        rest(u->uploader, e);
     (void)put_off(u, t->seconds, error_text(e));
     show(u, STATE_ERROR);
     upload_end(u);
+    await_failed(v, ino, t->seconds);
 }
 
 void upload_fail_code(struct upload *u, int code)

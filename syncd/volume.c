@@ -9,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "syncd/await.h"
+#include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
 enum { PERMISSION_READ = 1, BLOCK = 512 };
@@ -29,6 +31,7 @@ const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_UNLINK, fs_unlink },
     { LF__ENVELOPE__BODY_FS_RMDIR, fs_rmdir },
     { LF__ENVELOPE__BODY_FS_RENAME, fs_rename },
+    { LF__ENVELOPE__BODY_FS_MKNOD, fs_mknod },
     { LF__ENVELOPE__BODY_FS_SYMLINK, fs_symlink },
     { LF__ENVELOPE__BODY_FS_READLINK, fs_readlink },
     { LF__ENVELOPE__BODY_FS_STATFS, fs_statfs },
@@ -113,8 +116,11 @@ static struct volume *volume_new(const struct volume_spec *spec)
 static int open_parts(struct volume *v, const char *state_dir, struct error *e)
 {
     CLEANUP_FREE char *path = below(state_dir, "index.db");
-    int r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+    int r = tally_new(&v->tally);
 
+    if (r < 0)
+        return error_set(e, r, "The drive could not be started: %s", error_meaning(r)->text);
+    r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
     if (r == 0)
         r = cache_new(v, &v->cache, e);
     if (r < 0)
@@ -136,6 +142,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     }
     volume_purge_later(v);
     keeper_new(v);
+    scanner_new(v);
     mover_new(v);
     uploader_kick(v->uploader);
     *ret = v;
@@ -146,7 +153,9 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    await_end(v);
     keeper_free(v);
+    scanner_free(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);
@@ -165,6 +174,7 @@ void volume_close(struct volume *v)
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);
+    tally_drop(v->tally);
     free(v);
 }
 
@@ -219,6 +229,15 @@ void volume_worker_lost(struct volume *v, struct ipc_peer *p)
 
 /* --- what the parts ask --------------------------------------------------------------------------- */
 
+/* One for the name, one for ".", one for each "..": programs skip looking for directories where the count says that there
+ * are none. 1 is what file systems say that do not count; nobody has listed this one. */
+static uint32_t links_of(struct volume *v, const struct index_inode *i)
+{
+    if (!S_ISDIR(i->mode) || i->nlink == 0)
+        return i->nlink;
+    return i->listed_ns ? 2 + index_directories(v->index, i->ino) : 1;
+}
+
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret)
 {
     ret->ino = i->ino;
@@ -229,7 +248,7 @@ void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret)
     ret->mtime_ns = i->mtime_ns;
     ret->ctime_ns = i->ctime_ns;
     ret->atime_ns = i->atime_ns;
-    ret->nlink = i->nlink;
+    ret->nlink = links_of(v, i);
     ret->blocks = (i->size + BLOCK - 1) / BLOCK;
     ret->settled = i->settled;
     if (S_ISREG(i->mode) && i->pending & INDEX_CONTENT)

@@ -15,6 +15,7 @@
 #include "syncd/cloud.h"
 
 struct volume;
+struct samples;
 
 struct volume_spec {
     struct loop *loop;
@@ -46,6 +47,11 @@ void volume_pause(struct volume *v, bool paused);
 /* Changes not yet in the cloud. */
 uint64_t volume_pending(struct volume *v);
 
+/* What it counts and how things stand, as metrics of the drive. */
+void volume_samples(struct volume *v, struct samples *s);
+/* The meter for its worker (common/meter.h), borrowed. */
+int volume_meter_fd(const struct volume *v);
+
 /* The file system messages of a worker whose peer data is a struct volume *. */
 extern const struct ipc_handler volume_fs_handlers[];
 extern const size_t volume_fs_handlers_n;
@@ -70,6 +76,23 @@ struct volume_node {
  * with a node and e NULL, or with an error (-ENOENT). */
 void volume_stat(struct volume *v, const char *path,
                  void (*done)(const struct error *e, const struct volume_node *n, void *arg), void *arg);
+
+/* Everything there is to say about the object of this inode number, without path, drive and bucket;
+ * lf__explanation__free_unpacked() it. NULL: it is gone. */
+Lf__Explanation *volume_explain(struct volume *v, uint64_t ino);
+
+/* Calls done when the object, or everything at and below the directory, is in the cloud; when it will not get there
+ * unless somebody does something (`stuck`); or after `seconds`. At once if it is so already. -ENOENT: it was
+ * removed. */
+struct volume_arrival {
+    uint64_t ino, pending;        /* changes that the cloud lacks */
+    bool there, stuck;
+    const char *waits_for;        /* a sentence, borrowed; NULL or "" when there is nothing to say */
+};
+void volume_await(struct volume *v, uint64_t ino, unsigned seconds,
+                  void (*done)(const struct error *e, const struct volume_arrival *a, void *arg), void *arg);
+/* Whether the inode is there and has a name. */
+bool volume_has(struct volume *v, uint64_t ino);
 
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the
  * cloud under the old prefix. Asks the index alone. */

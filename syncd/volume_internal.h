@@ -3,14 +3,17 @@
  *   volume.c      opens, closes, pauses; struct volume; the table of file system handlers
  *   fs.c          what all handlers share: waiting for listings, transactions, repeated requests
  *   fs_link.c     making and taking away names
- *   fs_names.c    lookup, opendir, readdir, mkdir, symlink, unlink, rmdir, forget
+ *   fs_names.c    lookup, opendir, readdir, mkdir, mknod, symlink, unlink, rmdir, forget
  *   fs_attr.c     getattr, setattr, readlink, statfs
  *   fs_rename.c, fs_xattr.c
  *   fs_data.c     contents: open, create, fetch, dirty, flush, release
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
  *                 listing_settle.c: metadata that listings lack
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
- *                 volume_purge.c: orphans and directories that are gone
+ *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
+ *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
+ *                 waits for one
+ *   tally.c       what is counted
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always
@@ -34,7 +37,9 @@ struct uploader;
 struct lister;
 struct stream;
 struct keeper;
+struct scanner;
 struct mover;
+struct tally;
 
 struct volume {
     struct loop *loop;
@@ -51,8 +56,13 @@ struct volume {
     struct uploader *uploader;
     struct lister *lister;
     struct keeper *keeper;           /* pin.c's */
+    struct scanner *scanner;         /* scan.c's */
     struct mover *mover;
+    struct tally *tally;             /* held */
     struct stream *streams;          /* stream.c's */
+    LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
+    struct loop_timer *await_timer;
+    uint64_t await_pause_ms;
     struct volume_peer {             /* workers attached */
         struct volume_peer *next;
         struct ipc_peer *peer;
@@ -80,6 +90,9 @@ void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t 
 void volume_events_flush(struct volume *v);
 void volume_events_lost(struct volume *v);
 void volume_events_free(struct volume *v);
+/* Submits a request to the drive's cloud that counts as the drive's. */
+struct cloud_request;
+void volume_submit(struct volume *v, struct cloud_request *r);
 /* Prefix + key, owned by the caller. */
 char *volume_full_key(struct volume *v, const char *key);
 
@@ -182,7 +195,7 @@ void fs_purge(struct volume *v, uint64_t ino);
 
 /* --- rows of volume_fs_handlers -------------------------------------------------------------------- */
 
-ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
+ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_mknod, fs_symlink, fs_unlink, fs_rmdir, fs_forget,
     fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
     fs_xattr_remove;
 ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c */
@@ -214,6 +227,8 @@ void lister_recheck(struct lister *l, uint64_t ino);
 /* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are told.
  * When too many wait already nothing happens. */
 void lister_settle_later(struct lister *l, uint64_t ino);
+/* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
+void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
  * is taken over unless the inode is dirty (then nothing changes and done gets 0 all the same). */
 void lister_refresh(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
@@ -250,6 +265,12 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+
+/* --- scan.c --------------------------------------------------------------------------------------- */
+void scanner_new(struct volume *v);
+void scanner_free(struct volume *v);
+/* A file was opened to be read. `cold`: not all of it is here. */
+void scanner_opened(struct volume *v, uint64_t ino, bool cold);
 
 /* --- mover.c -------------------------------------------------------------------------------------- */
 void mover_new(struct volume *v);

@@ -21,6 +21,9 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/killer.py \
 	tests/integration/landfall_test.py \
 	tests/integration/model.py \
+	tests/integration/posix_case.py \
+	tests/integration/posix_exclusions.py \
+	tests/integration/posix_matrix.py \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_cache_limit.py \
@@ -35,10 +38,13 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
+	tests/integration/test_posix.py \
+	tests/integration/test_posix_bucket.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
 	tests/integration/test_remote_edits.py \
@@ -47,6 +53,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_two_agents.py \
+	tests/integration/test_wait.py \
 	tests/integration/twin.py
 
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
@@ -259,6 +266,11 @@ TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
 tests_unit_test_messages_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_metrics
+TESTS += tests/unit/test_metrics
+tests_unit_test_metrics_SOURCES = tests/unit/test_metrics.c
+tests_unit_test_metrics_LDADD = $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_name
 TESTS += tests/unit/test_name
 tests_unit_test_name_SOURCES = tests/unit/test_name.c
@@ -331,6 +343,11 @@ TESTS += tests/unit/test_sandbox
 tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c
 tests_unit_test_sandbox_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_scan
+TESTS += tests/unit/test_scan
+tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
+tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
@@ -396,12 +413,23 @@ TESTS += tests/unit/test_volume_names
 tests_unit_test_volume_names_SOURCES = tests/unit/test_volume_names.c $(VOLUME_FIXTURE)
 tests_unit_test_volume_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_waits
+TESTS += tests/unit/test_waits
+tests_unit_test_waits_SOURCES = tests/unit/test_waits.c $(VOLUME_RIG)
+tests_unit_test_waits_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_worker
 TESTS += tests/unit/test_worker
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
+
+check_PROGRAMS += tests/unit/test_worker_meter
+TESTS += tests/unit/test_worker_meter
+tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_worker_meter_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_file
 TESTS += tests/unit/test_worker_file
@@ -497,7 +525,7 @@ endif
 # daemon is killed LANDFALL_KILLS times, 20 if nobody says otherwise, however long that takes.
 SOAK = 300
 SEED = 1
-SOAKED = test_exerciser test_faults test_kills test_model test_offline test_remote_edits test_two_agents
+SOAKED = test_exerciser test_faults test_kills test_model test_offline test_posix test_remote_edits test_two_agents
 .PHONY: soak
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \

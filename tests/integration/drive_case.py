@@ -3,7 +3,9 @@
 import filecmp
 import os
 import pwd
+import re
 import shutil
+import signal
 import unittest
 
 import landfall_test as lt
@@ -85,3 +87,13 @@ class DriveCase(unittest.TestCase):
     def restart_instance(self):
         self.assertEqual(self.instance.stop(), 0)
         self.instance.start()
+
+    def worker(self):
+        """The pid of the worker that was started last."""
+        with open(os.path.join(self.instance.dir, "log", "mountd.log")) as log:
+            return int(re.findall(r"worker_started .*pid=([0-9]+)", log.read())[-1])
+
+    def kill_worker(self):
+        pid = self.worker()
+        os.kill(pid, signal.SIGKILL)
+        lt.wait_until(lambda: self.worker() != pid, 20, "another worker")

@@ -30,12 +30,13 @@ class RawS3:
         return (f"AWS4-HMAC-SHA256 Credential={self.server.access_key}/{scope},SignedHeaders={names},"
                 f"Signature={hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}")
 
-    def request(self, method, key=b"", body=b"", **query):
+    def request(self, method, key=b"", body=b"", metadata=None, **query):
         key = key.encode() if isinstance(key, str) else key
         path = f"/{self.bucket}/" + urllib.parse.quote(key, safe="/")
         text = "&".join(f"{urllib.parse.quote(n, safe='')}={urllib.parse.quote(v, safe='')}" for n, v in sorted(query.items()))
         headers = {"host": self.host, "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
-                   "x-amz-date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")}
+                   "x-amz-date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ"),
+                   **{"x-amz-meta-" + name: value for name, value in (metadata or {}).items()}}
         headers["authorization"] = self.authorization(method, path, text, headers)
         connection = http.client.HTTPConnection(self.host, timeout=60)
         try:
@@ -45,8 +46,8 @@ class RawS3:
         finally:
             connection.close()
 
-    def put(self, key, body):
-        status, text = self.request("PUT", key, body)
+    def put(self, key, body, metadata=None):
+        status, text = self.request("PUT", key, body, metadata)
         if status != 200:
             raise AssertionError(f"PUT {key!r}: {status} {text[:300]!r}")
 

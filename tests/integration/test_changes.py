@@ -5,8 +5,6 @@ an error; never a mixture, never zeros where the file was cut."""
 import itertools
 import os
 import pwd
-import re
-import signal
 import subprocess
 import sys
 import threading
@@ -145,15 +143,6 @@ class Changes:
                 with self.assertRaises(FileNotFoundError):
                     open(self.path(name), mode)
         lt.wait_until(lambda: not {"gone-1", "gone-2"} & set(os.listdir(self.mount)), 2, "the listing")
-
-    def worker(self):
-        with open(os.path.join(self.instance.dir, "log", "mountd.log")) as log:
-            return int(re.findall(r"worker_started .*pid=([0-9]+)", log.read())[-1])
-
-    def kill_worker(self):
-        pid = self.worker()
-        os.kill(pid, signal.SIGKILL)
-        lt.wait_until(lambda: self.worker() != pid, 20, "another worker")
 
     def test_handles_that_outlive_a_worker_keep_their_version(self):
         """No worker has used them when the file changes and somebody else opens it."""

@@ -311,6 +311,7 @@ static void fetch(struct fake_syncd *f, struct ipc_request *req, const Lf__Envel
             abort();
         chunk_set(n->map, c);
     }
+    ipc_request_waited(req, loop_now_ns() - (int64_t)f->waited_us * 1000);
     ipc_done(req);
 }
 
@@ -348,6 +349,13 @@ static void mkdir_(struct fake_syncd *f, struct ipc_request *req, const Lf__Enve
         ipc_fail(req, -EEXIST, "it is there");
     else
         reply_entry(f, req, add_node(f, m->parent, m->name.data, m->name.len, S_IFDIR | (m->mode & 07777)));
+}
+
+static void mknod_(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsMknod *m = env->fs_mknod;
+
+    reply_entry(f, req, add_node(f, m->parent, m->name.data, m->name.len, m->mode));
 }
 
 static void symlink_(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
@@ -521,7 +529,7 @@ static void worker_attach(struct fake_syncd *f, struct ipc_request *req, const L
     CLEANUP_CLOSE int fd = fake_channel(f);
 
     (void)env;
-    ipc_reply(req, &reply, &fd, 1);
+    ipc_reply(req, &reply, (const int[]){ fd, f->meter }, 2);
 }
 
 static const struct {
@@ -546,6 +554,7 @@ static const struct {
     { LF__ENVELOPE__BODY_FS_UNLINK, unlink_ },
     { LF__ENVELOPE__BODY_FS_RMDIR, rmdir_ },
     { LF__ENVELOPE__BODY_FS_RENAME, rename_ },
+    { LF__ENVELOPE__BODY_FS_MKNOD, mknod_ },
     { LF__ENVELOPE__BODY_FS_SYMLINK, symlink_ },
     { LF__ENVELOPE__BODY_FS_READLINK, readlink_ },
     { LF__ENVELOPE__BODY_FS_STATFS, statfs_ },
@@ -629,6 +638,16 @@ static void start_server(struct fake_syncd *f)
     f->server = ipc_server_new(f->loop, &spec);
 }
 
+static void make_meter(struct fake_syncd *f)
+{
+    f->meter = memfd_create("meter", MFD_CLOEXEC);
+    if (f->meter < 0 || ftruncate(f->meter, sizeof(*f->counted)) < 0)
+        abort();
+    f->counted = mmap(NULL, sizeof(*f->counted), PROT_READ, MAP_SHARED, f->meter, 0);
+    if (f->counted == MAP_FAILED)
+        abort();
+}
+
 struct fake_syncd *fake_new(struct loop *l, uint32_t uid, uint32_t gid)
 {
     struct fake_syncd *f = xcalloc(1, sizeof(*f));
@@ -636,6 +655,7 @@ struct fake_syncd *fake_new(struct loop *l, uint32_t uid, uint32_t gid)
     f->loop = l;
     f->uid = uid;
     f->gid = gid;
+    make_meter(f);
     (void)add_node(f, 0, "", 0, S_IFDIR | 0700);
     start_server(f);
     return f;
@@ -689,6 +709,8 @@ void fake_free(struct fake_syncd *f)
     drop_held(f);
     for (uint64_t i = 1; i <= f->last; i++)
         free_node(&f->nodes[i]);
+    (void)munmap(f->counted, sizeof(*f->counted));
+    (void)close(f->meter);
     free(f);
 }
 

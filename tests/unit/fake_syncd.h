@@ -10,6 +10,7 @@
 
 #include "common/chunk_map.h"
 #include "common/ipc.h"
+#include "common/meter.h"
 
 enum { FAKE_NODES_MAX = 512, FAKE_HELD_MAX = 64, FAKE_XATTR_MAX = 64, FAKE_BODIES = 512, FAKE_GRANT = 1 << 20 };
 
@@ -34,6 +35,9 @@ struct fake_syncd {
     struct ipc_server *server;
     struct ipc_peer *worker;     /* the last channel made */
     struct ipc_peer *mountd;
+    int meter;                   /* the descriptor that a worker gets with its channel */
+    struct meter *counted;       /* what is counted there */
+    uint64_t waited_us;          /* it says that it waited so long for the cloud before it answered FsFetch */
     uint32_t uid, gid;
     struct fake_node nodes[FAKE_NODES_MAX];   /* by inode number; 1 is the root */
     uint64_t last;

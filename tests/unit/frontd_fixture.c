@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/metrics.h"
 #include "common/alloc.h"
 
 enum { PAGES = 40, PAGE_LENGTH = 100, BOX = 65536 };
@@ -304,12 +305,55 @@ static void shut_cryptd(struct ipc_request *r, const Lf__Envelope *env, int *fds
     note_shutdown(arg, ROLE_CRYPTD, r);
 }
 
+/* --- metrics ---------------------------------------------------------------------------------- */
+
+/* Two pages of syncd's, which belong together; mountd fails; cryptd answers. */
+static void reply_metrics(struct ipc_request *r, const char *name, char *next_page)
+{
+    CLEANUP(samples_free) struct samples s = { 0 };
+    Lf__Metrics metrics = LF__METRICS__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(METRICS, metrics, &metrics);
+
+    SAMPLE(&s, METRIC_UPTIME, 7, name, "");
+    metrics.samples = s.list;
+    metrics.n_samples = s.n;
+    metrics.next_page = next_page;
+    ipc_reply(r, &reply, NULL, 0);
+}
+
+static void syncd_metrics(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)fds;
+    (void)arg;
+    if (!env->metrics_get->page)
+        reply_metrics(r, "syncd", (char *)"more");
+    else
+        reply_metrics(r, "of page \"more\"", NULL);
+}
+
+static void mountd_metrics(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)env;
+    (void)fds;
+    (void)arg;
+    ipc_fail(r, -EMSGSIZE, "Too much.");
+}
+
+static void cryptd_metrics(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)env;
+    (void)fds;
+    (void)arg;
+    reply_metrics(r, "cryptd", NULL);
+}
+
 /* --- the fixture ----------------------------------------------------------------------------- */
 
 #define B(name) LF__ENVELOPE__BODY_##name
 
 static const struct ipc_handler syncd[] = {
     { B(SHUTDOWN), shut_syncd },
+    { B(METRICS_GET), syncd_metrics },
     { B(AGENT_STATUS_GET), get_status },
     { B(AGENT_COMMAND), take_command },
     { B(DRIVE_INSERT), insert_drive },
@@ -323,7 +367,8 @@ static const struct ipc_handler syncd[] = {
     { B(OBJECT_STATUS_GET), get_object_status },
     { B(STREAM_OPEN), open_stream },
     { B(PRESIGN), presign },
-}, mountd[] = { { B(SHUTDOWN), shut_mountd } }, cryptd[] = { { B(SHUTDOWN), shut_cryptd } };
+}, mountd[] = { { B(SHUTDOWN), shut_mountd }, { B(METRICS_GET), mountd_metrics } },
+  cryptd[] = { { B(SHUTDOWN), shut_cryptd }, { B(METRICS_GET), cryptd_metrics } };
 
 static int listen_packets(const char *path)
 {

@@ -80,7 +80,7 @@ static void on_mount_list(struct ipc_request *req, const Lf__Envelope *env, int 
         reply_listed(req);
 }
 
-/* Answered with one descriptor, as its row says: here /dev/null. */
+/* Answered with two descriptors, as its row says: here /dev/null. */
 static void on_worker_attach(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     CLEANUP_CLOSE int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -94,7 +94,7 @@ static void on_worker_attach(struct ipc_request *req, const Lf__Envelope *env, i
     if (f->hold && f->n_held < HELD_MAX)
         f->held[f->n_held++] = req;
     else
-        ipc_reply(req, &reply, &fd, 1);
+        ipc_reply(req, &reply, (const int[]){ fd, fd }, 2);
 }
 
 static void on_mount_report(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -124,6 +124,44 @@ static void problems_are_problem_json(void **state)
     reply_free(&r);
 }
 
+static bool has_line(const struct reply *r, const char *line)
+{
+    const char *at = strstr(r->body, line);
+
+    return at && (at == r->body || at[-1] == '\n');
+}
+
+/* Whoever does not answer is down, and the others are shown. */
+static void metrics_are_everybodys(void **state)
+{
+    struct fixture *f = *state;
+    struct reply r;
+
+    for (enum role role = ROLE_SYNCD; role <= ROLE_CRYPTD; role++)
+        turn_until(f->loop, ipc_client_connected(f->frontd->peers[role]));
+    r = request(f, "GET /metrics", "", NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(reply_field(&r, "Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_true(has_line(&r, "landfall_up{process=\"frontd\"} 1\n"));
+    assert_true(has_line(&r, "landfall_up{process=\"syncd\"} 1\n"));
+    assert_true(has_line(&r, "landfall_up{process=\"mountd\"} 0\n"));
+    assert_true(has_line(&r, "landfall_up{process=\"cryptd\"} 1\n"));
+    assert_true(has_line(&r, "# TYPE landfall_process_uptime_seconds gauge\n"
+                         "landfall_process_uptime_seconds{process=\"syncd\"} 7\n"
+                         "landfall_process_uptime_seconds{process=\"of page \\\"more\\\"\"} 7\n"
+                         "landfall_process_uptime_seconds{process=\"cryptd\"} 7\n"));
+    reply_free(&r);
+    ipc_server_free(take_ptr(f->servers[ROLE_SYNCD]));
+    turn_until(f->loop, !ipc_client_connected(f->frontd->peers[ROLE_SYNCD]));
+    r = request(f, "GET /metrics", "", NULL);
+    assert_int_equal(r.status, 200);
+    assert_true(has_line(&r, "landfall_up{process=\"syncd\"} 0\n"));
+    reply_free(&r);
+    r = request(f, "GET /metrics", "Origin: https://evil.test\r\n", NULL);
+    assert_int_equal(r.status, 403);
+    reply_free(&r);
+}
+
 static void guard_stands_before_the_router(void **state)
 {
     static const struct {
@@ -605,6 +643,7 @@ int main(void)
         TEST(answers_have_the_contracts_shape),
         TEST(failures_have_the_contracts_shape),
         TEST(problems_are_problem_json),
+        TEST(metrics_are_everybodys),
         TEST(guard_stands_before_the_router),
         TEST(referers_are_held_against_changes_only),
         TEST(bodies_are_held_against_the_rules),

@@ -14,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -238,6 +239,7 @@ static void use_the_rest(void)
 {
     char target[64] = "", value[64] = "";
     struct statvfs space;
+    struct stat st;
 
     NEED(symlink("some/where", "l") == 0 && readlink("l", target, sizeof(target)) == 10);
     NEED(strcmp(target, "some/where") == 0);
@@ -247,7 +249,8 @@ static void use_the_rest(void)
     NEED(setxattr("x", "trusted.color", "blue", 4, 0) < 0);
     NEED(listxattr("x", value, sizeof(value)) == 11 && strcmp(value, "user.color") == 0);
     NEED(statvfs(".", &space) == 0 && space.f_blocks == 1 << 20 && space.f_flag & ST_NOSUID);
-    NEED(mkfifo("p", 0600) < 0 && errno == EPERM);
+    NEED(mknod("c", S_IFCHR | 0600, makedev(1, 3)) < 0 && errno == EPERM);
+    NEED(mkfifo("p", 0640) == 0 && stat("p", &st) == 0 && S_ISFIFO(st.st_mode) && (st.st_mode & 0777) == 0640);
 }
 
 static char byte_at(size_t i)

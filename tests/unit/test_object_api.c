@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/metrics.h"
 #include "syncd/drive.h"
 #include "syncd/path.h"
 #include "tests/unit/fake_volume.h"
@@ -217,6 +218,102 @@ static void objects_have_state_and_info(void **state)
     expect_error(fixture_ask(f, &ask_status), -EPERM, "..");
 }
 
+static void objects_are_explained(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__ObjectExplain explain = LF__OBJECT_EXPLAIN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(OBJECT_EXPLAIN, object_explain, &explain);
+    char expected[160];
+    struct answer a;
+
+    free(lettered_drive(f, account, "one", "G"));
+    explain.path = (char *)"G:\\dir\\file";
+    a = fixture_ask(f, &env);
+    snprintf(expected, sizeof(expected), "%s/one/dir/file", f->mount_root);
+    assert_string_equal(a.reply->object_explained->explanation->path, expected);
+    assert_string_equal(a.reply->object_explained->explanation->drive_name, "G");
+    assert_string_equal(a.reply->object_explained->explanation->bucket_name, "bucket");
+    assert_int_equal(a.reply->object_explained->explanation->inode, 2);
+    answer_free(&a);
+    explain.path = (char *)"G:\\no";
+    expect_error(fixture_ask(f, &env), -ENOENT, "no");
+    explain.path = (char *)"/etc/passwd";
+    expect_error(fixture_ask(f, &env), -ENOENT, "No drive owns");
+}
+
+/* The played volume says for how long it was asked to wait as `pending`. */
+static void waiting_has_a_limit_and_follows_the_object(void **state)
+{
+    static const struct {
+        const char *path, *id;
+        int seconds;        /* -1: not given */
+        int64_t told;
+        bool there;
+        const char *is;
+    } rows[] = {
+        { "G:\\dir", NULL, 5, 5, true, "1" },       { "G:\\dir\\file", NULL, -1, 30, false, "2" },
+        { "G:\\dir\\file", NULL, 3600, 60, false, "2" }, { "G:\\dir\\file", NULL, -5, 0, false, "2" },
+        { "G:\\gone", "2", 5, 5, false, "2" },      { "G:\\dir", "77", 5, 5, true, "1" },
+        { "G:\\dir", "x", 5, 5, true, "1" },        { "G:\\dir", "", 5, 5, true, "1" },
+    };
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__ObjectAwait wait = LF__OBJECT_AWAIT__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(OBJECT_AWAIT, object_await, &wait);
+
+    free(lettered_drive(f, account, "one", "G"));
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const Lf__Arrival *arrival;
+        struct answer a;
+
+        wait.path = (char *)(uintptr_t)rows[i].path;
+        wait.id = (char *)(uintptr_t)rows[i].id;
+        wait.has_seconds = rows[i].seconds != -1;
+        wait.seconds = rows[i].seconds;
+        a = fixture_ask(f, &env);
+        arrival = a.reply->object_awaited->arrival;
+        assert_int_equal(arrival->there, rows[i].there);
+        assert_int_equal(arrival->pending, rows[i].told);
+        assert_string_equal(arrival->id, rows[i].is);
+        answer_free(&a);
+    }
+    wait.path = (char *)"G:\\no";
+    wait.id = NULL;
+    expect_error(fixture_ask(f, &env), -ENOENT, "no");
+    wait.path = (char *)"/etc/passwd";
+    expect_error(fixture_ask(f, &env), -ENOENT, "No drive owns");
+}
+
+static void metrics_have_the_drives(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    Lf__MetricsGet get = LF__METRICS_GET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(METRICS_GET, metrics_get, &get);
+    unsigned of_drive = 0;
+    struct answer a;
+
+    fake_volume(id)->pending = 7;
+    a = fixture_ask(f, &env);
+    for (size_t i = 0; i < a.reply->metrics->n_samples; i++) {
+        const Lf__Sample *s = a.reply->metrics->samples[i];
+
+        if (s->metric == METRIC_PENDING) {
+            assert_string_equal(s->labels[0], "one");
+            assert_int_equal(s->value, 7);
+        }
+        of_drive += s->n_labels && strcmp(s->labels[0], "one") == 0;
+    }
+    assert_int_equal(of_drive, 3);   /* what it is, whether it is mounted, and what the volume says */
+    assert_null(a.reply->metrics->next_page);
+    answer_free(&a);
+    get.page = id;                   /* behind the last one */
+    a = fixture_ask(f, &env);
+    assert_int_equal(a.reply->metrics->n_samples, 0);
+    answer_free(&a);
+}
+
 static void directories_come_in_pages(void **state)
 {
     struct fixture *f = *state;
@@ -407,6 +504,9 @@ int main(void)
         TEST(ownership_filters_lists),
         TEST(renames_have_a_status),
         TEST(objects_have_state_and_info),
+        TEST(objects_are_explained),
+        TEST(waiting_has_a_limit_and_follows_the_object),
+        TEST(metrics_have_the_drives),
         TEST(directories_come_in_pages),
         TEST(contents_come_through_a_pipe),
         TEST(presigning_refuses),

@@ -223,7 +223,7 @@ static void hard_links_and_devices_are_not_permitted(void **state)
 {
     struct bench *b = *state;
     struct fuse_link_in link = { .oldnodeid = 2 };
-    struct fuse_mknod_in node = { .mode = S_IFIFO | 0644 };
+    struct fuse_mknod_in node = { .mode = S_IFCHR | 0644, .rdev = 0x103 };
 
     assert_int_equal(bench_answer(b, bench_send(b, FUSE_LINK, 1, BENCH_PART(link), "n", (size_t)2, NULL))->head.error,
                      -EPERM);
@@ -682,6 +682,45 @@ static uint64_t send_create(struct bench *b, const char *name, int flags)
     return bench_send(b, FUSE_CREATE, 1, BENCH_PART(in), name, strlen(name) + 1, NULL);
 }
 
+static void create(struct bench *b, const char *name)
+{
+    assert_int_equal(bench_answer(b, send_create(b, name, O_CREAT | O_WRONLY | O_EXCL))->head.error, 0);
+}
+
+/* The kernel asks for them at the next name, because they have changed. */
+static void attributes_of_a_directory_are_had_before_they_are_wanted(void **state)
+{
+    struct bench *b = *state;
+    unsigned before = ASKED(b, FS_GETATTR);
+
+    create(b, "a");
+    wait_until(b, ASKED(b, FS_GETATTR) == before + 1);
+    for (unsigned n = 0; n < 50; n++)   /* and answered */
+        (void)event_base_loop(loop_base(b->loop), EVLOOP_NONBLOCK);
+    assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
+    assert_int_equal(ASKED(b, FS_GETATTR), before + 1);
+    assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
+    assert_int_equal(ASKED(b, FS_GETATTR), before + 2);   /* good for one answer */
+}
+
+static void attributes_had_before_are_dropped_when_something_changes(void **state)
+{
+    struct bench *b = *state;
+    unsigned before;
+
+    create(b, "a");
+    before = ASKED(b, FS_GETATTR);
+    assert_int_equal(bench_answer(b, bench_send(b, FUSE_UNLINK, 1, "none", 5, NULL))->head.error, -ENOENT);
+    assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
+    assert_int_equal(ASKED(b, FS_GETATTR), before + 1);
+    create(b, "b");
+    before = ASKED(b, FS_GETATTR);
+    fake_invalidate(b->syncd, 1, NULL, false);
+    (void)bench_notified(b, FUSE_NOTIFY_INVAL_INODE);
+    assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
+    assert_int_equal(ASKED(b, FS_GETATTR), before + 1);
+}
+
 static void creating_opens_and_truncates_what_was_there(void **state)
 {
     struct bench *b = *state;
@@ -789,6 +828,8 @@ int main(void)
         WITH_BENCH(a_successor_opens_what_it_does_not_know),
         WITH_BENCH(a_new_syncd_gets_opens_before_repeats),
         WITH_BENCH(creating_opens_and_truncates_what_was_there),
+        WITH_BENCH(attributes_of_a_directory_are_had_before_they_are_wanted),
+        WITH_BENCH(attributes_had_before_are_dropped_when_something_changes),
         WITH_BENCH(an_open_that_came_too_late_is_given_back),
         WITH_BENCH(too_many_requests_wait_in_the_kernel),
         WITH_BENCH(holes_are_told_only_when_all_is_here),

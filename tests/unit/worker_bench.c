@@ -118,7 +118,7 @@ void bench_attach(struct bench *b)
     Lf__WorkerChannel msg = LF__WORKER_CHANNEL__INIT;
     Lf__Envelope env = IPC_ENVELOPE(WORKER_CHANNEL, worker_channel, &msg);
 
-    assert_int_equal(ipc_peer_event(b->control, &env, &fd, 1), 0);
+    assert_int_equal(ipc_peer_event(b->control, &env, (const int[]){ fd, b->syncd->meter }, 2), 0);
 }
 
 static struct ipc_server *make_mountd(struct bench *b)

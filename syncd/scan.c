@@ -1,0 +1,334 @@
+/* Owns reading ahead from file to file. A program that opens small files of a directory one after another
+ * waits for the cloud once a file; when the third in a row is opened the next ones are fetched, up to a window that
+ * doubles with each that was foreseen, and collapses when the program turns elsewhere. What was fetched is an
+ * ordinary file of the cache.
+ *
+ * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number in the
+ * name ("scan-9", "scan-10").
+ *
+ * Must not know who opens, nor how bytes come (fetch.c). */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/number.h"
+#include "syncd/fetch.h"
+
+enum {
+    ROWS = 4,            /* directories that are read at the same time */
+    IN_A_ROW = 2,        /* steps from file to file before anything is fetched */
+    WINDOW_FIRST = 4,
+    WINDOW_MAX = 64,
+    AT_ONCE = 8,         /* requests; the rest of the connections is for those who wait */
+    NEAR = 4,            /* entries that a step may pass over: directories, what is there already */
+    PASSED_OVER = 64     /* entries that are looked at in one go for something to fetch */
+};
+
+/* A larger one is read ahead by itself, and its reader waits long enough not to mind. */
+static const uint64_t SMALL = 256 << 10;
+
+enum order { BY_NUMBER, BY_NAME, ORDERS };
+
+struct row {
+    TAILQ_ENTRY(row) next;
+    uint64_t dir, last;            /* 0: free; the file opened last */
+    char name[256];
+    unsigned steps[ORDERS];        /* from file to file, in a row */
+    enum order order;
+    unsigned window;
+    uint64_t at;                   /* as far as was looked ahead */
+    char at_name[256];
+    uint64_t ahead[WINDOW_MAX];    /* fetched, or on their way, and not opened yet; in order */
+    unsigned n_ahead;
+};
+
+struct scanner {
+    struct volume *volume;
+    TAILQ_HEAD(rows, row) rows;        /* the one used last first */
+    struct row all[ROWS];
+    struct fetching {
+        struct scanner *scanner;
+        struct cache_file *file;   /* held; NULL: free */
+    } slots[AT_ONCE];
+    unsigned n_fetching;
+};
+
+static void look_ahead(struct scanner *s, struct row *w);
+
+/* --- the order ------------------------------------------------------------------------------------ */
+
+struct near {
+    unsigned n;                /* entries still to be looked at */
+    uint64_t ino;
+    bool found;
+};
+
+static bool compare_entry(const struct index_inode *i, void *arg)
+{
+    struct near *n = arg;
+
+    n->found = i->ino == n->ino;
+    return !n->found && --n->n > 0;
+}
+
+static bool is_near(struct volume *v, const struct row *w, const struct index_inode *i)
+{
+    struct near n = { .n = NEAR, .ino = i->ino };
+
+    return i->ino > w->last && index_scan(v->index, w->dir, w->last, compare_entry, &n) == 0 && n.found;
+}
+
+/* The last number in the name is one more, with as many digits at least. False: there is none, or no room. */
+static bool name_after(const char *name, char ret[256])
+{
+    size_t end = strlen(name), begin, len;
+    unsigned long long number;
+
+    while (end > 0 && !isdigit((unsigned char)name[end - 1]))
+        end--;
+    for (begin = end; begin > 0 && end - begin < 18 && isdigit((unsigned char)name[begin - 1]);)
+        begin--;
+    if (begin == end)
+        return false;
+    number = strtoull(name + begin, NULL, 10) + 1;
+    len = (size_t)snprintf(ret, 256, "%.*s%0*llu%s", (int)begin, name, (int)(end - begin), number, name + end);
+    return len < 256;
+}
+
+static bool is_named_next(struct volume *v, const struct row *w, const struct index_inode *i)
+{
+    char next[256];
+
+    (void)v;
+    return name_after(w->name, next) && strcmp(i->name, next) == 0;
+}
+
+static bool copy_entry(const struct index_inode *i, void *arg)
+{
+    struct near *n = arg;
+
+    n->ino = i->ino;
+    n->found = true;
+    return false;
+}
+
+static uint64_t next_by_number(struct volume *v, struct row *w)
+{
+    struct near n = { 0 };
+
+    return index_scan(v->index, w->dir, w->at, copy_entry, &n) == 0 && n.found ? n.ino : 0;
+}
+
+static uint64_t next_by_name(struct volume *v, struct row *w)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    char next[256];
+
+    if (!name_after(w->at_name, next) || index_find(v->index, w->dir, next, strlen(next), &i) < 0)
+        return 0;
+    memcpy(w->at_name, next, sizeof(next));
+    return i.ino;
+}
+
+static const struct {
+    bool (*follows)(struct volume *v, const struct row *w, const struct index_inode *i);
+    uint64_t (*next)(struct volume *v, struct row *w);   /* of the entry after w->at; 0: there is none */
+} orders[ORDERS] = {
+    [BY_NUMBER] = { is_near, next_by_number },
+    [BY_NAME] = { is_named_next, next_by_name },
+};
+
+/* --- fetching ------------------------------------------------------------------------------------- */
+
+static bool is_ahead(const struct row *w, uint64_t ino)
+{
+    for (unsigned n = 0; n < w->n_ahead; n++)
+        if (w->ahead[n] == ino)
+            return true;
+    return false;
+}
+
+static struct row *row_of(struct scanner *s, uint64_t ino)
+{
+    struct row *w;
+
+    TAILQ_FOREACH(w, &s->rows, next)
+        if (is_ahead(w, ino))
+            return w;
+    return NULL;
+}
+
+/* What cannot be fetched is for whoever opens it to hear of. */
+static void fetched(const struct error *e, void *arg)
+{
+    struct fetching *slot = arg;
+    struct scanner *s = slot->scanner;
+    struct cache_file *f = take_ptr(slot->file);
+    struct row *w = row_of(s, f->ino);
+
+    s->n_fetching--;
+    cache_release(f);
+    if (w && e->code)
+        w->window = 0;
+    TAILQ_FOREACH(w, &s->rows, next)
+        look_ahead(s, w);
+}
+
+static void fetch(struct scanner *s, struct cache_file *f)
+{
+    struct fetching *slot = s->slots;
+
+    while (slot->file)
+        slot++;
+    *slot = (struct fetching){ s, f };
+    s->n_fetching++;
+    fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, slot);
+}
+
+/* The file, held, when it is one to be fetched. */
+static struct cache_file *lacking(struct volume *v, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+
+    if (index_get(v->index, ino, &i) < 0 || !S_ISREG(i.mode) || i.pending || !i.cloud_key || i.size == 0 || i.size > SMALL)
+        return NULL;
+    if (cache_acquire(v->cache, &i, &f) < 0)
+        return NULL;
+    if (!cache_file_whole(f))
+        return f;
+    cache_release(f);
+    return NULL;
+}
+
+/* Space that is scarce is not for what may never be read. */
+static bool may_fetch(const struct scanner *s, const struct row *w)
+{
+    struct volume *v = s->volume;
+
+    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !v->paused && !lister_failing(v->lister) &&
+           space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL;
+}
+
+static void look_ahead(struct scanner *s, struct row *w)
+{
+    struct cache_file *f;
+    unsigned passed = 0;
+
+    while (passed++ < PASSED_OVER && may_fetch(s, w)) {
+        uint64_t ino = orders[w->order].next(s->volume, w);
+
+        if (!ino)
+            return;
+        w->at = ino;
+        f = lacking(s->volume, ino);
+        if (f) {
+            w->ahead[w->n_ahead++] = ino;
+            fetch(s, f);
+        }
+    }
+}
+
+/* --- who opens what --------------------------------------------------------------------------------- */
+
+/* With it goes what was passed over. */
+static void step_ahead(struct row *w, uint64_t ino)
+{
+    unsigned n = 0;
+
+    while (w->ahead[n++] != ino)
+        ;
+    w->n_ahead -= n;
+    memmove(w->ahead, w->ahead + n, w->n_ahead * sizeof(*w->ahead));
+    w->window = least(w->window * 2, WINDOW_MAX);
+}
+
+/* What was not foreseen: the order that it goes on in, if any, begins here. */
+static void turn(struct row *w, const struct index_inode *i)
+{
+    w->n_ahead = 0;
+    w->order = w->steps[BY_NAME] > w->steps[BY_NUMBER] ? BY_NAME : BY_NUMBER;
+    w->window = w->steps[w->order] >= IN_A_ROW ? WINDOW_FIRST : 0;
+    w->at = i->ino;
+    memcpy(w->at_name, i->name, i->name_len + 1);
+}
+
+static void step(struct volume *v, struct row *w, const struct index_inode *i)
+{
+    for (int o = 0; o < ORDERS; o++)
+        w->steps[o] = w->last && orders[o].follows(v, w, i) ? w->steps[o] + 1 : 0;
+    if (is_ahead(w, i->ino))
+        step_ahead(w, i->ino);
+    else
+        turn(w, i);
+    w->last = i->ino;
+    memcpy(w->name, i->name, i->name_len + 1);
+}
+
+static struct row *row_for(struct scanner *s, uint64_t dir)
+{
+    struct row *w;
+
+    TAILQ_FOREACH(w, &s->rows, next)
+        if (w->dir == dir)
+            break;
+    if (!w) {
+        w = TAILQ_LAST(&s->rows, rows);
+        w->dir = dir;
+        w->last = 0;
+        w->n_ahead = w->window = 0;
+    }
+    TAILQ_REMOVE(&s->rows, w, next);
+    TAILQ_INSERT_HEAD(&s->rows, w, next);
+    return w;
+}
+
+/* What is wholly here and was not fetched for this is no sign of waiting. */
+void scanner_opened(struct volume *v, uint64_t ino, bool cold)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct scanner *s = v->scanner;
+    struct row *w;
+
+    if (!cold && !row_of(s, ino))
+        return;
+    if (index_get(v->index, ino, &i) < 0 || !i.parent || i.name_len >= sizeof(w->name))
+        return;
+    w = row_for(s, i.parent);
+    if (w->last != ino)
+        step(v, w, &i);
+    look_ahead(s, w);
+}
+
+/* --- the contract --------------------------------------------------------------------------------- */
+
+void scanner_new(struct volume *v)
+{
+    struct scanner *s = xcalloc(1, sizeof(*s));
+
+    s->volume = v;
+    TAILQ_INIT(&s->rows);
+    for (unsigned n = 0; n < ROWS; n++)
+        TAILQ_INSERT_TAIL(&s->rows, &s->all[n], next);
+    v->scanner = s;
+}
+
+void scanner_free(struct volume *v)
+{
+    struct scanner *s = take_ptr(v->scanner);
+
+    if (!s)
+        return;
+    for (unsigned n = 0; n < AT_ONCE; n++)
+        if (s->slots[n].file) {
+            fetch_forget(s->slots[n].file, &s->slots[n]);
+            cache_release(s->slots[n].file);
+        }
+    free(s);
+}

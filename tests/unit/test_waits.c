@@ -1,0 +1,419 @@
+/* What an object waits for, who waits for it, and everything there is to say about it. */
+#include "volume_rig.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "syncd/conflict.h"
+
+enum { LONG_S = 60 };
+
+/* --- what is asked and answered ------------------------------------------------------------------------- */
+
+struct told {
+    bool done;
+    int code;
+    struct volume_arrival a;
+    char why[1024];
+};
+
+static void on_arrival(const struct error *e, const struct volume_arrival *a, void *arg)
+{
+    struct told *t = arg;
+
+    assert_false(t->done);
+    t->done = true;
+    t->code = e ? e->code : 0;
+    if (a)
+        t->a = *a;
+    (void)snprintf(t->why, sizeof(t->why), "%s", e ? error_text(e) : a->waits_for ? a->waits_for : "");
+}
+
+static void await(struct rig *rig, uint64_t ino, unsigned seconds, struct told *t)
+{
+    *t = (struct told){ 0 };
+    volume_await(rig->volume, ino, seconds, on_arrival, t);
+}
+
+static void expect_there(struct rig *rig, struct told *t)
+{
+    rig_wait(rig, t->done);
+    assert_int_equal(t->code, 0);
+    assert_true(t->a.there);
+    assert_false(t->a.stuck);
+    assert_int_equal(t->a.pending, 0);
+}
+
+static Lf__Explanation *explain(struct rig *rig, uint64_t ino)
+{
+    Lf__Explanation *e = volume_explain(rig->volume, ino);
+
+    assert_non_null(e);
+    return e;
+}
+
+/* What it waits for begins like this; "" nothing. */
+static void assert_waits(struct rig *rig, uint64_t ino, const char *begin)
+{
+    Lf__Explanation *e = explain(rig, ino);
+
+    if (strncmp(e->waits_for ? e->waits_for : "", begin, *begin ? strlen(begin) : 1) != 0)
+        fail_msg("waits for \"%s\", not \"%s\"", e->waits_for ? e->waits_for : "", begin);
+    lf__explanation__free_unpacked(e, NULL);
+}
+
+static int fail_puts(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    return r->op == CLOUD_PUT && !after ? *(const int *)rig->arg : 0;
+}
+
+static void let_puts_fail(struct rig *rig, const int *code)
+{
+    rig->arg = (void *)(uintptr_t)code;
+    rig->fault = fail_puts;
+}
+
+/* --- waiting --------------------------------------------------------------------------------------------- */
+
+static void what_is_there_is_told_at_once(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = worker_file(rig, "a", "bytes", 5);
+    struct told t;
+
+    rig_settle(rig);
+    await(rig, ino, LONG_S, &t);
+    assert_true(t.done && t.a.there);
+    await(rig, INDEX_ROOT, LONG_S, &t);
+    assert_true(t.done && t.a.there);
+}
+
+static void a_file_is_waited_for_until_its_object_is_there(void **state)
+{
+    struct rig *rig = *state;
+    struct told file, root;
+    uint64_t ino;
+
+    rig->hold[CLOUD_PUT] = true;
+    ino = worker_file(rig, "a", "bytes", 5);
+    await(rig, ino, LONG_S, &file);
+    await(rig, INDEX_ROOT, LONG_S, &root);
+    rig_wait(rig, rig->n_held > 0);
+    assert_false(file.done || root.done);
+    assert_waits(rig, ino, "It is being uploaded: 0 %.");
+    assert_waits(rig, INDEX_ROOT, "a: It is being uploaded: 0 %.");
+    rig_release(rig);
+    expect_there(rig, &file);
+    expect_there(rig, &root);
+    assert_object(rig, "a", "bytes", 5);
+}
+
+static void others_do_not_matter(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir = worker_mkdir(rig, "d"), ino = worker_file(rig, "d/a", "bytes", 5);
+    struct told t;
+
+    rig_settle(rig);
+    rig->hold[CLOUD_PUT] = true;
+    (void)worker_file(rig, "b", "bytes", 5);
+    await(rig, ino, LONG_S, &t);
+    assert_true(t.done && t.a.there);
+    await(rig, dir, LONG_S, &t);
+    assert_true(t.done && t.a.there);
+    rig_release(rig);
+    rig_settle(rig);
+}
+
+/* A removal and a rename below a directory count as long as the old keys are there. */
+static void removals_and_renames_count_for_the_directory(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir = worker_mkdir(rig, "d");
+    struct told t, root;
+
+    (void)worker_file(rig, "d/a", "bytes", 5);
+    (void)worker_file(rig, "d/b", "bytes", 5);
+    rig_settle(rig);
+    rig->hold[CLOUD_DELETE] = rig->hold[CLOUD_DELETE_BATCH] = true;
+    assert_int_equal(worker_unlink(rig, "d/a"), 0);
+    assert_int_equal(worker_rename(rig, "d/b", "d/c", 0), 0);
+    await(rig, dir, LONG_S, &t);
+    await(rig, INDEX_ROOT, LONG_S, &root);
+    rig_wait(rig, rig->n_held > 0);
+    rig_linger(rig);
+    assert_false(t.done || root.done);
+    assert_waits(rig, dir, "What was renamed or removed there");
+    rig_release(rig);
+    expect_there(rig, &t);
+    expect_there(rig, &root);
+    assert_keys(rig, "d/ d/c ");
+}
+
+/* The directory that something is moved out of has it in the cloud until it has moved. */
+static void what_was_moved_away_counts_for_where_it_was(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir = worker_mkdir(rig, "d");
+    struct told t;
+
+    (void)worker_mkdir(rig, "d/sub");
+    (void)worker_file(rig, "d/sub/a", "bytes", 5);
+    rig_settle(rig);
+    rig->hold[CLOUD_COPY] = true;
+    assert_int_equal(worker_rename(rig, "d/sub", "sub", 0), 0);
+    await(rig, dir, LONG_S, &t);
+    rig_wait(rig, rig->n_held > 0);
+    rig_linger(rig);
+    assert_false(t.done);
+    rig_release(rig);
+    expect_there(rig, &t);
+    assert_keys(rig, "d/ sub/ sub/a ");
+}
+
+static void a_renamed_directory_is_there_when_all_has_moved(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+    uint64_t dir;
+
+    dir = worker_mkdir(rig, "old");
+    (void)worker_file(rig, "old/a", "bytes", 5);
+    rig_settle(rig);
+    assert_int_equal(worker_rename(rig, "old", "new", 0), 0);
+    await(rig, dir, LONG_S, &t);
+    assert_false(t.done);
+    expect_there(rig, &t);
+    assert_keys(rig, "new/ new/a ");
+}
+
+static void time_is_over_with_the_reason(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+    uint64_t ino;
+
+    rig->hold[CLOUD_PUT] = true;
+    ino = worker_file(rig, "a", "bytes", 5);
+    await(rig, ino, 0, &t);
+    rig_wait(rig, t.done);
+    assert_int_equal(t.code, 0);
+    assert_false(t.a.there || t.a.stuck);
+    assert_int_equal(t.a.pending, 1);
+    assert_int_equal(t.a.ino, ino);
+    assert_string_not_equal(t.why, "");
+    rig_release(rig);
+    rig_settle(rig);
+}
+
+static void a_removed_file_is_not_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+
+    rig->hold[CLOUD_PUT] = true;
+    await(rig, worker_file(rig, "a", "bytes", 5), LONG_S, &t);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    rig_wait(rig, t.done);
+    assert_int_equal(t.code, -ENOENT);
+    rig_release(rig);
+    rig_settle(rig);
+}
+
+static void a_closed_volume_lets_nobody_wait(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+
+    rig->hold[CLOUD_PUT] = true;
+    await(rig, worker_file(rig, "a", "bytes", 5), LONG_S, &t);
+    rig_close(rig);
+    assert_true(t.done);
+    assert_int_equal(t.code, -ECANCELED);
+    rig_release(rig);
+    rig_open(rig);
+}
+
+/* --- what stands in the way -------------------------------------------------------------------------------- */
+
+static void what_does_not_pass_by_itself_ends_the_waiting(void **state)
+{
+    static const int code = -EACCES;
+    struct rig *rig = *state;
+    uint64_t dir = worker_mkdir(rig, "d"), ino;
+    struct told file, above, late;
+
+    rig_settle(rig);
+    let_puts_fail(rig, &code);
+    ino = worker_file(rig, "d/a", "bytes", 5);
+    await(rig, ino, LONG_S, &file);
+    await(rig, dir, LONG_S, &above);
+    rig_wait(rig, file.done && above.done);
+    assert_true(file.a.stuck && above.a.stuck);
+    assert_non_null(strstr(file.why, "The next attempt is in"));
+    assert_int_equal(strncmp(above.why, "d/a: ", 5), 0);
+    await(rig, INDEX_ROOT, LONG_S, &late);   /* who comes after it failed */
+    assert_true(late.done && late.a.stuck);
+    assert_waits(rig, ino, file.why);
+}
+
+static void what_may_pass_is_waited_for(void **state)
+{
+    static const int code = -EHOSTUNREACH;
+    struct rig *rig = *state;
+    struct told t;
+    uint64_t ino;
+
+    let_puts_fail(rig, &code);
+    ino = worker_file(rig, "a", "bytes", 5);
+    await(rig, ino, LONG_S, &t);
+    rig_wait(rig, rig->counts[CLOUD_PUT] > 0);
+    rig_linger(rig);
+    assert_false(t.done);
+    rig->fault = NULL;
+    expect_there(rig, &t);
+}
+
+static void a_paused_drive_stands_in_the_way(void **state)
+{
+    struct rig *rig = *state;
+    struct told before, after;
+    uint64_t ino;
+
+    rig->hold[CLOUD_PUT] = true;
+    ino = worker_file(rig, "a", "bytes", 5);
+    await(rig, ino, LONG_S, &before);
+    volume_pause(rig->volume, true);
+    await(rig, ino, LONG_S, &after);
+    assert_true(after.done && after.a.stuck);
+    assert_string_equal(after.why, "The drive is paused.");
+    rig_wait(rig, before.done);
+    assert_true(before.a.stuck);
+    volume_pause(rig->volume, false);
+    rig_release(rig);
+    rig_settle(rig);
+}
+
+/* --- explaining ---------------------------------------------------------------------------------------------- */
+
+static void a_new_file_is_explained(void **state)
+{
+    struct rig *rig = *state;
+    Lf__Explanation *e;
+    uint64_t ino;
+
+    rig->config->settle_milliseconds = 300;
+    ino = worker_file(rig, "a", "bytes", 5);
+    e = explain(rig, ino);
+    assert_string_equal(e->state, "dirty");
+    assert_string_equal(e->type, "file");
+    assert_int_equal(e->size, 5);
+    assert_int_equal(e->cached_bytes, 5);
+    assert_int_equal(e->n_cached_ranges, 1);
+    assert_int_equal(e->cached_ranges[0]->end, 4);
+    assert_int_equal(e->n_lacking, 1);
+    assert_string_equal(e->lacking[0], "content");
+    assert_null(e->key);
+    assert_null(e->version);
+    assert_non_null(e->next_key);
+    assert_non_null(e->dirty_since);
+    assert_int_equal(e->n_fetched, 0);
+    lf__explanation__free_unpacked(e, NULL);
+    assert_waits(rig, ino, "It is waiting to settle");
+    rig_settle(rig);
+    e = explain(rig, ino);
+    assert_string_equal(e->state, "clean");
+    assert_non_null(e->version);
+    assert_null(e->waits_for);
+    assert_null(e->next_key);
+    assert_null(e->dirty_since);
+    assert_int_equal(e->n_lacking, 0);
+    lf__explanation__free_unpacked(e, NULL);
+    assert_null(volume_explain(rig->volume, ino + 1000));
+}
+
+static void ranges_and_what_they_came_for(void **state)
+{
+    enum { CHUNKS = 40, SIZE = CHUNKS * CHUNK_SIZE + 7 };
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    Lf__Explanation *e;
+    int64_t came = 0;
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", bytes, SIZE);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    e = explain(rig, ino);
+    assert_int_equal(e->cached_bytes, 0);
+    assert_int_equal(e->n_cached_ranges, 0);
+    lf__explanation__free_unpacked(e, NULL);
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_int_equal(worker_fetch(rig, ino, SIZE - 1, 1), 0);
+    rig_idle(rig);
+    e = explain(rig, ino);
+    assert_int_equal(e->readers, 1);
+    assert_int_equal(e->writers, 0);
+    assert_int_equal(e->n_cached_ranges, 2);
+    assert_int_equal(e->cached_ranges[0]->start, 0);
+    assert_int_equal(e->cached_ranges[1]->end, SIZE - 1);
+    for (size_t n = 0; n < e->n_fetched; n++)
+        came += e->fetched[n]->bytes;
+    assert_int_equal(came, e->cached_bytes);
+    assert_string_equal(e->fetched[0]->why, "open");
+    assert_int_equal(e->fetched[0]->bytes, CHUNK_SIZE);
+    assert_string_equal(e->fetched[1]->why, "read");
+    assert_int_equal(e->fetched[1]->bytes, 7);
+    lf__explanation__free_unpacked(e, NULL);
+    worker_close(rig, &h);
+}
+
+static void conflict_names_are_read(void **state)
+{
+    static const char *const none[] = {
+        "", "a (conflict ).txt", "a (conflict host).txt", "a (conflict host 2026-01-02 03-04-05.txt",
+        "a (conflict host 2026-01-02 03:04:05).txt", "a(conflict host 2026-01-02 03-04-05)",
+        "a (conflict  2026-01-02 03-04-05)",
+    };
+    struct tm when = { .tm_year = 126, .tm_mon = 10, .tm_mday = 2, .tm_hour = 3 };
+    char name[CONFLICT_NAME_MAX + 1];
+    struct conflict_copy c;
+
+    (void)state;
+    for (unsigned n = 1; n < 3; n++) {
+        assert_int_equal(conflict_name("a b.txt", "host-1", &when, n, 255, name), 0);
+        assert_true(conflict_read_name(name, &c));
+        assert_string_equal(c.name, "a b.txt");
+        assert_string_equal(c.host, "host-1");
+        assert_string_equal(c.when, "2026-11-02 03-00-00");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+        assert_false(conflict_read_name(none[i], &c));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_there_is_told_at_once),
+        TEST(a_file_is_waited_for_until_its_object_is_there),
+        TEST(others_do_not_matter),
+        TEST(removals_and_renames_count_for_the_directory),
+        TEST(what_was_moved_away_counts_for_where_it_was),
+        TEST(a_renamed_directory_is_there_when_all_has_moved),
+        TEST(time_is_over_with_the_reason),
+        TEST(a_removed_file_is_not_waited_for),
+        TEST(a_closed_volume_lets_nobody_wait),
+        TEST(what_does_not_pass_by_itself_ends_the_waiting),
+        TEST(what_may_pass_is_waited_for),
+        TEST(a_paused_drive_stands_in_the_way),
+        TEST(a_new_file_is_explained),
+        TEST(ranges_and_what_they_came_for),
+        TEST(conflict_names_are_read),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
