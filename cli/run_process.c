@@ -24,7 +24,7 @@ enum {
     WATCHDOG_SECONDS = 60,      /* a loop that stands still for so long is ended */
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MOST_MS = 5000,
-    GOOD_SECONDS = 10,          /* having run so long wipes out earlier failures */
+    GOOD_MS = 1000,             /* having run so long wipes out earlier failures: it does not fail over what it finds */
     START_TRIES = 3,
     NAMES_MAX = RUN_KEPT_MAX * RUN_NAME_MAX + 256,
     FDS_MAX = RUN_KEPT_MAX + 4,
@@ -229,11 +229,14 @@ static void on_notified(evutil_socket_t fd, short what, void *arg)
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
+/* The first time it starts again at once: programs wait for it. */
 static int64_t backoff_ms(const struct run_process *p)
 {
-    unsigned doublings = p->failures - 1;
-    int64_t ms = doublings < 10 ? (int64_t)BACKOFF_FIRST_MS << doublings : BACKOFF_MOST_MS;
+    unsigned n = p->failures - 1;
+    int64_t ms = n <= 10 ? (int64_t)BACKOFF_FIRST_MS << n >> 1 : BACKOFF_MOST_MS;
 
+    if (n == 0)
+        return 0;
     return ms < BACKOFF_MOST_MS ? ms : BACKOFF_MOST_MS;
 }
 
@@ -260,7 +263,7 @@ void run_process_died(struct run_process *p, int status)
     log_death(p, status);
     (void)evtimer_del(p->timer);
     on_notified(p->notify, EV_READ, p);   /* what it said last */
-    if (p->state == RUN_READY && loop_now_ns() - p->started_ns >= GOOD_SECONDS * INT64_C(1000000000))
+    if (p->state == RUN_READY && loop_now_ns() - p->started_ns >= GOOD_MS * INT64_C(1000000))
         p->failures = 0;
     p->failures++;
     p->pid = 0;

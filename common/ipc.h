@@ -94,10 +94,14 @@ struct ipc_peer *ipc_request_peer(const struct ipc_request *req);   /* NULL once
 /* Since `since_ns` (of loop_now_ns()) the cloud was waited for, which the caller is told with the reply. */
 void ipc_request_waited(struct ipc_request *req, int64_t since_ns);
 uint64_t ipc_request_trace(const struct ipc_request *req);
-/* Identity for recognising a repeated request: the caller's instance and the request's id, and the
- * id below which the caller has its answers. */
-void ipc_request_identity(const struct ipc_request *req, uint64_t *ret_instance, uint64_t *ret_id,
-                          uint64_t *ret_done_below);
+/* By which a repeated request is recognised. */
+struct ipc_identity {
+    uint64_t instance, id;   /* the caller's, and the request's */
+    uint64_t done_below;     /* below this id the caller has its answers */
+    uint64_t origin;         /* the kernel's number, if it is for the kernel; 0: it is not */
+};
+
+struct ipc_identity ipc_request_identity(const struct ipc_request *req);
 
 enum role ipc_peer_role(const struct ipc_peer *p);
 void *ipc_peer_data(const struct ipc_peer *p);

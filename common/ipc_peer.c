@@ -21,7 +21,8 @@ enum { HELLO_MS = 10000 };
 struct ipc_request {
     struct ipc_peer *peer;
     const struct message_row *row;
-    uint64_t id, trace, done_below;
+    uint64_t trace;
+    struct ipc_identity identity;   /* but for the instance, which is the peer's */
     uint64_t waited_us;       /* for the cloud */
 };
 
@@ -114,7 +115,8 @@ static struct ipc_request *request_new(struct ipc_peer *p, const struct message_
     struct ipc_request *req = xcalloc(1, sizeof(*req));
 
     *req = (struct ipc_request){
-        .peer = p, .row = row, .id = env->id, .trace = env->trace, .done_below = env->done_below,
+        .peer = p, .row = row, .trace = env->trace,
+        .identity = { .id = env->id, .done_below = env->done_below, .origin = env->origin },
     };
     p->refs++;
     ipc_conn_load(p->conn, 1);
@@ -200,7 +202,7 @@ static int send_failure(struct ipc_request *req, int code, const char *text)
 
     failure.code = code;
     failure.text = (char *)text;
-    env.id = req->id;
+    env.id = req->identity.id;
     env.has_trace = req->trace != 0;
     env.trace = req->trace;
     env.failure = &failure;
@@ -220,7 +222,7 @@ static int send_reply(struct ipc_request *req, Lf__Envelope *reply, const int *f
 {
     if (!req->peer->conn || is_event(req))
         return 0;
-    reply->id = req->id;
+    reply->id = req->identity.id;
     reply->has_trace = req->trace != 0;
     reply->trace = req->trace;
     reply->has_waited_us = req->waited_us != 0;
@@ -286,12 +288,12 @@ uint64_t ipc_request_trace(const struct ipc_request *req)
     return req->trace;
 }
 
-void ipc_request_identity(const struct ipc_request *req, uint64_t *ret_instance, uint64_t *ret_id,
-                          uint64_t *ret_done_below)
+struct ipc_identity ipc_request_identity(const struct ipc_request *req)
 {
-    *ret_instance = req->peer->instance;
-    *ret_id = req->id;
-    *ret_done_below = req->done_below;
+    struct ipc_identity identity = req->identity;
+
+    identity.instance = req->peer->instance;
+    return identity;
 }
 
 enum role ipc_peer_role(const struct ipc_peer *p)

@@ -17,7 +17,7 @@ enum {
     RESTART_MOST_MS = 5000,
     ATTACH_RETRY_MS = 200,
     PATIENCE_MS = 5000,
-    STEADY_MS = 5000,        /* a life that long was no failure */
+    STEADY_MS = 1000,        /* a life that long was no failure: not what it is asked ends it at once */
 };
 
 static void set_timer(struct drive *d, uint64_t ms, void (*fn)(void *))

@@ -294,6 +294,7 @@ void drive_adopt(struct mountd *m, struct kept *k)
     struct drive *d = drive_new(m, k->record->mount->drive_id);
 
     d->record = take_ptr(k->record);
+    d->wanted = copy_mount(d->record->mount);   /* until syncd's list says otherwise */
     d->fuse = take_fd(&k->fuse);
     d->mounted_ns = loop_now_ns();
     d->child.replay = true;

@@ -14,6 +14,7 @@ enum {
     ENTRY_PLUS_BYTES = 184,   /* the same with its attributes */
     PAGE_ENTRIES_MAX = 512,
     ANSWER_MAX = 256 * 1024,
+    LISTED_SECONDS = 10,      /* attributes that syncd corrects soon, if need be */
 };
 
 /* What a page of entries is written into. */
@@ -77,6 +78,8 @@ static void add_dots(struct page *p)
         (void)add(p, "..", &dot, AFTER_DOTS);
 }
 
+/* A correction may overtake this answer: while its reader does not run, the kernel knows nothing of the inode and takes
+ * the notification for none of its business. So attributes that are to be corrected do not hold long. */
 static bool add_entry(struct page *p, const Lf__FsDirent *d)
 {
     struct fuse_entry_param entry;
@@ -87,6 +90,8 @@ static bool add_entry(struct page *p, const Lf__FsDirent *d)
     (void)memcpy(name, d->name.data, d->name.len);
     name[d->name.len] = '\0';
     attr_entry(p->op->worker, d->attr, &entry);
+    if (!d->attr->settled)
+        entry.attr_timeout = LISTED_SECONDS;
     return add(p, name, &entry, (off_t)d->cookie + AFTER_DOTS);
 }
 

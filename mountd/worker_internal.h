@@ -29,6 +29,7 @@ struct worker {
     struct event *readable;
     bool paused;                /* not reading requests: too many under way */
     struct fuse_buf buf;
+    uint64_t unique;            /* the kernel's number of the request in `buf`; the same when it was read by an earlier worker */
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
     /* as WorkerStart says */
     uint64_t mount_tag;
@@ -103,6 +104,7 @@ typedef void op_done_fn(struct op *op, const struct error *e, const Lf__Envelope
 struct op {
     struct worker *worker;      /* borrowed */
     fuse_req_t req;             /* NULL: answered before syncd did, because of its deadline or a signal */
+    uint64_t unique;            /* see struct worker */
     op_done_fn *done;
     struct ipc_client *asked;   /* syncd or mountd */
     uint64_t call;              /* there; 0: none */

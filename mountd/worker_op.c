@@ -15,6 +15,7 @@ struct op *op_new(fuse_req_t req, fuse_ino_t ino)
 
     op->worker = worker_of(req);
     op->req = req;
+    op->unique = op->worker->unique;
     op->ino = ino;
     op->opcode = op->worker->opcode;
     op->started_ns = op->worker->now_ns;
@@ -128,6 +129,8 @@ static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, c
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
 {
     ahead_drop(op->worker);
+    request->has_origin = 1;
+    request->origin = op->unique;
     ask(op, op->worker->syncd, request, NULL, 0, done);
 }
 

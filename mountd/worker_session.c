@@ -22,6 +22,8 @@ enum {
     NOTIFY_RESEND = 7,           /* FUSE_NOTIFY_RESEND, kernel 6.9 */
 };
 
+static const uint64_t UNIQUE_RESEND = UINT64_C(1) << 63;   /* FUSE_UNIQUE_RESEND: set in numbers of what is sent again */
+
 /* --- the connection ------------------------------------------------------------------------------------- */
 
 static ssize_t read_connection(int fd, void *buf, size_t len, void *arg)
@@ -121,16 +123,9 @@ static void refuse(struct worker *w, uint64_t unique, int error)
 
 /* The mount is open to all users because root must get in; who else does is decided here. What the kernel does of
  * its own comes with uid 0. */
-static bool let_in(struct worker *w)
+static bool let_in(const struct worker *w, const struct fuse_in_header *in)
 {
-    struct fuse_in_header in;
-
-    (void)memcpy(&in, w->buf.mem, sizeof(in));
-    meter_request(w, in.opcode);
-    if (in.uid == w->uid || in.uid == 0 || always_let_in(in.opcode))
-        return true;
-    refuse(w, in.unique, EACCES);
-    return false;
+    return in->uid == w->uid || in->uid == 0 || always_let_in(in->opcode);
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------- */
@@ -143,6 +138,20 @@ static void leave(struct worker *w, int r)
         strerror(-r));
     (void)event_del(w->readable);
     loop_exit(w->loop, unmounted ? CONTROL_EXIT_UNMOUNTED : EXIT_FAILURE);
+}
+
+static void process(struct worker *w)
+{
+    struct fuse_in_header in;
+
+    (void)memcpy(&in, w->buf.mem, sizeof(in));
+    meter_request(w, in.opcode);
+    if (!let_in(w, &in)) {
+        refuse(w, in.unique, EACCES);
+        return;
+    }
+    w->unique = in.unique & ~UNIQUE_RESEND;
+    fuse_session_process_buf(w->session, &w->buf);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -167,8 +176,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             leave(w, r);
             return;
         }
-        if (let_in(w))
-            fuse_session_process_buf(w->session, &w->buf);
+        process(w);
     }
 }
 

@@ -108,10 +108,9 @@ static int carry_out(struct syncd *d, int32_t number, struct error *e)
 
 static void identity(const struct ipc_request *req, char *out, size_t size)
 {
-    uint64_t instance, id, done_below;
+    struct ipc_identity who = ipc_request_identity(req);
 
-    ipc_request_identity(req, &instance, &id, &done_below);
-    snprintf(out, size, "%" PRIx64 ":%" PRIx64, instance, id);
+    snprintf(out, size, "%" PRIx64 ":%" PRIx64, who.instance, who.id);
 }
 
 /* A restart may come between effect and answer; the caller then asks the same again. */

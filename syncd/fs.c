@@ -176,13 +176,11 @@ void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Enve
 
 int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret)
 {
-    uint64_t instance, id, done_below;
+    struct ipc_identity who = ipc_request_identity(req);
     CLEANUP_FREE void *packed = NULL;
     size_t size;
-    int r;
+    int r = index_replay_get(v->index, &who, v->mount_tag, &packed, &size);
 
-    ipc_request_identity(req, &instance, &id, &done_below);
-    r = index_replay_get(v->index, instance, id, &packed, &size);
     if (r < 0)
         return r;
     *ret = lf__envelope__unpack(NULL, size, packed);
@@ -210,13 +208,12 @@ bool fs_begin(struct volume *v, struct ipc_request *req)
 
 static int store_reply(struct volume *v, struct ipc_request *req, const Lf__Envelope *reply)
 {
-    uint64_t instance, id, done_below;
+    struct ipc_identity who = ipc_request_identity(req);
     size_t size = lf__envelope__get_packed_size(reply);
     CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
 
     lf__envelope__pack(reply, packed);
-    ipc_request_identity(req, &instance, &id, &done_below);
-    return index_replay_put(v->index, instance, id, done_below, packed, size);
+    return index_replay_put(v->index, &who, v->mount_tag, packed, size);
 }
 
 bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n)

@@ -290,6 +290,8 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
 
     if (!ipc_request_peer(req))   /* gone while the listing was fetched */
         fs_fail(req, -ECONNRESET);
+    else if (repeated(v, req))
+        return;
     else if (r == -ENOENT)
         fs_when_room(v, req, env, SPACE_PAIR, create_with_room);
     else if (r < 0 || m->exclusive)
@@ -300,12 +302,9 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
 
 void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    struct volume *v = fs_volume(req);
-
     (void)fds;
     (void)daemon;
-    if (!repeated(v, req))
-        fs_when_known(v, req, env, env->fs_create->parent, create_known);
+    fs_when_known(fs_volume(req), req, env, env->fs_create->parent, create_known);
 }
 
 /* --- fetch -------------------------------------------------------------------------------------- */

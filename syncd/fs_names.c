@@ -85,7 +85,7 @@ static Lf__FsDirent *new_dirent(struct volume *v, const struct index_inode *i)
     return d;
 }
 
-/* What is not settled yet counts as settled here: it will be looked at behind, and a difference pushed. */
+/* What is not settled yet will be looked at behind, and a difference pushed. */
 static bool read_entry(const struct index_inode *i, void *arg)
 {
     struct reading *r = arg;
@@ -97,7 +97,7 @@ static bool read_entry(const struct index_inode *i, void *arg)
     }
     d = new_dirent(r->v, i);
     if (!i->settled)
-        d->attr->settled = lister_settle_later(r->v->lister, i->ino);
+        lister_settle_later(r->v->lister, i->ino);
     r->full = !page_add(&r->page, &d->base);
     if (r->full)
         lf__fs_dirent__free_unpacked(d, NULL);

@@ -286,15 +286,14 @@ static void settle_next_later(struct lister *l)
     }
 }
 
-bool lister_settle_later(struct lister *l, uint64_t ino)
+void lister_settle_later(struct lister *l, uint64_t ino)
 {
     if (l->closing || l->v->paused || l->n_later == LATER_MAX)
-        return false;
+        return;
     if (!l->later)
         l->later = xcalloc(LATER_MAX, sizeof(*l->later));
     l->later[(l->later_first + l->n_later++) % LATER_MAX] = ino;
     settle_next_later(l);
-    return true;
 }
 
 void settle_cancel_all(struct lister *l)

@@ -69,6 +69,10 @@ static const char *const STEPS[] = {
     "CREATE TABLE session(number INTEGER PRIMARY KEY, boot TEXT NOT NULL);"
     "CREATE TABLE unsynced(ino INTEGER PRIMARY KEY, doubtful INTEGER NOT NULL DEFAULT 0,"
     " generation INTEGER NOT NULL DEFAULT -1);",
+    /* Requests that a dead worker left to the next one. */
+    "ALTER TABLE replay ADD COLUMN mount INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE replay ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX replay_origin ON replay(origin, mount) WHERE origin <> 0;",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "common/error.h"
+#include "common/ipc.h"
 
 struct index;
 
@@ -307,8 +308,9 @@ uint64_t index_pinned_bytes(struct index *x);
 
 /* --- repeated requests ------------------------------------------------------------------------ */
 
-/* The packed reply that was given to this request, stored in the same transaction as its effect.
- * 0 and *ret (owned), or -ENOENT. Storing one forgets those of the instance below `done_below`. */
-int index_replay_get(struct index *x, uint64_t instance, uint64_t id, void **ret, size_t *ret_size);
-int index_replay_put(struct index *x, uint64_t instance, uint64_t id, uint64_t done_below, const void *reply,
-                     size_t size);
+/* The packed reply that was given to this request, stored in the same transaction as its effect. It is the same request when
+ * instance and id are, or when the kernel's number is, on the same mount: then a worker died before the kernel had the
+ * answer, and the next one asks. 0 and *ret (owned), or -ENOENT. Storing one forgets those of the instance below
+ * `done_below`. `mount` 0: not known, so the kernel's number says nothing. */
+int index_replay_get(struct index *x, const struct ipc_identity *who, uint64_t mount, void **ret, size_t *ret_size);
+int index_replay_put(struct index *x, const struct ipc_identity *who, uint64_t mount, const void *reply, size_t size);

@@ -231,9 +231,9 @@ void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struc
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 /* The inode is not in the cloud any more, it seems: its directory is listed anew. */
 void lister_recheck(struct lister *l, uint64_t ino);
-/* The same behind the others; when it turns out that the attributes are not what the index said, the workers are told.
- * False: too many wait already. */
-bool lister_settle_later(struct lister *l, uint64_t ino);
+/* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are told.
+ * When too many wait already nothing happens. */
+void lister_settle_later(struct lister *l, uint64_t ino);
 /* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
 void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one

@@ -30,8 +30,10 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/fake_daemon.py \
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
+	tests/integration/killer.py \
 	tests/integration/landfall_test.py \
 	tests/integration/loop_disk.py \
+	tests/integration/model.py \
 	tests/integration/posix_case.py \
 	tests/integration/posix_exclusions.py \
 	tests/integration/posix_matrix.py \
@@ -45,12 +47,15 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_damage.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
+	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_kills.py \
 	tests/integration/test_metrics.py \
+	tests/integration/test_model.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -59,13 +64,15 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_power_cut.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
+	tests/integration/test_remote_edits.py \
 	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
-	tests/integration/test_wait.py
+	tests/integration/test_wait.py \
+	tests/integration/twin.py
 
 
 EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
@@ -511,6 +518,9 @@ check_PROGRAMS += tests/integration/age_pipe
 tests_integration_age_pipe_SOURCES = tests/integration/age_pipe.c
 tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+noinst_PROGRAMS += tests/integration/file_exerciser
+tests_integration_file_exerciser_SOURCES = tests/integration/file_exerciser.c
+
 check_PROGRAMS += tests/integration/cloud_conformance
 tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformance.c tests/unit/cloud_suite.c \
 	tests/unit/cloud_suite.h
@@ -596,10 +606,11 @@ tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- long turns ------------------------------------------------------------------------------------
-# SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules.
+# SOAK: seconds for each test that takes turns, and of an outage. SEED: what the dice say. SOAKED: which modules. In test_kills each
+# daemon is killed LANDFALL_KILLS times, 20 if nobody says otherwise, however long that takes.
 SOAK = 300
 SEED = 1
-SOAKED = test_faults test_offline test_posix test_power_cut test_two_agents
+SOAKED = test_exerciser test_faults test_kills test_model test_offline test_posix test_power_cut test_remote_edits test_two_agents
 .PHONY: soak
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \

@@ -587,6 +587,7 @@ static void on_request(struct ipc_request *req, const Lf__Envelope *env, int *fd
 
     (void)fds;
     f->asked[env->body_case]++;
+    f->origin = env->origin;
     if (f->hold != env->body_case || f->hold == LF__ENVELOPE__BODY__NOT_SET) {
         answer(f, req, env);
     } else if (f->fail) {

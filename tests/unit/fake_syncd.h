@@ -42,6 +42,7 @@ struct fake_syncd {
     struct fake_node nodes[FAKE_NODES_MAX];   /* by inode number; 1 is the root */
     uint64_t last;
     unsigned asked[FAKE_BODIES]; /* how often, by body case */
+    uint64_t origin;             /* of the last request */
     Lf__Envelope__BodyCase hold; /* requests of this kind are not answered for now */
     struct { struct ipc_request *req; Lf__Envelope *env; } held[FAKE_HELD_MAX];
     size_t n_held;

@@ -65,11 +65,15 @@ static void reply_listed(struct ipc_request *req)
 static void on_mount_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     struct fixture *f = daemon;
+    struct ipc_identity who;
 
     (void)env;
     (void)fds;
     f->served++;
-    ipc_request_identity(req, &f->instance, &f->id, &f->done_below);
+    who = ipc_request_identity(req);
+    f->instance = who.instance;
+    f->id = who.id;
+    f->done_below = who.done_below;
     if (f->hold && f->n_held < HELD_MAX)
         f->held[f->n_held++] = req;
     else

@@ -238,7 +238,6 @@ static void a_lost_worker_leaves_its_writes(void **state)
     worker_forget_handle(&h);
 }
 
-/* What the kernel never heard an answer to is asked again, with the same instance and id. */
 static void say_hello(int fd, uint64_t instance)
 {
     Lf__Hello hello = LF__HELLO__INIT;
@@ -251,7 +250,7 @@ static void say_hello(int fd, uint64_t instance)
     assert_true(send(fd, packed, lf__envelope__pack(&env, packed), 0) > 0);
 }
 
-static uint64_t create_by_hand(struct rig *rig, uint64_t instance, uint64_t id, const char *name)
+static uint64_t create_by_hand(struct rig *rig, struct ipc_identity who, const char *name)
 {
     Lf__FsCreate m = LF__FS_CREATE__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_CREATE, fs_create, &m), *reply;
@@ -266,8 +265,10 @@ static uint64_t create_by_hand(struct rig *rig, uint64_t instance, uint64_t id, 
 
     assert_int_equal(ipc_server_channel(rig->server, ROLE_WORKER, rig->volume, &peer, &fd), 0);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    say_hello(fd, instance);
-    env.id = id;
+    say_hello(fd, who.instance);
+    env.id = who.id;
+    env.has_origin = 1;
+    env.origin = who.origin;
     m.parent = INDEX_ROOT;
     m.name = (ProtobufCBinaryData){ strlen(name), (uint8_t *)(uintptr_t)name };
     m.mode = 0600;
@@ -285,14 +286,28 @@ static uint64_t create_by_hand(struct rig *rig, uint64_t instance, uint64_t id, 
     return ino;
 }
 
+/* What the kernel never heard an answer to is asked again, with the same instance and id. */
 static void a_repeated_create_opens_what_it_made(void **state)
 {
+    const struct ipc_identity who = { .instance = 99, .id = 7 };
     struct rig *rig = *state;
-    uint64_t first = create_by_hand(rig, 99, 7, "once"), again;
+    uint64_t first = create_by_hand(rig, who, "once"), again;
 
     rig_reopen(rig);
-    again = create_by_hand(rig, 99, 7, "once");
+    again = create_by_hand(rig, who, "once");
     assert_int_equal(again, first);
+}
+
+/* When it was the worker that died, the next one gets it from the kernel under the same number. */
+static void what_the_next_worker_repeats_is_done_once(void **state)
+{
+    const struct ipc_identity dead = { .instance = 99, .id = 7, .origin = 4711 }, next = { .instance = 100, .id = 1, .origin = 4711 };
+    struct rig *rig = *state;
+    uint64_t first = create_by_hand(rig, dead, "once");
+
+    assert_int_equal(create_by_hand(rig, next, "once"), first);
+    rig_reopen(rig);
+    assert_int_equal(create_by_hand(rig, next, "once"), first);
 }
 
 /* --- dirty and clean --------------------------------------------------------------------------------------- */
@@ -700,6 +715,7 @@ int main(void)
         TEST(a_directory_is_no_file),
         TEST(a_lost_worker_leaves_its_writes),
         TEST(a_repeated_create_opens_what_it_made),
+        TEST(what_the_next_worker_repeats_is_done_once),
         TEST(dirty_is_in_the_index_before_the_write),
         TEST(attributes_follow_the_writes),
         TEST(a_set_mtime_outlives_earlier_writes),

@@ -708,33 +708,61 @@ static void test_uploads(void **state)
 
 /* --- the rest ----------------------------------------------------------------------------------- */
 
+static bool has_reply(struct world *w, struct ipc_identity who, uint64_t mount, const char *expected)
+{
+    CLEANUP_FREE void *reply = NULL;
+    size_t size;
+    int r = index_replay_get(w->x, &who, mount, &reply, &size);
+
+    assert_true(r == 0 || r == -ENOENT);
+    return r == 0 && size == strlen(expected) && memcmp(reply, expected, size) == 0;
+}
+
+static void put_reply(struct world *w, struct ipc_identity who, uint64_t mount, const char *reply)
+{
+    assert_int_equal(index_replay_put(w->x, &who, mount, reply, strlen(reply)), 0);
+}
+
 static void test_replies_are_kept_until_answered(void **state)
 {
     struct world *w = *state;
-    const uint64_t instance = UINT64_C(0xfedcba9876543210);
-    void *reply;
-    size_t size;
+    const struct ipc_identity first = { .instance = UINT64_C(0xfedcba9876543210), .id = 1 };
+    struct ipc_identity second = first, third = first, other = { .instance = 5, .id = 1 };
 
-    assert_int_equal(index_replay_get(w->x, instance, 1, &reply, &size), -ENOENT);
+    second.id = 2;
+    third.id = 3;
+    third.done_below = 2;
+    assert_false(has_reply(w, first, 0, "one"));
     assert_int_equal(index_begin(w->x), 0);
-    assert_int_equal(index_replay_put(w->x, instance, 1, 0, "one", 3), 0);
-    assert_int_equal(index_replay_put(w->x, instance, 2, 0, "", 0), 0);
-    assert_int_equal(index_replay_put(w->x, 5, 1, 0, "other", 5), 0);
+    put_reply(w, first, 0, "one");
+    put_reply(w, second, 0, "");
+    put_reply(w, other, 0, "other");
     assert_int_equal(index_commit(w->x), 0);
     reopen(w);
-    assert_int_equal(index_replay_get(w->x, instance, 1, &reply, &size), 0);
-    assert_int_equal(size, 3);
-    assert_memory_equal(reply, "one", 3);
-    free(reply);
-    assert_int_equal(index_replay_get(w->x, instance, 2, &reply, &size), 0);
-    assert_int_equal(size, 0);
-    free(reply);
-    assert_int_equal(index_replay_put(w->x, instance, 3, 2, "three", 5), 0);
-    assert_int_equal(index_replay_get(w->x, instance, 1, &reply, &size), -ENOENT);
-    assert_int_equal(index_replay_get(w->x, instance, 2, &reply, &size), 0);
-    free(reply);
-    assert_int_equal(index_replay_get(w->x, 5, 1, &reply, &size), 0);
-    free(reply);
+    assert_true(has_reply(w, first, 0, "one"));
+    assert_true(has_reply(w, second, 0, ""));
+    put_reply(w, third, 0, "three");
+    assert_false(has_reply(w, first, 0, "one"));
+    assert_true(has_reply(w, second, 0, ""));
+    assert_true(has_reply(w, other, 0, "other"));
+}
+
+/* The number alone says it, on the mount that it is of. */
+static void test_another_worker_asks_for_the_same(void **state)
+{
+    struct world *w = *state;
+    const struct ipc_identity dead = { .instance = 5, .id = 9, .origin = 77 }, next = { .instance = 6, .id = 1, .origin = 77 };
+    const struct ipc_identity none = { .instance = 6, .id = 2 }, done = { .instance = 5, .id = 10, .done_below = 10 };
+
+    put_reply(w, dead, 123, "made");
+    reopen(w);
+    assert_true(has_reply(w, next, 123, "made"));
+    assert_false(has_reply(w, next, 124, "made"));
+    assert_false(has_reply(w, next, 0, "made"));
+    assert_false(has_reply(w, none, 123, "made"));
+    put_reply(w, done, 123, "later");
+    assert_false(has_reply(w, next, 123, "made"));
+    assert_false(has_reply(w, none, 123, "later"));
 }
 
 static void see_xattr(const char *name, const void *value, size_t size, void *arg)
@@ -853,6 +881,7 @@ int main(void)
         TEST(test_uploads_of_what_is_replaced),
         TEST(test_uploads),
         TEST(test_replies_are_kept_until_answered),
+        TEST(test_another_worker_asks_for_the_same),
         TEST(test_xattrs),
         TEST(test_many),
     };

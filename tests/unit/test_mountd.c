@@ -550,6 +550,22 @@ static void a_writer_outlives_many_workers(void **state)
     finish_app(h, app);
 }
 
+/* Programs wait, so only workers that die as soon as they live are started later and later. */
+static void a_worker_that_served_a_while_is_replaced_at_once(void **state)
+{
+    struct house *h = *state;
+
+    mount_drive(h);
+    for (int i = 0; i < 3; i++) {
+        pid_t worker = drive_of(h)->child.pid;
+
+        drive_of(h)->child.started_ns -= INT64_C(1500000000);
+        assert_int_equal(kill(worker, SIGKILL), 0);
+        wait_until(h, drive_of(h)->child.pid != worker && drive_of(h)->child.pid > 0);
+        assert_int_equal(drive_of(h)->child.failures, 1);
+    }
+}
+
 /* What the supervisor would have kept for it. */
 static struct kept keep(struct drive *d)
 {
@@ -584,6 +600,30 @@ static void a_reader_outlives_mountd(void **state)
     fake_resume(h->syncd);
     finish_app(h, app);
     assert_true(is_mounted());
+    run_app(h, use_files);
+}
+
+/* What syncd wants mounted is not known yet. */
+static void a_mount_found_again_stays_when_its_worker_dies_at_once(void **state)
+{
+    struct house *h = *state;
+    struct kept k;
+    pid_t worker;
+
+    mount_drive(h);
+    worker = drive_of(h)->child.pid;
+    k = keep(drive_of(h));
+    mountd_free(h->mountd);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    h->syncd->hold = LF__ENVELOPE__BODY_MOUNT_LIST;
+    start_mountd(h);
+    mountd_adopt(h->mountd, &k);
+    wait_until(h, h->syncd->n_held == 1);
+    worker = drive_of(h)->child.pid;
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    wait_until(h, drive_of(h)->child.pid != worker && drive_of(h)->child.pid > 0);
+    assert_null(drive_of(h)->job);
+    fake_resume(h->syncd);
     run_app(h, use_files);
 }
 
@@ -669,7 +709,9 @@ static int run_as_root(void)
         IN_HOUSE(a_reader_outlives_its_worker),
         IN_HOUSE(a_reader_outlives_syncd),
         IN_HOUSE(a_writer_outlives_many_workers),
+        IN_HOUSE(a_worker_that_served_a_while_is_replaced_at_once),
         IN_HOUSE(a_reader_outlives_mountd),
+        IN_HOUSE(a_mount_found_again_stays_when_its_worker_dies_at_once),
         IN_HOUSE(a_mount_found_again_goes_when_unwanted),
         IN_HOUSE(stopping_unmounts),
     };

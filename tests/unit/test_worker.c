@@ -143,6 +143,23 @@ static void an_invalidation_under_way_keeps_the_session(void **state)
     (void)close(gate[1]);
 }
 
+/* By it syncd knows what an earlier worker asked. */
+static void a_request_keeps_its_number_when_another_worker_gets_it(void **state)
+{
+    const uint64_t resend = UINT64_C(1) << 63;
+    struct bench *b = *state;
+    uint64_t unique = send_getattr(b, 1);
+
+    (void)bench_answer(b, unique);
+    assert_int_equal(b->syncd->origin, unique);
+    bench_replace_worker(b);
+    bench_attach(b);
+    b->syncd->origin = 0;
+    b->unique = (unique | resend) - 2;
+    (void)bench_answer(b, send_getattr(b, 1));
+    assert_int_equal(b->syncd->origin, unique);
+}
+
 /* --- names --------------------------------------------------------------------------------------------- */
 
 static struct fuse_entry_out lookup(struct bench *b, const char *name)
@@ -267,6 +284,22 @@ static void a_directory_is_read_in_pages(void **state)
     }
     assert_string_equal(names, ". .. a b c d e f g h ");
     assert_true(pages > 2);
+}
+
+/* syncd corrects them behind, but its word may come before the kernel knows what it is about. */
+static void listed_attributes_hold_briefly_until_they_are_settled(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "a", "", 0);
+    struct fuse_read_in in = { .offset = 2, .size = 700 };
+    const struct fuse_direntplus *d;
+
+    for (int unsettled = 0; unsettled < 2; unsettled++) {
+        fake_node(b->syncd, ino)->unsettled = unsettled;
+        d = (const void *)bench_answer(b, bench_send(b, FUSE_READDIRPLUS, (uint64_t)1, BENCH_PART(in), NULL))->body;
+        assert_int_equal(d->entry_out.nodeid, ino);
+        assert_int_equal(d->entry_out.attr_valid, unsettled ? 10 : 3600);
+    }
 }
 
 /* --- reading ------------------------------------------------------------------------------------------- */
@@ -793,7 +826,9 @@ int main(void)
         WITH_BENCH(refusals_of_syncd_become_errnos),
         WITH_BENCH(hard_links_and_devices_are_not_permitted),
         WITH_BENCH(only_user_attributes_exist),
+        WITH_BENCH(a_request_keeps_its_number_when_another_worker_gets_it),
         WITH_BENCH(a_directory_is_read_in_pages),
+        WITH_BENCH(listed_attributes_hold_briefly_until_they_are_settled),
         WITH_BENCH(bytes_are_fetched_once),
         WITH_BENCH(a_fetch_that_fails_fails_the_read),
         WITH_BENCH(others_are_served_while_one_waits),

@@ -1,0 +1,68 @@
+#!/usr/bin/python3
+"""One file in every way a program can use it (file_exerciser.c): several at once, each with a seed of its own, on a drive whose
+cache is small; undisturbed, and while daemons are killed. Afterwards the bucket has the same bytes. LANDFALL_SEED repeats a run."""
+
+import os
+import random
+import subprocess
+import unittest
+
+import landfall_test as lt
+from drive_case import DriveCase
+from fault_case import SEED, SOAK, turns
+from killer import Schedule
+from landfall_test import wait_until
+from raw_s3 import RawS3
+from twin import content
+
+MIB = 1 << 20
+PROGRAM = os.path.join(lt.BUILD, "tests", "integration", "file_exerciser")
+AT_ONCE = 2
+OPERATIONS = 1500
+
+
+class Exerciser(DriveCase):
+    arguments = ("--set", "SettleMilliseconds=50")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = lt.Radosgw.shared()
+        account = cls.instance.add_s3_account(cls.server)
+        cls.bucket = cls.server.make_bucket("lf-exerciser")
+        cls.mount = cls.instance.add_drive(account, cls.bucket, name="exerciser", maximumCacheSize=64 * MIB)["localPath"]
+
+    def start(self, seed, *arguments):
+        path = os.path.join(self.mount, f"file-{seed}")
+        return path, subprocess.Popen([PROGRAM, "-s", str(seed), *arguments, path], env=lt.clean_env(), stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def finish(self, path, program):
+        said = program.communicate(timeout=300)[0]
+        self.assertEqual(program.returncode, 0, said)
+        print("  " + said.strip(), flush=True)
+        self.instance.wait_uploaded(path)
+        self.assertEqual(RawS3(self.server, self.bucket).get(os.path.basename(path)), content(path), f"{path} in the bucket")
+        os.unlink(path)
+
+    def test_files(self):
+        for turn in turns():
+            for running in [self.start(SEED + turn + 1000 * n, "-n", str(OPERATIONS)) for n in range(AT_ONCE)]:
+                self.finish(*running)
+
+    def test_files_while_daemons_are_killed(self):
+        for turn in turns():
+            seconds = 20 if SOAK else 6
+            started = [self.start(SEED + turn + 1000 * n, "-t", str(seconds)) for n in range(2, 2 + AT_ONCE)]
+            schedule = Schedule(self.instance, 1000, random.Random(f"{SEED} {turn}").random(), pause=0.5)
+            schedule.start()
+            wait_until(lambda s=started: all(p.poll() is not None for _, p in s), 300, "the programs to end")
+            schedule.stopped.set()
+            schedule.end()
+            print(f"  killed: {schedule.summary()}", flush=True)
+            for running in started:
+                self.finish(*running)
+
+
+if __name__ == "__main__":
+    unittest.main()
