@@ -169,6 +169,7 @@ static void end(struct listing *g, const struct error *e)
 
     TAILQ_REMOVE(&l->listings, g, next);
     l->n_running -= g->run != NULL;
+    settle_later_soon(l);
     listing_run_free(g->run);
     while ((w = TAILQ_FIRST(&g->waiters))) {
         TAILQ_REMOVE(&g->waiters, w, next);
@@ -373,6 +374,7 @@ void lister_free(struct lister *l)
     l->closing = true;
     error_set(&e, -ECANCELED, "The drive was closed.");
     loop_timer_free(l->timer);
+    loop_timer_free(take_ptr(l->settle_timer));
     while ((g = TAILQ_FIRST(&l->listings)))
         end(g, &e);
     settle_cancel_all(l);
