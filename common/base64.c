@@ -1,4 +1,4 @@
-/* Base64, canonical form only. Knows nothing of JSON. */
+/* Base64, canonical form only. Knows nothing of JSON or age. */
 #include "common/base64.h"
 
 #include <errno.h>
@@ -73,4 +73,26 @@ int base64_decode(const char *text, size_t len, uint8_t **ret_data, size_t *ret_
     }
     *ret_data = data;
     return 0;
+}
+
+/* --- without padding --------------------------------------------------------------------------- */
+
+void base64_raw_encode(const void *data, size_t n, char *out)
+{
+    base64_encode(data, n, out);
+    out[BASE64_RAW_LENGTH(n)] = '\0';
+}
+
+long base64_raw_decode(const char *text, size_t len, uint8_t *out)
+{
+    size_t whole = len / 4 * 4, rest = len % 4;
+
+    if (rest == 1)
+        return -EINVAL;
+    for (size_t i = 0; i < whole; i += 4)
+        if (decode_group(text + i, 0, out + i / 4 * 3) < 0)
+            return -EINVAL;
+    if (rest && decode_group(text + whole, 4 - rest, out + whole / 4 * 3) < 0)
+        return -EINVAL;
+    return (long)(whole / 4 * 3 + (rest ? rest - 1 : 0));
 }

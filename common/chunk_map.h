@@ -9,7 +9,12 @@
  *    to write_seq after every pwrite, so that syncd knows whether an upload read one single state,
  *    and then looks at state again: when it is CHUNK_MAP_CLEAN by now (an upload ended meanwhile),
  *    it asks FsDirty again and then writes once more before the write is acknowledged: in between the
- *    chunk may have been given up for space.
+ *    chunk may have been given up for space. It adds to write_seq before the pwrite as well: one that is killed in the
+ *    middle of it has been seen to write.
+ *  - What changes is marked before it does: a worker sets the extent's bit of `changed` before it writes there. Below
+ *    `alike` an extent without it has the bytes of the version in `base`; syncd begins that anew when a clean file
+ *    becomes dirty, and lowers `alike` when it truncates. Who lets somebody write without asking (a shared mapping
+ *    past the worker) sets `alike` to 0 before.
  *  - Chunks go absent again, for space or because the cloud has another version: lost_seq is raised first, then
  *    the bits go, then the bytes. A worker that found a chunk present and then moved bytes looks at lost_seq again, and
  *    begins anew when it moved. (The bit alone would not tell: the chunk may have gone and come back.)
@@ -44,7 +49,10 @@ enum {
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */
 #define CHUNK_FILE_MAX (UINT64_C(1) << 43)
-#define CHUNK_MAP_SIZE (CHUNK_MAP_HEADER + (CHUNK_FILE_MAX >> CHUNK_SHIFT) / 8)
+#define CHUNK_MAP_WORDS ((CHUNK_FILE_MAX >> CHUNK_SHIFT) / 64)
+#define CHUNK_MAP_CHANGED ((CHUNK_FILE_MAX >> EXTENT_SHIFT) / 64)
+#define CHUNK_MAP_SIZE_1 (CHUNK_MAP_HEADER + 8 * CHUNK_MAP_WORDS)   /* of a map from before there was `changed` */
+#define CHUNK_MAP_SIZE (CHUNK_MAP_SIZE_1 + 8 * CHUNK_MAP_CHANGED)
 
 #define CHUNK_MAP_MAGIC UINT64_C(0x3150414d46444e4c) /* "LNDFMAP1", little endian */
 
@@ -71,9 +79,12 @@ struct chunk_map {
     _Atomic uint64_t any_touched; /* not zero: there may be marks */
     _Atomic uint64_t touched[CHUNK_TOUCHED_WORDS];   /* bit e % 16384: an extent with that remainder */
     uint64_t came[CHUNK_WHYS];    /* syncd's: bytes that were fetched, by what for (enum fetch_why) */
+    _Atomic uint64_t alike;       /* bytes below which what is not marked as changed is as in `base`; 0: nothing is */
+    uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
     uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
-    uint8_t reserved[CHUNK_MAP_HEADER - 376 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
-    _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian */
+    uint8_t reserved[CHUNK_MAP_HEADER - 392 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
+                                     `changed`: bit e % 64 of word e / 64 */
 };
 
 _Static_assert(offsetof(struct chunk_map, bits) == CHUNK_MAP_HEADER, "the layout of docs/FORMATS.md");
@@ -139,6 +150,26 @@ static inline void chunk_touch(struct chunk_map *m, uint64_t offset, uint64_t le
             atomic_store(&m->any_touched, 1);
         }
     }
+}
+
+/* The word with the extent's bit of `changed`. */
+static inline _Atomic uint64_t *chunk_changed_word(struct chunk_map *m, uint64_t extent)
+{
+    return &m->bits[CHUNK_MAP_WORDS + extent / 64];
+}
+
+/* Says that [offset, offset + length) is about to be written, or to become a hole. */
+static inline void chunk_change(struct chunk_map *m, uint64_t offset, uint64_t length)
+{
+    uint64_t alike = atomic_load(&m->alike);   /* beyond it no mark is asked for, nor has its page blocks on the disk */
+
+    for (uint64_t e = offset >> EXTENT_SHIFT; length && e <= (offset + length - 1) >> EXTENT_SHIFT; e++) {
+        uint64_t bit = UINT64_C(1) << (e % 64);
+
+        if (e << EXTENT_SHIFT < alike && !(atomic_load(chunk_changed_word(m, e)) & bit))
+            atomic_fetch_or(chunk_changed_word(m, e), bit);
+    }
+    atomic_fetch_add(&m->write_seq, 1);
 }
 
 /* Bytes of disk that a write of that length may cost, wherever it begins. */

@@ -34,6 +34,7 @@ static const struct {
     [ROLE_SYNCD] = { .pool = true, .many_files = true },
     [ROLE_MOUNTD] = { .pool = true, .many_files = true },
     [ROLE_WORKER] = { .pool = true, .many_files = true },
+    [ROLE_CRYPTD] = { .pool = true },
 };
 
 /* --- arguments and environment ----------------------------------------------------------------- */

@@ -79,6 +79,10 @@ int ipc_server_listen(struct ipc_server *s, int fd);
  * fine; borrowed until peer_lost or ipc_peer_close(), there from now on, before its Hello), or negative errno. */
 int ipc_server_channel(struct ipc_server *s, enum role role, void *data, struct ipc_peer **ret_peer, int *ret_far_fd);
 
+/* As ipc_server_channel(), for a process that may make no sockets: `fd` is the near end of a socket pair that somebody
+ * else made, owned from here on, even on failure. 0 and *ret_peer, or -EINVAL when it is no such socket, -ENOMEM. */
+int ipc_server_adopt(struct ipc_server *s, int fd, enum role role, void *data, struct ipc_peer **ret_peer);
+
 /* Answers and frees the request. `fds` are n descriptors that are sent and stay the caller's.
  * Fills id and trace. A reply that is too large or not the row's fails the request with -EMSGSIZE or -EPROTO. */
 void ipc_reply(struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n);

@@ -170,3 +170,22 @@ int ipc_server_channel(struct ipc_server *s, enum role role, void *data, struct 
     *ret_far_fd = fds[1];
     return 0;
 }
+
+static bool has_option(int fd, int option, int value)
+{
+    socklen_t len = sizeof(int);
+    int is = -1;
+
+    return getsockopt(fd, SOL_SOCKET, option, &is, &len) == 0 && is == value;
+}
+
+int ipc_server_adopt(struct ipc_server *s, int fd, enum role role, void *data, struct ipc_peer **ret_peer)
+{
+    if (!has_option(fd, SO_DOMAIN, AF_UNIX) || !has_option(fd, SO_TYPE, SOCK_SEQPACKET) ||
+        !has_option(fd, SO_ACCEPTCONN, 0)) {
+        (void)close(fd);
+        return -EINVAL;
+    }
+    *ret_peer = ipc_peer_new(s, fd, role, UINT32_MAX, data);
+    return *ret_peer ? 0 : -ENOMEM;
+}

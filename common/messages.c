@@ -79,6 +79,19 @@ static const struct message_row rows[] = {
 
     { B(SEAL),                S,             C,             B(SEALED),           0, 0, REPEAT },
     { B(UNSEAL),              S,             C,             B(UNSEALED),         0, 0, REPEAT },
+    { B(DRIVE_KEYS_MAKE),     S,             C,             B(DRIVE_KEYS_SEALED), 0, 0, REPEAT },
+    { B(DRIVE_KEYS_OPEN),     S,             C,             B(DRIVE_KEYS_OPENED), 0, 0, REPEAT },
+    { B(DRIVE_KEYS_CHANGE),   S,             C,             B(DRIVE_KEYS_SEALED), 0, 0, ONCE },
+    { B(DRIVE_KEYS_EXPORT),   S,             C,             B(DRIVE_KEYS_EXPORTED), 0, 0, ONCE },
+    { B(DRIVE_KEYS_CLOSE),    S,             C,             B(DONE),             0, 0, ONCE },
+    { B(DRIVE_KEYS_LEND),     S,             C,             B(DONE),             1, 0, ONCE },
+    { B(CACHE_KEY_MAKE),      S,             C,             B(CACHE_KEY),        0, 0, ONCE },
+    { B(CACHE_KEY_RENEW),     S,             C,             B(CACHE_KEY),        0, 0, ONCE },
+    { B(OBJECT_MAKE),         S,             C,             B(OBJECT_MADE),      0, 0, ONCE },
+    { B(OBJECT_OPEN),         S,             C,             B(OBJECT_OPENED),    0, 0, ONCE },
+    { B(OBJECT_BIND),         S,             C,             B(OBJECT_BOUND),     0, 0, ONCE },
+    { B(CRYPT_REGION),        S | W,         C,             B(DONE),             1, 0, REPEAT },
+    { B(CRYPT),               S | W,         C,             B(CRYPTED),          0, 0, REPEAT },
 };
 
 const struct message_row *message_rows(size_t *ret_n)

@@ -9,8 +9,9 @@
 enum role { ROLE_NONE, ROLE_FRONTD, ROLE_SYNCD, ROLE_MOUNTD, ROLE_CRYPTD, ROLE_WORKER, ROLE_COUNT };
 #define ROLE_BIT(r) (1u << (r))
 
-/* Raised whenever ipc.proto changes in a way an older process could misread. */
-enum { IPC_PROTOCOL = 2 };
+/* Raised whenever ipc.proto, or the memory that processes share (chunk_map.h), changes in a way an older process could
+ * misread. */
+enum { IPC_PROTOCOL = 3 };
 
 struct message_row {
     Lf__Envelope__BodyCase body;   /* a request or an event */

@@ -1,6 +1,7 @@
 /* The system calls of a serving cryptd, each with its reason; any other kills the process. */
 #include "cryptd/filter.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -26,14 +27,20 @@ static const struct sandbox_call calls[] = {
     SANDBOX_ANY(rt_sigreturn),
     SANDBOX_ANY(rt_sigaction),
     SANDBOX_ANY(rt_sigprocmask),
+    /* memory that a caller shares: what it is, how large it is */
+    SANDBOX_ARG(fcntl, 1, F_GET_SEALS),
+    SANDBOX_ANY(fstatfs),
+    SANDBOX_ANY(lseek),
     /* memory, never executable, and how much there is of it: /proc/self/statm, opened before */
     SANDBOX_ANY(pread64),
     SANDBOX_ANY(brk),
     SANDBOX_ARG(mmap, 2, PROT_READ | PROT_WRITE),
     SANDBOX_ANY(munmap),
     SANDBOX_ANY(mremap),
-    /* parts that libcrypto sets up on first use and takes down at exit, each once; and the end */
+    /* the pool's threads and their end; parts that libcrypto sets up on first use, each once; the end of all */
     SANDBOX_ANY(futex),
+    SANDBOX_ARG(madvise, 2, MADV_DONTNEED),
+    SANDBOX_ANY(exit),
     SANDBOX_ANY(exit_group),
 };
 

@@ -42,7 +42,7 @@ static int too_large(struct error *e)
     return error_set(e, -EMSGSIZE, "A secret can have %d bytes at most.", SEAL_PLAIN_MAX);
 }
 
-static int key_id(const struct secret *s, uint8_t out[SEAL_ID_SIZE])
+int seal_key_id(const struct secret *s, uint8_t out[SEAL_ID_SIZE])
 {
     return aead_derive(s->data_key, "", 0, "landfall key id 1", out, SEAL_ID_SIZE);
 }
@@ -67,9 +67,10 @@ static int seal_into(struct secret *s, const struct binding *b, const void *plai
     out[0] = VERSION;
     secret_random(nonce, AEAD_NONCE_SIZE);
     if (r == 0)
-        r = key_id(s, out + 1);
+        r = seal_key_id(s, out + 1);
     if (r == 0)
-        r = aead_seal(s->work_key, nonce, b->aad, b->aad_len, plain, n, nonce + AEAD_NONCE_SIZE);
+        r = aead_seal(AEAD_AES_256_GCM, s->work_key, nonce, b->aad, b->aad_len, plain, n, nonce + AEAD_NONCE_SIZE,
+                      nonce + AEAD_NONCE_SIZE + n);
     secret_wipe(s->work_key, KEY_SIZE);
     return r;
 }
@@ -105,20 +106,21 @@ static size_t head_size(uint8_t version)
 static int check_id(const struct secret *s, const uint8_t *sealed)
 {
     uint8_t id[SEAL_ID_SIZE];
-    int r = sealed[0] == VERSION_WITHOUT_ID ? 0 : key_id(s, id);
+    int r = sealed[0] == VERSION_WITHOUT_ID ? 0 : seal_key_id(s, id);
 
     if (r < 0 || sealed[0] == VERSION_WITHOUT_ID)
         return r;
     return memcmp(id, sealed + 1, SEAL_ID_SIZE) == 0 ? 0 : -ENOKEY;
 }
 
-/* From the nonce on. */
+/* n bytes between the nonce and the tag. */
 static int open_into(struct secret *s, const struct binding *b, const uint8_t *nonce, size_t n, uint8_t *out)
 {
+    const uint8_t *sealed = nonce + AEAD_NONCE_SIZE;
     int r = aead_derive(s->data_key, "", 0, b->info, s->work_key, KEY_SIZE);
 
     if (r == 0)
-        r = aead_open(s->work_key, nonce, b->aad, b->aad_len, nonce + AEAD_NONCE_SIZE, n - AEAD_NONCE_SIZE, out);
+        r = aead_open(AEAD_AES_256_GCM, s->work_key, nonce, b->aad, b->aad_len, sealed, n, sealed + n, out);
     secret_wipe(s->work_key, KEY_SIZE);
     return r;
 }
@@ -142,7 +144,7 @@ int seal_open(struct secret *s, const char *purpose, const void *sealed, size_t 
     if (r < 0)
         return broken(r, e);
     out = xcalloc(1, n - overhead + 1);
-    r = open_into(s, &b, bytes + head, n - head, out);
+    r = open_into(s, &b, bytes + head, n - overhead, out);
     if (r < 0) {
         free(out);
         return broken(r, e);

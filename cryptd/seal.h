@@ -31,3 +31,6 @@ int seal_make(struct secret *s, const char *purpose, const void *plain, size_t n
  * -EIO. */
 int seal_open(struct secret *s, const char *purpose, const void *sealed, size_t n,
               uint8_t **ret, size_t *ret_n, struct error *e);
+
+/* The id of the data key, as it stands in what is sealed with it. 0 or -EIO. */
+int seal_key_id(const struct secret *s, uint8_t out[SEAL_ID_SIZE]);

@@ -1,4 +1,5 @@
-/* Owns the answers. What was secret in a request or a reply is wiped before its memory is given back. */
+/* Owns the table of answers, and those about sealed secrets. What was secret in a request or a reply is wiped before
+ * its memory is given back. */
 #include "cryptd/serve.h"
 
 #include <stdlib.h>
@@ -14,10 +15,15 @@ static void wipe(const ProtobufCBinaryData *data)
         secret_wipe(data->data, data->len);
 }
 
-static void fail(struct ipc_request *req, const char *event, const struct error *e)
+void serve_fail(struct ipc_request *req, const char *event, const struct error *e)
 {
     LOG_TRACE(LOG_WARNING, ipc_request_trace(req), event, "reason=%s", error_text(e));
     ipc_fail_error(req, e);
+}
+
+struct caller *serve_caller(struct serve *s, struct ipc_request *req)
+{
+    return keyring_caller(s->ring, ipc_request_peer(req));
 }
 
 static void on_seal(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -33,7 +39,7 @@ static void on_seal(struct ipc_request *req, const Lf__Envelope *env, int *fds, 
     (void)fds;
     wipe(&seal->plain);
     if (r < 0) {
-        fail(req, "seal_failed", &e);
+        serve_fail(req, "seal_failed", &e);
         return;
     }
     ipc_reply(req, &reply, NULL, 0);
@@ -52,7 +58,7 @@ static void on_unseal(struct ipc_request *req, const Lf__Envelope *env, int *fds
 
     (void)fds;
     if (r < 0) {
-        fail(req, "unseal_failed", &e);
+        serve_fail(req, "unseal_failed", &e);
         return;
     }
     ipc_reply(req, &reply, NULL, 0);
@@ -90,6 +96,19 @@ static void on_shutdown(struct ipc_request *req, const Lf__Envelope *env, int *f
 static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_SEAL, on_seal },
     { LF__ENVELOPE__BODY_UNSEAL, on_unseal },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_MAKE, serve_drive_make },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_OPEN, serve_drive_open },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_CHANGE, serve_drive_change },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_EXPORT, serve_drive_export },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_CLOSE, serve_drive_close },
+    { LF__ENVELOPE__BODY_DRIVE_KEYS_LEND, serve_drive_lend },
+    { LF__ENVELOPE__BODY_CACHE_KEY_MAKE, serve_file_cache_make },
+    { LF__ENVELOPE__BODY_CACHE_KEY_RENEW, serve_file_cache_renew },
+    { LF__ENVELOPE__BODY_OBJECT_MAKE, serve_file_object_make },
+    { LF__ENVELOPE__BODY_OBJECT_OPEN, serve_file_object_open },
+    { LF__ENVELOPE__BODY_OBJECT_BIND, serve_file_object_bind },
+    { LF__ENVELOPE__BODY_CRYPT_REGION, serve_bulk_region },
+    { LF__ENVELOPE__BODY_CRYPT, serve_bulk_crypt },
     { LF__ENVELOPE__BODY_METRICS_GET, on_metrics },
     { LF__ENVELOPE__BODY_SHUTDOWN, on_shutdown },
 };
@@ -98,4 +117,10 @@ const struct ipc_handler *serve_handlers(size_t *ret_n)
 {
     *ret_n = ARRAY_SIZE(handlers);
     return handlers;
+}
+
+void serve_peer_lost(struct ipc_peer *p, void *arg)
+{
+    (void)arg;
+    keyring_lost(p);
 }

@@ -153,8 +153,10 @@ static ssize_t write_all(int fd, const char *data, size_t size, off_t offset)
 static void write_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
-    ssize_t n = write_all(op->file->fd, op->data, op->size, op->offset);
+    ssize_t n;
 
+    chunk_change(map, (uint64_t)op->offset, op->size);
+    n = write_all(op->file->fd, op->data, op->size, op->offset);
     if (n < 0) {
         op_error(op, (int)-n);
         return;
@@ -215,6 +217,7 @@ static void settle_step(struct op *op)
         ask_dirty(op, op->size, settle_step);
         return;
     }
+    atomic_store(&op->file->map->alike, 0);
     (void)atomic_fetch_add(&op->file->map->write_seq, 1);
     op->then(op);
 }
@@ -376,8 +379,10 @@ static int make_zeros(const struct op *op)
 static void punch_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
-    int r = make_zeros(op);
+    int r;
 
+    chunk_change(map, (uint64_t)op->offset, op->size);
+    r = make_zeros(op);
     if (r < 0) {
         op_error(op, -r);
         return;

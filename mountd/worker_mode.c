@@ -69,6 +69,8 @@ static void pass(struct op *op)
     bool direct = op->kind == FILE_WRITE || !op->whole;
 
     (void)atomic_fetch_add(&op->file->map->passed, 1);
+    if (op->kind == FILE_WRITE)
+        atomic_store(&op->file->map->alike, 0);   /* what a mapping changes nobody will mark */
     op->opened = (struct fuse_open_out){
         .open_flags = FOPEN_PASSTHROUGH | (direct ? FOPEN_DIRECT_IO : 0), .padding = op->file->map->backing_id,
     };

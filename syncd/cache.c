@@ -272,6 +272,7 @@ int cache_dirty(struct cache_file *f)
     r = index_end(x, cache_mark(x, f->ino));
     if (r == 0) {
         cache_file_unstamp(f);
+        cache_alike_begin(f);
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         cache_sync_soon(f->volume->cache);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
@@ -351,6 +352,8 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     int r;
 
     fetch_stop_beyond(f, size);
+    if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
+        cache_alike_begin(f);
     cache_file_unstamp(f);   /* first: by it what was cut off is known not to be the cloud's version any more */
     r = cache_file_resize(f, size);
     if (r == 0 && size == 0)

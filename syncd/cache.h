@@ -1,6 +1,6 @@
-/* Cache files as the contents half of a volume shares them: cache.c (the table of those in use),
- * cache_file.c (a pair of files on disk), cache_space.c (how much they may be), cache_use.c (what is known of those
- * not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
+/* Cache files as the contents half of a volume shares them: cache.c (the table of those in use), cache_file.c (a pair
+ * of files on disk), cache_alike.c (what of one is as in the cloud), cache_space.c (how much they may be), cache_use.c
+ * (what is known of those not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
  *
  * On disk: <cache_dir>/<low byte of the inode number, 2 hex digits>/<inode number, hex>.data and .map.
  * The data file is sparse and as long as the file; the map is a struct chunk_map. */
@@ -23,6 +23,7 @@ struct fetch {
     uint64_t window;               /* bytes fetched ahead of it; 0: it jumps about */
     uint64_t ahead;                /* fetch as far as this */
     bool refreshing;               /* the cloud's version is being looked up again */
+    bool superseded;               /* perhaps by an upload of ours, that will tell */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;
@@ -83,6 +84,7 @@ struct space {
 struct cache {
     struct volume *volume;
     int dir_fd;
+    uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
     struct space space;
     struct use *use;               /* cache_use.c's */
@@ -121,6 +123,16 @@ int cache_take_over(struct cache_file *f, const int64_t *mtime_ns);
 /* Opens that are held by p, in any file, end. Each file that p could write goes to `written` first. */
 void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct cache_file *f));
 
+/* --- cache_alike.c: what a dirty file has in common with its version in the cloud ------------------- */
+
+/* Tells apart what may be read from the disk after a power cut from what was left there by another process. */
+uint64_t cache_alike_tag(int dir_fd);
+/* A clean file becomes dirty: all of it is as in the cloud, and what changes will be marked. */
+void cache_alike_begin(struct cache_file *f);
+/* Whether the bytes [from, to) of the file are, whether here or not, those that the version with that ETag (NULL: none)
+ * has there. */
+bool cache_alike(struct cache_file *f, const char *etag, uint64_t from, uint64_t to);
+
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the machine it
@@ -148,6 +160,8 @@ bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret);
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i);
 /* Forgets all chunks and takes the size and version of `i`. No transfer may be under way. 0 or negative errno. */
 int cache_file_renew(struct cache_file *f, const struct index_inode *i);
+/* Whether the chunks that were fetched are of that version. */
+bool cache_file_based(const struct cache_file *f, const char *etag);
 /* No provider's ETag. */
 #define CACHE_OUTDATED "\n"
 /* What is there belongs to this version now (an upload or a copy made it). */

@@ -129,6 +129,8 @@ int cache_file_resize(struct cache_file *f, uint64_t size)
 
     if (size > CHUNK_FILE_MAX)
         return -EFBIG;
+    if (size < atomic_load(&f->map->alike))
+        atomic_store(&f->map->alike, size);
     if (size < before) {
         atomic_store(&f->map->fetchable, size);
         clear_from(f, size, before);
@@ -165,14 +167,14 @@ void cache_file_rebase(struct cache_file *f, const char *etag)
         memcpy(f->map->base, etag, n);
 }
 
-static bool based_on(const struct cache_file *f, const char *etag)
+bool cache_file_based(const struct cache_file *f, const char *etag)
 {
     return strncmp(f->map->base, etag ? etag : "", sizeof(f->map->base)) == 0;
 }
 
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i)
 {
-    return i->pending & INDEX_CONTENT || (based_on(f, i->etag) && cache_file_size(f) == i->size);
+    return i->pending & INDEX_CONTENT || (cache_file_based(f, i->etag) && cache_file_size(f) == i->size);
 }
 
 /* First nothing is present, then the bits go: a reader never takes an old chunk for a new one. */
@@ -184,6 +186,7 @@ static void outdate(struct cache_file *f)
     before = atomic_exchange(&f->map->fetchable, CHUNK_FILE_MAX);
     clear_from(f, 0, least(before, size));   /* beyond the size no bit was ever set */
     cache_file_rebase(f, CACHE_OUTDATED);
+    atomic_store(&f->map->alike, 0);
     f->outdated++;
     f->changed |= size > 0;
 }
@@ -243,8 +246,9 @@ static int map_file(struct cache_file *f)
 
     if (fstat(f->map_fd, &st) < 0)
         return -errno;
-    if (st.st_size != (off_t)CHUNK_MAP_SIZE &&
-        (ftruncate(f->map_fd, 0) < 0 || ftruncate(f->map_fd, (off_t)CHUNK_MAP_SIZE) < 0))
+    if (st.st_size != (off_t)CHUNK_MAP_SIZE && st.st_size != (off_t)CHUNK_MAP_SIZE_1 && ftruncate(f->map_fd, 0) < 0)
+        return -errno;
+    if (st.st_size != (off_t)CHUNK_MAP_SIZE && ftruncate(f->map_fd, (off_t)CHUNK_MAP_SIZE) < 0)
         return -errno;
     if ((r = cache_file_map_room(f, cache_file_size(f))) < 0)
         return r;

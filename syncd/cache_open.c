@@ -164,6 +164,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);
     if (r == 0) {
+        c->alike_tag = cache_alike_tag(c->dir_fd);
         r = open_parts(c);
         if (r < 0)
             error_set(e, r, "The cache folder %s cannot be used: %s", v->cache_dir, error_meaning(r)->text);

@@ -226,6 +226,7 @@ static const unsigned needs[CLOUD_OP_COUNT] = {
     [CLOUD_PART_LIST] = NEEDS_OBJECT | NEEDS_UPLOAD,
     [CLOUD_PART_END] = NEEDS_OBJECT | NEEDS_UPLOAD,
     [CLOUD_PART_ABORT] = NEEDS_OBJECT | NEEDS_UPLOAD,
+    [CLOUD_UPLOADS] = NEEDS_BUCKET,
     [CLOUD_COPY] = NEEDS_OBJECT | NEEDS_SOURCE,
     [CLOUD_DELETE] = NEEDS_OBJECT,
     [CLOUD_DELETE_BATCH] = NEEDS_BUCKET,
@@ -344,6 +345,7 @@ void cloud_submit(struct cloud *c, struct cloud_request *r)
     link_request(c, r);
     cloud_request_reset(r);
     r->content_length = 0;
+    r->unsure = false;
     if (c->closing)
         (void)error_set(&r->error, -ECANCELED, "The account is being closed.");
     else

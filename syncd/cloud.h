@@ -62,6 +62,8 @@ enum cloud_op {
     CLOUD_PART_LIST,      /* bucket, key, upload_id -> parts */
     CLOUD_PART_END,       /* bucket, key, upload_id, parts, [if_match | if_none_match] -> object.etag */
     CLOUD_PART_ABORT,     /* bucket, key, upload_id */
+    CLOUD_UPLOADS,        /* bucket, prefix -> objects: uploads under way, by key, the first thousand; version is the
+                             upload_id, mtime_ns when it was begun */
     CLOUD_COPY,           /* bucket, source_key, key, [source if_match], [metadata: replaces when
                              replace_metadata] -> object.etag */
     CLOUD_DELETE,         /* bucket, key */
@@ -138,6 +140,7 @@ struct cloud_request {
     /* Instead of a file (sink.fd -1): each run of bytes is handed over, once; returning false (the run is
      * taken nevertheless) pauses the transfer until cloud_continue(). */
     bool (*data)(struct cloud_request *r, const void *bytes, size_t n, void *arg);
+    bool yields;                        /* leaves some of the connections to others */
     uint64_t deadline_ms;               /* 0: as configured; includes retries */
     uint64_t trace;
     struct tally *tally;                /* held: whose numbers it is among; NULL: nobody's */
@@ -155,6 +158,7 @@ struct cloud_request {
     size_t n_buckets;
     char **failed_keys;
     size_t n_failed_keys;
+    bool unsure;                        /* a try before the one that counts may have been carried out as well */
     uint64_t content_length;            /* GET: bytes that were written to the sink */
     void *driver;                       /* the driver's own */
     /* cloud.c's own, while the request is under way */

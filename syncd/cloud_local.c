@@ -24,6 +24,7 @@ static local_step *const steps[CLOUD_OP_COUNT] = {
     [CLOUD_PART_LIST] = local_part_list,
     [CLOUD_PART_END] = local_part_end,
     [CLOUD_PART_ABORT] = local_part_abort,
+    [CLOUD_UPLOADS] = local_uploads,
     [CLOUD_COPY] = local_copy,
     [CLOUD_DELETE] = local_delete,
     [CLOUD_DELETE_BATCH] = local_delete_batch,

@@ -141,4 +141,4 @@ int local_check_match(const struct cloud_request *r, const struct stat *st);
 
 local_step local_buckets, local_bucket_create, local_list, local_stat, local_get, local_put, local_copy, local_delete,
     local_delete_batch, local_part_begin, local_part_put, local_part_copy, local_part_list, local_part_end,
-    local_part_abort;
+    local_part_abort, local_uploads;

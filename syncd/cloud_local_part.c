@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "common/timespec.h"
 #include "syncd/cloud_local.h"
 
 enum { KEY_FILE_MAX = PATH_MAX + 64 };
@@ -286,6 +287,42 @@ int local_part_list(struct local_job *j)
     (void)closedir(d);
     if (j->r->n_parts > 1)
         qsort(j->r->parts, j->r->n_parts, sizeof(*j->r->parts), by_number);
+    return 0;
+}
+
+static void list_upload(struct cloud_request *r, int hidden, const char *id)
+{
+    CLEANUP_CLOSE int folder = id_valid(id) ? folder_at(hidden, id, O_RDONLY | O_DIRECTORY, 0) : -1;
+    const char *prefix = r->prefix ? r->prefix : "";
+    char key[KEY_FILE_MAX];
+    struct cloud_meta m;
+    struct stat st;
+
+    if (folder < 0 || read_key(folder, key, &m) < 0 || strncmp(key, prefix, strlen(prefix)) != 0 ||
+        fstatat(folder, "key", &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    *xadd(r->objects, r->n_objects) = (struct cloud_object){
+        .key = xstrdup(key), .version = xstrdup(id), .mtime_ns = timespec_ns(st.st_mtim),
+    };
+}
+
+int local_uploads(struct local_job *j)
+{
+    const struct dirent *entry;
+    int r = local_open_bucket(j);
+    DIR *d;
+
+    if (r == 0)
+        r = local_open_hidden(j);
+    if (r < 0)
+        return local_fail(j, r, NULL);
+    d = fdopendir(fcntl(j->hidden, F_DUPFD_CLOEXEC, 3));
+    if (!d)
+        return local_fail(j, -errno, NULL);
+    rewinddir(d);
+    while ((entry = readdir(d)))
+        list_upload(j->r, j->hidden, entry->d_name);
+    (void)closedir(d);
     return 0;
 }
 

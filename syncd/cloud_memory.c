@@ -345,6 +345,7 @@ static memory_op *const ops[CLOUD_OP_COUNT] = {
     [CLOUD_PART_LIST] = memory_part_list,
     [CLOUD_PART_END] = memory_part_end,
     [CLOUD_PART_ABORT] = memory_part_abort,
+    [CLOUD_UPLOADS] = memory_uploads,
     [CLOUD_COPY] = copy,
     [CLOUD_DELETE] = delete,
     [CLOUD_DELETE_BATCH] = delete_batch,

@@ -35,6 +35,7 @@ struct memory_bucket {
 struct memory_upload {
     struct memory_upload *next;
     char *id, *bucket, *key;
+    int64_t begun_ns;
     struct cloud_meta meta;
     struct memory_blob parts[MEMORY_PARTS_MAX + 1];   /* by number; data NULL: not there */
 };
@@ -71,5 +72,6 @@ void memory_get_cancel(struct cloud_request *r);
 void memory_get_resume(struct cloud_request *r);
 
 /* cloud_memory_part.c */
-memory_op memory_part_begin, memory_part_put, memory_part_copy, memory_part_list, memory_part_end, memory_part_abort;
+memory_op memory_part_begin, memory_part_put, memory_part_copy, memory_part_list, memory_part_end, memory_part_abort,
+    memory_uploads;
 void memory_upload_free(struct memory_upload *u);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/loop.h"
 #include "common/text.h"
 
 void memory_upload_free(struct memory_upload *u)
@@ -54,6 +55,7 @@ int memory_part_begin(struct memory *m, struct cloud_request *r, struct error *e
     u = xcalloc(1, sizeof(*u));
     (void)snprintf(id, sizeof(id), "upload-%llu", (unsigned long long)++m->n_uploads);
     u->next = m->uploads;
+    u->begun_ns = loop_wall_ns();
     u->id = xstrdup(id);
     u->bucket = xstrdup(r->bucket);
     u->key = xstrdup(r->key);
@@ -121,6 +123,19 @@ int memory_part_abort(struct memory *m, struct cloud_request *r, struct error *e
     (void)e;
     if (*find(m, r))
         drop(m, r);
+    return 0;
+}
+
+int memory_uploads(struct memory *m, struct cloud_request *r, struct error *e)
+{
+    const char *prefix = r->prefix ? r->prefix : "";
+
+    (void)e;
+    for (const struct memory_upload *u = m->uploads; u; u = u->next)
+        if (strcmp(u->bucket, r->bucket) == 0 && strncmp(u->key, prefix, strlen(prefix)) == 0)
+            *xadd(r->objects, r->n_objects) = (struct cloud_object){
+                .key = xstrdup(u->key), .version = xstrdup(u->id), .mtime_ns = u->begun_ns,
+            };
     return 0;
 }
 

@@ -166,7 +166,11 @@ static void failed(struct cache_file *f, const struct fetch_transfer *t, const s
     f->fetch.window = f->fetch.ahead = 0;
     if (!gone_or_changed(e->code))
         fetch_fail_within(f, t->from, t->to, e);
-    else if (!asked_for_old(f, t->request))
+    else if (asked_for_old(f, t->request))
+        return;
+    else if (uploader_places(f->volume->uploader, f->ino))
+        fetch_superseded(f, true);
+    else
         refresh(f);
 }
 
@@ -373,7 +377,7 @@ static void plan(struct cache_file *f)
     struct error e;
     int r;
 
-    if (f->fetch.refreshing)
+    if (f->fetch.refreshing || f->fetch.superseded)
         return;
     cache_hold(f);
     if (f->volume->paused) {
@@ -481,6 +485,13 @@ void fetch_go_on(struct cache_file *f)
     if (!f->fetch.going_on)
         abort();
     cache_hold(f);
+}
+
+void fetch_superseded(struct cache_file *f, bool yes)
+{
+    if (f->fetch.superseded && !yes)
+        fetch_go_on(f);
+    f->fetch.superseded = yes;
 }
 
 void fetch_end(struct cache_file *f, const struct error *e)

@@ -37,5 +37,8 @@ void fetch_stop(struct cache_file *f);
 /* The same for transfers that reach beyond `size`. */
 void fetch_stop_beyond(struct cache_file *f, uint64_t size);
 void fetch_go_on(struct cache_file *f);
+/* The version that bytes come from may be replaced by an upload of the file: what finds it gone waits for the end of
+ * that (false). */
+void fetch_superseded(struct cache_file *f, bool yes);
 /* Stops for good: who waits gets `e`, at once. */
 void fetch_end(struct cache_file *f, const struct error *e);

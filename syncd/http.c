@@ -22,15 +22,54 @@ static struct http *shared;
 
 /* --- libcurl and the event loop ------------------------------------------------------------- */
 
+/* Of so many connections what yields may have at most: one is left even of two. */
+static int64_t share(int64_t connections)
+{
+    return connections - (connections > 4 ? connections / 4 : connections > 1);
+}
+
+/* Uploads, of which many may be stuck at once, leave connections to whoever waits for an answer. */
+static bool has_to_wait(const struct http *h, const struct http_call *c)
+{
+    int64_t n = 0, of_host = 0;
+    const struct http_call *other;
+
+    if (!c->host)
+        return false;
+    LIST_FOREACH(other, &h->yielding, beside) {
+        n++;
+        of_host += strcmp(other->host, c->host) == 0;
+    }
+    return n >= share(h->config->cloud_connections) || of_host >= share(h->config->cloud_connections_per_host);
+}
+
+static void add(struct http *h, struct http_call *c)
+{
+    TAILQ_REMOVE(&h->starting, c, next);
+    if (c->host)
+        LIST_INSERT_HEAD(&h->yielding, c, beside);
+    c->state = CALL_ACTIVE;
+    (void)curl_multi_add_handle(h->multi, c->easy);
+}
+
 static void add_starting(struct http *h)
 {
-    struct http_call *c;
+    struct http_call *c = TAILQ_FIRST(&h->starting);
 
-    while ((c = TAILQ_FIRST(&h->starting))) {
-        TAILQ_REMOVE(&h->starting, c, next);
-        c->state = CALL_ACTIVE;
-        (void)curl_multi_add_handle(h->multi, c->easy);
+    while (c) {
+        struct http_call *next = TAILQ_NEXT(c, next);
+
+        if (!has_to_wait(h, c))
+            add(h, c);
+        c = next;
     }
+}
+
+static void end_call(struct http_call *c)
+{
+    if (c->host && c->state != CALL_NEW)
+        LIST_REMOVE(c, beside);
+    call_free(c);
 }
 
 static void bury_dead(struct http *h)
@@ -40,7 +79,7 @@ static void bury_dead(struct http *h)
     while ((c = TAILQ_FIRST(&h->dead))) {
         TAILQ_REMOVE(&h->dead, c, next);
         (void)curl_multi_remove_handle(h->multi, c->easy);
-        call_free(c);
+        end_call(c);
     }
 }
 
@@ -56,7 +95,7 @@ static void finish(struct http_call *c, CURLcode code)
     call_judge(c, code);
     c->state = CALL_DEAD;
     c->done(&c->reply, c->arg);
-    call_free(c);
+    end_call(c);
 }
 
 static void enter(struct http *h)
@@ -196,6 +235,7 @@ static int http_new(struct loop *l, const struct config *c, struct http **ret, s
     h->timer = evtimer_new(loop_base(l), on_timer, h);
     TAILQ_INIT(&h->starting);
     TAILQ_INIT(&h->dead);
+    LIST_INIT(&h->yielding);
     LIST_INIT(&h->sockets);
     if (!h->multi || !h->timer || !h->no_proxy)
         abort();
@@ -247,18 +287,22 @@ struct http_call *http_start(struct http *h, const struct http_spec *spec)
 
 void http_cancel(struct http_call *c)
 {
+    struct http *h = c ? c->http : NULL;
+
     if (!c || c->state == CALL_DEAD)
         return;
     if (c->state == CALL_NEW)
-        TAILQ_REMOVE(&c->http->starting, c, next);
-    else if (c->http->depth == 0)
+        TAILQ_REMOVE(&h->starting, c, next);
+    else if (h->depth == 0)
         (void)curl_multi_remove_handle(c->http->multi, c->easy);
-    if (c->state == CALL_NEW || c->http->depth == 0) {
-        call_free(c);
+    if (c->state == CALL_NEW || h->depth == 0) {
+        end_call(c);
+        if (h->depth == 0)
+            add_starting(h);
         return;
     }
     c->state = CALL_DEAD;
-    TAILQ_INSERT_TAIL(&c->http->dead, c, next);
+    TAILQ_INSERT_TAIL(&h->dead, c, next);
 }
 
 void http_resume(struct http_call *c)

@@ -53,6 +53,7 @@ struct http_spec {
     bool has_body;
     bool bulk;                       /* many bytes: larger buffers */
     bool fresh;                      /* on a new connection */
+    bool yields;                     /* waits where it would take the last quarter of a host's connections */
     bool last;                       /* close the connection afterwards */
     size_t reply_max;                /* longest reply that is kept in memory */
     /* Of a reply with status 2xx; both may be NULL. They may start, cancel or resume exchanges. */

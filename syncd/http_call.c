@@ -412,7 +412,19 @@ void call_free(struct http_call *c)
     curl_slist_free_all(c->headers);
     pairs_free(&c->reply.headers);
     text_free(&c->reply.body);
+    free(c->host);
     free(c);
+}
+
+/* "https://host:port" */
+static char *host_of(const char *url)
+{
+    const char *start = strstr(url, "://");
+    char *host = strndup(url, start ? (size_t)(start + 3 - url) + strcspn(start + 3, "/?") : strlen(url));
+
+    if (!host)
+        abort();
+    return host;
 }
 
 struct http_call *call_new(struct http *h, const struct http_spec *spec)
@@ -427,6 +439,8 @@ struct http_call *call_new(struct http *h, const struct http_spec *spec)
         .head = spec->head, .body = spec->body, .done = spec->done, .arg = spec->arg,
         .reply = { .headers = PAIRS_INIT(HTTP_HEADERS_MAX), .body = TEXT_INIT(spec->reply_max) } };
     h->calls++;
+    if (spec->yields)
+        c->host = host_of(spec->url);
     if (!c->easy || set_headers(c, spec->headers) < 0) {
         call_free(c);
         return NULL;

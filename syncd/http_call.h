@@ -10,7 +10,9 @@
 enum call_state { CALL_NEW, CALL_ACTIVE, CALL_DEAD };
 
 struct http_call {
-    TAILQ_ENTRY(http_call) next;     /* in starting or dead of struct http */
+    TAILQ_ENTRY(http_call) next;     /* in starting or dead of struct http, */
+    LIST_ENTRY(http_call) beside;    /* and in yielding while it has or awaits a connection */
+    char *host;                      /* of one that yields: the URL up to the path; else NULL */
     struct http *http;
     enum call_state state;
     CURL *easy;
@@ -30,6 +32,7 @@ struct http_call {
     void *arg;
 };
 TAILQ_HEAD(call_list, http_call);
+LIST_HEAD(yielding_list, http_call);
 
 /* A socket that libcurl was given; it does not tell which of them a kept connection has. */
 struct http_socket {
@@ -49,6 +52,7 @@ struct http {
     CURLM *multi;
     struct event *timer;
     struct call_list starting, dead;
+    struct yielding_list yielding;
     struct socket_list sockets;
 };
 

@@ -18,6 +18,7 @@ libsyncd_a_SOURCES = \
 	syncd/bucket.h \
 	syncd/cache.c \
 	syncd/cache.h \
+	syncd/cache_alike.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
 	syncd/cache_session.c \
@@ -126,6 +127,8 @@ libsyncd_a_SOURCES = \
 	syncd/s3_try.c \
 	syncd/s3_xml.c \
 	syncd/s3_xml.h \
+	syncd/s3_xml_internal.h \
+	syncd/s3_xml_parts.c \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
 	syncd/scan.c \
@@ -160,12 +163,16 @@ libsyncd_a_SOURCES = \
 	syncd/tally.h \
 	syncd/upload.c \
 	syncd/upload.h \
+	syncd/upload_abort.c \
 	syncd/upload_ask.c \
 	syncd/upload_delete.c \
+	syncd/upload_gather.c \
 	syncd/upload_look.c \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
+	syncd/upload_parts.h \
 	syncd/upload_put.c \
+	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/volume.c \
 	syncd/volume.h \

@@ -23,6 +23,7 @@ static const struct s3_row rows[CLOUD_OP_COUNT] = {
     [CLOUD_PART_LIST] = { s3_describe_part_list, s3_parse_part_list, false, S3_UNCONDITIONAL },
     [CLOUD_PART_END] = { s3_describe_part_end, s3_parse_stored, .conditions = S3_KEY },
     [CLOUD_PART_ABORT] = { s3_describe_part_abort, s3_parse_nothing, false, S3_UNCONDITIONAL },
+    [CLOUD_UPLOADS] = { s3_describe_uploads, s3_parse_uploads, false, S3_UNCONDITIONAL },
     [CLOUD_COPY] = { s3_describe_copy, s3_parse_stored, .conditions = S3_SOURCE },
     [CLOUD_DELETE] = { s3_describe_delete, s3_parse_nothing, false, S3_UNCONDITIONAL },
     [CLOUD_DELETE_BATCH] = { s3_describe_delete_batch, s3_parse_delete_batch, false, S3_UNCONDITIONAL },

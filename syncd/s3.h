@@ -40,6 +40,7 @@ struct s3 {
     bool no_conditions;               /* the server has answered 501 to a condition */
     bool probed;                      /* whether it checks If-None-Match of PUT was tried (S3_PROBE): */
     bool checks_absent;               /* it does */
+    bool opaque_etags;                /* its ETags were seen to be something else than MD5 */
     bool bare_etags;                  /* it wants the ETag in If-Match of PUT without quotes */
 };
 
@@ -89,6 +90,7 @@ enum s3_step {
     S3_LOCATE,     /* HEAD of the bucket, to learn its region */
     S3_CONFIRM,    /* HEAD of the key: has an earlier try, whose answer was lost, done it after all? */
     S3_PROBE,      /* the PUT once more, on condition that the key is absent: will it be refused? */
+    S3_VERIFY,     /* HEAD of the key: the ETag in the answer is not the MD5 of what was sent */
 };
 
 struct s3_call {
@@ -142,7 +144,8 @@ void s3_message_free(struct s3_message *m);
 /* s3_request.c */
 s3_describe_fn s3_describe_buckets, s3_describe_list, s3_describe_head, s3_describe_guard, s3_describe_bucket_head,
     s3_describe_get, s3_describe_put, s3_describe_probe, s3_describe_part_begin, s3_describe_part_put,
-    s3_describe_part_copy, s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_copy,
+    s3_describe_part_copy, s3_describe_part_list, s3_describe_part_end, s3_describe_part_abort, s3_describe_uploads,
+    s3_describe_copy,
     s3_describe_delete, s3_describe_delete_batch, s3_describe_bucket_create;
 /* Whether the server is known, or was seen, to check the conditions of this operation. */
 bool s3_checks(const struct s3_call *c);
@@ -151,7 +154,7 @@ bool s3_key_sayable(const char *key);
 
 /* s3_reply.c */
 s3_parse_fn s3_parse_nothing, s3_parse_buckets, s3_parse_list, s3_parse_head, s3_parse_put, s3_parse_part_begin,
-    s3_parse_part_list, s3_parse_stored, s3_parse_delete_batch;
+    s3_parse_part_list, s3_parse_uploads, s3_parse_stored, s3_parse_delete_batch;
 /* Checks the head of a GET's reply against what was asked and what is here already; fills object. 0, or
  * -EBADMSG, -EBADE, or -ESTALE for another version. */
 int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply);

@@ -29,6 +29,7 @@ static void finish(struct s3_call *c, const struct error *e)
     loop_timer_free(c->deadline);
     s3_message_free(&c->message);
     r->driver = NULL;
+    r->unsure = c->unsure;
     cloud_finish(r, e);
     loop_defer(c->s3->cloud->loop, free_call, c);
 }
@@ -111,12 +112,18 @@ static void hash(struct s3_call *c, bool md5)
     loop_work(c->s3->cloud->loop, hash_body, on_hashed, c);
 }
 
-/* The body's SHA-256 is needed to sign it; its MD5, which most services use as ETag, only to recognise it. */
+/* The body's SHA-256 is needed to sign it; its MD5, which most services use as ETag, to recognise the object. A wrong
+ * ETag of a part is refused by the service when the upload ends. */
+static bool wants_md5(const struct s3_call *c)
+{
+    return c->r->op == CLOUD_PUT && (c->step == S3_CONFIRM || !c->s3->opaque_etags);
+}
+
 static bool wants_hash(struct s3_call *c)
 {
     bool body = (c->r->op == CLOUD_PUT || c->r->op == CLOUD_PART_PUT) && c->r->body.length;
 
-    if (body && c->step == S3_CONFIRM && !c->hash.md5_wanted)
+    if (body && wants_md5(c) && !c->hash.md5_wanted)
         c->hashed = false;
     return body && !c->hashed;
 }
@@ -136,7 +143,7 @@ static void take_step(struct s3_call *c)
         return;
     }
     if (wants_hash(c)) {
-        hash(c, c->step == S3_CONFIRM);
+        hash(c, wants_md5(c));
         return;
     }
     if (wants_guard(c))
@@ -264,12 +271,61 @@ static bool wants_probe(const struct s3_call *c)
         && !c->s3->no_conditions && !c->s3->endpoint.service->checks_put;
 }
 
+static bool is_success(const struct http_reply *reply)
+{
+    return reply->status >= 200 && reply->status < 300;
+}
+
+/* The ETag a HEAD found, "" when there is nothing or none. */
+static void found_etag(const struct http_reply *reply, char out[S3_ETAG_MAX + 1])
+{
+    const char *etag = is_success(reply) ? pairs_get(&reply->headers, "etag") : NULL;
+
+    s3_etag_clean(etag ? etag : "", out);
+}
+
+/* Whether the answer to a change names another version than the bytes that were sent make, as far as one can tell. */
+static bool wants_verification(const struct s3_call *c)
+{
+    const char *etag = c->r->object.etag;
+    char ours[S3_ETAG_MAX + 1];
+
+    if ((c->r->op != CLOUD_PUT && c->r->op != CLOUD_PART_END) || c->s3->opaque_etags)
+        return false;
+    s3_own_etag(c->r, &c->hash, ours);
+    return ours[0] && strlen(etag) == strlen(ours) && strcmp(etag, ours) != 0;
+}
+
 static void on_stored(struct s3_call *c)
 {
     if (wants_probe(c))
         s3_call_again(c, S3_PROBE);
+    else if (wants_verification(c))
+        s3_call_again(c, S3_VERIFY);
     else
         s3_call_done(c);
+}
+
+/* A service that says the same again has ETags of its own making (AWS with keys of KMS); then what it says counts. Else
+ * the answer was not the service's, and what lies there has to be ours. */
+static void on_verified(struct s3_call *c, const struct http_reply *reply)
+{
+    char etag[S3_ETAG_MAX + 1], ours[S3_ETAG_MAX + 1];
+
+    if (!is_success(reply) && reply->status != 404) {
+        on_refused(c, reply);
+        return;
+    }
+    found_etag(reply, etag);
+    s3_own_etag(c->r, &c->hash, ours);
+    c->s3->opaque_etags |= strcmp(etag, c->r->object.etag) == 0;
+    if (strcmp(etag, ours) == 0)
+        cloud_request_set(&c->r->object.etag, etag);
+    if (strcmp(etag, c->r->object.etag) == 0)
+        s3_call_done(c);
+    else
+        s3_call_end(c, -EBADMSG, "The provider's answer is about another version than the one that was sent, and so is "
+                    "what lies there now.");
 }
 
 static void on_taken(struct s3_call *c, const struct http_reply *reply)
@@ -300,11 +356,6 @@ static void on_taken(struct s3_call *c, const struct http_reply *reply)
         on_unusable(c, result == -EPIPE ? HTTP_LOST : HTTP_GARBLED);
 }
 
-static bool is_success(const struct http_reply *reply)
-{
-    return reply->status >= 200 && reply->status < 300;
-}
-
 static void on_main(struct s3_call *c, const struct http_reply *reply)
 {
     if (is_success(reply))
@@ -322,14 +373,6 @@ static void on_probed(struct s3_call *c, const struct http_reply *reply)
     if (is_success(reply))
         (void)c->row->parse(reply, c->r);
     s3_call_done(c);
-}
-
-/* The ETag a HEAD found, "" when there is nothing or none. */
-static void found_etag(const struct http_reply *reply, char out[S3_ETAG_MAX + 1])
-{
-    const char *etag = is_success(reply) ? pairs_get(&reply->headers, "etag") : NULL;
-
-    s3_etag_clean(etag ? etag : "", out);
 }
 
 /* Swift answers 501 to conditions on PUT, others ignore them: then we look first. Between the look and the
@@ -404,6 +447,7 @@ void s3_call_answered(struct s3_call *c, const struct http_reply *reply, const s
         [S3_LOCATE] = on_located,
         [S3_CONFIRM] = on_confirmed,
         [S3_PROBE] = on_probed,
+        [S3_VERIFY] = on_verified,
     };
 
     c->unsure |= reply && reply->repeated && c->step == S3_MAIN;

@@ -171,6 +171,11 @@ int s3_parse_part_list(const struct http_reply *reply, struct cloud_request *r)
     return error < 0 ? error : more;
 }
 
+int s3_parse_uploads(const struct http_reply *reply, struct cloud_request *r)
+{
+    return s3_xml_uploads(body_of(reply), reply->body.len, r);
+}
+
 int s3_parse_stored(const struct http_reply *reply, struct cloud_request *r)
 {
     int error = s3_xml_stored(body_of(reply), reply->body.len, r);

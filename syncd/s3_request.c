@@ -250,6 +250,20 @@ int s3_describe_part_abort(const struct s3_call *c, struct s3_message *m, struct
     return 0;
 }
 
+/* Without encoding-type: Ceph does encode the keys for it, but does not say so. */
+int s3_describe_uploads(const struct s3_call *c, struct s3_message *m, struct error *e)
+{
+    const struct cloud_request *r = c->r;
+
+    (void)e;
+    begin(m, "GET", r, false);
+    pairs_add(&m->query, "uploads", "");
+    pairs_add(&m->query, "max-uploads", "1000");
+    if (r->prefix && *r->prefix)
+        pairs_add(&m->query, "prefix", r->prefix);
+    return 0;
+}
+
 int s3_describe_copy(const struct s3_call *c, struct s3_message *m, struct error *e)
 {
     const struct cloud_request *r = c->r;

@@ -26,6 +26,7 @@ static int describe(struct s3_call *c, struct error *e)
         [S3_LOCATE] = s3_describe_bucket_head,
         [S3_CONFIRM] = s3_describe_head,
         [S3_PROBE] = s3_describe_probe,
+        [S3_VERIFY] = s3_describe_head,
     };
     struct s3_message *m = &c->message;
     int r;
@@ -89,7 +90,7 @@ static int start(struct s3_call *c, const char *url, const struct pairs *headers
         .length = m->sends_extent ? body->length : m->body.len,
         .has_body = m->sends_extent || m->sends_document || m->posts_nothing,
         .bulk = (m->sends_extent && body->length >= BULK) || streams,
-        .fresh = c->fresh, .reply_max = S3_REPLY_MAX,
+        .fresh = c->fresh, .yields = c->r->yields, .reply_max = S3_REPLY_MAX,
         .head = streams ? on_head : NULL, .body = streams ? on_body : NULL, .done = on_done, .arg = c,
     };
 

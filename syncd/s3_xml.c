@@ -7,13 +7,7 @@
 
 #include "common/cleanup.h"
 #include "common/text.h"
-#include "syncd/s3_xml_walk.h"
-
-struct doc {
-    struct cloud_request *r;
-    struct s3_xml_error *fault;
-    bool truncated, url_coded;
-};
+#include "syncd/s3_xml_internal.h"
 
 /* --- errors ------------------------------------------------------------------------------------- */
 
@@ -87,7 +81,7 @@ void s3_etag_clean(const char *text, char *out)
     out[n] = '\0';
 }
 
-static int set_etag(char **field, const char *text)
+int s3_xml_set_etag(char **field, const char *text)
 {
     char clean[S3_ETAG_MAX + 1];
 
@@ -96,7 +90,7 @@ static int set_etag(char **field, const char *text)
     return 0;
 }
 
-static int number(const char *text, uint64_t *ret)
+int s3_xml_number(const char *text, uint64_t *ret)
 {
     size_t n = strspn(text, "0123456789");
 
@@ -106,16 +100,14 @@ static int number(const char *text, uint64_t *ret)
     return 0;
 }
 
-/* A date that cannot be read is left out: nothing hangs on it. */
-static int date(const char *text, int64_t *ret_ns)
+int s3_xml_date(const char *text, int64_t *ret_ns)
 {
     if (date_parse(text, ret_ns) < 0)
         *ret_ns = 0;
     return 0;
 }
 
-/* One more zeroed element; the array grows at powers of two up to S3_LIST_MAX. */
-static int extend(void **array, size_t *n, size_t size)
+int s3_xml_extend(void **array, size_t *n, size_t size)
 {
     void *grown;
 
@@ -132,8 +124,7 @@ static int extend(void **array, size_t *n, size_t size)
     return 0;
 }
 
-/* Decodes a key in place: %XX, and '+' for a space, which every service writes as %2B when it is meant. */
-static int decode(char *key)
+int s3_xml_decode(char *key)
 {
     for (char *p = key; *p; p++)
         if (*p == '+')
@@ -143,23 +134,23 @@ static int decode(char *key)
 
 /* --- ListObjectsV2 -------------------------------------------------------------------------------- */
 
-static struct cloud_object *last_object(struct doc *d)
+struct cloud_object *s3_xml_last_object(struct doc *d)
 {
     return &d->r->objects[d->r->n_objects - 1];
 }
 
-static int object_begin(void *arg)
+int s3_xml_object_begin(void *arg)
 {
     struct doc *d = arg;
 
-    return extend((void **)&d->r->objects, &d->r->n_objects, sizeof(*d->r->objects));
+    return s3_xml_extend((void **)&d->r->objects, &d->r->n_objects, sizeof(*d->r->objects));
 }
 
-static int object_key(void *arg, const char *text)
+int s3_xml_object_key(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    cloud_request_set(&last_object(d)->key, text);
+    cloud_request_set(&s3_xml_last_object(d)->key, text);
     return 0;
 }
 
@@ -167,21 +158,21 @@ static int object_size(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return number(text, &last_object(d)->size);
+    return s3_xml_number(text, &s3_xml_last_object(d)->size);
 }
 
-static int object_mtime(void *arg, const char *text)
+int s3_xml_object_mtime(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return date(text, &last_object(d)->mtime_ns);
+    return s3_xml_date(text, &s3_xml_last_object(d)->mtime_ns);
 }
 
 static int object_etag(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return set_etag(&last_object(d)->etag, text);
+    return s3_xml_set_etag(&s3_xml_last_object(d)->etag, text);
 }
 
 static int object_end(void *arg, const char *text)
@@ -189,13 +180,13 @@ static int object_end(void *arg, const char *text)
     struct doc *d = arg;
 
     (void)text;
-    return last_object(d)->key ? 0 : -EBADMSG;
+    return s3_xml_last_object(d)->key ? 0 : -EBADMSG;
 }
 
 static int list_prefix(void *arg, const char *text)
 {
     struct doc *d = arg;
-    int r = extend((void **)&d->r->prefixes, &d->r->n_prefixes, sizeof(*d->r->prefixes));
+    int r = s3_xml_extend((void **)&d->r->prefixes, &d->r->n_prefixes, sizeof(*d->r->prefixes));
 
     if (r == 0)
         cloud_request_set(&d->r->prefixes[d->r->n_prefixes - 1], text);
@@ -210,7 +201,7 @@ static int list_token(void *arg, const char *text)
     return 0;
 }
 
-static int list_truncated(void *arg, const char *text)
+int s3_xml_truncated(void *arg, const char *text)
 {
     struct doc *d = arg;
 
@@ -218,7 +209,7 @@ static int list_truncated(void *arg, const char *text)
     return 0;
 }
 
-static int list_encoding(void *arg, const char *text)
+int s3_xml_encoding(void *arg, const char *text)
 {
     struct doc *d = arg;
 
@@ -228,13 +219,13 @@ static int list_encoding(void *arg, const char *text)
 
 static const struct s3_xml_rule list_rules[] = {
     { "ListBucketResult", NULL, NULL },
-    { "ListBucketResult/EncodingType", NULL, list_encoding },
-    { "ListBucketResult/IsTruncated", NULL, list_truncated },
+    { "ListBucketResult/EncodingType", NULL, s3_xml_encoding },
+    { "ListBucketResult/IsTruncated", NULL, s3_xml_truncated },
     { "ListBucketResult/NextContinuationToken", NULL, list_token },
-    { "ListBucketResult/Contents", object_begin, object_end },
-    { "ListBucketResult/Contents/Key", NULL, object_key },
+    { "ListBucketResult/Contents", s3_xml_object_begin, object_end },
+    { "ListBucketResult/Contents/Key", NULL, s3_xml_object_key },
     { "ListBucketResult/Contents/Size", NULL, object_size },
-    { "ListBucketResult/Contents/LastModified", NULL, object_mtime },
+    { "ListBucketResult/Contents/LastModified", NULL, s3_xml_object_mtime },
     { "ListBucketResult/Contents/ETag", NULL, object_etag },
     { "ListBucketResult/CommonPrefixes/Prefix", NULL, list_prefix },
     { NULL, NULL, NULL },
@@ -258,9 +249,9 @@ int s3_xml_list(const char *xml, size_t n, struct cloud_request *r)
     int error = s3_xml_walk(xml, n, list_rules, &d);
 
     for (size_t i = 0; i < r->n_objects && error == 0 && d.url_coded; i++)
-        error = decode(r->objects[i].key);
+        error = s3_xml_decode(r->objects[i].key);
     for (size_t i = 0; i < r->n_prefixes && error == 0 && d.url_coded; i++)
-        error = decode(r->prefixes[i]);
+        error = s3_xml_decode(r->prefixes[i]);
     return error ? error : check_paging(&d);
 }
 
@@ -275,7 +266,7 @@ static int bucket_begin(void *arg)
 {
     struct doc *d = arg;
 
-    return extend((void **)&d->r->buckets, &d->r->n_buckets, sizeof(*d->r->buckets));
+    return s3_xml_extend((void **)&d->r->buckets, &d->r->n_buckets, sizeof(*d->r->buckets));
 }
 
 static int bucket_name(void *arg, const char *text)
@@ -298,7 +289,7 @@ static int bucket_created(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return date(text, &last_bucket(d)->created_ns);
+    return s3_xml_date(text, &last_bucket(d)->created_ns);
 }
 
 static int bucket_end(void *arg, const char *text)
@@ -325,109 +316,20 @@ int s3_xml_buckets(const char *xml, size_t n, struct cloud_request *r)
     return s3_xml_walk(xml, n, bucket_rules, &d);
 }
 
-/* --- multipart ----------------------------------------------------------------------------------- */
-
-static int upload_id(void *arg, const char *text)
-{
-    struct doc *d = arg;
-
-    cloud_request_set(&d->r->upload_id, text);
-    return *text ? 0 : -EBADMSG;
-}
-
-static const struct s3_xml_rule begun_rules[] = {
-    { "InitiateMultipartUploadResult/UploadId", NULL, upload_id },
-    { NULL, NULL, NULL },
-};
-
-int s3_xml_begun(const char *xml, size_t n, struct cloud_request *r)
-{
-    struct doc d = { .r = r };
-
-    return s3_xml_walk(xml, n, begun_rules, &d);
-}
-
-static struct cloud_part *last_part(struct doc *d)
-{
-    return &d->r->parts[d->r->n_parts - 1];
-}
-
-static int part_begin(void *arg)
-{
-    struct doc *d = arg;
-
-    return extend((void **)&d->r->parts, &d->r->n_parts, sizeof(*d->r->parts));
-}
-
-static int part_number(void *arg, const char *text)
-{
-    struct doc *d = arg;
-    uint64_t n;
-
-    if (number(text, &n) < 0 || n == 0 || n > S3_LIST_MAX)
-        return -EBADMSG;
-    last_part(d)->number = (uint32_t)n;
-    return 0;
-}
-
-static int part_size(void *arg, const char *text)
-{
-    struct doc *d = arg;
-
-    return number(text, &last_part(d)->size);
-}
-
-static int part_etag(void *arg, const char *text)
-{
-    struct doc *d = arg;
-
-    return set_etag(&last_part(d)->etag, text);
-}
-
-/* Numbers must rise, or asking for the parts after the last one would never end. */
-static int part_end(void *arg, const char *text)
-{
-    struct doc *d = arg;
-    const struct cloud_part *p = last_part(d);
-
-    (void)text;
-    return p->number == 0 || (d->r->n_parts > 1 && p[-1].number >= p->number) ? -EBADMSG : 0;
-}
-
-static const struct s3_xml_rule part_rules[] = {
-    { "ListPartsResult", NULL, NULL },
-    { "ListPartsResult/IsTruncated", NULL, list_truncated },
-    { "ListPartsResult/Part", part_begin, part_end },
-    { "ListPartsResult/Part/PartNumber", NULL, part_number },
-    { "ListPartsResult/Part/Size", NULL, part_size },
-    { "ListPartsResult/Part/ETag", NULL, part_etag },
-    { NULL, NULL, NULL },
-};
-
-int s3_xml_parts(const char *xml, size_t n, struct cloud_request *r, bool *ret_more)
-{
-    struct doc d = { .r = r };
-    size_t before = r->n_parts;
-    int error = s3_xml_walk(xml, n, part_rules, &d);
-
-    *ret_more = error == 0 && d.truncated && r->n_parts > before;
-    return error;
-}
-
 /* --- what was stored ------------------------------------------------------------------------------ */
 
 static int stored_etag(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return set_etag(&d->r->object.etag, text);
+    return s3_xml_set_etag(&d->r->object.etag, text);
 }
 
 static int stored_mtime(void *arg, const char *text)
 {
     struct doc *d = arg;
 
-    return date(text, &d->r->object.mtime_ns);
+    return s3_xml_date(text, &d->r->object.mtime_ns);
 }
 
 static int stored_not(void *arg)
@@ -461,7 +363,7 @@ int s3_xml_stored(const char *xml, size_t n, struct cloud_request *r)
 
 int s3_xml_add_failed(struct cloud_request *r, const char *key)
 {
-    int error = extend((void **)&r->failed_keys, &r->n_failed_keys, sizeof(*r->failed_keys));
+    int error = s3_xml_extend((void **)&r->failed_keys, &r->n_failed_keys, sizeof(*r->failed_keys));
 
     if (error == 0)
         cloud_request_set(&r->failed_keys[r->n_failed_keys - 1], key);

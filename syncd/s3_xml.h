@@ -24,6 +24,8 @@ int s3_xml_buckets(const char *xml, size_t n, struct cloud_request *r);
 int s3_xml_begun(const char *xml, size_t n, struct cloud_request *r);
 /* ListParts: appends to parts; *ret_more when others follow. */
 int s3_xml_parts(const char *xml, size_t n, struct cloud_request *r, bool *ret_more);
+/* ListMultipartUploads: objects; their version is the upload id, mtime_ns when it was begun. Keys are decoded. */
+int s3_xml_uploads(const char *xml, size_t n, struct cloud_request *r);
 /* CompleteMultipartUpload, CopyObject, UploadPartCopy: object.etag and its mtime if there is one. -EREMOTEIO when
  * the document is an <Error>, which these operations may send with status 200. */
 int s3_xml_stored(const char *xml, size_t n, struct cloud_request *r);

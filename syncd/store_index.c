@@ -63,6 +63,8 @@ static const char *const STEPS[] = {
     "CREATE INDEX inode_cut ON inode(ino) WHERE cut <> 0;",
     /* Directories are counted for the links of the one above. */
     "CREATE INDEX inode_directory ON inode(parent) WHERE (mode & 61440) = 16384;",
+    /* When an upload in parts was begun. */
+    "ALTER TABLE upload ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;",
     /* What may not be on the disk yet. */
     "CREATE TABLE session(number INTEGER PRIMARY KEY, boot TEXT NOT NULL);"
     "CREATE TABLE unsynced(ino INTEGER PRIMARY KEY, doubtful INTEGER NOT NULL DEFAULT 0,"

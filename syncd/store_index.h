@@ -180,9 +180,15 @@ bool index_pending_since(struct index *x, uint64_t ino, int64_t since_ns);
 bool index_lives_at(struct index *x, const char *key);
 
 /* What was sent or is being sent for an inode, one row each: a multipart upload to be resumed or aborted after a
- * restart, or (upload_id "" and part_size 0) a PUT whose answer may be lost. size and mtime_ns are
- * what the object then carries, so that it can be recognised as ours. Rows outlive their inode. */
-struct index_upload { uint64_t ino, generation, part_size, size; int64_t mtime_ns; char *key, *upload_id; };
+ * restart, or (part_size 0) a PUT whose answer may be lost. upload_id "" beside a part_size: it was to be begun, and
+ * nobody heard whether it was. size and mtime_ns are what the object then carries, so that it can be recognised as
+ * ours. Rows outlive their inode. */
+struct index_upload {
+    uint64_t ino, generation, part_size, size;
+    int64_t mtime_ns;
+    char *key, *upload_id;
+    int64_t begun_ns;              /* of one in parts: when it was to be begun */
+};
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
 /* A PUT of any inode that may have left an object of this size and mtime at the key. As index_upload_get(). */

@@ -323,13 +323,13 @@ bool index_lives_at(struct index *x, const char *key)
 
 /* --- uploads ------------------------------------------------------------------------------------ */
 
-#define UPLOAD_COLUMNS "ino, generation, part_size, size, mtime, key, upload_id"
+#define UPLOAD_COLUMNS "ino, generation, part_size, size, mtime, key, upload_id, begun"
 
 int index_upload_put(struct index *x, const struct index_upload *u)
 {
-    return sql_run(x->sql, "INSERT OR REPLACE INTO upload(" UPLOAD_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?, ?)",
+    return sql_run(x->sql, "INSERT OR REPLACE INTO upload(" UPLOAD_COLUMNS ") VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
                    SQL_INT(u->ino), SQL_INT(u->generation), SQL_INT(u->part_size), SQL_INT(u->size),
-                   SQL_INT(u->mtime_ns), SQL_TEXT(u->key), SQL_TEXT(u->upload_id));
+                   SQL_INT(u->mtime_ns), SQL_TEXT(u->key), SQL_TEXT(u->upload_id), SQL_INT(u->begun_ns));
 }
 
 static void read_upload(struct sql_query *q, struct index_upload *u)
@@ -342,6 +342,7 @@ static void read_upload(struct sql_query *q, struct index_upload *u)
         .mtime_ns = sql_int(q, 4),
         .key = (char *)(uintptr_t)sql_text(q, 5),
         .upload_id = (char *)(uintptr_t)sql_text(q, 6),
+        .begun_ns = sql_int(q, 7),
     };
 }
 

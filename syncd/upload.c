@@ -228,6 +228,18 @@ static bool way_busy(const struct uploader *u, const char *key)
     return false;
 }
 
+bool uploader_places(const struct uploader *u, uint64_t ino)
+{
+    const struct upload *up;
+
+    if (!u)
+        return false;
+    LIST_FOREACH(up, &u->running, next)
+        if (up->inode.ino == ino && up->placing)
+            return true;
+    return false;
+}
+
 bool uploader_busy(struct uploader *u, uint64_t ino)
 {
     const struct upload *up;

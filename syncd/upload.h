@@ -4,10 +4,13 @@
  *   upload_run.c     one change from its start to its commit or failure
  *   upload_ask.c     its requests, and what they carry
  *   upload_look.c    what lies at a key: the version we build on, our own of an earlier try, or somebody else's
+ *   upload_gather.c  what has to be here for it, and what the cloud can copy instead
  *   upload_put.c     contents, links and markers in one PUT
- *   upload_parts.c   contents and copies in parts, resumed after a restart
+ *   upload_parts.c   contents and copies in parts
+ *   upload_resume.c  the parts of an earlier try that are still good
+ *   upload_abort.c   the end of those that nobody wants
  *   upload_move.c    server-side copies (renamed, new metadata), cutting circles of renames
- *   upload_delete.c  graves; multipart uploads that nobody wants any more
+ *   upload_delete.c  graves; uploads in parts whose file is gone
  *
  * What makes it survive a crash at any point: before the cloud is given an object at a key that
  * is not the inode's cloud_key, the key is buried ("declared"). A grave is only dug out when the
@@ -38,6 +41,10 @@ enum {
 
 enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_BURY, UPLOAD_KINDS };
 
+struct upload;
+/* An upload in parts is ended; e->code: it is not. */
+typedef void upload_aborted_fn(struct upload *u, const struct error *e);
+
 /* One change on its way. Ends through upload_commit(), upload_again() or upload_fail(), exactly once. */
 struct upload {
     LIST_ENTRY(upload) next;
@@ -50,14 +57,22 @@ struct upload {
     struct cache_file *file;       /* held; NULL: none needed */
     uint64_t write_seq;            /* of the map, when reading began */
     bool declared;                 /* the grave at key is ours */
+    bool base_lost;                /* parts cannot be copied from what the file is based on: all is sent */
+    bool placing;                  /* the object may be in place, and we have not heard of it */
     bool unconditional;            /* UPLOAD_COPY: the provider cannot compare the source's ETag */
     bool metadata_sent;            /* the inode's */
     bool keeps_meta;               /* the copy gets kept_meta, the source's, instead */
     struct cloud_meta kept_meta;
     struct upload_parts *parts;    /* upload_parts.c's */
     struct look *look;             /* upload_look.c's */
-    void (*gathered)(struct upload *u);      /* upload_put.c's */
-    void (*aborted)(struct upload *u);       /* upload_parts.c's */
+    void (*gathered)(struct upload *u);      /* upload_gather.c's, as is: */
+    uint64_t gathered_to;
+    void (*go_on)(struct upload *u);         /* upload_parts.c's, as is: */
+    int64_t begun_ns;
+    upload_aborted_fn *aborted;              /* upload_abort.c's, as are: */
+    struct error abort_error;
+    int64_t abort_since_ns;
+    char *abort_spares;
     char **keys;                   /* UPLOAD_BURY: sorted */
     bool *gone;                    /* which of them are gone from the cloud */
     size_t n_keys;
@@ -71,6 +86,7 @@ struct uploader {
     LIST_HEAD(, upload) running;
     size_t n_running;              /* without the burial */
     bool burying;
+    int64_t copies_after_ns;       /* the provider did not copy parts, whatever it says it can: nothing before */
     struct loop_timer *timer;
     int64_t timer_ns;              /* loop_now_ns() at which it fires */
     int64_t rest_until_ns;         /* the cloud cannot be reached: nothing before */
@@ -119,6 +135,9 @@ int upload_reload(struct upload *u);
  * The object at the key is ours: the inode's version, or where that is elsewhere, what a grave has. NULL as its etag:
  * none of ours is there. */
 int upload_own(struct upload *u, const char *key, const struct cloud_object *o);
+/* The same of one that an earlier try of this change has sent: what the file has in common with its version it has in
+ * common with that. */
+int upload_own_sent(struct upload *u, const char *key, const struct cloud_object *o);
 /* It is not: no grave for it. */
 int upload_disown(struct upload *u, const char *key);
 /* The inode has no version in the cloud any more and contents to be sent. What lies at its cloud_key is buried, or
@@ -132,6 +151,8 @@ void upload_again(struct upload *u);
 /* It did not work: once more later. The reason is kept with the inode. */
 void upload_fail(struct upload *u, const struct error *e);
 void upload_fail_code(struct upload *u, int code);
+/* Whether all changes would fail alike, or this one was canceled. */
+bool upload_fails_all(int code);
 /* Nothing more to do or to say. */
 void upload_end(struct upload *u);
 
@@ -166,8 +187,9 @@ bool upload_detach_asks(struct upload *u);
 bool upload_in_place(const struct upload *u);
 /* step(u, 0 or negative errno) when data, map and index are on the disk. */
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code));
-/* step(u, hex of the MD5 of the file's first u->size bytes, or NULL: it could not be read). */
-void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5));
+/* step(u, hex of the MD5 of these bytes of the file, or NULL: they could not be read). */
+void upload_hash_file(struct upload *u, uint64_t offset, uint64_t length,
+                      void (*step)(struct upload *u, const char *md5));
 
 /* --- the kinds ------------------------------------------------------------------------------------ */
 
@@ -205,15 +227,27 @@ void upload_incomplete(struct upload *u, const struct error *e);
 
 /* --- contents ----------------------------------------------------------------------------------------- */
 
-/* What is in the cache is to be the file: calls next(u) once all of it is there. */
+/* Calls next(u) once all that is to be sent of the cache file, or (UPLOAD_CUT) all of it, is here. */
 void upload_gather(struct upload *u, void (*next)(struct upload *u));
+/* Whether that is still so. */
+bool upload_is_here(const struct upload *u);
+/* Whether a part with these bytes is copied from the version that the file is based on. */
+bool upload_copies(const struct upload *u, uint64_t from, uint64_t to);
+/* Whether an object of that size goes up in parts, and in which; 0: it does not fit at all. */
+bool upload_in_parts(const struct upload *u, uint64_t size);
+uint64_t upload_part_size(const struct upload *u, uint64_t size, bool copy);
 
 /* In parts: of the cache file, or of the object at the inode's cloud_key. */
 void upload_parts_start(struct upload *u, bool copy);
-/* Whether the upload in parts that `row` tells of is of the cache file as it is now. */
-bool upload_parts_resumes(const struct upload *u, const struct index_upload *row);
+/* Whether what `row` tells of comes out when the cache file, as it is now, is sent in parts. */
+bool upload_parts_settles(const struct upload *u, const struct index_upload *row);
 /* Ends an earlier upload in parts that `row` tells of, and forgets the row; then next(u). */
 void upload_parts_abort(struct upload *u, const struct index_upload *row, void (*next)(struct upload *u));
+/* The same without the index. */
+void upload_abort(struct upload *u, const struct index_upload *row, upload_aborted_fn *next);
+/* Ends what was begun at the key since then, unheard, but for the one with the id `spare` (may be NULL). */
+void upload_abort_unheard(struct upload *u, const char *key, int64_t begun_ns, const char *spare,
+                          upload_aborted_fn *next);
 /* The source of a copy is not what the index says (-ENOENT, -ESTALE). */
 void upload_copy_failed(struct upload *u, const struct error *e);
 void upload_parts_free(struct upload_parts *p);

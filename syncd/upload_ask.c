@@ -57,6 +57,7 @@ struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const c
     CLEANUP_FREE char *full = key ? volume_full_key(u->volume, key) : NULL;
 
     *ask = (struct upload_ask){ .upload = u, .step = step, .request = cloud_request_new(op, answered, ask) };
+    ask->request->yields = true;
     cloud_request_set(&ask->request->bucket, u->volume->bucket);
     cloud_request_set(&ask->request->key, full);
     return ask->request;
@@ -287,11 +288,12 @@ static void file_hashed(void *arg)
         j->hashed(u, j->hash.error == 0 ? md5 : NULL);
 }
 
-void upload_hash_file(struct upload *u, void (*step)(struct upload *u, const char *md5))
+void upload_hash_file(struct upload *u, uint64_t offset, uint64_t length,
+                      void (*step)(struct upload *u, const char *md5))
 {
     struct file_job *j = job_new(u);
 
     j->hashed = step;
-    j->hash = (struct hash_extent){ .fd = j->fds[0], .length = u->size, .md5_wanted = true };
+    j->hash = (struct hash_extent){ .fd = j->fds[0], .offset = offset, .length = length, .md5_wanted = true };
     loop_work(u->volume->loop, hash_file, file_hashed, j);
 }

@@ -343,22 +343,14 @@ static void forget(struct upload *u)
     finish(u);
 }
 
-static void aborted(struct upload *u, struct cloud_request *r)
+static void aborted(struct upload *u, const struct error *e)
 {
-    if (r->error.code == 0 || r->error.code == -ENOENT) {
+    if (e->code == 0) {
         forget(u);
         return;
     }
-    rest(u, &r->error);
+    rest(u, e);
     finish(u);
-}
-
-static void abort_upload(struct upload *u, const struct index_upload *row)
-{
-    struct cloud_request *r = upload_request(u, CLOUD_PART_ABORT, row->key, aborted);
-
-    cloud_request_set(&r->upload_id, row->upload_id);
-    upload_submit(u, r);
 }
 
 static void abort_one(struct uploader *u)
@@ -372,7 +364,7 @@ static void abort_one(struct uploader *u)
     up = upload_new(u, UPLOAD_BURY);
     up->inode.ino = s.found.ino;
     if (s.found.part_size)
-        abort_upload(up, &s.found);
+        upload_abort(up, &s.found, aborted);
     else
         forget(up);
     index_upload_done(&s.found);

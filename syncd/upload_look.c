@@ -194,7 +194,7 @@ static void found_theirs(struct upload *u)
     if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_special(u, o))
         next_turn(u, upload_own(u, u->key, o));
     else if (may_have_same_bytes(u, o))
-        upload_hash_file(u, hashed);
+        upload_hash_file(u, 0, u->size, hashed);
     else if (u->file)
         upload_sync_file(u, keep_both);
     else
@@ -276,16 +276,22 @@ void upload_refused(struct upload *u, const struct index_upload *sent, const str
 /* Ours waits under its new name until somebody cuts it or writes what is missing. */
 static void seen_what_took_them(struct upload *u, enum upload_found found)
 {
-    if (found == UPLOAD_THEIRS)
+    if (found == UPLOAD_OURS)
+        next_turn(u, upload_own_sent(u, u->key, upload_looked(u)));
+    else if (found == UPLOAD_THEIRS)
         found_theirs(u);
     else
         upload_fail(u, &u->look->refusal);
 }
 
+/* What an earlier try has sent may have taken their place. */
 void upload_incomplete(struct upload *u, const struct error *e)
 {
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+    bool sent = index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && strcmp(row.key, u->key) == 0;
+
     if (upload_in_place(u))
-        look(u, u->key, NULL, seen_what_took_them)->refusal = *e;
+        look(u, u->key, sent ? &row : NULL, seen_what_took_them)->refusal = *e;
     else
         upload_fail(u, e);
 }

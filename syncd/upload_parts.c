@@ -1,29 +1,23 @@
-/* Owns objects that go up or are copied in parts: the size of parts, several on their way at once, and
- * going on after a restart with only those that are missing. An object comes into being with the
- * last request, which is sent only if the file did not change since the first byte was read. */
-#include "syncd/upload.h"
+/* Owns objects that go up or are copied in parts: several on their way at once, from the beginning, which is written
+ * down before the cloud is asked for it, to the end. An object comes into being with the last request, which is sent
+ * only if the file did not change since the first byte was read, and what was copied is still there.
+ *
+ * Of a file that was based on a version in the cloud the parts that are as there are copied by the cloud. When it will
+ * not copy them, because that version is gone or for whatever reason, all of the file is gathered and sent, and the
+ * rules for two versions are those of any other upload.
+ *
+ * Must not know which parts those are (upload_gather.c), nor what an earlier try has left (upload_resume.c). */
+#include "syncd/upload_parts.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/number.h"
 
-static const uint64_t MIB = 1 << 20;
-static const uint64_t PART_FILE = 16 << 20;
-static const uint64_t PART_COPY = 512 << 20;
-
-struct upload_parts {
-    bool copy;
-    char *upload_id;
-    uint64_t part_size;
-    uint32_t n, next;              /* parts in all; the first that was not looked at yet */
-    struct cloud_part *parts;      /* etag NULL: not there yet */
-    struct error error;            /* the first failure; the rest is canceled */
-};
-
-static void send_more(struct upload *u);
+static const int64_t COPIES_PAUSE_NS = INT64_C(3600) * 1000000000;
 
 void upload_parts_free(struct upload_parts *p)
 {
@@ -32,21 +26,12 @@ void upload_parts_free(struct upload_parts *p)
     for (uint32_t n = 0; n < p->n; n++)
         free(p->parts[n].etag);
     free(p->parts);
+    free(p->copied);
     free(p->upload_id);
     free(p);
 }
 
-/* 0: it does not fit at all. */
-static uint64_t part_size(const struct upload *u, bool copy)
-{
-    struct cloud_limits l = cloud_limits(u->volume->cloud);
-    uint64_t needed = l.parts_max ? (u->size + l.parts_max - 1) / l.parts_max : u->size;
-    uint64_t size = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (needed + MIB - 1) / MIB * MIB);
-
-    return l.part_max && size > l.part_max ? 0 : size;
-}
-
-static uint64_t length_of(const struct upload *u, uint32_t n)
+uint64_t upload_part_length(const struct upload *u, uint32_t n)
 {
     return least(u->size - n * u->parts->part_size, u->parts->part_size);
 }
@@ -56,7 +41,7 @@ uint64_t upload_parts_bytes(const struct upload *u)
     uint64_t bytes = 0;
 
     for (uint32_t n = 0; n < u->parts->n; n++)
-        bytes += u->parts->parts[n].etag ? length_of(u, n) : 0;
+        bytes += u->parts->parts[n].etag ? upload_part_length(u, n) : 0;
     return bytes;
 }
 
@@ -70,23 +55,20 @@ static void forget(struct upload *u)
 
 /* --- giving up ------------------------------------------------------------------------------------ */
 
-static void abort_done(struct upload *u, struct cloud_request *r)
+static void aborted(struct upload *u, const struct error *e)
 {
-    if (r->error.code && r->error.code != -ENOENT) {
-        upload_fail(u, &r->error);
+    if (e->code) {
+        upload_fail(u, e);
         return;
     }
     forget(u);
-    u->aborted(u);
+    u->go_on(u);
 }
 
 void upload_parts_abort(struct upload *u, const struct index_upload *row, void (*next)(struct upload *u))
 {
-    struct cloud_request *r = upload_request(u, CLOUD_PART_ABORT, row->key, abort_done);
-
-    u->aborted = next;
-    cloud_request_set(&r->upload_id, row->upload_id);
-    upload_submit(u, r);
+    u->go_on = next;
+    upload_abort(u, row, aborted);
 }
 
 static void abort_ours(struct upload *u, void (*next)(struct upload *u))
@@ -108,6 +90,25 @@ static void lose_source(struct upload *u, const struct error *e)
     abort_ours(u, source_lost);
 }
 
+static void send_all(struct upload *u)
+{
+    upload_parts_free(take_ptr(u->parts));
+    upload_content_start(u);
+}
+
+/* Who does not copy now will hardly copy the next file; a version that is gone says nothing about others. */
+static void lose_base(struct upload *u)
+{
+    int code = u->parts->error.code;
+
+    u->base_lost = true;
+    if (code != -ESTALE && code != -ENOENT && code != -ERANGE) {
+        LOG(LOG_NOTICE, "parts_not_copied", "drive=%s", u->volume->drive->id, "error=%s", error_text(&u->parts->error));
+        u->uploader->copies_after_ns = loop_now_ns() + COPIES_PAUSE_NS;
+    }
+    abort_ours(u, send_all);
+}
+
 /* --- the end -------------------------------------------------------------------------------------- */
 
 static void what_came_of_it(struct upload *u, enum upload_found found)
@@ -123,8 +124,7 @@ static void what_came_of_it(struct upload *u, enum upload_found found)
     upload_fail(u, &e);
 }
 
-/* The upload is unknown: perhaps because an earlier try ended it. */
-static void see_what_came_of_it(struct upload *u)
+void upload_parts_unknown(struct upload *u)
 {
     struct index_upload sent = upload_sent(u);
 
@@ -138,11 +138,13 @@ static void end_done(struct upload *u, struct cloud_request *r)
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ENOENT)
-        see_what_came_of_it(u);
+        upload_parts_unknown(u);
     else if (r->error.code == -ESTALE && u->parts->copy && upload_in_place(u))
         lose_source(u, &r->error);
     else if (r->error.code == -ESTALE)
         upload_refused(u, &sent, &r->error);   /* by our own object, when the driver tried twice */
+    else if (r->error.code == -EREMOTEIO && !u->parts->compared)
+        upload_parts_compare(u);   /* perhaps an answer was wrong about a part */
     else
         upload_fail(u, &r->error);
 }
@@ -158,17 +160,44 @@ static void put_together(struct upload *u)
     for (uint32_t n = 0; n < p->n; n++)
         r->parts[n] = (struct cloud_part){ p->parts[n].number, p->parts[n].size, xstrdup(p->parts[n].etag) };
     upload_condition(u, r);
+    u->placing = true;
     upload_submit(u, r);
+}
+
+static void source_seen(struct upload *u, struct cloud_request *r)
+{
+    struct upload_parts *p = u->parts;
+
+    p->error = r->error;
+    if (r->error.code == 0 && (!r->object.etag || strcmp(r->object.etag, u->inode.etag) != 0))
+        error_set(&p->error, -ESTALE, "%s was changed in the cloud while it was copied.", u->inode.cloud_key);
+    if (p->error.code == -ESTALE || p->error.code == -ENOENT)
+        lose_base(u);
+    else if (p->error.code)
+        upload_fail(u, &p->error);
+    else
+        upload_guard(u, put_together);
+}
+
+/* Of a version that is replaced the last request itself says that it is still there. */
+static bool copies_from_elsewhere(const struct upload *u)
+{
+    for (uint32_t n = 0; n < u->parts->n; n++)
+        if (u->parts->copied[n])
+            return !upload_in_place(u);
+    return false;
 }
 
 static void end(struct upload *u)
 {
     if (u->parts->copy)
         put_together(u);
-    else if (upload_unchanged(u))
-        upload_guard(u, put_together);
-    else
+    else if (!upload_unchanged(u))
         abort_ours(u, upload_again);
+    else if (copies_from_elsewhere(u))
+        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
+    else
+        upload_guard(u, put_together);
 }
 
 /* --- parts ---------------------------------------------------------------------------------------- */
@@ -181,28 +210,29 @@ static void part_done(struct upload *u, struct cloud_request *r)
         p->parts[r->part_number - 1].etag = xstrdup(r->object.etag ? r->object.etag : "");
     } else if (p->error.code == 0) {
         p->error = r->error;
+        p->copy_failed = r->op == CLOUD_PART_COPY;
         upload_cancel_asks(u);
     }
-    send_more(u);
+    upload_parts_go_on(u);
 }
 
 static struct cloud_request *part_request(struct upload *u, uint32_t n, int *ret_code)
 {
     const struct upload_parts *p = u->parts;
-    struct cloud_request *r = upload_request(u, p->copy ? CLOUD_PART_COPY : CLOUD_PART_PUT, u->key, part_done);
-    CLEANUP_FREE char *source = p->copy ? volume_full_key(u->volume, u->inode.cloud_key) : NULL;
+    struct cloud_request *r = upload_request(u, p->copied[n] ? CLOUD_PART_COPY : CLOUD_PART_PUT, u->key, part_done);
+    CLEANUP_FREE char *source = p->copied[n] ? volume_full_key(u->volume, u->inode.cloud_key) : NULL;
 
     cloud_request_set(&r->upload_id, p->upload_id);
     r->part_number = n + 1;
-    if (!p->copy) {
-        *ret_code = upload_body(u, r, n * p->part_size, length_of(u, n));
+    if (!p->copied[n]) {
+        *ret_code = upload_body(u, r, n * p->part_size, upload_part_length(u, n));
         return r;
     }
     cloud_request_set(&r->source_key, source);
     cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
     r->has_range = true;
     r->range_offset = n * p->part_size;
-    r->range_length = length_of(u, n);
+    r->range_length = upload_part_length(u, n);
     return r;
 }
 
@@ -211,7 +241,7 @@ static int send_part(struct upload *u, uint32_t n)
     int code = 0;
     struct cloud_request *r = part_request(u, n, &code);
 
-    u->parts->parts[n] = (struct cloud_part){ .number = n + 1, .size = length_of(u, n) };
+    u->parts->parts[n] = (struct cloud_part){ .number = n + 1, .size = upload_part_length(u, n) };
     if (code < 0)
         upload_drop(r);
     else
@@ -226,15 +256,17 @@ static void all_answered(struct upload *u)
 
     if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
         lose_source(u, &p->error);
+    else if (p->copy_failed && !p->copy && !upload_fails_all(p->error.code))
+        lose_base(u);
     else if (p->error.code == -ENOENT)
-        see_what_came_of_it(u);
+        upload_parts_unknown(u);
     else if (p->error.code)
         upload_fail(u, &p->error);
     else
         end(u);
 }
 
-static void send_more(struct upload *u)
+void upload_parts_go_on(struct upload *u)
 {
     struct upload_parts *p = u->parts;
     int code;
@@ -252,12 +284,28 @@ static void send_more(struct upload *u)
 
 /* --- the beginning -------------------------------------------------------------------------------- */
 
+static struct index_upload row_of(const struct upload *u)
+{
+    struct index_upload row = upload_sent(u);
+
+    row.part_size = u->parts->part_size;
+    row.begun_ns = u->begun_ns;
+    if (u->parts->upload_id)
+        row.upload_id = u->parts->upload_id;
+    return row;
+}
+
+static void swept(struct upload *u, const struct error *e)
+{
+    if (e->code)
+        upload_fail(u, e);
+    else
+        upload_parts_go_on(u);
+}
+
 static void begin_done(struct upload *u, struct cloud_request *r)
 {
-    struct index_upload row = {
-        .ino = u->inode.ino, .generation = u->inode.generation, .part_size = u->parts->part_size, .key = u->key,
-        .upload_id = r->upload_id, .size = u->size, .mtime_ns = u->inode.mtime_ns,
-    };
+    struct index_upload row;
     int failed;
 
     if (r->error.code) {
@@ -265,50 +313,38 @@ static void begin_done(struct upload *u, struct cloud_request *r)
         return;
     }
     u->parts->upload_id = xstrdup(r->upload_id);
+    row = row_of(u);
     failed = upload_declare(u, &row);
     if (failed)
         upload_fail_code(u, failed);
+    else if (r->unsure)   /* the driver asked more than once */
+        upload_abort_unheard(u, u->key, u->begun_ns, u->parts->upload_id, swept);
     else
-        send_more(u);
+        upload_parts_go_on(u);
 }
 
+/* Written down first: an upload whose beginning is not heard of can be found by that. */
 static void begin(struct upload *u)
 {
-    struct cloud_request *r = upload_request(u, CLOUD_PART_BEGIN, u->key, begin_done);
+    struct index_upload row;
+    struct cloud_request *r;
+    int failed;
 
+    u->begun_ns = loop_wall_ns();
+    row = row_of(u);
+    failed = upload_declare(u, &row);
+    if (failed) {
+        upload_fail_code(u, failed);
+        return;
+    }
+    r = upload_request(u, CLOUD_PART_BEGIN, u->key, begin_done);
     upload_meta(u, &r->meta);
     upload_submit(u, r);
-}
-
-static void take_part(struct upload *u, const struct cloud_part *part)
-{
-    struct upload_parts *p = u->parts;
-    uint32_t n = part->number - 1;
-
-    if (part->number < 1 || part->number > p->n || part->size != length_of(u, n) || !part->etag || p->parts[n].etag)
-        return;
-    p->parts[n] = (struct cloud_part){ part->number, part->size, xstrdup(part->etag) };
-}
-
-static void listed(struct upload *u, struct cloud_request *r)
-{
-    if (r->error.code == -ENOENT) {
-        see_what_came_of_it(u);
-        return;
-    }
-    if (r->error.code) {
-        upload_fail(u, &r->error);
-        return;
-    }
-    for (size_t n = 0; n < r->n_parts; n++)
-        take_part(u, &r->parts[n]);
-    send_more(u);
 }
 
 static void resume(struct upload *u, const struct index_upload *row)
 {
     int failed = upload_declare(u, NULL);
-    struct cloud_request *r;
 
     if (failed) {
         upload_fail_code(u, failed);
@@ -316,20 +352,36 @@ static void resume(struct upload *u, const struct index_upload *row)
     }
     u->parts->upload_id = xstrdup(row->upload_id);
     u->metadata_sent = !u->keeps_meta;
-    r = upload_request(u, CLOUD_PART_LIST, u->key, listed);
-    cloud_request_set(&r->upload_id, row->upload_id);
-    upload_submit(u, r);
+    upload_parts_compare(u);
 }
 
 static bool goes_on(const struct upload *u, const struct index_upload *row, uint64_t size_of_parts)
 {
-    return row->part_size && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
+    return row->part_size && *row->upload_id && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
         row->size == u->size && row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
 }
 
-bool upload_parts_resumes(const struct upload *u, const struct index_upload *row)
+bool upload_parts_settles(const struct upload *u, const struct index_upload *row)
 {
-    return goes_on(u, row, part_size(u, false));
+    return (row->part_size && !*row->upload_id) || goes_on(u, row, upload_part_size(u, u->size, false));
+}
+
+/* Which of the parts are copied. False: bytes of others are not here any more, though they were gathered. */
+static bool divide(struct upload *u)
+{
+    struct upload_parts *p = u->parts;
+
+    p->n = (uint32_t)((u->size + p->part_size - 1) / p->part_size);
+    p->parts = xcalloc(p->n, sizeof(*p->parts));
+    p->copied = xcalloc(p->n, sizeof(*p->copied));
+    for (uint32_t n = 0; n < p->n; n++) {
+        uint64_t from = n * p->part_size, length = upload_part_length(u, n);
+
+        p->copied[n] = p->copy || upload_copies(u, from, from + length);
+        if (!p->copied[n] && chunk_first_absent(u->file->map, from, length) != UINT64_MAX)
+            return false;
+    }
+    return true;
 }
 
 void upload_parts_start(struct upload *u, bool copy)
@@ -340,13 +392,15 @@ void upload_parts_start(struct upload *u, bool copy)
 
     u->parts = p;
     p->copy = copy;
-    p->part_size = part_size(u, copy);
+    p->part_size = upload_part_size(u, u->size, copy);
     if (p->part_size == 0) {
         upload_fail_code(u, -EFBIG);
         return;
     }
-    p->n = (uint32_t)((u->size + p->part_size - 1) / p->part_size);
-    p->parts = xcalloc(p->n, sizeof(*p->parts));
+    if (!divide(u)) {
+        upload_again(u);
+        return;
+    }
     r = index_upload_get(u->volume->index, u->inode.ino, &row);
     if (r == -ENOENT)
         begin(u);

@@ -68,14 +68,9 @@ static void put(struct upload *u)
     upload_submit(u, r);
 }
 
-static bool in_parts(const struct upload *u)
-{
-    return u->size >= UPLOAD_SINGLE_MAX && cloud_capabilities(u->volume->cloud) & CLOUD_CAN_MULTIPART;
-}
-
 static void transmit(struct upload *u)
 {
-    if (in_parts(u))
+    if (upload_in_parts(u, u->size))
         upload_parts_start(u, false);
     else if (u->size > cloud_limits(u->volume->cloud).put_max)
         upload_fail_code(u, -EFBIG);
@@ -90,7 +85,7 @@ static void abort_earlier(struct upload *u)
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
 
-    if (!in_parts(u) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
+    if (!upload_in_parts(u, u->size) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
         upload_parts_abort(u, &row, transmit);
     else
         transmit(u);
@@ -103,7 +98,7 @@ static void earlier_seen(struct upload *u, enum upload_found found)
     int r = 0;
 
     if (found == UPLOAD_OURS)
-        r = upload_own(u, key, upload_looked(u));
+        r = upload_own_sent(u, key, upload_looked(u));
     else if (found == UPLOAD_THEIRS && strcmp(key, u->key) != 0)
         r = upload_disown(u, key);
     if (r < 0)
@@ -119,7 +114,7 @@ static void settle_earlier(struct upload *u)
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
-    if (r == -ENOENT || (r == 0 && in_parts(u) && upload_parts_resumes(u, &row)))
+    if (r == -ENOENT || (r == 0 && upload_in_parts(u, u->size) && upload_parts_settles(u, &row)))
         transmit(u);
     else if (r < 0)
         upload_fail_code(u, r);
@@ -127,37 +122,7 @@ static void settle_earlier(struct upload *u)
         upload_look(u, row.key, &row, earlier_seen);
 }
 
-/* --- all of it here ----------------------------------------------------------------------------------- */
-
-static void gathered(const struct error *e, void *arg)
-{
-    struct upload *u = arg;
-
-    if (e->code && u->volume->paused)
-        upload_end(u);
-    else if (e->code == -EIO)
-        upload_incomplete(u, e);
-    else if (e->code)
-        upload_fail(u, e);
-    else if (!cache_file_whole(u->file))
-        upload_again(u);   /* truncated to more, or outdated, meanwhile */
-    else
-        u->gathered(u);
-}
-
-void upload_gather(struct upload *u, void (*next)(struct upload *u))
-{
-    int r = 0;
-
-    if (!u->file)
-        r = cache_acquire(u->volume->cache, &u->inode, &u->file);
-    if (r < 0) {
-        upload_fail_code(u, r);
-        return;
-    }
-    u->gathered = next;
-    fetch_range(u->file, FETCH_UPLOAD, 0, cache_file_size(u->file), 0, gathered, u);
-}
+/* --- all that is needed here ----------------------------------------------------------------------------- */
 
 /* It may have been renamed or deleted while bytes were fetched; then its next turn knows better. */
 static bool still_there(const struct upload *u)

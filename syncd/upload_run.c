@@ -90,6 +90,7 @@ void upload_free(struct upload *u)
     upload_parts_free(u->parts);
     cloud_meta_free(&u->kept_meta);
     upload_look_free(u->look);
+    free(u->abort_spares);
     free(u->key);
     free(u);
 }
@@ -99,6 +100,7 @@ static void let_go(struct upload *u)
     LIST_REMOVE(u, next);
     if (u->file) {
         fetch_forget(u->file, u);
+        fetch_superseded(u->file, false);
         cache_release(take_ptr(u->file));
     }
 }
@@ -315,6 +317,17 @@ int upload_own(struct upload *u, const char *key, const struct cloud_object *o)
     return end_and_reload(u, base ? change_base(u, key, o) : index_bury_version(u->volume->index, key, o->etag));
 }
 
+int upload_own_sent(struct upload *u, const char *key, const struct cloud_object *o)
+{
+    bool base = u->file && u->inode.etag && u->inode.cloud_key && strcmp(u->inode.cloud_key, key) == 0 &&
+                cache_file_based(u->file, u->inode.etag);
+    int r = upload_own(u, key, o);
+
+    if (r == 0 && base)
+        cache_file_rebase(u->file, o->etag);
+    return r;
+}
+
 int upload_leave(struct upload *u, bool bury)
 {
     int r = index_begin(u->volume->index);
@@ -382,6 +395,11 @@ static const struct trouble *trouble_of(int code)
         if (troubles[n].code == code)
             return &troubles[n];
     return &troubles[0];
+}
+
+bool upload_fails_all(int code)
+{
+    return code == -ECANCELED || (code && trouble_of(code)->everything);
 }
 
 static int withdraw(struct upload *u)

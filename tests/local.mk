@@ -25,6 +25,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/posix_matrix.py \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
+	tests/integration/test_age.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
@@ -51,8 +52,29 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages tests/bench/bench.py tests/b
 	tests/integration/test_secret_scan.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_two_agents.py \
+	tests/integration/test_unlock.py \
 	tests/integration/test_wait.py
 
+
+EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
+	tests/fuzz/seeds/cryptd_call/cache_key_renew \
+	tests/fuzz/seeds/cryptd_call/crypt \
+	tests/fuzz/seeds/cryptd_call/crypt_region \
+	tests/fuzz/seeds/cryptd_call/drive_keys_change \
+	tests/fuzz/seeds/cryptd_call/drive_keys_close \
+	tests/fuzz/seeds/cryptd_call/drive_keys_export \
+	tests/fuzz/seeds/cryptd_call/drive_keys_lend \
+	tests/fuzz/seeds/cryptd_call/drive_keys_make \
+	tests/fuzz/seeds/cryptd_call/drive_keys_open \
+	tests/fuzz/seeds/cryptd_call/object_bind \
+	tests/fuzz/seeds/cryptd_call/object_make \
+	tests/fuzz/seeds/cryptd_call/object_open \
+	tests/fuzz/seeds/cryptd_call/worker_crypt \
+	tests/fuzz/seeds/cryptd_call/worker_crypt_region
+EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow tests/fuzz/seeds/age_header/object \
+	tests/fuzz/seeds/age_header/unknown \
+	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
+	tests/fuzz/seeds/cryptd_form/sealed tests/fuzz/seeds/cryptd_form/wrapped
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
@@ -77,6 +99,9 @@ VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/v
 SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
 	tests/unit/files.h
 
+# A cryptd in the process of the test.
+CRYPTD_FIXTURE = tests/unit/cryptd_fixture.c tests/unit/cryptd_fixture.h
+
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
 
@@ -95,6 +120,11 @@ TESTS += tests/unit/test_address
 tests_unit_test_address_SOURCES = tests/unit/test_address.c
 tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_age
+TESTS += tests/unit/test_age
+tests_unit_test_age_SOURCES = tests/unit/test_age.c
+tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_backing
 TESTS += tests/unit/test_backing
 tests_unit_test_backing_SOURCES = tests/unit/test_backing.c
@@ -104,6 +134,11 @@ check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
 tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_cache_chunk
+TESTS += tests/unit/test_cache_chunk
+tests_unit_test_cache_chunk_SOURCES = tests/unit/test_cache_chunk.c
+tests_unit_test_cache_chunk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cloud_ops
 TESTS += tests/unit/test_cloud_ops
@@ -136,9 +171,14 @@ TESTS += tests/unit/test_conflict_odd
 tests_unit_test_conflict_odd_SOURCES = tests/unit/test_conflict_odd.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
 tests_unit_test_conflict_odd_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_cryptd_bulk
+TESTS += tests/unit/test_cryptd_bulk
+tests_unit_test_cryptd_bulk_SOURCES = tests/unit/test_cryptd_bulk.c $(CRYPTD_FIXTURE)
+tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
-tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(FORBIDDEN)
+tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(CRYPTD_FIXTURE) $(FORBIDDEN)
 tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_seal
@@ -160,6 +200,11 @@ check_PROGRAMS += tests/unit/test_drive
 TESTS += tests/unit/test_drive
 tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
 tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_drive_keys
+TESTS += tests/unit/test_drive_keys
+tests_unit_test_drive_keys_SOURCES = tests/unit/test_drive_keys.c
+tests_unit_test_drive_keys_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_evict
 TESTS += tests/unit/test_evict
@@ -405,6 +450,11 @@ TESTS += tests/unit/test_upload_names
 tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
 tests_unit_test_upload_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_parts
+TESTS += tests/unit/test_upload_parts
+tests_unit_test_upload_parts_SOURCES = tests/unit/test_upload_parts.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_upload_parts_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_volume_names
 TESTS += tests/unit/test_volume_names
 tests_unit_test_volume_names_SOURCES = tests/unit/test_volume_names.c $(VOLUME_FIXTURE)
@@ -445,6 +495,10 @@ tests_unit_test_worker_sandbox_SOURCES = tests/unit/test_worker_sandbox.c
 tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 # --- for tests/integration -----------------------------------------------------------------------
+check_PROGRAMS += tests/integration/age_pipe
+tests_integration_age_pipe_SOURCES = tests/integration/age_pipe.c
+tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
 check_PROGRAMS += tests/integration/cloud_conformance
 tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformance.c tests/unit/cloud_suite.c \
 	tests/unit/cloud_suite.h
@@ -466,6 +520,21 @@ tests_fuzz_seeds_ipc_packet_LDADD = $(FUZZ_LINK)
 FUZZ_LINK = libcommon.a libproto.a $(COMMON_LIBS) -lpthread
 LIBFUZZER = -fsanitize=fuzzer
 if FUZZING
+
+noinst_PROGRAMS += tests/fuzz/fuzz_age_header
+tests_fuzz_fuzz_age_header_SOURCES = tests/fuzz/fuzz_age_header.c
+tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_age_header_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_call
+tests_fuzz_fuzz_cryptd_call_SOURCES = tests/fuzz/fuzz_cryptd_call.c $(CRYPTD_FIXTURE)
+tests_fuzz_fuzz_cryptd_call_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_call_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_form
+tests_fuzz_fuzz_cryptd_form_SOURCES = tests/fuzz/fuzz_cryptd_form.c
+tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
@@ -525,6 +594,14 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
+EXTRA_PROGRAMS += tests/bench/cryptd_bench
+tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
+tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+.PHONY: bench-cryptd
+bench-cryptd: tests/bench/cryptd_bench
+	tests/bench/cryptd_bench
+
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
 bench: all

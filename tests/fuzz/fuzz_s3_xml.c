@@ -29,7 +29,7 @@ static int fault(const char *xml, size_t n, struct cloud_request *r)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int (*const parsers[])(const char *, size_t, struct cloud_request *) = {
-        s3_xml_list, s3_xml_buckets, s3_xml_begun, parts, s3_xml_stored, s3_xml_deleted, fault,
+        s3_xml_list, s3_xml_buckets, s3_xml_begun, parts, s3_xml_stored, s3_xml_deleted, fault, s3_xml_uploads,
     };
     struct cloud_request *r;
 

@@ -166,6 +166,7 @@ class Exchange:
             async for piece in body_of(self.request, self.reader):
                 await pipe.send(edit(piece, at))
                 at += len(piece)
+                self.proxy.up += len(piece)
             yield reader
 
     async def back(self, reader, limit=None, edit=lambda response: response):
@@ -176,6 +177,7 @@ class Exchange:
         await pipe.send(response.head)
         async for piece in body_of(response, reader, self.bodiless(response)):
             await pipe.send(piece)
+            self.proxy.down += len(piece)
 
     async def swallow(self, reader):
         """An answer that nobody gets."""
@@ -305,6 +307,7 @@ class FaultProxy:
         self.dice = random.Random(seed)
         self.faults = []
         self.seen = collections.Counter()          # (method, status): how often
+        self.up = self.down = 0                    # bytes of bodies that were passed on
         self.is_silent = False
         self.server = None
         self.connections = set()

@@ -127,7 +127,7 @@ class OneExchange(FaultCase):
             self.assertStored(bucket, wanted)
 
     def test_a_wrong_etag(self):
-        """What the server said of our version is not what it says later: then it is somebody else's, and both are kept."""
+        """An answer that is not about what was sent is not believed: the next version is no conflict."""
         mount, bucket = self.s3_drive("fault-etag")
         files = {f"etag-{size}": content(self.dice, size) for size in SIZES}
         self.check_write(mount, "wrong-etag", {"kind": "wrong_etag", "status": 200}, files)
@@ -135,8 +135,8 @@ class OneExchange(FaultCase):
         again = {name: content(self.dice, len(data) + 1) for name, data in files.items()}
         for name, data in again.items():
             write_file(os.path.join(mount, name), data)
-        wait_until(lambda: all(self.state(os.path.join(mount, name)) == "clean" for name in os.listdir(mount))
-                   and set(again.values()) <= set(self.stored(bucket, check=False).values()), 60, "all of it in the cloud")
+        self.wait_clean([os.path.join(mount, name) for name in again])
+        self.assertStored(bucket, again)
 
     # --- in parts ---
 
@@ -145,46 +145,43 @@ class OneExchange(FaultCase):
         return json.loads(said or "{}").get("Uploads", [])
 
     def break_parts(self, name):
-        """Some of the requests that one upload takes end at a random byte, or worse. Returns what happens to its beginning."""
-        faults = []
+        """Some of the requests that one upload takes end at a random byte, or worse."""
         for kind in ("cut_request", "cut_response", "no_answer", "truncated", "refused", "duplicated", "silent", "corrupted"):
             for method, target in (("PUT", r"\?partNumber"), ("POST", r"\?uploadId"), ("POST", r"\?uploads")):
                 if kind == "corrupted" and (method == "POST" or not SOAK):
                     continue         # the document that ends an upload
-                faults.append(self.proxy.add(kind, method=method, target=name + target, count=self.dice.randrange(2), status=500,
-                                             code="InternalError", performed=self.dice.random() < 0.5))
-        return [f for f in faults if f.target.endswith("uploads")]
+                if kind == "duplicated" and target.endswith("uploads"):
+                    continue         # of the first of two that one request has begun nobody can know
+                self.proxy.add(kind, method=method, target=name + target, count=self.dice.randrange(2), status=500,
+                               code="InternalError", performed=self.dice.random() < 0.5)
 
     def test_parts(self):
         mount, bucket = self.s3_drive("fault-parts")
-        wanted, begun = {}, []
+        wanted = {}
         for turn in turns():
             for n, size in enumerate(self.dice.randrange(LARGE, 2 * LARGE) for _ in range(3)):
                 wanted[f"large-{n}"] = content(self.dice, size)
-                begun += self.break_parts(f"large-{n}")
+                self.break_parts(f"large-{n}")
                 write_file(os.path.join(mount, f"large-{n}"), wanted[f"large-{n}"])
             seconds = self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
             self.proxy.clear()
             print(f"  three files in parts: in the cloud after {seconds:.1f} s; {sum(self.proxy.seen.values())} answers", flush=True)
             self.assertStored(bucket, wanted)
-            begun += self.edit(mount, wanted)
+            self.edit(mount, wanted)
             self.wait_clean([os.path.join(mount, n) for n in wanted], 120)
             self.proxy.clear()
             self.assertStored(bucket, wanted)
-            # Of what was begun and answered in vain nobody knows.
-            wait_until(lambda: len(self.unfinished(bucket)) <= sum(f.hits for f in begun), 60, "no unfinished upload")
+            wait_until(lambda: not self.unfinished(bucket), 60, "no unfinished upload")
 
     def edit(self, mount, wanted):
         """Some bytes in the middle, while the next upload is broken as well."""
-        begun = []
         for name, data in wanted.items():
             at, some = self.dice.randrange(len(data)), content(self.dice, 1000)
             wanted[name] = data[:at] + some + data[at + len(some):]
-            begun += self.break_parts(name)
+            self.break_parts(name)
             with open(os.path.join(mount, name), "r+b", buffering=0) as f:
                 f.seek(at)
                 f.write(some)
-        return begun
 
 
 if __name__ == "__main__":

@@ -867,6 +867,49 @@ static void uploads_end_otherwise(void **state)
     free_parts(wrong, 1);
 }
 
+static size_t uploads_of(struct suite *s, const char *prefix, const char *id)
+{
+    SUITE_REQUEST *r = suite_ask(s, CLOUD_UPLOADS, NULL);
+    size_t same = 0;
+
+    cloud_request_set(&r->prefix, prefix);
+    suite_expect(s, r, 0);
+    for (size_t i = 0; i < r->n_objects; i++) {
+        assert_int_equal(strncmp(r->objects[i].key, prefix, strlen(prefix)), 0);
+        assert_true(r->objects[i].mtime_ns > loop_wall_ns() - INT64_C(3600000000000));
+        same += strcmp(r->objects[i].version, id) == 0;
+    }
+    assert_true(same <= 1);
+    return r->n_objects * 10 + same;
+}
+
+/* Each found by its id, until it ends. */
+static void uploads_are_listed(void **state)
+{
+    struct suite *s = *state;
+    CLEANUP_FREE char *one = begin(s, "under way/ä b+c%"), *two = begin(s, "under way/ä b+c%");
+    CLEANUP_FREE char *far = begin(s, "under why");
+    const char *const ids[] = { one, two };
+
+    assert_int_equal(uploads_of(s, "under way/ä b+c%", one), 21);
+    assert_int_equal(uploads_of(s, "under way/", two), 21);
+    assert_int_equal(uploads_of(s, "under w", far), 31);
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        SUITE_REQUEST *drop = suite_ask(s, CLOUD_PART_ABORT, "under way/ä b+c%");
+
+        cloud_request_set(&drop->upload_id, ids[i]);
+        suite_expect(s, drop, 0);
+        assert_int_equal(uploads_of(s, "under way/", two), i == 0 ? 11 : 0);
+    }
+    {
+        SUITE_REQUEST *drop = suite_ask(s, CLOUD_PART_ABORT, "under why");
+
+        cloud_request_set(&drop->upload_id, far);
+        suite_expect(s, drop, 0);
+    }
+    assert_int_equal(uploads_of(s, "under w", far), 0);
+}
+
 static void parts_on_condition(void **state)
 {
     struct suite *s = *state;
@@ -962,6 +1005,7 @@ const struct CMUnitTest suite_tests[] = {
     cmocka_unit_test(conditional_copies),
     cmocka_unit_test(parts_become_one),
     cmocka_unit_test(uploads_end_otherwise),
+    cmocka_unit_test(uploads_are_listed),
     cmocka_unit_test(parts_on_condition),
     cmocka_unit_test(parts_from_objects),
     cmocka_unit_test(batches),

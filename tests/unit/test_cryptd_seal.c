@@ -154,8 +154,8 @@ static void what_the_first_version_sealed_opens(void **state)
     uint8_t key[KEY_SIZE], sealed[1 + AEAD_NONCE_SIZE + SECRET_LEN + AEAD_TAG_SIZE] = { 1 };
 
     assert_int_equal(aead_derive(s->data_key, "", 0, "landfall seal 1 account", key, KEY_SIZE), 0);
-    assert_int_equal(aead_seal(key, sealed + 1, aad, sizeof(aad) - 1, secret_text, SECRET_LEN,
-                               sealed + 1 + AEAD_NONCE_SIZE), 0);
+    assert_int_equal(aead_seal(AEAD_AES_256_GCM, key, sealed + 1, aad, sizeof(aad) - 1, secret_text, SECRET_LEN,
+                               sealed + 1 + AEAD_NONCE_SIZE, sealed + 1 + AEAD_NONCE_SIZE + SECRET_LEN), 0);
     assert_int_equal(try_open(s, "account:1", sealed, sizeof(sealed)), 0);
     assert_int_equal(try_open(s, "account:2", sealed, sizeof(sealed)), -EUCLEAN);
     for (size_t n = 0; n < sizeof(sealed); n++)
@@ -214,12 +214,12 @@ static void encryption_is_aes_256_gcm(void **state)
     (void)text_unhex("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
                      "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
                      "76fc6ece0f4e1768cddf8853bb2d551b", expected, 76);
-    assert_int_equal(aead_seal(key, nonce, aad, 20, plain, 60, out), 0);
+    assert_int_equal(aead_seal(AEAD_AES_256_GCM, key, nonce, aad, 20, plain, 60, out, out + 60), 0);
     assert_memory_equal(out, expected, 76);
-    assert_int_equal(aead_open(key, nonce, aad, 20, out, 76, opened), 0);
+    assert_int_equal(aead_open(AEAD_AES_256_GCM, key, nonce, aad, 20, out, 60, out + 60, opened), 0);
     assert_memory_equal(opened, plain, 60);
     aad[19] ^= 0x80;
-    assert_int_equal(aead_open(key, nonce, aad, 20, out, 76, opened), -EBADMSG);
+    assert_int_equal(aead_open(AEAD_AES_256_GCM, key, nonce, aad, 20, out, 60, out + 60, opened), -EBADMSG);
     for (size_t i = 0; i < sizeof(opened); i++)
         assert_int_equal(opened[i], 0);
 }

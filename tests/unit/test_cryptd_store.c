@@ -15,7 +15,9 @@
 #include <cmocka.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 #include "cryptd/aead.h"
+#include "cryptd/passphrase.h"
 #include "cryptd/root_key.h"
 
 struct place {
@@ -89,12 +91,12 @@ static void root_keys_come_in_three_forms(void **state)
 
     write_file(p->key, raw, sizeof(raw), 0400);
     assert_int_equal(root_key_read(p->key, NULL, p->secret, &p->e), 0);
-    assert_memory_equal(p->secret->root_key, raw, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, raw, KEY_SIZE);
     for (size_t n = 64; n <= 65; n++) {
         write_file(p->key, hex, n, 0600);
         assert_int_equal(root_key_read(p->key, NULL, p->secret, &p->e), 0);
         for (size_t i = 0; i < KEY_SIZE; i++)
-            assert_int_equal(p->secret->root_key[i], i);
+            assert_int_equal(p->secret->now.key[i], i);
         assert_memory_equal(p->secret->text, zero, sizeof(zero));
     }
 }
@@ -160,7 +162,7 @@ static void without_a_key_file_the_credential_counts(void **state)
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), -ENOKEY);
     write_file(p->key, raw, sizeof(raw), 0440);
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), 0);
-    assert_memory_equal(p->secret->root_key, raw, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, raw, KEY_SIZE);
     write_file(p->key, raw, sizeof(raw), 0444);
     assert_int_equal(root_key_read("", p->dir, p->secret, &p->e), -EPERM);
 }
@@ -169,8 +171,9 @@ static void without_a_key_file_the_credential_counts(void **state)
 
 static int open_with(struct place *p, uint8_t first)
 {
-    memset(p->secret->root_key, 7, KEY_SIZE);
-    p->secret->root_key[0] = first;
+    p->secret->now.kind = ROOT_KEY;
+    memset(p->secret->now.key, 7, KEY_SIZE);
+    p->secret->now.key[0] = first;
     return key_store_open(p->dir, p->secret, &p->e);
 }
 
@@ -185,7 +188,7 @@ static void a_store_is_made_once_and_found_again(void **state)
     assert_int_equal(open_with(p, 1), 0);
     memcpy(data_key, p->secret->data_key, KEY_SIZE);
     assert_memory_not_equal(data_key, zero, KEY_SIZE);
-    assert_memory_equal(p->secret->root_key, zero, KEY_SIZE);
+    assert_memory_equal(p->secret->now.key, zero, KEY_SIZE);
     assert_int_equal(stat(p->store, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(read_file(p->store, bytes, sizeof(bytes)), KEY_STORE_SIZE);
@@ -287,6 +290,261 @@ static void unsafe_places_are_refused(void **state)
     assert_int_equal(open_with(p, 1), -ELOOP);
 }
 
+/* --- version 1 ------------------------------------------------------------------------------------------ */
+
+/* As the first version wrote it. */
+static void write_version_1(struct place *p, const uint8_t root_key[KEY_SIZE], const uint8_t data_key[KEY_SIZE])
+{
+    uint8_t f[KEY_STORE_SIZE] = "LNDFKEYS\1", wrap[KEY_SIZE];
+
+    secret_random(f + 16, 32);
+    secret_random(f + 64, AEAD_NONCE_SIZE);
+    assert_int_equal(aead_derive(root_key, f + 16, 32, "landfall key store 1 check", f + 48, 16), 0);
+    assert_int_equal(aead_derive(root_key, f + 16, 32, "landfall key store 1 wrap", wrap, KEY_SIZE), 0);
+    assert_int_equal(aead_seal(AEAD_AES_256_GCM, wrap, f + 64, f, 64, data_key, KEY_SIZE, f + 76, f + 108), 0);
+    assert_int_equal(aead_digest(f, 124, f + 124), 0);
+    write_file(p->store, f, sizeof(f), 0600);
+}
+
+static void a_store_of_version_1_becomes_one_of_version_2(void **state)
+{
+    struct place *p = *state;
+    uint8_t root[KEY_SIZE], data[KEY_SIZE], bytes[KEY_STORE_SIZE], again[KEY_STORE_SIZE];
+
+    memset(root, 7, KEY_SIZE);
+    root[0] = 1;
+    secret_random(data, KEY_SIZE);
+    write_version_1(p, root, data);
+    (void)read_file(p->store, bytes, sizeof(bytes));
+    assert_int_equal(open_with(p, 2), -ENOKEY);   /* not with another key */
+    (void)read_file(p->store, again, sizeof(again));
+    assert_memory_equal(again, bytes, KEY_STORE_SIZE);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(open_with(p, 1), 0);
+        assert_memory_equal(p->secret->data_key, data, KEY_SIZE);
+        (void)read_file(p->store, bytes, sizeof(bytes));
+        assert_int_equal(bytes[8], 2);
+        assert_int_equal(bytes[9], ROOT_KEY);
+    }
+    assert_int_equal(open_with(p, 2), -ENOKEY);
+}
+
+/* --- passphrases ---------------------------------------------------------------------------------------- */
+
+static void set_passphrase(struct root *root, const char *text)
+{
+    *root = (struct root){ .kind = ROOT_PASSPHRASE, .passphrase_len = strlen(text) };
+    memcpy(root->passphrase, text, root->passphrase_len);
+}
+
+static void set_key(struct root *root, uint8_t first)
+{
+    *root = (struct root){ .kind = ROOT_KEY, .key = { first } };
+}
+
+static int open_store(struct place *p)
+{
+    return key_store_open(p->dir, p->secret, &p->e);
+}
+
+static int open_by_passphrase(struct place *p, const char *text)
+{
+    set_passphrase(&p->secret->now, text);
+    return open_store(p);
+}
+
+static void a_passphrase_unlocks_what_it_made(void **state)
+{
+    struct place *p = *state;
+    uint8_t data_key[KEY_SIZE], bytes[KEY_STORE_SIZE];
+    static const struct root nothing;
+
+    assert_int_equal(open_by_passphrase(p, "correct horse"), 0);
+    assert_memory_equal(&p->secret->now, &nothing, sizeof(nothing));
+    memcpy(data_key, p->secret->data_key, KEY_SIZE);
+    (void)read_file(p->store, bytes, sizeof(bytes));
+    assert_memory_equal(bytes + 8, "\2\2\x11\x8\1\0\0\0", 8);
+    assert_int_equal(open_by_passphrase(p, "correct horsf"), -ENOKEY);
+    assert_non_null(strstr(p->e.text, "passphrase"));
+    assert_int_equal(open_with(p, 1), -ENOKEY);
+    assert_non_null(strstr(p->e.text, "none was given"));
+    assert_int_equal(open_by_passphrase(p, "correct horse"), 0);
+    assert_memory_equal(p->secret->data_key, data_key, KEY_SIZE);
+}
+
+/* RFC 7914, section 12: the third vector. */
+static void passphrases_become_keys_by_scrypt(void **state)
+{
+    static const struct scrypt_cost cost = { 14, 8, 1 };
+    uint8_t out[KEY_SIZE], expected[KEY_SIZE];
+    struct error e;
+
+    (void)state;
+    assert_int_equal(text_unhex("7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2", expected, KEY_SIZE), 0);
+    assert_int_equal(passphrase_derive((const uint8_t *)"pleaseletmein", 13, (const uint8_t *)"SodiumChloride", 14, &cost,
+                                       out, &e), 0);
+    assert_memory_equal(out, expected, KEY_SIZE);
+}
+
+/* A file that was written by others must not make cryptd take all memory. */
+static void unbearable_costs_are_refused(void **state)
+{
+    static const uint8_t costs[][3] = {
+        { 9, 8, 1 }, { 23, 8, 1 }, { 255, 8, 1 }, { 17, 0, 1 }, { 17, 17, 1 }, { 17, 8, 0 }, { 17, 8, 17 }, { 22, 8, 1 },
+        { 21, 8, 1 }, { 0, 0, 0 },
+    };
+    struct place *p = *state;
+    uint8_t bytes[KEY_STORE_SIZE];
+
+    assert_int_equal(open_by_passphrase(p, "x"), 0);
+    (void)read_file(p->store, bytes, sizeof(bytes));
+    for (size_t i = 0; i < ARRAY_SIZE(costs); i++) {
+        memcpy(bytes + 10, costs[i], 3);
+        assert_int_equal(aead_digest(bytes, KEY_STORE_SIZE - DIGEST_SIZE, bytes + KEY_STORE_SIZE - DIGEST_SIZE), 0);
+        write_file(p->store, bytes, sizeof(bytes), 0600);
+        assert_int_equal(open_by_passphrase(p, "x"), -EUCLEAN);
+    }
+}
+
+/* --- changing what unlocks ------------------------------------------------------------------------------- */
+
+static void what_unlocks_can_be_changed(void **state)
+{
+    struct place *p = *state;
+    uint8_t data_key[KEY_SIZE];
+
+    assert_int_equal(open_with(p, 1), 0);
+    memcpy(data_key, p->secret->data_key, KEY_SIZE);
+    set_key(&p->secret->now, 9);
+    set_passphrase(&p->secret->next, "one");
+    assert_int_equal(open_store(p), -ENOKEY);    /* who does not know the old one changes nothing */
+    memset(p->secret->now.key, 7, KEY_SIZE);
+    p->secret->now.key[0] = 1;
+    p->secret->now.kind = ROOT_KEY;
+    set_passphrase(&p->secret->next, "one");
+    assert_int_equal(open_store(p), 0);
+    assert_memory_equal(p->secret->data_key, data_key, KEY_SIZE);
+    assert_int_equal(open_with(p, 1), -ENOKEY);
+    set_passphrase(&p->secret->now, "one");
+    set_passphrase(&p->secret->next, "two");
+    assert_int_equal(open_store(p), 0);
+    assert_int_equal(open_by_passphrase(p, "one"), -ENOKEY);
+    set_passphrase(&p->secret->now, "two");
+    set_key(&p->secret->next, 5);
+    assert_int_equal(open_store(p), 0);
+    set_key(&p->secret->now, 5);
+    assert_int_equal(open_store(p), 0);
+    assert_memory_equal(p->secret->data_key, data_key, KEY_SIZE);
+}
+
+/* A start that was cut short after the change is given both again; and one that was cut short before it left a file. */
+static void a_change_that_was_cut_short_is_made_or_found(void **state)
+{
+    struct place *p = *state;
+    uint8_t before[KEY_STORE_SIZE], after[KEY_STORE_SIZE], again[KEY_STORE_SIZE];
+
+    set_key(&p->secret->now, 1);
+    assert_int_equal(open_store(p), 0);
+    (void)read_file(p->store, before, sizeof(before));
+    set_key(&p->secret->now, 1);
+    set_key(&p->secret->next, 2);
+    assert_int_equal(open_store(p), 0);
+    (void)read_file(p->store, after, sizeof(after));
+    assert_memory_not_equal(after, before, sizeof(after));
+
+    write_file(p->store, before, sizeof(before), 0600);         /* before the rename */
+    write_file(p->fresh, after, sizeof(after) / 2, 0600);
+    set_key(&p->secret->now, 1);
+    assert_int_equal(open_store(p), 0);
+    set_key(&p->secret->now, 1);
+    set_key(&p->secret->next, 2);
+    assert_int_equal(open_store(p), 0);
+    assert_int_equal(access(p->fresh, F_OK), -1);
+
+    (void)read_file(p->store, after, sizeof(after));            /* after it */
+    set_key(&p->secret->now, 1);
+    set_key(&p->secret->next, 2);
+    assert_int_equal(open_store(p), 0);
+    (void)read_file(p->store, again, sizeof(again));
+    assert_memory_equal(after, again, sizeof(after));
+}
+
+/* --- where secrets come from ------------------------------------------------------------------------------ */
+
+static int pipe_with(const char *text)
+{
+    int fds[2];
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    assert_int_equal(write(fds[1], text, strlen(text)), strlen(text));
+    (void)close(fds[1]);
+    return fds[0];
+}
+
+static int read_passphrase(struct place *p, const char *text)
+{
+    CLEANUP_CLOSE int fd = pipe_with(text);
+    const struct root_sources from = { .key_file = "", .passphrase = fd, .new_passphrase = -1, .new_key = -1 };
+
+    p->secret->now = p->secret->next = (struct root){ 0 };
+    return root_read(&from, p->secret, &p->e);
+}
+
+static void passphrases_are_one_line(void **state)
+{
+    static const char *const wrong[] = { "", "\n", "a\nb", "a\n\n", "\na" };
+    struct place *p = *state;
+    char longest[PASSPHRASE_MAX + 2] = { 0 };
+
+    assert_int_equal(read_passphrase(p, "a b\n"), 0);
+    assert_int_equal(p->secret->now.kind, ROOT_PASSPHRASE);
+    assert_int_equal(p->secret->now.passphrase_len, 3);
+    assert_int_equal(p->secret->next.kind, ROOT_NONE);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+        assert_int_equal(read_passphrase(p, wrong[i]), -EINVAL);
+    memset(longest, 'x', PASSPHRASE_MAX);
+    assert_int_equal(read_passphrase(p, longest), 0);
+    longest[PASSPHRASE_MAX] = '\n';
+    assert_int_equal(read_passphrase(p, longest), 0);
+    longest[PASSPHRASE_MAX] = 'x';
+    assert_int_equal(read_passphrase(p, longest), -EINVAL);
+}
+
+static void write_credential(struct place *p, const char *name, const char *text)
+{
+    char path[96];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+    write_file(path, text, strlen(text), 0400);
+}
+
+static void credentials_come_in_an_order(void **state)
+{
+    static const char *const names[] = { "landfall.passphrase", "landfall.new-passphrase", "landfall.new-key" };
+    struct place *p = *state;
+    const struct root_sources from = {
+        .key_file = "", .credentials = p->dir, .passphrase = -1, .new_passphrase = -1, .new_key = -1,
+    };
+    char path[96];
+
+    write_file(p->key, raw, sizeof(raw), 0400);
+    assert_int_equal(root_read(&from, p->secret, &p->e), 0);
+    assert_int_equal(p->secret->now.kind, ROOT_KEY);
+    write_credential(p, names[0], "a passphrase\n");
+    write_credential(p, names[2], "0123456789abcdef0123456789abcdef");
+    assert_int_equal(root_read(&from, p->secret, &p->e), 0);
+    assert_int_equal(p->secret->now.kind, ROOT_PASSPHRASE);
+    assert_int_equal(p->secret->next.kind, ROOT_KEY);
+    write_credential(p, names[1], "another");
+    assert_int_equal(root_read(&from, p->secret, &p->e), 0);
+    assert_int_equal(p->secret->next.kind, ROOT_PASSPHRASE);
+    assert_int_equal(p->secret->next.passphrase_len, 7);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +558,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(damage_is_named_and_left_alone, make, drop),
         cmocka_unit_test_setup_teardown(forged_stores_do_not_open, make, drop),
         cmocka_unit_test_setup_teardown(unsafe_places_are_refused, make, drop),
+        cmocka_unit_test_setup_teardown(a_store_of_version_1_becomes_one_of_version_2, make, drop),
+        cmocka_unit_test_setup_teardown(a_passphrase_unlocks_what_it_made, make, drop),
+        cmocka_unit_test_setup_teardown(passphrases_become_keys_by_scrypt, make, drop),
+        cmocka_unit_test_setup_teardown(unbearable_costs_are_refused, make, drop),
+        cmocka_unit_test_setup_teardown(what_unlocks_can_be_changed, make, drop),
+        cmocka_unit_test_setup_teardown(a_change_that_was_cut_short_is_made_or_found, make, drop),
+        cmocka_unit_test_setup_teardown(passphrases_are_one_line, make, drop),
+        cmocka_unit_test_setup_teardown(credentials_come_in_an_order, make, drop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -661,7 +661,7 @@ static bool see_upload(const struct index_upload *u, void *arg)
 static void test_uploads_of_what_is_replaced(void **state)
 {
     struct world *w = *state;
-    struct index_upload u = { 0, 1, 0, 99, 5, (char[]){ "k" }, (char[]){ "" } }, back;
+    struct index_upload u = { 0, 1, 0, 99, 5, (char[]){ "k" }, (char[]){ "" }, 0 }, back;
 
     for (u.part_size = 0; u.part_size <= 1 << 20; u.part_size += 1 << 20) {
         uint64_t old = add_file(w, INDEX_ROOT, u.part_size ? "parts" : "one", NULL);
@@ -680,14 +680,14 @@ static void test_uploads_of_what_is_replaced(void **state)
 static void test_uploads(void **state)
 {
     struct world *w = *state;
-    struct index_upload u = { 7, 3, 1 << 20, 99, -5, (char[]){ "k7" }, (char[]){ "id7" } }, back;
+    struct index_upload u = { 7, 3, 1 << 20, 99, -5, (char[]){ "k7" }, (char[]){ "id7" }, 12 }, back;
     struct seen s = { 0 };
 
     assert_int_equal(index_upload_get(w->x, 7, &back), -ENOENT);
     assert_int_equal(index_upload_put(w->x, &u), 0);
     u.generation = 4;
     assert_int_equal(index_upload_put(w->x, &u), 0);
-    u = (struct index_upload){ 8, 1, 0, 0, 0, (char[]){ "k8" }, (char[]){ "id8" } };
+    u = (struct index_upload){ 8, 1, 0, 0, 0, (char[]){ "k8" }, (char[]){ "id8" }, 0 };
     assert_int_equal(index_upload_put(w->x, &u), 0);
     reopen(w);
     assert_int_equal(index_upload_get(w->x, 7, &back), 0);
@@ -697,6 +697,7 @@ static void test_uploads(void **state)
     assert_int_equal(back.mtime_ns, -5);
     assert_string_equal(back.key, "k7");
     assert_string_equal(back.upload_id, "id7");
+    assert_int_equal(back.begun_ns, 12);
     index_upload_done(&back);
     index_upload_done(&back);
     assert_int_equal(index_uploads(w->x, 0, see_upload, &s), 0);

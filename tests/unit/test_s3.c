@@ -727,6 +727,122 @@ static void a_lost_answer(void **state)
     }
 }
 
+/* --- what an answer says about what was sent ----------------------------------------------------------- */
+
+#define STORED(etag) "HTTP/1.1 200 OK\r\nETag: \"" etag "\"\r\n" NO_BODY
+#define SEEN(etag) "HTTP/1.1 200 OK\r\nETag: \"" etag "\"\r\nContent-Length: 3\r\n\r\n"
+#define OTHER_1 "00000000000000000000000000000000"
+#define OTHER_2 "11111111111111111111111111111111"
+
+static void an_answer_about_another_version(void **state)
+{
+    static const struct { struct fake_step steps[2]; int code; } cases[] = {
+        { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP }, { { "HEAD /bucket/key" }, SEEN(MD5_ABC), FAKE_KEEP } }, 0 },
+        { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP }, { { "HEAD" }, SEEN(OTHER_2), FAKE_KEEP } }, -EBADMSG },
+        { { { { "PUT" }, STORED(OTHER_1), FAKE_KEEP },
+            { { "HEAD" }, "HTTP/1.1 404 Not Found\r\n" NO_BODY, FAKE_KEEP } }, -EBADMSG },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rig rig;
+
+        open_rig(&rig, cases[i].steps, 2, NULL, 0);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            assert_int_equal(put(&rig, r, "abc"), cases[i].code);
+            if (!cases[i].code)
+                assert_string_equal(r->object.etag, MD5_ABC);
+            assert_false(((struct s3 *)rig.suite.cloud->state)->opaque_etags);
+        }
+        close_rig(&rig);
+    }
+}
+
+/* As AWS has them with keys of KMS: said twice, then believed. */
+static void etags_that_are_no_digests(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "PUT" }, STORED(OTHER_1), FAKE_KEEP },
+        { { "HEAD" }, SEEN(OTHER_1), FAKE_KEEP },
+        { { "PUT" }, STORED(OTHER_2), FAKE_KEEP },
+    };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps);
+    {
+        SUITE_REQUEST *first = suite_ask(&rig.suite, CLOUD_PUT, "key");
+        SUITE_REQUEST *second = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+        assert_int_equal(put(&rig, first, "abc"), 0);
+        assert_string_equal(first->object.etag, OTHER_1);
+        assert_int_equal(put(&rig, second, "abc"), 0);
+        assert_string_equal(second->object.etag, OTHER_2);
+    }
+    close_rig(&rig);
+}
+
+/* --- connections for everybody ------------------------------------------------------------------------- */
+
+static void on_code(struct cloud_request *r, void *arg)
+{
+    *(int *)arg = r->error.code;
+}
+
+static void await(struct rig *rig, const int *code)
+{
+    while (*code > 0)
+        (void)event_base_loop(loop_base(rig->suite.loop), EVLOOP_ONCE);
+}
+
+/* Three uploads of four connections get no answer; the fourth waits for one of them, a reader for none. */
+static void stuck_uploads_leave_a_connection(void **state)
+{
+    static const struct fake_step steps[] = {
+        { { "PUT" }, NULL, FAKE_KEEP },
+        { { "PUT" }, NULL, FAKE_KEEP },
+        { { "PUT" }, NULL, FAKE_KEEP },
+        { { "HEAD /bucket/read" }, SEEN("e"), FAKE_KEEP },
+        { { "PUT" }, STORED(MD5_ABC), FAKE_KEEP },
+    };
+    CLEANUP_CLOSE int fd = suite_file("abc", 3);
+    int codes[4] = { 1, 1, 1, 1 };
+    struct rig rig;
+
+    (void)state;
+    OPEN(&rig, steps, "CloudConnectionsPerHost=4");
+    {
+        SUITE_REQUEST *stat = suite_ask(&rig.suite, CLOUD_STAT, "read");
+        struct cloud_request *puts[4];
+
+        for (size_t i = 0; i < 4; i++) {
+            puts[i] = suite_ask(&rig.suite, CLOUD_PUT, "key");
+            puts[i]->yields = true;
+            puts[i]->body = (struct cloud_extent){ fd, 0, 3 };
+            puts[i]->done = on_code;
+            puts[i]->arg = &codes[i];
+            cloud_submit(rig.suite.cloud, puts[i]);
+        }
+        while (fake_server_connections(rig.server) < 3)
+            (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+        suite_expect(&rig.suite, stat, 0);
+        assert_int_equal(fake_server_connections(rig.server), 4);
+        cloud_cancel(rig.suite.cloud, puts[0]);
+        await(&rig, &codes[0]);
+        await(&rig, &codes[3]);
+        assert_int_equal(codes[0], -ECANCELED);
+        assert_int_equal(codes[3], 0);
+        for (size_t i = 0; i < 4; i++) {
+            cloud_cancel(rig.suite.cloud, puts[i]);
+            await(&rig, &codes[i]);
+            cloud_request_free(puts[i]);
+        }
+    }
+    close_rig(&rig);
+}
+
 /* --- multipart ---------------------------------------------------------------------------------------- */
 
 static void set_parts(struct cloud_request *r)
@@ -1301,6 +1417,9 @@ int main(void)
         cmocka_unit_test(conditions_seen_to_be_checked),
         cmocka_unit_test(etags_with_quotes_or_without),
         cmocka_unit_test(a_lost_answer),
+        cmocka_unit_test(an_answer_about_another_version),
+        cmocka_unit_test(etags_that_are_no_digests),
+        cmocka_unit_test(stuck_uploads_leave_a_connection),
         cmocka_unit_test(errors_that_look_like_success),
         cmocka_unit_test(a_lost_end),
         cmocka_unit_test(parts_by_pages),

@@ -151,6 +151,11 @@ static void other_documents(void **state)
     static const char failed[] = "<Error><Code>InternalError</Code></Error>";
     static const char falling[] = "<ListPartsResult><Part><PartNumber>2</PartNumber></Part><Part><PartNumber>1</PartNu"
         "mber></Part></ListPartsResult>";
+    static const char under_way[] = "<ListMultipartUploadsResult><EncodingType>url</EncodingType><Upload>"
+        "<Key>a%20b</Key><UploadId>i</UploadId><Initiated>2026-11-21T11:31:40.945Z</Initiated></Upload>"
+        "</ListMultipartUploadsResult>";
+    static const char nameless[] = "<ListMultipartUploadsResult><Upload><Key>a</Key></Upload>"
+        "</ListMultipartUploadsResult>";
     REQUEST *r = cloud_request_new(CLOUD_BUCKETS, NULL, NULL);
     bool more;
 
@@ -168,6 +173,11 @@ static void other_documents(void **state)
     assert_string_equal(r->object.etag, "e");
     assert_int_equal(s3_xml_stored(failed, strlen(failed), r), -EREMOTEIO);
     assert_int_equal(s3_xml_parts(falling, strlen(falling), r, &more), -EBADMSG);
+    assert_int_equal(s3_xml_uploads(under_way, strlen(under_way), r), 0);
+    assert_string_equal(r->objects[0].key, "a b");
+    assert_string_equal(r->objects[0].version, "i");
+    assert_true(r->objects[0].mtime_ns > 0);
+    assert_int_equal(s3_xml_uploads(nameless, strlen(nameless), r), -EBADMSG);
 }
 
 /* --- headers -------------------------------------------------------------------------------------- */

@@ -357,6 +357,8 @@ static void assert_written(struct bench *b, uint64_t unique, uint32_t size)
     assert_int_equal(out.size, size);
 }
 
+enum { SEQ_OF_A_WRITE = 2 };   /* before and after */
+
 static void a_write_asks_for_dirty_once(void **state)
 {
     struct bench *b = *state;
@@ -364,16 +366,36 @@ static void a_write_asks_for_dirty_once(void **state)
     struct fake_node *n = fake_node(b->syncd, ino);
     char bytes[16] = "";
 
+    atomic_store(&n->map->alike, 10);
     (void)bench_open(b, ino, O_RDWR);
     assert_written(b, bench_send_write(b, ino, 2, "xy", 2), 2);
     assert_int_equal(ASKED(b, FS_FETCH), 1);   /* even an overwritten chunk is fetched first */
     assert_int_equal(ASKED(b, FS_DIRTY), 1);
-    assert_int_equal(atomic_load(&n->map->write_seq), 1);
+    assert_int_equal(atomic_load(&n->map->write_seq), 1 * SEQ_OF_A_WRITE);
     assert_written(b, bench_send_write(b, ino, 10, "tail", 4), 4);
     assert_int_equal(ASKED(b, FS_DIRTY), 1);
-    assert_int_equal(atomic_load(&n->map->write_seq), 2);
+    assert_int_equal(atomic_load(&n->map->write_seq), 2 * SEQ_OF_A_WRITE);
+    assert_int_equal(atomic_load(chunk_changed_word(n->map, 0)), 1);
     assert_int_equal(pread(n->data, bytes, sizeof(bytes), 0), 14);
     assert_string_equal(bytes, "01xy456789tail");
+}
+
+/* What an upload takes from the cloud instead of from here hangs on it. */
+static void a_hole_is_marked_as_a_change(void **state)
+{
+    struct bench *b = *state;
+    uint64_t ino = fake_add_file(b->syncd, 1, "f", "0123456789", 10);
+    struct fake_node *n = fake_node(b->syncd, ino);
+    struct fuse_fallocate_in in = { .offset = 2, .length = 3, .mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
+    char bytes[10];
+
+    atomic_store(&n->map->alike, 10);
+    (void)bench_open(b, ino, O_RDWR);
+    assert_int_equal(bench_answer(b, bench_send(b, FUSE_FALLOCATE, ino, &in, sizeof(in), NULL))->head.error, 0);
+    assert_int_equal(pread(n->data, bytes, sizeof(bytes), 0), 10);
+    assert_memory_equal(bytes, "01\0\0\00056789", 10);
+    assert_int_equal(atomic_load(chunk_changed_word(n->map, 0)), 1);
+    assert_int_equal(atomic_load(&n->map->write_seq), SEQ_OF_A_WRITE);
 }
 
 static void a_write_that_an_upload_missed_makes_dirty_again(void **state)
@@ -388,10 +410,10 @@ static void a_write_that_an_upload_missed_makes_dirty_again(void **state)
     b->syncd->hold = LF__ENVELOPE__BODY_FS_DIRTY;
     unique = bench_send_write(b, ino, 3, "two", 3);
     wait_until(b, b->syncd->n_held == 1);
-    assert_int_equal(atomic_load(&n->map->write_seq), 1);   /* nothing is written to a clean file */
+    assert_int_equal(atomic_load(&n->map->write_seq), 1 * SEQ_OF_A_WRITE);   /* nothing is written to a clean file */
     fake_resume(b->syncd);
     assert_written(b, unique, 3);
-    assert_int_equal(atomic_load(&n->map->write_seq), 2);
+    assert_int_equal(atomic_load(&n->map->write_seq), 2 * SEQ_OF_A_WRITE);
 }
 
 /* --- what goes and comes back behind one's back ------------------------------------------------------------- */
@@ -497,7 +519,7 @@ static void a_spent_grant_is_asked_for_anew(void **state)
     b->syncd->fail = -ENOSPC;
     atomic_store(&n->map->granted, 0);
     assert_int_equal(bench_answer(b, bench_send_write(b, ino, 6, "three", 5))->head.error, -ENOSPC);
-    assert_int_equal(atomic_load(&n->map->write_seq), 2);
+    assert_int_equal(atomic_load(&n->map->write_seq), 2 * SEQ_OF_A_WRITE);
 }
 
 static void uses_are_marked(void **state)
@@ -780,6 +802,7 @@ int main(void)
         WITH_BENCH(a_new_version_is_read_in_its_new_size),
         WITH_BENCH(an_interrupted_read_ends_early),
         WITH_BENCH(a_write_asks_for_dirty_once),
+        WITH_BENCH(a_hole_is_marked_as_a_change),
         WITH_BENCH(a_write_that_an_upload_missed_makes_dirty_again),
         WITH_BENCH(a_chunk_that_went_and_came_back_is_read_again),
         WITH_BENCH(a_write_into_such_a_chunk_is_made_again),

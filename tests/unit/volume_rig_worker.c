@@ -189,6 +189,7 @@ int worker_try_write(struct rig *rig, struct handle *h, uint64_t offset, const v
         } else if (atomic_load(&h->map->state) != CHUNK_MAP_DIRTY || !chunk_spend(h->map, cost)) {
             r = mark_dirty(rig, h, cost);
         } else {
+            chunk_change(h->map, offset, n);
             assert_int_equal(pwrite(h->data_fd, bytes, n, (off_t)offset), n);
             (void)atomic_fetch_add(&h->map->write_seq, 1);
             if (atomic_load(&h->map->state) == CHUNK_MAP_DIRTY && atomic_load(&h->map->lost_seq) == lost)

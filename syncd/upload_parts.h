@@ -1,0 +1,24 @@
+/* An upload in parts, as upload_parts.c and upload_resume.c share it. */
+#pragma once
+
+#include "syncd/upload.h"
+
+struct upload_parts {
+    bool copy;                     /* all of it is copied: nothing is read here */
+    char *upload_id;
+    uint64_t part_size;
+    uint32_t n, next;              /* parts in all; the first that was not looked at yet */
+    struct cloud_part *parts;      /* etag NULL: not there yet */
+    bool *copied;                  /* from the version in the cloud; else sent */
+    bool compared;                 /* with what the cloud lists */
+    bool copy_failed;              /* what `error` is of */
+    struct error error;            /* the first failure; the rest is canceled */
+};
+
+uint64_t upload_part_length(const struct upload *u, uint32_t n);
+/* Sends or copies what is not there yet, and then ends the upload. */
+void upload_parts_go_on(struct upload *u);
+/* The upload is unknown: perhaps because an earlier try ended it. */
+void upload_parts_unknown(struct upload *u);
+/* upload_resume.c: asks which parts are there, keeps those that have the bytes that would be sent, and goes on. */
+void upload_parts_compare(struct upload *u);
