@@ -271,8 +271,8 @@ int cache_dirty(struct cache_file *f)
         return r;
     r = index_end(x, cache_mark(x, f->ino));
     if (r == 0) {
-        cache_alike_begin(f);
         cache_file_unstamp(f);
+        cache_alike_begin(f);
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         cache_sync_soon(f->volume->cache);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */

@@ -14,11 +14,10 @@
 #include "syncd/cache_space.h"
 
 struct marking {
+    LIST_ENTRY(marking) next;
     struct fs_wait *wait;
-    struct ipc_request *request;
-    struct volume *volume;         /* there as long as the request has its peer */
-    uint64_t ino;
-    struct cache_file *file;       /* held, so that it is still clean by its map when the step makes it dirty */
+    struct volume *volume;         /* NULL: closed */
+    struct cache_file *file;       /* held: by its map it is clean until the step */
     int fd;
     int error;
 };
@@ -52,7 +51,7 @@ static int mark(struct volume *v, uint64_t ino)
 
 static int start(struct marking *m)
 {
-    int fd = index_sync_fd(m->volume->index), r = fd < 0 ? fd : mark(m->volume, m->ino);
+    int fd = index_sync_fd(m->volume->index), r = fd < 0 ? fd : mark(m->volume, m->file->ino);
 
     if (r < 0)
         return r;
@@ -67,8 +66,11 @@ static void end(struct marking *m, int code)
 {
     CLEANUP_FREE struct marking *mine = m;
 
+    if (mine->volume)
+        LIST_REMOVE(mine, next);
     fs_wait_end(mine->wait, &(struct error){ .code = code });
-    cache_release(mine->file);
+    if (mine->volume)
+        cache_release(mine->file);
 }
 
 /* An upload that ended meanwhile took the mark away. */
@@ -76,11 +78,11 @@ static void index_synced(void *arg)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct marking *m = arg;
-    int r = ipc_request_peer(m->request) ? m->error : -ECONNRESET;
+    int r = m->volume ? m->error : -ECANCELED;
 
     (void)close(m->fd);
     if (r == 0)
-        r = index_get(m->volume->index, m->ino, &i);
+        r = index_get(m->volume->index, m->file->ino, &i);
     if (r == 0 && !(i.pending & INDEX_CONTENT)) {
         r = start(m);
         if (r == 0)
@@ -102,10 +104,20 @@ void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelop
         return;
     }
     m = xcalloc(1, sizeof(*m));
-    *m = (struct marking){
-        .wait = fs_wait_begin(v, req, env, step), .request = req, .volume = v, .ino = ino, .file = f,
-    };
+    *m = (struct marking){ .wait = fs_wait_begin(v, req, env, step), .volume = v, .file = f };
+    LIST_INSERT_HEAD(&v->markings, m, next);
     r = start(m);
     if (r < 0)
         end(m, r);
+}
+
+void fs_marks_end(struct volume *v)
+{
+    struct marking *m;
+
+    while ((m = LIST_FIRST(&v->markings))) {
+        LIST_REMOVE(m, next);
+        m->volume = NULL;
+        cache_release(m->file);
+    }
 }

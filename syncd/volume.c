@@ -166,6 +166,7 @@ void volume_close(struct volume *v)
     uploader_free(v->uploader);
     lister_free(v->lister);
     mover_free(v);
+    fs_marks_end(v);
     cache_free(v->cache);
     index_close(v->index);
     while (v->peers) {

@@ -60,6 +60,7 @@ struct volume {
     struct mover *mover;
     struct tally *tally;             /* held */
     struct stream *streams;          /* stream.c's */
+    LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -137,6 +138,7 @@ void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope 
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of the cloud's
  * may be written over in place; else at once. */
 void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
+void fs_marks_end(struct volume *v);
 /* Such a wait, for who knows its end: fs_wait_end() runs the step, or fails the request with *e. */
 struct fs_wait;
 struct fs_wait *fs_wait_begin(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
