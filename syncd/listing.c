@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/listing.h"
+#include "syncd/tally.h"
 
 enum { STALE_WAIT_MS = 2000, FIRST_WAIT_MS = 500, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
@@ -112,11 +113,14 @@ static void answer(struct waiter *w, const struct error *e)
     free(w);
 }
 
+/* A listing of many pages takes its time; that the cloud does not answer is another matter. */
 static void impatient(void *arg)
 {
     struct waiter *w = arg;
+    struct lister *l = w->listing->lister;
 
-    lister_failed(w->listing->lister);
+    if (loop_now_ns() - l->v->tally->answered_ns > STALE_WAIT_MS * MS_NS)
+        lister_failed(l);
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
 }
