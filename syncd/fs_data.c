@@ -172,33 +172,34 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
     return NULL;
 }
 
-static void open_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+static void open_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
-    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
-    bool cold = f, scanned = !m->write && !m->again;
-    uint64_t ino = m->ino;
 
-    if (f)
-        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
+    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
+        fs_when_settled(v, req, env, m->ino, open_to_write);
     else
         open_to_write(v, req, env);
-    if (scanned)
-        scanner_opened(v, ino, cold);
 }
 
-/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+/* Who says that the version is still there says its metadata too. */
 void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__FsOpen *m = env->fs_open;
     struct volume *v = fs_volume(req);
+    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+    bool cold = f, scanned = !m->write && !m->again;
+    uint64_t ino = m->ino;
 
     (void)fds;
     (void)daemon;
-    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
-        fs_when_settled(v, req, env, m->ino, open_to_write);
+    if (f)
+        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
-        open_known(v, req, env);
+        open_when_settled(v, req, env);
+    if (scanned)
+        scanner_opened(v, ino, cold);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */
