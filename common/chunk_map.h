@@ -82,7 +82,8 @@ struct chunk_map {
     _Atomic uint64_t alike;       /* bytes below which what is not marked as changed is as in `base`; 0: nothing is */
     uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
     uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
-    uint8_t reserved[CHUNK_MAP_HEADER - 392 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    int64_t foreseen_ns;          /* syncd's: when it was fetched before any program opened it; 0: one has since */
+    uint8_t reserved[CHUNK_MAP_HEADER - 400 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

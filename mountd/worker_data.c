@@ -156,7 +156,7 @@ static void write_now(struct op *op, uint64_t lost)
     ssize_t n;
 
     chunk_change(map, (uint64_t)op->offset, op->size);
-    n = write_all(op->file->fd, op->data, op->size, op->offset);
+    n = write_all(op->file->fd, op->bytes, op->size, op->offset);
     if (n < 0) {
         op_error(op, (int)-n);
         return;
@@ -186,7 +186,6 @@ static void write_step(struct op *op)
         write_now(op, lost);
 }
 
-/* The request's buffer is the next request's too. */
 static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
                    struct fuse_file_info *fi)
 {
@@ -200,12 +199,7 @@ static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size
     op = op_new(req, ino);
     op->offset = offset;
     op->size = size;
-    op->data = malloc(size > 0 ? size : 1);
-    if (!op->data) {
-        op_error(op, ENOMEM);
-        return;
-    }
-    (void)memcpy(op->data, data, size);
+    op->bytes = data;
     open_then(op, FILE_WRITE, write_step);
 }
 

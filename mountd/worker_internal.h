@@ -128,6 +128,7 @@ struct op {
     bool whole;                 /* an open: as FsOpened says */
     struct fuse_open_out opened; /* an open: how the kernel is to treat the handle */
     struct file *file;          /* used, see file_use() */
+    const char *bytes;          /* a write: in the request's buffer, which is the next one's too, or in `data` */
     void *data;                 /* owned */
 };
 

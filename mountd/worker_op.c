@@ -114,9 +114,17 @@ static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds
     op_free(op);
 }
 
+static void keep_bytes(struct op *op)
+{
+    op->data = xcalloc(1, op->size + 1);
+    op->bytes = memcpy(op->data, op->bytes, op->size);
+}
+
 static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, const int *fds, size_t n,
                 op_done_fn *done)
 {
+    if (op->bytes && op->bytes != op->data)
+        keep_bytes(op);
     op->done = done;
     op->asked = whom;
     op->asked_ns = loop_now_ns();

@@ -27,6 +27,8 @@ struct opened {
 /* Below that the kernel's page cache serves a file as well, and costs no registration. */
 static const uint64_t WHOLE_LEAST = 256 << 10;
 
+static const int64_t FORESEEN_NS = INT64_C(2000000000);
+
 static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
 {
     struct cache_file *f;
@@ -144,6 +146,15 @@ static void open_to_write(struct volume *v, struct ipc_request *req, const Lf__E
         open_settled(v, req, env);
 }
 
+/* What was fetched before anybody wanted it is the cloud's version of then. */
+static bool foreseen_long_ago(struct cache_file *f)
+{
+    int64_t since = f->map->foreseen_ns;
+
+    f->map->foreseen_ns = 0;
+    return since && loop_wall_ns() - since > FORESEEN_NS;
+}
+
 /* The cache file, held, of what is to be opened when the cloud must be asked for its version first. An open file stays
  * with its version: without this, one that was changed a moment ago could not be read until the next listing. */
 static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
@@ -155,39 +166,40 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
         return NULL;
     if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
-    if (!cache_file_whole(f) && !cache_written_by_anyone(f))
+    if ((!cache_file_whole(f) || foreseen_long_ago(f)) && !cache_written_by_anyone(f))
         return f;
     cache_release(f);
     return NULL;
 }
 
-static void open_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+static void open_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
-    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
-    bool cold = f, scanned = !m->write && !m->again;
-    uint64_t ino = m->ino;
 
-    if (f)
-        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
+    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
+        fs_when_settled(v, req, env, m->ino, open_to_write);
     else
         open_to_write(v, req, env);
-    if (scanned)
-        scanner_opened(v, ino, cold);
 }
 
-/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+/* Who says that the version is still there says its metadata too. */
 void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__FsOpen *m = env->fs_open;
     struct volume *v = fs_volume(req);
+    struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
+    bool cold = f, scanned = !m->write && !m->again;
+    uint64_t ino = m->ino;
 
     (void)fds;
     (void)daemon;
-    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
-        fs_when_settled(v, req, env, m->ino, open_to_write);
+    if (f)
+        fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
-        open_known(v, req, env);
+        open_when_settled(v, req, env);
+    if (scanned)
+        scanner_opened(v, ino, cold);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */

@@ -60,9 +60,14 @@ static void opendir_listed(struct volume *v, struct ipc_request *req, const Lf__
 
 void fs_opendir(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
+    struct volume *v = fs_volume(req);
+    uint64_t ino = env->fs_opendir->ino;
+    bool cold = !lister_known(v->lister, ino);
+
     (void)fds;
     (void)daemon;
-    fs_when_fresh(fs_volume(req), req, env, env->fs_opendir->ino, opendir_listed);
+    fs_when_fresh(v, req, env, ino, opendir_listed);
+    scanner_opened(v, ino, cold);
 }
 
 struct reading {

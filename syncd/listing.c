@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/listing.h"
+#include "syncd/tally.h"
 
 enum { STALE_WAIT_MS = 2000, FIRST_WAIT_MS = 500, INTERVAL_DEFAULT_S = 60, REST = 10 };
 #define MS_NS INT64_C(1000000)
@@ -112,11 +113,14 @@ static void answer(struct waiter *w, const struct error *e)
     free(w);
 }
 
+/* A listing of many pages takes its time; that the cloud does not answer is another matter. */
 static void impatient(void *arg)
 {
     struct waiter *w = arg;
+    struct lister *l = w->listing->lister;
 
-    lister_failed(w->listing->lister);
+    if (loop_now_ns() - l->v->tally->answered_ns > STALE_WAIT_MS * MS_NS)
+        lister_failed(l);
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
 }
@@ -169,6 +173,7 @@ static void end(struct listing *g, const struct error *e)
 
     TAILQ_REMOVE(&l->listings, g, next);
     l->n_running -= g->run != NULL;
+    settle_later_soon(l);
     listing_run_free(g->run);
     while ((w = TAILQ_FIRST(&g->waiters))) {
         TAILQ_REMOVE(&g->waiters, w, next);
@@ -373,6 +378,7 @@ void lister_free(struct lister *l)
     l->closing = true;
     error_set(&e, -ECANCELED, "The drive was closed.");
     loop_timer_free(l->timer);
+    loop_timer_free(take_ptr(l->settle_timer));
     while ((g = TAILQ_FIRST(&l->listings)))
         end(g, &e);
     settle_cancel_all(l);

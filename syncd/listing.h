@@ -9,7 +9,7 @@
 
 typedef void lister_done_fn(const struct error *e, void *arg);
 
-enum { LISTINGS_AT_ONCE = 16, HEADS_AT_ONCE = 16, SETTLES_AT_ONCE = 16, VISITS = 128 };
+enum { LISTINGS_AT_ONCE = 16, HEADS_AT_ONCE = 16, LATER_AT_ONCE = 12, VISITS = 128 };
 
 /* A listing says nothing about what we changed ourselves so shortly before it began: services that answer from
  * several machines may still show the state before. */
@@ -131,8 +131,12 @@ struct lister {
     uint64_t *later;                     /* inodes to be settled behind; a ring */
     size_t later_first, n_later;
     unsigned n_settling_later;
+    int64_t settle_after_ns;             /* monotonic; before, more directories may be listed */
+    struct loop_timer *settle_timer;
     int64_t failed_ns;                   /* monotonic; when the cloud last did not answer somebody; 0: it has since */
 };
 
+/* A listing has ended: what it left open is asked for when no other one follows at once. */
+void settle_later_soon(struct lister *l);
 /* listing_settle.c's part of ending. */
 void settle_cancel_all(struct lister *l);

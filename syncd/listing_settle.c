@@ -9,7 +9,7 @@
 #include "common/cleanup.h"
 #include "syncd/listing.h"
 
-enum { SETTLE_MS = 2000, LATER_MAX = 65536 };
+enum { SETTLE_MS = 2000, LATER_MAX = 65536, QUIET_MS = 500 };
 
 struct settle_waiter {
     SLIST_ENTRY(settle_waiter) next;
@@ -170,7 +170,7 @@ static void on_stat(struct cloud_request *r, void *owner, size_t n)
 }
 
 /* `key` is taken over. */
-static struct settle *settle_new(struct lister *l, uint64_t ino, char *key)
+static struct settle *settle_new(struct lister *l, uint64_t ino, char *key, bool later)
 {
     struct cloud_request *r = cloud_request_new(CLOUD_STAT, NULL, NULL);
     CLEANUP_FREE char *full = volume_full_key(l->v, key);
@@ -179,11 +179,14 @@ static struct settle *settle_new(struct lister *l, uint64_t ino, char *key)
     s->lister = l;
     s->ino = ino;
     s->key = key;
+    s->later = later;
+    l->n_settling_later += later;
     SLIST_INIT(&s->waiters);
     LIST_INSERT_HEAD(&l->settles, s, next);
     cloud_request_set(&r->bucket, l->v->bucket);
     cloud_request_set(&r->key, full);
     r->deadline_ms = SETTLE_MS;
+    r->yields = later;
     s->request = errand_submit(l->v, r, on_stat, s, 0);
     return s;
 }
@@ -243,7 +246,7 @@ static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *don
     if (!s && check(l, ino, anyway, &i, &e) == 0 && (anyway || !i.settled))
         key = key_of(l, &i);
     if (key)
-        s = settle_new(l, ino, key);
+        s = settle_new(l, ino, key, false);
     if (s)
         wait_for(s, done, arg);
     else
@@ -269,15 +272,31 @@ static void settle_one_later(struct lister *l, uint64_t ino)
 
     if (index_get(l->v->index, ino, &i) == 0 && !i.settled && !find_settle(l, ino))
         key = key_of(l, &i);
-    if (!key)
-        return;
-    settle_new(l, ino, key)->later = true;
-    l->n_settling_later++;
+    if (key)
+        (void)settle_new(l, ino, key, true);
+}
+
+static void quiet(void *arg)
+{
+    struct lister *l = arg;
+
+    loop_timer_free(take_ptr(l->settle_timer));
+    settle_next_later(l);
+}
+
+/* Whoever walks a tree waits for listings; a request for each name in it would be in their way. */
+static bool walked(struct lister *l)
+{
+    int64_t left = l->settle_after_ns - loop_now_ns();
+
+    if (l->n_running == 0 && left > 0 && !l->settle_timer)
+        l->settle_timer = loop_timer(l->v->loop, (uint64_t)left / 1000000 + 1, quiet, l);
+    return l->n_running > 0 || left > 0;
 }
 
 static void settle_next_later(struct lister *l)
 {
-    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < SETTLES_AT_ONCE) {
+    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE && !walked(l)) {
         uint64_t ino = l->later[l->later_first];
 
         l->later_first = (l->later_first + 1) % LATER_MAX;
@@ -293,6 +312,12 @@ void lister_settle_later(struct lister *l, uint64_t ino)
     if (!l->later)
         l->later = xcalloc(LATER_MAX, sizeof(*l->later));
     l->later[(l->later_first + l->n_later++) % LATER_MAX] = ino;
+    settle_next_later(l);
+}
+
+void settle_later_soon(struct lister *l)
+{
+    l->settle_after_ns = loop_now_ns() + QUIET_MS * INT64_C(1000000);
     settle_next_later(l);
 }
 

@@ -1,12 +1,12 @@
-/* Owns reading ahead from file to file. A program that opens small files of a directory one after another
- * waits for the cloud once a file; when the third in a row is opened the next ones are fetched, up to a window that
- * doubles with each that was foreseen, and collapses when the program turns elsewhere. What was fetched is an
- * ordinary file of the cache.
+/* Owns reading ahead from name to name. A program that opens the small files of a directory one after another, or
+ * lists directories so, waits for the cloud once each; when the third in a row is opened the next ones are fetched, up
+ * to a window that doubles with each that was foreseen, and collapses when the program turns elsewhere. What was fetched
+ * is an ordinary file of the cache, what was listed an ordinary listing.
  *
  * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number in the
  * name ("scan-9", "scan-10").
  *
- * Must not know who opens, nor how bytes come (fetch.c). */
+ * Must not know who opens, nor how bytes or names come (fetch.c, listing.c). */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -21,12 +21,13 @@
 #include "syncd/fetch.h"
 
 enum {
-    ROWS = 4,            /* directories that are read at the same time */
+    ROWS = 4,            /* sequences at the same time */
     IN_A_ROW = 2,        /* steps from file to file before anything is fetched */
     WINDOW_FIRST = 4,
     WINDOW_MAX = 64,
+    WINDOW_DIRECTORIES = 16,
     AT_ONCE = 8,         /* requests; the rest of the connections is for those who wait */
-    NEAR = 4,            /* entries that a step may pass over: directories, what is there already */
+    NEAR = 4,            /* entries of its kind that a step may reach over: what is there already */
     PASSED_OVER = 64     /* entries that are looked at in one go for something to fetch */
 };
 
@@ -34,27 +35,31 @@ enum {
 static const uint64_t SMALL = 256 << 10;
 
 enum order { BY_NUMBER, BY_NAME, ORDERS };
+enum kind { FILES, DIRECTORIES, KINDS };
 
 struct row {
     TAILQ_ENTRY(row) next;
-    uint64_t dir, last;            /* 0: free; the file opened last */
+    uint64_t dir, last;            /* 0: free; what was opened last */
+    enum kind kind;
     char name[256];
     unsigned steps[ORDERS];        /* from file to file, in a row */
     enum order order;
     unsigned window;
     uint64_t at;                   /* as far as was looked ahead */
     char at_name[256];
-    uint64_t ahead[WINDOW_MAX];    /* fetched, or on their way, and not opened yet; in order */
+    uint64_t ahead[WINDOW_MAX];    /* here, or on their way, and not opened yet; in order */
     unsigned n_ahead;
 };
 
 struct scanner {
     struct volume *volume;
-    TAILQ_HEAD(rows, row) rows;        /* the one used last first */
+    bool closing;
+    TAILQ_HEAD(rows, row) rows;    /* the one used last first */
     struct row all[ROWS];
     struct fetching {
         struct scanner *scanner;
-        struct cache_file *file;   /* held; NULL: free */
+        uint64_t ino;              /* 0: free */
+        struct cache_file *file;   /* held; NULL: a directory */
     } slots[AT_ONCE];
     unsigned n_fetching;
 };
@@ -63,8 +68,14 @@ static void look_ahead(struct scanner *s, struct row *w);
 
 /* --- the order ------------------------------------------------------------------------------------ */
 
+static enum kind kind_of(const struct index_inode *i)
+{
+    return S_ISDIR(i->mode) ? DIRECTORIES : FILES;
+}
+
 struct near {
-    unsigned n;                /* entries still to be looked at */
+    unsigned passed, near;     /* entries that may still be looked at, in all and of the kind */
+    enum kind kind;
     uint64_t ino;
     bool found;
 };
@@ -74,12 +85,13 @@ static bool compare_entry(const struct index_inode *i, void *arg)
     struct near *n = arg;
 
     n->found = i->ino == n->ino;
-    return !n->found && --n->n > 0;
+    n->near -= kind_of(i) == n->kind;
+    return !n->found && n->near > 0 && --n->passed > 0;
 }
 
 static bool is_near(struct volume *v, const struct row *w, const struct index_inode *i)
 {
-    struct near n = { .n = NEAR, .ino = i->ino };
+    struct near n = { .passed = PASSED_OVER, .near = NEAR, .kind = w->kind, .ino = i->ino };
 
     return i->ino > w->last && index_scan(v->index, w->dir, w->last, compare_entry, &n) == 0 && n.found;
 }
@@ -164,74 +176,91 @@ static struct row *row_of(struct scanner *s, uint64_t ino)
     return NULL;
 }
 
-/* What cannot be fetched is for whoever opens it to hear of. */
+/* What cannot be had is for whoever opens it to hear of. */
 static void fetched(const struct error *e, void *arg)
 {
     struct fetching *slot = arg;
     struct scanner *s = slot->scanner;
-    struct cache_file *f = take_ptr(slot->file);
-    struct row *w = row_of(s, f->ino);
+    struct row *w = row_of(s, slot->ino);
 
+    slot->ino = 0;
     s->n_fetching--;
-    cache_release(f);
+    if (slot->file)
+        cache_release(take_ptr(slot->file));
     if (w && e->code)
         w->window = 0;
     TAILQ_FOREACH(w, &s->rows, next)
         look_ahead(s, w);
 }
 
-static void fetch(struct scanner *s, struct cache_file *f)
+static struct fetching *begin(struct scanner *s, uint64_t ino, struct cache_file *f)
 {
     struct fetching *slot = s->slots;
 
-    while (slot->file)
+    while (slot->ino)
         slot++;
-    *slot = (struct fetching){ s, f };
+    *slot = (struct fetching){ s, ino, f };
     s->n_fetching++;
-    fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, slot);
+    return slot;
 }
 
-/* The file, held, when it is one to be fetched. */
-static struct cache_file *lacking(struct volume *v, uint64_t ino)
+static bool fetch_file(struct scanner *s, const struct index_inode *i)
 {
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct volume *v = s->volume;
     struct cache_file *f;
 
-    if (index_get(v->index, ino, &i) < 0 || !S_ISREG(i.mode) || i.pending || !i.cloud_key || i.size == 0 || i.size > SMALL)
-        return NULL;
-    if (cache_acquire(v->cache, &i, &f) < 0)
-        return NULL;
-    if (!cache_file_whole(f))
-        return f;
-    cache_release(f);
-    return NULL;
+    if (!S_ISREG(i->mode) || i->pending || !i->cloud_key || i->size == 0 || i->size > SMALL ||
+        cache_acquire(v->cache, i, &f) < 0)
+        return false;
+    if (cache_file_whole(f)) {
+        cache_release(f);
+        return false;
+    }
+    f->map->foreseen_ns = loop_wall_ns();
+    fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)v->config->read_deadline_seconds * 1000, fetched,
+                begin(s, i->ino, f));
+    return true;
 }
+
+static bool list_directory(struct scanner *s, const struct index_inode *i)
+{
+    if (!S_ISDIR(i->mode) || i->listed_ns)
+        return false;
+    lister_ensure(s->volume->lister, i->ino, fetched, begin(s, i->ino, NULL));
+    return true;
+}
+
+static const struct {
+    unsigned window;
+    bool (*fetch)(struct scanner *s, const struct index_inode *i);   /* false: there is nothing to fetch */
+} kinds[KINDS] = {
+    [FILES] = { WINDOW_MAX, fetch_file },
+    [DIRECTORIES] = { WINDOW_DIRECTORIES, list_directory },
+};
 
 /* Space that is scarce is not for what may never be read. */
 static bool may_fetch(const struct scanner *s, const struct row *w)
 {
     struct volume *v = s->volume;
 
-    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !v->paused && !lister_failing(v->lister) &&
-           space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL;
+    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !s->closing && !v->paused && !lister_failing(v->lister) &&
+           (w->kind == DIRECTORIES || space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL);
 }
 
 static void look_ahead(struct scanner *s, struct row *w)
 {
-    struct cache_file *f;
     unsigned passed = 0;
 
     while (passed++ < PASSED_OVER && may_fetch(s, w)) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
         uint64_t ino = orders[w->order].next(s->volume, w);
 
-        if (!ino)
+        if (!ino || index_get(s->volume->index, ino, &i) < 0)
             return;
         w->at = ino;
-        f = lacking(s->volume, ino);
-        if (f) {
-            w->ahead[w->n_ahead++] = ino;
-            fetch(s, f);
-        }
+        w->ahead[w->n_ahead++] = ino;   /* first: its answer may come at once */
+        if (!kinds[w->kind].fetch(s, &i))
+            w->n_ahead--;
     }
 }
 
@@ -246,7 +275,7 @@ static void step_ahead(struct row *w, uint64_t ino)
         ;
     w->n_ahead -= n;
     memmove(w->ahead, w->ahead + n, w->n_ahead * sizeof(*w->ahead));
-    w->window = least(w->window * 2, WINDOW_MAX);
+    w->window = least(w->window * 2, kinds[w->kind].window);
 }
 
 /* What was not foreseen: the order that it goes on in, if any, begins here. */
@@ -271,16 +300,17 @@ static void step(struct volume *v, struct row *w, const struct index_inode *i)
     memcpy(w->name, i->name, i->name_len + 1);
 }
 
-static struct row *row_for(struct scanner *s, uint64_t dir)
+static struct row *row_for(struct scanner *s, uint64_t dir, enum kind kind)
 {
     struct row *w;
 
     TAILQ_FOREACH(w, &s->rows, next)
-        if (w->dir == dir)
+        if (w->dir == dir && w->kind == kind)
             break;
     if (!w) {
         w = TAILQ_LAST(&s->rows, rows);
         w->dir = dir;
+        w->kind = kind;
         w->last = 0;
         w->n_ahead = w->window = 0;
     }
@@ -300,7 +330,7 @@ void scanner_opened(struct volume *v, uint64_t ino, bool cold)
         return;
     if (index_get(v->index, ino, &i) < 0 || !i.parent || i.name_len >= sizeof(w->name))
         return;
-    w = row_for(s, i.parent);
+    w = row_for(s, i.parent, kind_of(&i));
     if (w->last != ino)
         step(v, w, &i);
     look_ahead(s, w);
@@ -317,6 +347,12 @@ void scanner_new(struct volume *v)
     for (unsigned n = 0; n < ROWS; n++)
         TAILQ_INSERT_TAIL(&s->rows, &s->all[n], next);
     v->scanner = s;
+}
+
+void scanner_stop(struct volume *v)
+{
+    if (v->scanner)
+        v->scanner->closing = true;
 }
 
 void scanner_free(struct volume *v)

@@ -132,8 +132,10 @@ void tally_request(struct tally *t, const struct cloud_request *r, int64_t submi
         return;
     t->requests[r->op][tally_kind(r->error.code)]++;
     t->received += r->content_length;
-    if (r->error.code == 0)
+    if (r->error.code == 0) {
         t->sent += r->body.length;
+        t->answered_ns = loop_now_ns();
+    }
     meter_time(&t->times[r->op], (uint64_t)(loop_now_ns() - submitted_ns));
 }
 

@@ -27,6 +27,7 @@ struct tally {
     uint64_t misses[MISS_REASONS], fetched[FETCH_WHYS], evicted[ROOM_REASONS], uploads[TALLY_KINDS], conflicts;
     uint64_t requests[CLOUD_OP_COUNT][TALLY_KINDS], retries[CLOUD_OP_COUNT], sent, received;
     struct meter_times times[CLOUD_OP_COUNT];
+    int64_t answered_ns;           /* of loop_now_ns(): when a request last went well; 0: none has */
 };
 
 /* 0 and *ret, or a negative errno. */

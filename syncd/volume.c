@@ -159,13 +159,14 @@ void volume_close(struct volume *v)
         return;
     await_end(v);
     keeper_free(v);
-    scanner_free(v);
+    scanner_stop(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);
     uploader_free(v->uploader);
     lister_free(v->lister);
     mover_free(v);
+    scanner_free(v);
     fs_marks_end(v);
     cache_free(v->cache);
     index_close(v->index);

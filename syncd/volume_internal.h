@@ -277,8 +277,10 @@ void keeper_kick(struct volume *v);
 
 /* --- scan.c --------------------------------------------------------------------------------------- */
 void scanner_new(struct volume *v);
+/* Begins nothing any more; and after lister_free(), which answers what it still waits for, goes. */
+void scanner_stop(struct volume *v);
 void scanner_free(struct volume *v);
-/* A file was opened to be read. `cold`: not all of it is here. */
+/* A file was opened to be read, or a directory to be listed. `cold`: not all of it is here. */
 void scanner_opened(struct volume *v, uint64_t ino, bool cold);
 
 /* --- mover.c -------------------------------------------------------------------------------------- */

@@ -78,7 +78,7 @@ class Changes:
         for old, new in SIZES:
             names = {way: f"{way}-{old}-{new}" for way in WAYS}
             self.put_all(names.values(), b"o" * old)
-            for way, name in names.items():
+            for way, name in sorted(names.items(), reverse=True):   # against the order in which files are fetched ahead
                 with self.subTest(way=way, old=old, new=new):
                     self.assertEqual(os.stat(self.path(name)).st_size, old)
                     self.put(name, b"n" * new)

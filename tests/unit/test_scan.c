@@ -1,6 +1,7 @@
 /* Reading ahead from file to file: which files are fetched before anybody opens them. */
 #include "volume_rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,37 @@ static void failures_end_it(void **state)
             read_file(rig, 2, n);
 }
 
+static void make_foreseen_earlier(struct rig *rig, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+
+    assert_int_equal(index_get(rig->volume->index, ino, &i), 0);
+    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
+    assert_int_not_equal(f->map->foreseen_ns, 0);
+    f->map->foreseen_ns -= INT64_C(3000000000);
+    cache_release(f);
+}
+
+static void what_was_fetched_long_before_is_confirmed(void **state)
+{
+    struct rig *rig = *state;
+    struct handle h;
+    uint64_t ino;
+
+    make_files(rig, 2);
+    for (unsigned n = 0; n < 3; n++)
+        read_file(rig, 2, n);
+    (void)fetched_beside(rig, 3);
+    ino = worker_lookup(rig, INDEX_ROOT, "file-03.txt");
+    make_foreseen_earlier(rig, ino);
+    rig_put(rig, "file-03.txt", "new", 3);
+    assert_int_equal(worker_open(rig, ino, false, false, &h), -ESTALE);   /* the kernel looks the name up again */
+    assert_int_equal(worker_open(rig, worker_lookup(rig, INDEX_ROOT, "file-03.txt"), false, false, &h), 0);
+    assert_int_equal(h.size, 3);
+    worker_close(rig, &h);
+}
+
 static void the_volume_closes_while_it_fetches(void **state)
 {
     struct rig *rig = *state;
@@ -169,6 +201,39 @@ static void the_volume_closes_while_it_fetches(void **state)
     rig_release(rig);
     rig_reopen(rig);
     read_file(rig, 2, FILES - 1);
+}
+
+static void list(struct rig *rig, const char *name)
+{
+    Lf__FsOpendir m = LF__FS_OPENDIR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_OPENDIR, fs_opendir, &m);
+
+    m.ino = worker_lookup(rig, INDEX_ROOT, name);
+    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
+    rig_idle(rig);
+}
+
+static void directories_are_listed_ahead(void **state)
+{
+    struct rig *rig = *state;
+    char key[64];
+
+    for (unsigned n = 0; n < 20; n++) {
+        (void)snprintf(key, sizeof(key), "dir-%02u/file", n);
+        rig_put(rig, key, "x", 1);
+    }
+    list(rig, "dir-05");
+    rig_reset_counts(rig);
+    list(rig, "dir-06");
+    assert_int_equal(rig->counts[CLOUD_LIST], 1);
+    list(rig, "dir-07");
+    assert_int_equal(rig->counts[CLOUD_LIST], 2 + 4);
+    rig_reset_counts(rig);
+    list(rig, "dir-08");
+    assert_int_equal(rig->counts[CLOUD_LIST], 5);
+    list(rig, "dir-01");
+    list(rig, "dir-04");
+    assert_int_equal(rig->counts[CLOUD_LIST], 7);
 }
 
 /* A GET says what a HEAD would. */
@@ -203,6 +268,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_window_collapses, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(what_is_large_is_left, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(failures_end_it, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_fetched_long_before_is_confirmed, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(directories_are_listed_ahead, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(the_volume_closes_while_it_fetches, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(metadata_comes_with_the_bytes, rig_set_up, rig_tear_down),
     };
