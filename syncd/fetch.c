@@ -1,7 +1,4 @@
-/* Owns the downloads of absent chunks: which runs are under way, and how far to read ahead. The contract is in fetch.h.
- *
- * A waiter's own chunks may use all PARALLEL transfers, reading ahead only PARALLEL_AHEAD of them,
- * so that a second reader elsewhere in the file does not stand behind a long window.
+/* Owns the downloads of absent chunks that are under way. The contract is in fetch.h.
  *
  * Must not know who waits, nor what providers there are. */
 #include "syncd/fetch_internal.h"
@@ -13,36 +10,6 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
-
-enum { PARALLEL = 8, PARALLEL_AHEAD = 4 };
-
-static const uint64_t SPAN_MAX = 8 << 20;        /* bytes of one request */
-static const uint64_t SPAN_LEAST = 256 << 10;    /* a request this long costs hardly more than one chunk */
-static const uint64_t WINDOW_FIRST = 1 << 20;
-static const uint64_t WINDOW_MAX = 32 << 20;
-static const uint64_t MAP_BYTES = 16 << 10;      /* of the map, at most, that a request of that length makes */
-static const uint64_t DISORDER = 2 << 20;        /* the kernel reads ahead too, and not quite in order */
-
-struct fetch_transfer {
-    TAILQ_ENTRY(fetch_transfer) next;
-    struct cache_file *file;       /* held; NULL: stopped, the answer no longer matters */
-    struct cloud *cloud;           /* borrowed; outlives every request */
-    struct cloud_request *request;
-    uint64_t from, to;             /* absent bytes still to come; `from` moves up by whole chunks */
-    uint64_t start;
-    uint64_t reserved;             /* bytes of the disk */
-    enum fetch_why why;            /* of what lies below: */
-    uint64_t asked;                /* what follows comes with it, ahead */
-};
-
-/* Bytes that are wanted, and for what. */
-struct wish {
-    enum space_for what;
-    enum fetch_why why;
-    uint64_t to;
-};
-
-static void plan(struct cache_file *f);
 
 /* --- transfers ---------------------------------------------------------------------------------- */
 
@@ -109,7 +76,7 @@ static void refreshed(const struct error *e, void *arg);
 
 /* What the index believes of the cloud is wrong. The version looked up now is tried once; if it is the
  * same again, nothing more can be done. */
-static void refresh(struct cache_file *f)
+void fetch_refresh(struct cache_file *f)
 {
     if (f->fetch.refreshing)
         return;
@@ -145,7 +112,7 @@ static void refreshed(const struct error *e, void *arg)
     else if (f->dropped || !renewed(f))
         fetch_fail_all(f, &gone);
     else
-        plan(f);
+        fetch_plan(f);
     cache_release(f);
 }
 
@@ -171,7 +138,7 @@ static void failed(struct cache_file *f, const struct fetch_transfer *t, const s
     else if (uploader_places(f->volume->uploader, f->ino))
         fetch_superseded(f, true);
     else
-        refresh(f);
+        fetch_refresh(f);
 }
 
 static void on_done(struct cloud_request *r, void *arg)
@@ -193,7 +160,7 @@ static void on_done(struct cloud_request *r, void *arg)
         if (e.code)
             failed(f, t, &e);
         fetch_wake(f);
-        plan(f);
+        fetch_plan(f);
         cache_release(f);
     }
     cloud_request_free(r);
@@ -222,16 +189,16 @@ static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uin
 {
     uint64_t want = *to - from, n;
 
-    n = space_take(f->volume->cache, what, want + MAP_BYTES, least(want, SPAN_LEAST) + MAP_BYTES);
+    n = space_take(f->volume->cache, what, want + FETCH_MAP_BYTES, least(want, FETCH_SPAN_LEAST) + FETCH_MAP_BYTES);
     if (n == 0)
         return -EAGAIN;
-    if (n < want + MAP_BYTES)
-        *to = from + ((n - MAP_BYTES) & ~(uint64_t)(CHUNK_SIZE - 1));
+    if (n < want + FETCH_MAP_BYTES)
+        *to = from + ((n - FETCH_MAP_BYTES) & ~(uint64_t)(CHUNK_SIZE - 1));
     *ret = n;
     return 0;
 }
 
-static int start(struct cache_file *f, const struct wish *wish, uint64_t from, uint64_t to)
+int fetch_start(struct cache_file *f, const struct fetch_wish *wish, uint64_t from, uint64_t to)
 {
     uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -262,152 +229,6 @@ static int start(struct cache_file *f, const struct wish *wish, uint64_t from, u
     return 0;
 }
 
-/* --- what to fetch next --------------------------------------------------------------------------- */
-
-static const struct fetch_transfer *covering(const struct cache_file *f, uint64_t at)
-{
-    const struct fetch_transfer *t;
-
-    TAILQ_FOREACH(t, &f->fetch.transfers, next)
-        if (at >= t->from && at < t->to)
-            return t;
-    return NULL;
-}
-
-/* The first byte of [from, to) that is absent and not on its way; `to` if none. */
-static uint64_t next_wanted(const struct cache_file *f, uint64_t from, uint64_t to)
-{
-    const struct fetch_transfer *t;
-
-    from &= ~(uint64_t)(CHUNK_SIZE - 1);
-    while (from < to) {
-        if (chunk_present(f->map, from >> CHUNK_SHIFT))
-            from += CHUNK_SIZE;
-        else if ((t = covering(f, from)))
-            from = (t->to + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
-        else
-            return from;
-    }
-    return to;
-}
-
-/* The end of the run of absent bytes that nobody fetches yet, at most `to`. */
-static uint64_t run_end(const struct cache_file *f, uint64_t from, uint64_t to)
-{
-    while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from))
-        from += CHUNK_SIZE;
-    return least(from, to);
-}
-
-/* One request reaches as far as is wanted or worth it, in whole chunks. */
-static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uint64_t end)
-{
-    uint64_t until = most(most(to, f->fetch.ahead), from + SPAN_LEAST);
-
-    until = (until + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
-    return run_end(f, from, least(least(until, from + SPAN_MAX), end));
-}
-
-static int want(struct cache_file *f, const struct wish *wish, uint64_t from, unsigned parallel)
-{
-    uint64_t end = fetch_reach(f), to = least(wish->to, end);
-    int r = 0;
-
-    while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
-        r = start(f, wish, from, span(f, from, to, end));
-    return r;
-}
-
-static int want_waiters(struct cache_file *f, enum space_for what)
-{
-    struct fetch_waiter *w;
-    int r = 0;
-
-    for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
-        if (w->what == what)
-            r = want(f, &(struct wish){ what, w->why, w->to }, w->from, PARALLEL);
-    return r;
-}
-
-/* Without space it is left. */
-static int want_ahead(struct cache_file *f)
-{
-    int r = want(f, &(struct wish){ SPACE_READ, FETCH_AHEAD, f->fetch.ahead }, f->fetch.expected, PARALLEL_AHEAD);
-
-    return r == -EAGAIN ? 0 : r;
-}
-
-static void await_space(struct cache_file *f, enum space_for what);
-
-static int want_all(struct cache_file *f)
-{
-    int r = 0;
-
-    for (int what = SPACE_READ; r == 0 && what < SPACE_FORS; what++) {
-        r = want_waiters(f, (enum space_for)what);
-        if (r == -EAGAIN)
-            await_space(f, (enum space_for)what);
-        else if (r == 0 && what == SPACE_READ)
-            r = want_ahead(f);
-    }
-    return r;
-}
-
-static void there_is_space(const struct error *e, void *arg)
-{
-    struct cache_file *f = arg;
-
-    f->fetch.space = NULL;
-    if (e->code)
-        fetch_fail_lacking(f, e);
-    plan(f);
-    cache_release(f);
-}
-
-static void await_space(struct cache_file *f, enum space_for what)
-{
-    if (f->fetch.space)
-        return;
-    f->fetch.lacking = what;
-    f->fetch.space = space_wait(f->volume->cache, what, SPAN_LEAST + MAP_BYTES, there_is_space, cache_hold(f));
-}
-
-static void plan(struct cache_file *f)
-{
-    struct error e;
-    int r;
-
-    if (f->fetch.refreshing || f->fetch.superseded)
-        return;
-    cache_hold(f);
-    if (f->volume->paused) {
-        error_set(&e, -EIO, "The drive is paused and the file is not here.");
-        fetch_fail_all(f, &e);
-    } else if ((r = want_all(f)) == -ESTALE) {
-        refresh(f);
-    } else if (r < 0 && r != -EAGAIN) {
-        error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
-        fetch_fail_all(f, &e);
-    }
-    cache_release(f);
-}
-
-/* A reader that goes on where it stopped gets a growing window. */
-static void note_reader(struct cache_file *f, uint64_t from, uint64_t to)
-{
-    struct fetch *t = &f->fetch;
-
-    if (from + DISORDER < t->expected || from > most(t->expected, t->ahead) + DISORDER) {
-        t->window = 0;
-        t->expected = to;
-    } else {
-        t->window = t->window ? least(t->window * 4, WINDOW_MAX) : WINDOW_FIRST;
-        t->window = least(t->window, space_ahead(f->volume->cache));
-        t->expected = most(t->expected, to);
-    }
-    t->ahead = t->window ? t->expected + t->window : 0;
-}
-
 /* --- the contract ------------------------------------------------------------------------------- */
 
 void fetch_init(struct cache_file *f)
@@ -426,8 +247,8 @@ void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint
     w->why = why;
     if (deadline_ms)
         fetch_wait_until(w, deadline_ms);
-    note_reader(f, w->from, least(w->to, fetch_reach(f)));
-    plan(f);
+    fetch_note_reader(f, w->from, least(w->to, fetch_reach(f)));
+    fetch_plan(f);
 }
 
 void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
@@ -438,7 +259,7 @@ void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
         return;
     w->what = SPACE_KEEP;
     w->why = FETCH_PIN;
-    plan(f);
+    fetch_plan(f);
 }
 
 bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to)
@@ -473,7 +294,7 @@ static void go_on(void *arg)
 
     loop_timer_free(take_ptr(f->fetch.going_on));
     fetch_wake(f);
-    plan(f);
+    fetch_plan(f);
     cache_release(f);
 }
 

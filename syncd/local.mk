@@ -65,6 +65,7 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.h \
 	syncd/fetch_internal.h \
 	syncd/fetch_miss.c \
+	syncd/fetch_plan.c \
 	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \
