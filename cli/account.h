@@ -32,7 +32,8 @@ int account_ensure(struct json_object *instance, const struct account_wish *w, c
                    struct account *ret, struct error *e);
 
 /* "PLACE DIGEST": another folder, and another region or access key at the same service, make another name; of the
- * place as much is shown as fits, in whole characters. A folder comes as its absolute path. Owned by the caller; NULL: no memory. */
+ * place as much is shown as fits, in whole characters. A folder comes as its absolute path. Owned by the caller;
+ * NULL: no memory. */
 char *account_name(const struct account_wish *w, const struct key_pair *k);
 
 /* Forgets it again if it was made. */

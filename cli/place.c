@@ -13,8 +13,8 @@
 
 enum { REQUEST_MAX = 4 * PATH_MAX };
 
-/* The directory of the path, without links. One that is not there may be a drive's that is not mounted: then the path is
- * taken as it stands. */
+/* The directory of the path, without links. One that is not there may be a drive's that is not mounted: then the
+ * path is taken as it stands. */
 static int put_folder(struct text *out, const char *path, size_t len)
 {
     char folder[PATH_MAX], here[PATH_MAX];

@@ -14,13 +14,13 @@ struct target_option {
     bool *flag;
 };
 
-/* A command that has no option but --dir: calls `act` with its DIR, or NULL without one. Returns the exit status, with a
- * sentence on stderr unless it is 0; `act` gives that of a negative errno. */
+/* A command that has no option but --dir: calls `act` with its DIR, or NULL without one. Returns the exit status,
+ * with a sentence on stderr unless it is 0; `act` gives that of a negative errno. */
 typedef int target_act(const char *dir, struct error *e);
 int target_run(int argc, char **argv, target_act *act);
 
-/* Reads the options (NULL: there are none) and --dir, checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and *ret to be
- * put; a sentence is on stderr otherwise and the exit status for the command comes back. */
+/* Reads the options (NULL: there are none) and --dir, checks DIR (cli/dir.h) and reads DIR/instance.json. 0 and
+ * *ret to be put; a sentence is on stderr otherwise and the exit status for the command comes back. */
 int target_open(int argc, char **argv, const struct target_option *options, struct json_object **ret);
 
 /* The same with arguments that are no options, in their order; what follows "--" is none. Their number is in *n, and

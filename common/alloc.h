@@ -44,7 +44,7 @@ static inline void *xgrow(void *array, size_t n, size_t size)
     return grown;
 }
 
-/* Counts one more item of the owned array of n and returns where it goes; the array may move. Its room is a power of two
- * that follows from n: so it must have begun empty and grown by this alone. It may lose items from its end. */
+/* Counts one more item of the owned array of n and returns where it goes; the array may move. Its room is a power
+ * of two that follows from n: so it must have begun empty and grown by this alone. It may lose items from its end. */
 #define xadd(array, n) \
     ({ (array) = xgrow((array), (n), sizeof(*(array))); &(array)[(n)++]; })

@@ -47,7 +47,8 @@
     X(ipc_connections, "IpcConnections", NUMBER, 64, 4, 4096, "connections per internal socket") \
     X(cloud_connections, "CloudConnections", NUMBER, 64, 1, 1024, "connections to all clouds") \
     X(cloud_connections_per_host, "CloudConnectionsPerHost", NUMBER, 16, 1, 256, "connections to one host") \
-    X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, "time to reach a cloud host, or to hear from it again") \
+    X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, \
+      "time to reach a cloud host, or to hear from it again") \
     X(cloud_stall_seconds, "CloudStallSeconds", NUMBER, 30, 1, 3600, "transfer without a byte is cut") \
     X(cloud_retries, "CloudRetries", NUMBER, 5, 0, 100, "tries after a failure that may pass") \
     X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \
@@ -92,5 +93,6 @@ struct config_key {
 };
 const struct config_key *config_keys(size_t *ret_n);
 
-/* The value of key number `i` of that table as text, lists comma separated. The caller frees it; NULL without memory. */
+/* The value of key number `i` of that table as text, lists comma separated. The caller frees it; NULL without
+ * memory. */
 char *config_value(const struct config *c, size_t i);

@@ -76,8 +76,8 @@ ipc_handler_fn metrics_get;
 
 /* --- backing.c: handlers of messages of workers */
 ipc_handler_fn backing_open, backing_close;
-/* Whether `fd` is what syncd opens for reading: a regular file of the user `owner`, mode 0600, with one name, and good for
- * reading only. Of all a worker holds, that is a cache file of its drive and nothing else. */
+/* Whether `fd` is what syncd opens for reading: a regular file of the user `owner`, mode 0600, with one name, and
+ * good for reading only. Of all a worker holds, that is a cache file of its drive and nothing else. */
 bool backing_is_cache_file(int fd, uid_t owner);
 
 /* --- child.c */

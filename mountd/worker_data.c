@@ -349,8 +349,8 @@ static void finish_fallocate(struct op *op, off_t size)
 static void fallocate_step(struct op *op);
 static void punch_step(struct op *op);
 
-/* Bytes that came from the cloud are written over, which takes no space: after a power cut a hole among them says that they
- * never arrived (syncd/cache_session.c). Else a hole does. */
+/* Bytes that came from the cloud are written over, which takes no space: after a power cut a hole among them says
+ * that they never arrived (syncd/cache_session.c). Else a hole does. */
 static int make_zeros(const struct op *op)
 {
     static const char zeros[CHUNK_SIZE];
@@ -364,7 +364,8 @@ static int make_zeros(const struct op *op)
             return -errno;
         at += (uint64_t)n;
     }
-    if (at < end && fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(end - at)) < 0)
+    if (at < end &&
+        fallocate(op->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(end - at)) < 0)
         return -errno;
     return 0;
 }

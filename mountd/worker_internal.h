@@ -29,7 +29,7 @@ struct worker {
     struct event *readable;
     bool paused;                /* not reading requests: too many under way */
     struct fuse_buf buf;
-    uint64_t unique;            /* the kernel's number of the request in `buf`; the same when it was read by an earlier worker */
+    uint64_t unique;            /* the kernel's number of the request in `buf`; the same if an earlier worker read it */
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
     /* as WorkerStart says */
     uint64_t mount_tag;
@@ -79,8 +79,8 @@ void session_resume(struct worker *w);
 int session_reply_open(struct op *op);
 /* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
-/* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and has its
- * size before it opens once more. It believes no size that comes while a read is under way. */
+/* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and
+ * has its size before it opens once more. It believes no size that comes while a read is under way. */
 void session_refuse_stale(struct op *op);
 /* Whether that is being done for the inode, or must be: another version came since it was done last. */
 bool session_refuses(const struct worker *w, uint64_t ino);
@@ -196,8 +196,8 @@ void data_settle(struct op *op, void (*next)(struct op *op));
 
 /* --- worker_mode.c ----------------------------------------------------------------------------------------- */
 
-/* Runs next(op) once op->opened says how the handle that is being opened on op->file is to be treated, and it is counted.
- * `whole`: as in FsOpened. */
+/* Runs next(op) once op->opened says how the handle that is being opened on op->file is to be treated, and it is
+ * counted. `whole`: as in FsOpened. */
 void mode_open(struct op *op, bool whole, void (*next)(struct op *op));
 /* A handle that was counted is closed: after the kernel has its answer. */
 void mode_closed(struct worker *w, struct file *f, enum file_kind kind);

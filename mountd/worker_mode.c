@@ -101,8 +101,8 @@ static void decide(struct op *op, uint32_t id)
         cache(op);
 }
 
-/* mountd was asked for something the kernel cannot do, or for a file that it does not take for one of the cache: it will
- * not be asked again. */
+/* mountd was asked for something the kernel cannot do, or for a file that it does not take for one of the cache:
+ * it will not be asked again. */
 static void give_up(struct worker *w, const struct error *e)
 {
     LOG(LOG_NOTICE, "no_passthrough", "reason=%s", error_text(e));

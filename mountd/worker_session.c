@@ -22,7 +22,8 @@ enum {
     NOTIFY_RESEND = 7,           /* FUSE_NOTIFY_RESEND, kernel 6.9 */
 };
 
-static const uint64_t UNIQUE_RESEND = UINT64_C(1) << 63;   /* FUSE_UNIQUE_RESEND: set in numbers of what is sent again */
+/* FUSE_UNIQUE_RESEND: set in numbers of what is sent again. */
+static const uint64_t UNIQUE_RESEND = UINT64_C(1) << 63;
 
 /* --- the connection ------------------------------------------------------------------------------------- */
 

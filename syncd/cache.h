@@ -27,7 +27,7 @@ struct fetch {
     struct loop_timer *going_on;   /* fetch_go_on() was called */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;
-    struct {                       /* the range that was waited for in vain last, how long at most, until when, and why */
+    struct {                       /* the range waited for in vain last, how long at most, until when, and why */
         uint64_t from, to, ms;
         int64_t ns;
         int code;
@@ -106,7 +106,8 @@ struct cache_file *cache_find(struct cache *c, uint64_t ino);
 void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole);
 void cache_released(struct cache_file *f, struct ipc_peer *p, bool write);  /* unknown: nothing happens */
 bool cache_written_by_anyone(const struct cache_file *f);
-/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes absent. */
+/* Whether bytes of it are, or may soon be, read by the kernel without asking anybody: then no chunk of it becomes
+ * absent. */
 bool cache_lent(const struct cache_file *f);
 /* Whether the kernel has handles on it, by whatever worker: then its map, which counts them, stays. */
 bool cache_counted(const struct cache_file *f);
@@ -135,8 +136,8 @@ bool cache_alike(struct cache_file *f, const char *etag, uint64_t from, uint64_t
 
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
-/* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the machine it
- * keeps what surely is right. The caller fills in the table's part. */
+/* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
+ * machine it keeps what surely is right. The caller fills in the table's part. */
 int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
@@ -174,8 +175,8 @@ bool cache_file_whole(const struct cache_file *f);
 /* What was written here counts as present without bits, being above fetchable: now with bits the same is present, and
  * fetchable is `size`. */
 void cache_file_raise(struct cache_file *f, uint64_t size);
-/* Blocks for the bits of a file of that size. Without them a full disk is told by SIGBUS, to whoever sets a bit. 0 or negative
- * errno. */
+/* Blocks for the bits of a file of that size. Without them a full disk is told by SIGBUS, to whoever sets a bit. 0
+ * or negative errno. */
 int cache_file_map_room(struct cache_file *f, uint64_t size);
 /* Bytes of disk, rounded up for what a file costs beside its own blocks. */
 uint64_t cache_file_blocks(const struct cache_file *f);

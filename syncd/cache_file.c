@@ -228,12 +228,14 @@ static bool sound(const struct cache_file *f)
 
 int cache_file_map_room(struct cache_file *f, uint64_t size)
 {
-    off_t wanted = CHUNK_MAP_HEADER + (off_t)(((bounded(size) >> CHUNK_SHIFT) / 8 + CHUNK_PAGE) & ~(uint64_t)(CHUNK_PAGE - 1));
+    uint64_t bits = ((bounded(size) >> CHUNK_SHIFT) / 8 + CHUNK_PAGE) & ~(uint64_t)(CHUNK_PAGE - 1);
+    off_t wanted = CHUNK_MAP_HEADER + (off_t)bits;
     struct stat st;
 
     if (fstat(f->map_fd, &st) < 0)
         return -errno;
-    if (st.st_blocks * 512 >= wanted || fallocate(f->map_fd, FALLOC_FL_KEEP_SIZE, 0, wanted) == 0 || errno == EOPNOTSUPP)
+    if (st.st_blocks * 512 >= wanted || fallocate(f->map_fd, FALLOC_FL_KEEP_SIZE, 0, wanted) == 0 ||
+        errno == EOPNOTSUPP)
         return 0;
     return -errno;
 }

@@ -106,7 +106,8 @@ static int recover_all(struct cache *c)
     return r;
 }
 
-/* Which start of the machine it is. When nobody can tell it is another one each time, which costs a look at every file. */
+/* Which start of the machine it is. When nobody can tell it is another one each time, which costs a look at every
+ * file. */
 static void boot_id(const struct volume *v, char out[64])
 {
     CLEANUP_CLOSE int fd = -1;

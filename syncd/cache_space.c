@@ -126,7 +126,8 @@ static void regain_all(struct cache *c)
                 regain(f);
 }
 
-/* The more the longer it takes to make room. Grants are given freely and hardly used up: in need they are taken back. */
+/* The more the longer it takes to make room. Grants are given freely and hardly used up: in need they are taken
+ * back. */
 bool space_prepare(struct cache *c, enum space_for what, uint64_t bytes)
 {
     uint64_t limit = limit_now(c, what);

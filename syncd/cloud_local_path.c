@@ -122,8 +122,8 @@ int local_open_bucket(struct local_job *j)
         j->bucket = open_mounted(root, j->local, name);
     if (j->bucket >= 0)
         return 0;
-    error_set(&j->error, j->bucket == -EACCES ? -EACCES : -ENOENT, "There is no folder %s in %s that could be a bucket: "
-              "%s.", name, j->local->root, strerror(-j->bucket));
+    error_set(&j->error, j->bucket == -EACCES ? -EACCES : -ENOENT,
+              "There is no folder %s in %s that could be a bucket: %s.", name, j->local->root, strerror(-j->bucket));
     return away(j);
 }
 

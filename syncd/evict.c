@@ -1,8 +1,8 @@
-/* Owns giving up clean content: an extent is punched out of its cache file. A pair of which nothing is left goes as it is
- * closed (cache_use.c); removed here is only one whose inode the index has no more.
+/* Owns giving up clean content: an extent is punched out of its cache file. A pair of which nothing is left goes
+ * as it is closed (cache_use.c); removed here is only one whose inode the index has no more.
  *
- * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what others
- * read past us, what is just arriving. Must not know whose turn it is (evict_order.c). */
+ * Never goes: what is dirty or being uploaded, what is pinned and here whole (or on its way, for that), what
+ * others read past us, what is just arriving. Must not know whose turn it is (evict_order.c). */
 #include "syncd/evict.h"
 
 #include <errno.h>

@@ -53,8 +53,8 @@ struct fetch_wish {
     uint64_t to;
 };
 
-/* Begins a transfer of [from, to), or of the first part of it. 0; -EAGAIN: there is no space; -ESTALE: the index has another
- * version; or another negative errno. */
+/* Begins a transfer of [from, to), or of the first part of it. 0; -EAGAIN: there is no space; -ESTALE: the index
+ * has another version; or another negative errno. */
 int fetch_start(struct cache_file *f, const struct fetch_wish *wish, uint64_t from, uint64_t to);
 /* Looks up what version the cloud has, then goes on or fails all who wait. */
 void fetch_refresh(struct cache_file *f);

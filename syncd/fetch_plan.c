@@ -122,7 +122,8 @@ static void await_space(struct cache_file *f, enum space_for what)
     if (f->fetch.space)
         return;
     f->fetch.lacking = what;
-    f->fetch.space = space_wait(f->volume->cache, what, FETCH_SPAN_LEAST + FETCH_MAP_BYTES, there_is_space, cache_hold(f));
+    f->fetch.space = space_wait(f->volume->cache, what, FETCH_SPAN_LEAST + FETCH_MAP_BYTES, there_is_space,
+                                cache_hold(f));
 }
 
 void fetch_plan(struct cache_file *f)

@@ -1,5 +1,5 @@
-/* Owns the wait until the index says on the disk that content is no longer the cloud's: before bytes of the cloud's version
- * are written over in place, because a power cut might bring the new bytes and not the mark.
+/* Owns the wait until the index says on the disk that content is no longer the cloud's: before bytes of the
+ * cloud's version are written over in place, because a power cut might bring the new bytes and not the mark.
  *
  * Of a new file, and one of which nothing is here, nothing is written over, and nobody waits.
  *

@@ -1,5 +1,5 @@
-/* The end of a stretch of writing: flush, which close(2) and fsync(2) send. What was written over is taken into the index,
- * and for fsync data and map go to the disk, then the index, which says so.
+/* The end of a stretch of writing: flush, which close(2) and fsync(2) send. What was written over is taken into
+ * the index, and for fsync data and map go to the disk, then the index, which says so.
  *
  * Must not know when it is uploaded. */
 #include <errno.h>

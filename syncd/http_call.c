@@ -144,8 +144,9 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 /* --- the connection ------------------------------------------------------------------------------ */
 
 /* TCP alone tries for a quarter of an hour to get bytes through, more and more rarely, so that it even misses the
- * network's return: a peer out of reach is one when a connection that is there has not heard of it for as long as a new one
- * may take. The probes go out while nothing else does; a living peer's kernel answers them, however slow its program is. */
+ * network's return: a peer out of reach is one when a connection that is there has not heard of it for as long as
+ * a new one may take. The probes go out while nothing else does; a living peer's kernel answers them, however slow
+ * its program is. */
 static void watch_peer(int fd, unsigned seconds)
 {
     unsigned patience_ms = seconds * 1000;

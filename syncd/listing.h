@@ -60,8 +60,8 @@ bool entry_marker_leaves(struct volume *v, uint64_t dir, const char *key);
  * old one open goes on with that, as far as it is here. The kernel would believe of the old number neither another kind
  * nor, in the middle of a read, another size. 0 or negative errno. */
 int entry_replace(struct volume *v, struct news *news, struct index_inode *i);
-/* Puts the object's version there in this way, unless it is dirty or may be at any moment: -EBUSY. A file that is just being
- * opened for the first time keeps its number, since programs compare it with what they saw before (cp). */
+/* Puts the object's version there in this way, unless it is dirty or may be at any moment: -EBUSY. A file that is
+ * just being opened for the first time keeps its number, since programs compare it with what they saw before (cp). */
 int entry_take_over(struct volume *v, struct news *news, const struct index_inode *i, const char *key,
                     const struct cloud_object *o, uint64_t *ret_ino);
 /* The object carries metadata and is the version of the index: fills what a listing left open. */

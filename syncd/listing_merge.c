@@ -89,9 +89,9 @@ static bool ours(const struct merge *m, const struct index_inode *i)
     return i->pending || i->turned_ns > m->since_ns || displaced(m, i);
 }
 
-/* A key without an inode of that name, which is there only because we have not yet moved or deleted what it has. What is
- * found where a directory was never listed is its own, unless an inode has it already: a row may claim the same place,
- * because another directory had that name for a while. */
+/* A key without an inode of that name, which is there only because we have not yet moved or deleted what it has.
+ * What is found where a directory was never listed is its own, unless an inode has it already: a row may claim the
+ * same place, because another directory had that name for a while. */
 static bool leaving(const struct merge *m, const char *key)
 {
     struct index *x = m->v->index;

@@ -1,7 +1,7 @@
-/* Owns what becomes of all that lies below a renamed directory: it is listed where that is still to be done and marked
- * to be moved, a batch of inodes at a time, behind everything else. The rename itself has left a row in the index, which
- * goes when the tree has been walked. A walk that is interrupted begins anew: what is marked already stays as it is.
- * A listing that fails leaves its row for later and does not keep what is known from being marked.
+/* Owns what becomes of all that lies below a renamed directory: it is listed where that is still to be done and
+ * marked to be moved, a batch of inodes at a time, behind everything else. The rename itself has left a row in the
+ * index, which goes when the tree has been walked. A walk that is interrupted begins anew: what is marked already
+ * stays as it is. A listing that fails leaves its row for later and does not keep what is known from being marked.
  *
  * The old prefixes are remembered until nothing of the directory is left there.
  *

@@ -10,7 +10,8 @@
  *             SHA-256. Nobody can tell the component from it; whoever shows it remembers it.
  *
  * Each component has one name, and each name at most one component: what is written otherwise ("^41" for "A", "^"
- * before anything else) denotes nothing. Must not know what is in the index (store_index.c keeps components beside names). */
+ * before anything else) denotes nothing. Must not know what is in the index (store_index.c keeps components beside
+ * names). */
 #pragma once
 
 #include <stdbool.h>

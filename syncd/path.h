@@ -22,8 +22,8 @@ int path_owner(struct syncd *d, const char *path, struct drive **ret);
 /* Whether an absolute path is `root` or below it. Text alone. */
 bool path_below(const char *path, const char *root);
 
-/* What the keys below a folder of a bucket begin with: "/photos/2026" -> "photos/2026/"; "/" and NULL -> "". Owned by the
- * caller. */
+/* What the keys below a folder of a bucket begin with: "/photos/2026" -> "photos/2026/"; "/" and NULL -> "". Owned
+ * by the caller. */
 char *path_prefix(const char *folder);
 
 /* The relative path cleaned up the same way, owned by the caller. 0, or -EPERM for a "..". */

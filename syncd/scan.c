@@ -1,10 +1,10 @@
 /* Owns reading ahead from name to name. A program that opens the small files of a directory one after another, or
- * lists directories so, waits for the cloud once each; when the third in a row is opened the next ones are fetched, up
- * to a window that doubles with each that was foreseen, and collapses when the program turns elsewhere. What was fetched
- * is an ordinary file of the cache, what was listed an ordinary listing.
+ * lists directories so, waits for the cloud once each; when the third in a row is opened the next ones are
+ * fetched, up to a window that doubles with each that was foreseen, and collapses when the program turns
+ * elsewhere. What was fetched is an ordinary file of the cache, what was listed an ordinary listing.
  *
- * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number in the
- * name ("scan-9", "scan-10").
+ * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number
+ * in the name ("scan-9", "scan-10").
  *
  * Must not know who opens, nor how bytes or names come (fetch.c, listing.c). */
 #include <ctype.h>
@@ -243,8 +243,8 @@ static bool may_fetch(const struct scanner *s, const struct row *w)
 {
     struct volume *v = s->volume;
 
-    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !s->closing && !v->paused && !lister_failing(v->lister) &&
-           (w->kind == DIRECTORIES || space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL);
+    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !s->closing && !v->paused &&
+           !lister_failing(v->lister) && (w->kind == DIRECTORIES || space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL);
 }
 
 static void look_ahead(struct scanner *s, struct row *w)

@@ -392,7 +392,8 @@ size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, 
     size_t found = 0, kept = 0;
 
     if (sql_get_int(x->sql, &entries, "SELECT count(*) FROM (SELECT 1 FROM inode INDEXED BY inode_parent"
-                    " WHERE parent = ? LIMIT ?)", SQL_INT(parent), SQL_INT(least * (n + 1))) < 0 || (size_t)entries < 2 * least ||
+                    " WHERE parent = ? LIMIT ?)", SQL_INT(parent), SQL_INT(least * (n + 1))) < 0 ||
+        (size_t)entries < 2 * least ||
         sql_get_int(x->sql, &first, "SELECT min(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0 ||
         sql_get_int(x->sql, &last, "SELECT max(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0)
         return 0;

@@ -32,8 +32,8 @@ struct index_inode {
     uint64_t ino, parent;          /* parent 0: root or orphan */
     char *name;                    /* owned, name_len bytes, NUL-terminated */
     size_t name_len;
-    char *key_name;                /* the component of the key, owned, where it is not the name; else NULL. By syncd/name.h
-                                      they stand for each other, except that a shortened name does not tell it */
+    char *key_name;                /* the component of the key, owned, where it is not the name; else NULL. By
+                                      syncd/name.h they stand for each other, but a shortened name does not tell it */
     uint32_t mode, uid, gid, nlink;/* nlink 0: unlinked, kept while open */
     uint64_t size;
     int64_t mtime_ns, ctime_ns, atime_ns;
@@ -75,7 +75,8 @@ int index_sync_fd(struct index *x);
  * borrowed for the call, and each() changes nothing. */
 int index_get(struct index *x, uint64_t ino, struct index_inode *ret);
 int index_find(struct index *x, uint64_t parent, const void *name, size_t len, struct index_inode *ret);
-/* The file, or the directory, whose key has this component in the parent's; the one of that kind where there are both. */
+/* The file, or the directory, whose key has this component in the parent's; the one of that kind where there are
+ * both. */
 int index_find_key(struct index *x, uint64_t parent, const char *component, bool is_directory, struct index_inode *ret);
 /* The component of the inode's key, borrowed. */
 const char *index_component(const struct index_inode *i);
@@ -161,7 +162,8 @@ int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret
  * for "a/") or, when it is a file's, below it, or -ENOENT; and whether such a key is buried. */
 int index_in_the_way(struct index *x, const char *key, struct index_inode *ret);
 bool index_buried_in_the_way(struct index *x, const char *key);
-/* Inodes with pending bits, graves and rows of renamed directories; below a directory only its subtree counts (and no graves). */
+/* Inodes with pending bits, graves and rows of renamed directories; below a directory only its subtree counts (and
+ * no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
 /* How many inodes at or below the directory are pending, and the one of them to be named first: one that failed, the
@@ -262,15 +264,17 @@ int index_cached_in_use(struct index *x, uint64_t after, uint64_t *ret, size_t n
 
 /* --- what a power cut may have taken (store_index_synced.c) ------------------------------------------ */
 
-/* A session lasts as long as the machine runs. *ret is the number of the one that `boot` names; when that is another than
- * the last time *ret_new is true, and what was unsynced is doubtful from now on. Durable. 0 or negative errno. */
+/* A session lasts as long as the machine runs. *ret is the number of the one that `boot` names; when that is
+ * another than the last time *ret_new is true, and what was unsynced is doubtful from now on. Durable. 0 or
+ * negative errno. */
 int index_session(struct index *x, const char *boot, uint64_t *ret, bool *ret_new);
 /* Content of the inode was or will be written that is not known to be on the disk; and is known to be. */
 int index_unsynced_put(struct index *x, uint64_t ino);
 int index_unsynced_remove(struct index *x, uint64_t ino);
 /* It is on the disk as of that generation. As long as no program asked for that, a later one is doubtful again. */
 int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
-/* Those that are not doubtful, nor on the disk as they are, by number after `after`: at most n numbers; how many, or negative errno. */
+/* Those that are not doubtful, nor on the disk as they are, by number after `after`: at most n numbers; how many,
+ * or negative errno. */
 int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 /* Whether the content is what an earlier session left of changes that were never synced. Also without an answer. */
 bool index_doubtful(struct index *x, uint64_t ino);
@@ -308,9 +312,9 @@ uint64_t index_pinned_bytes(struct index *x);
 
 /* --- repeated requests ------------------------------------------------------------------------ */
 
-/* The packed reply that was given to this request, stored in the same transaction as its effect. It is the same request when
- * instance and id are, or when the kernel's number is, on the same mount: then a worker died before the kernel had the
- * answer, and the next one asks. 0 and *ret (owned), or -ENOENT. Storing one forgets those of the instance below
- * `done_below`. `mount` 0: not known, so the kernel's number says nothing. */
+/* The packed reply that was given to this request, stored in the same transaction as its effect. It is the same
+ * request when instance and id are, or when the kernel's number is, on the same mount: then a worker died before
+ * the kernel had the answer, and the next one asks. 0 and *ret (owned), or -ENOENT. Storing one forgets those of
+ * the instance below `done_below`. `mount` 0: not known, so the kernel's number says nothing. */
 int index_replay_get(struct index *x, const struct ipc_identity *who, uint64_t mount, void **ret, size_t *ret_size);
 int index_replay_put(struct index *x, const struct ipc_identity *who, uint64_t mount, const void *reply, size_t size);

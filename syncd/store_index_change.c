@@ -24,8 +24,8 @@ static int deepen(struct index *x, uint64_t dir, size_t len)
 {
     while (dir) {
         CLEANUP(sql_query_end) struct sql_query q =
-            sql_query(x->sql, "SELECT deep, parent, length(CAST(ifnull(key_name, name) AS BLOB)) FROM inode WHERE ino = ?",
-                      SQL_INT(dir));
+            sql_query(x->sql, "SELECT deep, parent, length(CAST(ifnull(key_name, name) AS BLOB)) FROM inode"
+                      " WHERE ino = ?", SQL_INT(dir));
         int r = sql_next(&q);
 
         if (r <= 0 || (size_t)sql_int(&q, 0) >= len)

@@ -74,7 +74,8 @@ bool index_buried_since(struct index *x, const char *key, int64_t since_ns)
     CLEANUP_FREE char *end = index_key_end(key);
     int64_t one;
 
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2 AND (closed = 0 OR closed > ?3) LIMIT 1",
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM grave WHERE key >= ?1 AND key < ?2"
+                       " AND (closed = 0 OR closed > ?3) LIMIT 1",
                        SQL_TEXT(key), SQL_TEXT(end), SQL_INT(since_ns)) == 0;
 }
 
@@ -318,7 +319,8 @@ bool index_lives_at(struct index *x, const char *key)
     CLEANUP_FREE char *end = index_key_end(key);
     int64_t one;
 
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND cloud_key < ?2 AND nlink > 0 LIMIT 1", SQL_TEXT(key), SQL_TEXT(end)) == 0;
+    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE cloud_key >= ?1 AND cloud_key < ?2"
+                       " AND nlink > 0 LIMIT 1", SQL_TEXT(key), SQL_TEXT(end)) == 0;
 }
 
 /* --- uploads ------------------------------------------------------------------------------------ */

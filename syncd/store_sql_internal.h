@@ -21,8 +21,8 @@ struct sql {
     struct statement statements[STATEMENTS];
 };
 
-/* The same for a statement that failed: when it shows damage, a file "<path>.damaged" says from now on that the database is
- * to be checked before it is used again, and the log says it once. */
+/* The same for a statement that failed: when it shows damage, a file "<path>.damaged" says from now on that the
+ * database is to be checked before it is used again, and the log says it once. */
 int sql_failed(struct sql *s, int code);
 
 /* Negative errno for an (extended) result code of SQLite; 0 for OK, ROW and DONE. */

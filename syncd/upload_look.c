@@ -164,7 +164,8 @@ static void keep_both(struct upload *u, int code)
 static void hashed(struct upload *u, const char *md5)
 {
     if (same_etag(md5, upload_looked(u)->etag))
-        next_turn(u, index_unsynced_remove(u->volume->index, u->inode.ino) < 0 ? -EIO : upload_own(u, u->key, upload_looked(u)));
+        next_turn(u, index_unsynced_remove(u->volume->index, u->inode.ino) < 0
+                         ? -EIO : upload_own(u, u->key, upload_looked(u)));
     else
         upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
 }

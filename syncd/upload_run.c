@@ -59,8 +59,8 @@ static void fail_too_long(struct upload *u)
 {
     struct error e;
 
-    error_set(&e, -ENAMETOOLONG, "With its new name %s is too long for the cloud, which keeps what it has under the old "
-              "one. Give it or a directory above it a shorter name.", u->key);
+    error_set(&e, -ENAMETOOLONG, "With its new name %s is too long for the cloud, which keeps what it has under the "
+              "old one. Give it or a directory above it a shorter name.", u->key);
     upload_fail(u, &e);
 }
 

@@ -235,8 +235,8 @@ void volume_worker_lost(struct volume *v, struct ipc_peer *p)
 
 /* --- what the parts ask --------------------------------------------------------------------------- */
 
-/* One for the name, one for ".", one for each "..": programs skip looking for directories where the count says that there
- * are none. 1 is what file systems say that do not count; nobody has listed this one. */
+/* One for the name, one for ".", one for each "..": programs skip looking for directories where the count says
+ * that there are none. 1 is what file systems say that do not count; nobody has listed this one. */
 static uint32_t links_of(struct volume *v, const struct index_inode *i)
 {
     if (!S_ISDIR(i->mode) || i->nlink == 0)

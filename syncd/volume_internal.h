@@ -135,17 +135,17 @@ void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelo
 bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
-/* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of the cloud's
- * may be written over in place; else at once. */
+/* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
+ * the cloud's may be written over in place; else at once. */
 void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
 void fs_marks_end(struct volume *v);
 /* Such a wait, for who knows its end: fs_wait_end() runs the step, or fails the request with *e. */
 struct fs_wait;
 struct fs_wait *fs_wait_begin(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
 void fs_wait_end(struct fs_wait *w, const struct error *e);
-/* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one the request
- * fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()). To be read it is asked
- * for the first bytes, which will be wanted, if they are not here. `f` is given back. */
+/* The same once the cloud said that it has the version of `f`, or for 2 s said nothing. When it has another one
+ * the request fails with -ESTALE, and the inode has that version unless it is open elsewhere (entry_take_over()).
+ * To be read it is asked for the first bytes, which will be wanted, if they are not here. `f` is given back. */
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
                        bool read, fs_step_fn *step);
 
@@ -214,8 +214,9 @@ void fs_data_lost(struct volume *v, struct ipc_peer *p);
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
-/* The cloud did not answer somebody, whatever for; it answers. For 10 s after the one, or until the other, nobody is kept
- * waiting where what is known serves as well: for a listing that is due, for metadata, for a version to be confirmed. */
+/* The cloud did not answer somebody, whatever for; it answers. For 10 s after the one, or until the other, nobody
+ * is kept waiting where what is known serves as well: for a listing that is due, for metadata, for a version to be
+ * confirmed. */
 void lister_failed(struct lister *l);
 void lister_answered(struct lister *l);
 bool lister_failing(const struct lister *l);
@@ -233,8 +234,8 @@ void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struc
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 /* The inode is not in the cloud any more, it seems: its directory is listed anew. */
 void lister_recheck(struct lister *l, uint64_t ino);
-/* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are told.
- * When too many wait already nothing happens. */
+/* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are
+ * told. When too many wait already nothing happens. */
 void lister_settle_later(struct lister *l, uint64_t ino);
 /* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
 void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
@@ -262,7 +263,8 @@ bool cache_busy(struct cache *c, const struct index_inode *i);
 bool cache_is_open(struct cache *c, uint64_t ino);
 /* Whether a worker is opening it and none has it open. */
 bool cache_opening(struct cache *c, uint64_t ino);
-/* The open file has lost its name by unlink(2) or rename(2), so that whoever opens it knows what he does; whether it has. */
+/* The open file has lost its name by unlink(2) or rename(2), so that whoever opens it knows what he does; whether
+ * it has. */
 void cache_unlink(struct cache *c, uint64_t ino);
 bool cache_unlinked(struct cache *c, uint64_t ino);
 

@@ -72,7 +72,9 @@ for file in $(find common frontd syncd mountd cryptd cli tests proto systemd -ty
     esac
 done
 
-printf '%s\n' "$sources" | xargs wc -l | awk '$2 != "total" && $1 > 500 { print "note: " $2 " has " $1 " lines; 500 is the aim" }'
+large=$(printf '%s\n' "$sources" | xargs wc -l | awk '$2 != "total" && $1 > 500 { print $2 " has " $1 " lines; 500 are the most" }')
+[ -z "$large" ] || fail "$large"
 # shellcheck disable=SC2016
-printf '%s\n' "$sources" | xargs awk 'length($0) > 120 { print "note: " FILENAME ":" FNR ": longer than 120 columns" }'
+wide=$(printf '%s\n' "$sources" | xargs awk 'length($0) > 120 { print FILENAME ":" FNR ": longer than 120 columns" }')
+[ -z "$wide" ] || fail "$wide"
 exit "$failed"
