@@ -9,7 +9,7 @@
 #include "common/cleanup.h"
 #include "syncd/listing.h"
 
-enum { SETTLE_MS = 2000, LATER_MAX = 65536, QUIET_MS = 500 };
+enum { SETTLE_MS = 2000, LATER_MAX = 65536, FEW = 128, QUIET_MS = 500 };
 
 struct settle_waiter {
     SLIST_ENTRY(settle_waiter) next;
@@ -284,7 +284,7 @@ static void quiet(void *arg)
     settle_next_later(l);
 }
 
-/* Whoever walks a tree waits for listings; a request for each name in it would be in their way. */
+/* Whoever walks a tree waits for listings; a request for each of many names in it would be in their way. */
 static bool walked(struct lister *l)
 {
     int64_t left = l->settle_after_ns - loop_now_ns();
@@ -296,7 +296,8 @@ static bool walked(struct lister *l)
 
 static void settle_next_later(struct lister *l)
 {
-    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE && !walked(l)) {
+    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE &&
+           (l->n_later <= FEW || !walked(l))) {
         uint64_t ino = l->later[l->later_first];
 
         l->later_first = (l->later_first + 1) % LATER_MAX;

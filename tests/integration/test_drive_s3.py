@@ -140,8 +140,13 @@ class S3Drive:
         self.assertEqual(os.listdir(os.path.join(mount, "empty", "nested")), [])
         self.assertEqual(os.path.getsize(os.path.join(mount, "zero")), 0)
         self.assertEqual(os.readlink(os.path.join(mount, "link")), "script")
-        st = os.stat(os.path.join(mount, "script"))
-        self.assertEqual((stat.S_IMODE(st.st_mode), st.st_mtime_ns), (0o750, 1_400_000_000_123_456_789))
+
+        def attributes():
+            st = os.stat(os.path.join(mount, "script"))
+            return stat.S_IMODE(st.st_mode), st.st_mtime_ns
+
+        # A listing does not have them; they follow.
+        wait_until(lambda: attributes() == (0o750, 1_400_000_000_123_456_789), 10, "the attributes of script")
 
     def test_moves_and_removals_reach_the_bucket(self):
         mount, bucket = self.drive("moves")
