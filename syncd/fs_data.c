@@ -166,7 +166,7 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
         return NULL;
     if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
-    if ((!cache_file_whole(f) || foreseen_long_ago(f)) && !cache_written_by_anyone(f))
+    if ((foreseen_long_ago(f) || !cache_file_whole(f)) && !cache_written_by_anyone(f))
         return f;
     cache_release(f);
     return NULL;
