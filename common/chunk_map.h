@@ -159,10 +159,13 @@ static inline _Atomic uint64_t *chunk_changed_word(struct chunk_map *m, uint64_t
     return &m->bits[CHUNK_MAP_WORDS + extent / 64];
 }
 
-/* Says that [offset, offset + length) is about to be written, or to become a hole. */
+/* Says that [offset, offset + length) is about to be written, or to become a hole. Above `alike` marks say nothing, and
+ * their page has no blocks on the disk. */
 static inline void chunk_change(struct chunk_map *m, uint64_t offset, uint64_t length)
 {
-    for (uint64_t e = offset >> EXTENT_SHIFT; length && e <= (offset + length - 1) >> EXTENT_SHIFT; e++) {
+    uint64_t alike = atomic_load(&m->alike), end = offset + length < alike ? offset + length : alike;
+
+    for (uint64_t e = offset >> EXTENT_SHIFT; e << EXTENT_SHIFT < end && length; e++) {
         uint64_t bit = UINT64_C(1) << (e % 64);
 
         if (!(atomic_load(chunk_changed_word(m, e)) & bit))

@@ -322,6 +322,8 @@ static void dirty_(struct fake_syncd *f, struct ipc_request *req, const Lf__Enve
     if (!n)
         return;
     atomic_store(&n->map->granted, atomic_load(&n->map->spent) + env->fs_dirty->bytes + FAKE_GRANT);
+    if (atomic_load(&n->map->state) != CHUNK_MAP_DIRTY)
+        atomic_store(&n->map->alike, n->size);
     atomic_store(&n->map->state, CHUNK_MAP_DIRTY);
     ipc_done(req);
 }

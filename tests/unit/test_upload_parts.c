@@ -113,6 +113,18 @@ static void what_is_here_and_unchanged_is_copied_too(void **state)
     assert_parts(rig, 1, 2);
 }
 
+/* Their page has blocks only where it is wanted: else a full disk would be told by SIGBUS. */
+static void a_new_file_has_no_marks(void **state)
+{
+    struct rig *rig = *state;
+    struct handle h;
+
+    assert_int_equal(worker_create(rig, INDEX_ROOT, "new", &h), 0);
+    worker_write(rig, &h, 0, "bytes", 5);
+    assert_int_equal(lseek(h.map_fd, (off_t)CHUNK_MAP_SIZE_1, SEEK_DATA), -1);
+    worker_close(rig, &h);
+}
+
 static void truncated_and_extended_again(void **state)
 {
     struct rig *rig = *state;
@@ -569,6 +581,7 @@ int main(void)
         TEST(an_edit_sends_one_part),
         TEST(an_append_fetches_next_to_nothing),
         TEST(what_is_here_and_unchanged_is_copied_too),
+        TEST(a_new_file_has_no_marks),
         TEST(truncated_and_extended_again),
         TEST(truncated_where_it_never_was_here),
         TEST(marks_outlive_syncd),
