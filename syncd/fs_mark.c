@@ -5,21 +5,18 @@
  *
  * Must not know what comes after. */
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/cache_space.h"
+#include "syncd/disk_sync.h"
 
 struct marking {
     LIST_ENTRY(marking) next;
     struct fs_wait *wait;
     struct volume *volume;         /* NULL: closed */
     struct cache_file *file;       /* held: by its map it is clean until the step */
-    int fd;
-    int error;
 };
 
 /* Dirty by its map: then the mark was durable before. */
@@ -32,15 +29,7 @@ static bool may_lose(const struct volume *v, const struct index_inode *i)
     return i->cloud_key && S_ISREG(i->mode) && cache_file_has_bytes(v->cache->dir_fd, i->ino);
 }
 
-static void sync_index(void *arg)
-{
-    struct marking *m = arg;
-
-    if (fdatasync(m->fd) < 0)
-        m->error = -errno;
-}
-
-static void index_synced(void *arg);
+static void index_synced(int error, void *arg);
 
 static int mark(struct volume *v, uint64_t ino)
 {
@@ -55,10 +44,7 @@ static int start(struct marking *m)
 
     if (r < 0)
         return r;
-    m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (m->fd < 0)
-        return -errno;
-    loop_work(m->volume->loop, sync_index, index_synced, m);
+    disk_sync(m->volume->loop, &fd, 1, index_synced, m);
     return 0;
 }
 
@@ -74,13 +60,12 @@ static void end(struct marking *m, int code)
 }
 
 /* An upload that ended meanwhile took the mark away. */
-static void index_synced(void *arg)
+static void index_synced(int error, void *arg)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct marking *m = arg;
-    int r = m->volume ? m->error : -ECANCELED;
+    int r = m->volume ? error : -ECANCELED;
 
-    (void)close(m->fd);
     if (r == 0)
         r = index_get(m->volume->index, m->file->ino, &i);
     if (r == 0 && !(i.pending & INDEX_CONTENT)) {

@@ -50,6 +50,8 @@ libsyncd_a_SOURCES = \
 	syncd/conflict.h \
 	syncd/credential.c \
 	syncd/credential.h \
+	syncd/disk_sync.c \
+	syncd/disk_sync.h \
 	syncd/drive.c \
 	syncd/drive.h \
 	syncd/drive_delete.c \

@@ -10,7 +10,6 @@
 #include "syncd/upload.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/await.h"
+#include "syncd/disk_sync.h"
 
 enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
 
@@ -140,47 +140,33 @@ void uploader_answered(struct uploader *u)
  * bring back the older index, which would still take the object there for its own. */
 struct index_syncing {
     struct uploader *uploader;   /* NULL: gone */
-    int fd;
 };
 
-static void sync_index(void *arg)
+static void index_synced(int error, void *arg)
 {
-    struct index_syncing *s = arg;
+    CLEANUP_FREE struct index_syncing *s = arg;
 
-    (void)fdatasync(s->fd);
+    if (!s->uploader)
+        return;
+    s->uploader->syncing = NULL;
+    if (error) {
+        s->uploader->unsynced = true;
+        uploader_rest(s->uploader, error);
+    }
+    uploader_kick(s->uploader);
 }
-
-static void index_synced(void *arg);
 
 bool uploader_synced(struct uploader *u)
 {
-    struct index_syncing *s;
-    int fd = index_sync_fd(u->volume->index);
-
     if (!u->unsynced && !u->syncing)
         return true;
     if (u->syncing)
         return false;
     u->unsynced = false;
-    s = xcalloc(1, sizeof(*s));
-    s->uploader = u;
-    s->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    u->syncing = s;
-    loop_work(u->volume->loop, sync_index, index_synced, s);
+    u->syncing = xcalloc(1, sizeof(*u->syncing));
+    u->syncing->uploader = u;
+    disk_sync(u->volume->loop, (const int[]){ index_sync_fd(u->volume->index) }, 1, index_synced, u->syncing);
     return false;
-}
-
-static void index_synced(void *arg)
-{
-    struct index_syncing *s = arg;
-
-    if (s->fd >= 0)
-        (void)close(s->fd);
-    if (s->uploader) {
-        s->uploader->syncing = NULL;
-        uploader_kick(s->uploader);
-    }
-    free(s);
 }
 
 /* --- who may go now ------------------------------------------------------------------------------- */
