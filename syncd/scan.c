@@ -8,8 +8,6 @@
  *
  * Must not know who opens, nor how bytes or names come (fetch.c, listing.c). */
 #include <ctype.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -19,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/fetch.h"
+#include "syncd/name.h"
 
 enum {
     ROWS = 4,            /* sequences at the same time */
@@ -41,12 +40,12 @@ struct row {
     TAILQ_ENTRY(row) next;
     uint64_t dir, last;            /* 0: free; what was opened last */
     enum kind kind;
-    char name[256];
+    char name[NAME_SIZE];
     unsigned steps[ORDERS];        /* from file to file, in a row */
     enum order order;
     unsigned window;
     uint64_t at;                   /* as far as was looked ahead */
-    char at_name[256];
+    char at_name[NAME_SIZE];
     uint64_t ahead[WINDOW_MAX];    /* here, or on their way, and not opened yet; in order */
     unsigned n_ahead;
 };
@@ -97,7 +96,7 @@ static bool is_near(struct volume *v, const struct row *w, const struct index_in
 }
 
 /* The last number in the name is one more, with as many digits at least. False: there is none, or no room. */
-static bool name_after(const char *name, char ret[256])
+static bool name_after(const char *name, char ret[NAME_SIZE])
 {
     size_t end = strlen(name), begin, len;
     unsigned long long number;
@@ -109,13 +108,13 @@ static bool name_after(const char *name, char ret[256])
     if (begin == end)
         return false;
     number = strtoull(name + begin, NULL, 10) + 1;
-    len = (size_t)snprintf(ret, 256, "%.*s%0*llu%s", (int)begin, name, (int)(end - begin), number, name + end);
-    return len < 256;
+    len = (size_t)snprintf(ret, NAME_SIZE, "%.*s%0*llu%s", (int)begin, name, (int)(end - begin), number, name + end);
+    return len < NAME_SIZE;
 }
 
 static bool is_named_next(struct volume *v, const struct row *w, const struct index_inode *i)
 {
-    char next[256];
+    char next[NAME_SIZE];
 
     (void)v;
     return name_after(w->name, next) && strcmp(i->name, next) == 0;
@@ -140,7 +139,7 @@ static uint64_t next_by_number(struct volume *v, struct row *w)
 static uint64_t next_by_name(struct volume *v, struct row *w)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    char next[256];
+    char next[NAME_SIZE];
 
     if (!name_after(w->at_name, next) || index_find(v->index, w->dir, next, strlen(next), &i) < 0)
         return 0;
@@ -158,12 +157,13 @@ static const struct {
 
 /* --- fetching ------------------------------------------------------------------------------------- */
 
-static bool is_ahead(const struct row *w, uint64_t ino)
+/* Its place in `ahead` counted from 1, or 0. */
+static unsigned place_ahead(const struct row *w, uint64_t ino)
 {
     for (unsigned n = 0; n < w->n_ahead; n++)
         if (w->ahead[n] == ino)
-            return true;
-    return false;
+            return n + 1;
+    return 0;
 }
 
 static struct row *row_of(struct scanner *s, uint64_t ino)
@@ -171,7 +171,7 @@ static struct row *row_of(struct scanner *s, uint64_t ino)
     struct row *w;
 
     TAILQ_FOREACH(w, &s->rows, next)
-        if (is_ahead(w, ino))
+        if (place_ahead(w, ino))
             return w;
     return NULL;
 }
@@ -267,14 +267,10 @@ static void look_ahead(struct scanner *s, struct row *w)
 /* --- who opens what --------------------------------------------------------------------------------- */
 
 /* With it goes what was passed over. */
-static void step_ahead(struct row *w, uint64_t ino)
+static void step_ahead(struct row *w, unsigned place)
 {
-    unsigned n = 0;
-
-    while (w->ahead[n++] != ino)
-        ;
-    w->n_ahead -= n;
-    memmove(w->ahead, w->ahead + n, w->n_ahead * sizeof(*w->ahead));
+    w->n_ahead -= place;
+    memmove(w->ahead, w->ahead + place, w->n_ahead * sizeof(*w->ahead));
     w->window = least(w->window * 2, kinds[w->kind].window);
 }
 
@@ -290,10 +286,12 @@ static void turn(struct row *w, const struct index_inode *i)
 
 static void step(struct volume *v, struct row *w, const struct index_inode *i)
 {
+    unsigned place = place_ahead(w, i->ino);
+
     for (int o = 0; o < ORDERS; o++)
         w->steps[o] = w->last && orders[o].follows(v, w, i) ? w->steps[o] + 1 : 0;
-    if (is_ahead(w, i->ino))
-        step_ahead(w, i->ino);
+    if (place)
+        step_ahead(w, place);
     else
         turn(w, i);
     w->last = i->ino;
