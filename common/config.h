@@ -60,7 +60,8 @@
       "share of the cache's file system that caches leave free") \
     X(write_wait_seconds, "WriteWaitSeconds", NUMBER, 10, 0, 3600, \
       "a write into a cache full of unsent data waits, then fails with ENOSPC") \
-    X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, "descriptor limit of syncd and the workers") \
+    X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, \
+      "descriptors of syncd and of each worker; a file that programs have open takes two of syncd's") \
     X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, per process")
 
 #define CONFIG_C_TEXT char *

@@ -34,7 +34,8 @@ static const struct error_meaning meanings[] = {
     { EMSGSIZE, 499, "INTERNAL_ERROR", EIO, "The answer is too large." },
     { EUCLEAN, 499, "INTERNAL_ERROR", EIO, "A database is damaged." },
     { ENOSPC, 499, "FILESYSTEM_ACCESS", ENOSPC, "There is no space left." },
-    { EMFILE, 499, "FILESYSTEM_ACCESS", EMFILE, "Too many files are open." },
+    { EMFILE, 499, "FILESYSTEM_ACCESS", ENFILE, "Too many files are open." },   /* of ours, not of the program's */
+    { ENFILE, 499, "FILESYSTEM_ACCESS", ENFILE, "As many files are open as OpenFiles allows; close some or raise it." },
     { EFBIG, 499, "DEFAULT", EFBIG, "The file is too large." },
     { E2BIG, 499, "DEFAULT", E2BIG, "The attributes are too large." },
     { ENODATA, 404, "NOT_FOUND", ENODATA, "There is no such attribute." },

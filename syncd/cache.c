@@ -18,6 +18,9 @@
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
+/* Files that workers have open, of all drives: descriptors are the process's. */
+static unsigned n_open;
+
 static struct cache_bucket *bucket(struct cache *c, uint64_t ino)
 {
     return &c->buckets[ino % CACHE_BUCKETS];
@@ -41,14 +44,18 @@ struct cache_file *cache_hold(struct cache_file *f)
     return f;
 }
 
+static void remove_open(struct cache_file *f, struct cache_open *o)
+{
+    SLIST_REMOVE(&f->opens, o, cache_open, next);
+    free(o);
+    if (SLIST_EMPTY(&f->opens))
+        n_open--;
+}
+
 void cache_discard(struct cache_file *f)
 {
-    struct cache_open *o;
-
-    while ((o = SLIST_FIRST(&f->opens))) {
-        SLIST_REMOVE_HEAD(&f->opens, next);
-        free(o);
-    }
+    while (!SLIST_EMPTY(&f->opens))
+        remove_open(f, SLIST_FIRST(&f->opens));
     LIST_REMOVE(f, next);
     use_closed(f);
     cache_file_close(f);
@@ -103,6 +110,17 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
     return r;
 }
 
+int cache_may_open(struct cache *c)
+{
+    bool full = n_open >= c->opens_most;
+
+    if (full && !c->opens_refused)
+        LOG(LOG_WARNING, "too_many_open_files", "drive=%s", c->volume->drive->id, "open=%u", n_open, "reason=%s",
+            error_meaning(ENFILE)->text);
+    c->opens_refused = full;
+    return full ? -ENFILE : 0;
+}
+
 static struct cache_open *find_open(struct cache_file *f, struct ipc_peer *p)
 {
     struct cache_open *o;
@@ -120,6 +138,7 @@ void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool who
     if (!o) {
         o = xcalloc(1, sizeof(*o));
         o->peer = p;
+        n_open += SLIST_EMPTY(&f->opens);
         SLIST_INSERT_HEAD(&f->opens, o, next);
     }
     (*(write ? &o->writers : &o->readers))++;
@@ -145,10 +164,8 @@ void cache_released(struct cache_file *f, struct ipc_peer *p, bool write)
         return;
     (*count)--;
     o->whole = o->whole && o->readers > 0;
-    if (o->readers == 0 && o->writers == 0) {
-        SLIST_REMOVE(&f->opens, o, cache_open, next);
-        free(o);
-    }
+    if (o->readers == 0 && o->writers == 0)
+        remove_open(f, o);
     if (write)
         writer_left(f);
     cache_release(f);
@@ -220,11 +237,11 @@ static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(
         return;
     if (o->writers)
         written(f);
-    SLIST_REMOVE(&f->opens, o, cache_open, next);
+    opens = o->readers + o->writers;
+    remove_open(f, o);
     writer_left(f);
-    for (opens = o->readers + o->writers; opens > 0; opens--)
+    while (opens-- > 0)
         cache_release(f);
-    free(o);
 }
 
 void cache_peer_lost(struct cache *c, struct ipc_peer *p, void (*written)(struct cache_file *f))

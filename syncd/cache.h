@@ -84,6 +84,8 @@ struct space {
 struct cache {
     struct volume *volume;
     int dir_fd;
+    unsigned opens_most;           /* files that workers may have open */
+    bool opens_refused;            /* the log has it */
     uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
     struct space space;
@@ -101,6 +103,10 @@ void cache_release(struct cache_file *f);
 void cache_discard(struct cache_file *f);    /* whoever still holds it: for the end */
 /* The one in use, borrowed, or NULL. */
 struct cache_file *cache_find(struct cache *c, uint64_t ino);
+
+/* 0, or -ENFILE when programs have as many files open, on all drives, as there are descriptors for. The others are for
+ * connections, uploads and databases, without which nothing that is open could be used. */
+int cache_may_open(struct cache *c);
 
 /* A worker opened or released it. The open holds the file. `whole`: it was told so, and reads past us. */
 void cache_opened(struct cache_file *f, struct ipc_peer *p, bool write, bool whole);

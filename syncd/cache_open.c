@@ -6,17 +6,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "common/text.h"
 #include "syncd/cache_sweep.h"
 #include "syncd/cache_sync.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
+
+enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
 /* The one that the drive was given, or an empty one that becomes it. Anything else came into its place since,
  * and nothing in it is ours to sweep. */
@@ -137,6 +141,17 @@ static int sweep_after_cut(struct cache *c)
     return r == 0 && syncfs(fd) < 0 ? -errno : r;
 }
 
+/* However few descriptors there are, half of them are for programs; a file takes two. */
+static unsigned opens_most(const struct config *c)
+{
+    rlim_t others = (rlim_t)(c->cloud_connections + c->ipc_connections + 2 * c->upload_slots) + OTHER_FILES;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > (rlim_t)c->open_files)
+        limit.rlim_cur = (rlim_t)c->open_files;
+    return (unsigned)(limit.rlim_cur - least(others, limit.rlim_cur / 2)) / 2;
+}
+
 static int open_parts(struct cache *c)
 {
     bool known = false, cut = false;
@@ -166,6 +181,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     c->volume = v;
     v->cache = c;
     c->dir_fd = -1;
+    c->opens_most = opens_most(v->config);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);

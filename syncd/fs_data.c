@@ -89,12 +89,16 @@ static int get_file(struct volume *v, uint64_t ino, struct index_inode *ret)
     return S_ISREG(ret->mode) ? 0 : -EINVAL;
 }
 
-/* Opening alone makes a map. */
-static int check_room(struct volume *v, uint64_t ino)
+/* Opening alone makes a map, and takes descriptors while it lasts. What is open already needs neither. */
+static int check_room(struct volume *v, uint64_t ino, bool again)
 {
-    if (space_prepare(v->cache, SPACE_READ, SPACE_PAIR) || cache_find(v->cache, ino))
+    bool room = space_prepare(v->cache, SPACE_READ, SPACE_PAIR);
+
+    if (cache_find(v->cache, ino))
         return 0;
-    return cache_file_exists(v->cache->dir_fd, ino) ? 0 : -ENOSPC;
+    if (!again && cache_may_open(v->cache) < 0)
+        return -ENFILE;
+    return room || cache_file_exists(v->cache->dir_fd, ino) ? 0 : -ENOSPC;
 }
 
 static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p, struct index_inode *i,
@@ -107,7 +111,7 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
     if (r == 0 && (m->write || m->truncate))
         r = volume_writable(v);
     if (r == 0)
-        r = check_room(v, m->ino);
+        r = check_room(v, m->ino, m->again);
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate || cache_file_size(o->file) == 0)
@@ -164,7 +168,7 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
 
     if (v->paused || lister_failing(v->lister) || get_file(v, ino, &i) < 0 || i.nlink == 0 || i.pending || !i.cloud_key)
         return NULL;
-    if (check_room(v, ino) < 0 || cache_acquire(v->cache, &i, &f) < 0)
+    if (check_room(v, ino, false) < 0 || cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
     if ((foreseen_long_ago(f) || !cache_file_whole(f)) && !cache_written_by_anyone(f))
         return f;
@@ -254,7 +258,9 @@ static void create(struct volume *v, struct ipc_request *req, const Lf__Envelope
 
     if (!fs_begin(v, req))
         return;
-    r = fs_link_new(v, m->parent, &m->name, &i);
+    r = cache_may_open(v->cache);
+    if (r == 0)
+        r = fs_link_new(v, m->parent, &m->name, &i);
     if (r == 0) {
         r = open_for(v, ipc_request_peer(req), &i, true, &o);
         if (r < 0)

@@ -56,12 +56,15 @@ class DriveCase(unittest.TestCase):
     """`instance` runs for the class. As root it serves the account landfall."""
 
     arguments = ()
+    starter = ()       # a command that runs the supervisor
 
     @classmethod
     def setUpClass(cls):
         if not lt.ROOT:
             raise unittest.SkipTest("needs root")
-        cls.instance = lt.Instance(arguments=cls.arguments).start()
+        cls.instance = lt.Instance(arguments=cls.arguments)
+        cls.instance.starter = list(cls.starter)
+        cls.instance.start()
         cls.addClassCleanup(cls.instance.remove)
         cls.scratch = lt.temporary_directory("lf-scratch-")
         cls.addClassCleanup(lt.remove_tree, cls.scratch)
