@@ -74,6 +74,15 @@ static int give_up_content(struct volume *v, struct index_inode *i)
     return index_end(v->index, index_update(v->index, i));
 }
 
+/* Its size was set in a transaction that did not come to its end: the map has it as recorded, which it is not. */
+static void doubt_size(struct cache_file *f, uint64_t recorded)
+{
+    uint64_t seq = atomic_load(&f->map->write_seq);
+
+    if (f->map->size_seq == seq && cache_file_size(f) != recorded)
+        f->map->size_seq = f->map->mtime_seq = seq - 1;
+}
+
 static int recover(struct cache *c, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -87,6 +96,7 @@ static int recover(struct cache *c, uint64_t ino)
     r = cache_acquire(c, &i, &f);
     if (r < 0)
         return r;
+    doubt_size(f, i.size);
     r = cache_take_over(f, NULL);
     cache_release(f);
     return r;

@@ -194,7 +194,7 @@ struct index_upload {
 };
 int index_upload_put(struct index *x, const struct index_upload *u);
 int index_upload_get(struct index *x, uint64_t ino, struct index_upload *ret);
-/* A PUT of any inode that may have left an object of this size and mtime at the key. As index_upload_get(). */
+/* One of any inode that may have left an object of this size and mtime at the key. As index_upload_get(). */
 int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns, struct index_upload *ret);
 int index_upload_remove(struct index *x, uint64_t ino);
 void index_upload_done(struct index_upload *u);

@@ -326,7 +326,7 @@ static bool is_forgotten(const struct index_upload *row, void *arg)
 
     if (uploader_busy(s->uploader, row->ino) || (r == 0 && i.nlink && i.pending) || (r < 0 && r != -ENOENT))
         return true;
-    if (!row->part_size && index_buried(s->uploader->volume->index, row->key))
+    if (index_buried(s->uploader->volume->index, row->key))
         return true;   /* it tells whose the object is that may be there */
     s->found = *row;
     s->found.key = xstrdup(row->key);

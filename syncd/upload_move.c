@@ -199,6 +199,18 @@ static void copy_object(struct upload *u)
         copy_parts(u);
 }
 
+/* A copy may have another ETag than what was copied: it is known by what is sent along, if anything is. The row of an
+ * upload that it came in between stays. */
+static int declare_copy(struct upload *u)
+{
+    CLEANUP(index_upload_done) struct index_upload before = { 0 };
+    struct index_upload row = upload_sent(u);
+
+    u->noted = !upload_in_place(u) && in_one_piece(u) && knows_metadata(&u->inode) &&
+        index_upload_get(u->volume->index, u->inode.ino, &before) == -ENOENT;
+    return upload_declare(u, u->noted ? &row : NULL);
+}
+
 static void copy_declared(struct upload *u)
 {
     int r;
@@ -208,8 +220,7 @@ static void copy_declared(struct upload *u)
         upload_content_start(u);
         return;
     }
-    r = upload_declare(u, NULL);
-
+    r = declare_copy(u);
     if (r < 0)
         upload_fail_code(u, r);
     else

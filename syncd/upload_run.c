@@ -244,10 +244,10 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     return r;
 }
 
-/* The row is of this change; a copy in one piece has none, and leaves that of an upload it came in between alone. */
+/* The row is of this change, unless it is a copy in one piece that came in between. */
 static int forget_row(struct upload *u)
 {
-    return u->kind != UPLOAD_COPY || u->parts ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
+    return u->kind != UPLOAD_COPY || u->parts || u->noted ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
 }
 
 /* An inode that was deleted while its object was sent leaves a grave. */

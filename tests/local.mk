@@ -54,6 +54,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
 	tests/integration/test_odd_keys.py \
@@ -209,6 +210,12 @@ check_PROGRAMS += tests/unit/test_cryptd_store
 TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_crash
+TESTS += tests/unit/test_crash
+tests_unit_test_crash_SOURCES = tests/unit/test_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h tests/unit/crash_steps.c \
+	tests/unit/crash_steps.h tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_daemon
 TESTS += tests/unit/test_daemon

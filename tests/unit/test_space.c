@@ -447,65 +447,25 @@ static void unsent_data_of_a_lost_index_is_put_aside(void **state)
 
 /* --- pins ------------------------------------------------------------------------------------------------------ */
 
-static int set_pin(struct rig *rig, uint64_t ino, const char *value, int flags)
-{
-    Lf__FsXattrSet m = LF__FS_XATTR_SET__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_SET, fs_xattr_set, &m);
-
-    m.ino = ino;
-    m.name = (char *)(uintptr_t)"user.landfall.pin";
-    m.value = (ProtobufCBinaryData){ strlen(value), (uint8_t *)(uintptr_t)value };
-    m.flags = (uint32_t)flags;
-    return rig_ask(rig, &env, NULL, NULL);
-}
-
-static int remove_pin(struct rig *rig, uint64_t ino)
-{
-    Lf__FsXattrRemove m = LF__FS_XATTR_REMOVE__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_REMOVE, fs_xattr_remove, &m);
-
-    m.ino = ino;
-    m.name = (char *)(uintptr_t)"user.landfall.pin";
-    return rig_ask(rig, &env, NULL, NULL);
-}
-
-static int get_pin(struct rig *rig, uint64_t ino)
-{
-    Lf__FsXattrGet m = LF__FS_XATTR_GET__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_GET, fs_xattr_get, &m);
-
-    m.ino = ino;
-    m.name = (char *)(uintptr_t)"user.landfall.pin";
-    return rig_ask(rig, &env, NULL, NULL);
-}
-
-static bool whole(struct rig *rig, uint64_t ino)
-{
-    struct index_cached row;
-
-    (void)use_flush(rig->volume->cache);
-    return index_cached_get(rig->volume->index, ino, &row) == 0 && row.kept && !row.in_use;
-}
-
 static void a_pin_is_set_and_removed(void **state)
 {
     struct rig *rig = *state;
     uint64_t ino = worker_file(rig, "a", "hello", 5), dir = worker_mkdir(rig, "d");
 
-    assert_int_equal(get_pin(rig, ino), -ENODATA);
-    assert_int_equal(set_pin(rig, ino, "yes", 0), -EINVAL);
-    assert_int_equal(set_pin(rig, ino, "1", XATTR_REPLACE), -ENODATA);
-    assert_int_equal(set_pin(rig, ino, "1", 0), 0);
-    assert_int_equal(set_pin(rig, ino, "1", XATTR_CREATE), -EEXIST);
-    assert_int_equal(get_pin(rig, ino), 0);
+    assert_int_equal(worker_get_pin(rig, ino), -ENODATA);
+    assert_int_equal(worker_set_pin(rig, ino, "yes", 0), -EINVAL);
+    assert_int_equal(worker_set_pin(rig, ino, "1", XATTR_REPLACE), -ENODATA);
+    assert_int_equal(worker_set_pin(rig, ino, "1", 0), 0);
+    assert_int_equal(worker_set_pin(rig, ino, "1", XATTR_CREATE), -EEXIST);
+    assert_int_equal(worker_get_pin(rig, ino), 0);
     rig_settle(rig);
     rig_reopen(rig);
-    assert_int_equal(get_pin(rig, ino), 0);
-    assert_int_equal(remove_pin(rig, ino), 0);
-    assert_int_equal(remove_pin(rig, ino), -ENODATA);
-    assert_int_equal(set_pin(rig, dir, "1", 0), 0);
+    assert_int_equal(worker_get_pin(rig, ino), 0);
+    assert_int_equal(worker_remove_pin(rig, ino), 0);
+    assert_int_equal(worker_remove_pin(rig, ino), -ENODATA);
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
-    assert_int_equal(get_pin(rig, ino), -ENODATA);
+    assert_int_equal(worker_get_pin(rig, ino), -ENODATA);
     rig_settle(rig);
 }
 
@@ -519,19 +479,19 @@ static void a_pinned_folder_comes_and_stays(void **state)
     rig_put(rig, "d/one", bytes, 5 * MIB);
     rig_put(rig, "d/sub/two", bytes, MIB);
     dir = worker_lookup(rig, INDEX_ROOT, "d");
-    assert_int_equal(set_pin(rig, dir, "1", 0), 0);
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
     one = worker_lookup(rig, dir, "one");
     sub = worker_lookup(rig, dir, "sub");
     two = worker_lookup(rig, sub, "two");
-    assert_int_equal(get_pin(rig, two), 0);     /* by the directory */
-    rig_wait(rig, whole(rig, one) && whole(rig, two));
+    assert_int_equal(worker_get_pin(rig, two), 0);     /* by the directory */
+    rig_wait(rig, rig_is_kept(rig, one) && rig_is_kept(rig, two));
     read_files(rig, 0, 60, MIB);
     give_up_all(rig);
-    assert_true(whole(rig, one) && whole(rig, two));
+    assert_true(rig_is_kept(rig, one) && rig_is_kept(rig, two));
     rig_reset_counts(rig);
     check_file(rig, one, bytes, 5 * MIB);
     assert_int_equal(rig->counts[CLOUD_GET], 0);
-    assert_int_equal(remove_pin(rig, dir), 0);
+    assert_int_equal(worker_remove_pin(rig, dir), 0);
     give_up_all(rig);
     assert_false(cached(rig, one));
 }
@@ -545,12 +505,12 @@ static void fetching_pins_goes_on_after_a_restart(void **state)
     rig_put(rig, "a", bytes, 3 * MIB);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     rig->hold[CLOUD_GET] = true;
-    assert_int_equal(set_pin(rig, ino, "1", 0), 0);
+    assert_int_equal(worker_set_pin(rig, ino, "1", 0), 0);
     rig_wait(rig, rig->n_held > 0);
     rig_close(rig);
     memset(rig->hold, 0, sizeof(rig->hold));
     rig_open(rig);
-    rig_wait(rig, whole(rig, ino));
+    rig_wait(rig, rig_is_kept(rig, ino));
 }
 
 static void a_new_file_of_a_pinned_folder_comes(void **state)
@@ -560,13 +520,13 @@ static void a_new_file_of_a_pinned_folder_comes(void **state)
 
     rig_put(rig, "d/one", "one", 3);
     dir = worker_lookup(rig, INDEX_ROOT, "d");
-    assert_int_equal(set_pin(rig, dir, "1", 0), 0);
-    rig_wait(rig, whole(rig, worker_lookup(rig, dir, "one")));
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
+    rig_wait(rig, rig_is_kept(rig, worker_lookup(rig, dir, "one")));
     rig_put(rig, "d/two", "two", 3);
     list_every(rig, 1);
     rig_wait(rig, worker_lookup(rig, dir, "two"));
     keeper_kick(rig->volume);
-    rig_wait(rig, whole(rig, worker_lookup(rig, dir, "two")));
+    rig_wait(rig, rig_is_kept(rig, worker_lookup(rig, dir, "two")));
 }
 
 static void pins_beyond_the_limit_leave_room(void **state)
@@ -577,12 +537,12 @@ static void pins_beyond_the_limit_leave_room(void **state)
 
     put_files(rig, 60, MIB);
     assert_true(worker_lookup(rig, INDEX_ROOT, name_of(name, 0)));
-    assert_int_equal(set_pin(rig, INDEX_ROOT, "1", 0), 0);
+    assert_int_equal(worker_set_pin(rig, INDEX_ROOT, "1", 0), 0);
     rig_wait(rig, space(rig)->used > CAP / 2);
     rig_linger(rig);
     read_files(rig, 0, 60, MIB);
     for (unsigned n = 0; n < 60; n++)
-        n_whole += whole(rig, worker_lookup(rig, INDEX_ROOT, name_of(name, n)));
+        n_whole += rig_is_kept(rig, worker_lookup(rig, INDEX_ROOT, name_of(name, n)));
     assert_in_range(n_whole, CAP / MIB / 2, CAP / MIB);
 }
 

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "syncd/listing.h"
 #include "tests/unit/files.h"
 
 static const char BUCKET[] = "bucket";
@@ -302,18 +303,64 @@ void assert_object(struct rig *rig, const char *key, const void *bytes, size_t n
         fail_msg("object %s has other bytes", key);
 }
 
-char *rig_keys(struct rig *rig)
+static struct cloud_request *list_all(struct rig *rig)
 {
     struct cloud_request *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
-    struct text t = TEXT_INIT(1 << 20);
 
     r->limit = 1000;
     direct(rig, r);
     assert_int_equal(r->error.code, 0);
+    return r;
+}
+
+char *rig_keys(struct rig *rig)
+{
+    struct cloud_request *r = list_all(rig);
+    struct text t = TEXT_INIT(1 << 20);
+
     for (size_t n = 0; n < r->n_objects; n++)
         (void)text_printf(&t, "%s ", r->objects[n].key);
     cloud_request_free(r);
     return text_take(&t);
+}
+
+size_t rig_files(struct rig *rig)
+{
+    struct cloud_request *r = list_all(rig);
+    size_t files = 0;
+
+    for (size_t n = 0; n < r->n_objects; n++)
+        files += r->objects[n].key[strlen(r->objects[n].key) - 1] != '/';
+    cloud_request_free(r);
+    return files;
+}
+
+size_t rig_uploads(struct rig *rig)
+{
+    struct cloud_request *r = cloud_request_new(CLOUD_UPLOADS, NULL, NULL);
+    size_t n;
+
+    direct(rig, r);
+    assert_int_equal(r->error.code, 0);
+    n = r->n_objects;
+    cloud_request_free(r);
+    return n;
+}
+
+static void on_listed(const struct error *e, void *arg)
+{
+    assert_int_equal(e->code, 0);
+    *(bool *)arg = true;
+}
+
+void rig_relist(struct rig *rig, uint64_t dir)
+{
+    bool done = false;
+    struct listing_run *run = listing_run_new(rig->volume, dir, on_listed, &done);
+
+    assert_non_null(run);
+    rig_wait(rig, done);
+    listing_run_free(run);
 }
 
 /* --- life ---------------------------------------------------------------------------------------------- */
@@ -378,42 +425,64 @@ void rig_reopen(struct rig *rig)
     rig_open(rig);
 }
 
-static int set_up(void **state, bool folder)
+static void open_cloud(struct rig *rig, bool folder)
 {
-    static const char *const sets[] = { "SettleMilliseconds=0", "ReadDeadlineSeconds=5", "CloudRetries=0" };
-    struct rig *rig = xcalloc(1, sizeof(*rig));
     char url[96];
     struct cloud_spec spec = { .type = folder ? CLOUD_LOCAL_FOLDER : CLOUD_MEMORY, .account_id = "a",
                                .service_url = url, .region = "", .keyring = { .get = no_secret } };
     struct error e = { 0 };
 
-    snprintf(rig->dir, sizeof(rig->dir), "/tmp/volume_rig.XXXXXX");
-    assert_non_null(mkdtemp(rig->dir));
     snprintf(url, sizeof(url), "file://%s/cloud", rig->dir);
-    assert_int_equal(mkdir(url + strlen("file://"), 0700), 0);
-    rig->loop = loop_new(2);
-    if (config_load(NULL, sets, ARRAY_SIZE(sets), &rig->config, &e) < 0 ||
-        cloud_new(rig->loop, rig->config, &spec, &rig->memory, &e) < 0)
+    assert_true(mkdir(url + strlen("file://"), 0700) == 0 || errno == EEXIST);
+    if (cloud_new(rig->loop, rig->config, &spec, &rig->memory, &e) < 0)
         fail_msg("%s", e.text);
     rig->cloud = holding_new(rig, cloud_failing_new(rig->memory, on_fault, rig));
+    make_bucket(rig);
+}
+
+static int set_up(const char *dir, bool folder, void (*prepare)(struct rig *rig), void **state)
+{
+    static const char *const sets[] = { "SettleMilliseconds=0", "ReadDeadlineSeconds=5", "CloudRetries=0" };
+    struct rig *rig = xcalloc(1, sizeof(*rig));
+    struct error e = { 0 };
+
+    snprintf(rig->dir, sizeof(rig->dir), "%s", dir);
+    rig->loop = loop_new(2);
+    if (config_load(NULL, sets, ARRAY_SIZE(sets), &rig->config, &e) < 0)
+        fail_msg("%s", e.text);
+    open_cloud(rig, folder);
     lf__cloud_drive__init(&rig->drive);
     rig->drive.id = (char *)(uintptr_t)"drive";
     rig->drive.name = (char *)(uintptr_t)"Drive";
     rig->drive.storage_name = (char *)(uintptr_t)BUCKET;
-    make_bucket(rig);
+    if (prepare)
+        prepare(rig);
     rig_open(rig);
     *state = rig;
     return 0;
 }
 
+static int set_up_anywhere(bool folder, void **state)
+{
+    char dir[] = "/tmp/volume_rig.XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    return set_up(dir, folder, NULL, state);
+}
+
 int rig_set_up(void **state)
 {
-    return set_up(state, false);
+    return set_up_anywhere(false, state);
 }
 
 int rig_set_up_folder(void **state)
 {
-    return set_up(state, true);
+    return set_up_anywhere(true, state);
+}
+
+int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state)
+{
+    return set_up(dir, true, prepare, state);
 }
 
 int rig_tear_down(void **state)

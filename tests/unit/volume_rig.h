@@ -44,7 +44,9 @@ struct rig {
 /* As cmocka's set-up and tear-down; *state is a struct rig. */
 int rig_set_up(void **state);
 int rig_set_up_folder(void **state);   /* over a LocalFolder instead */
-int rig_tear_down(void **state);
+/* Over a LocalFolder, in a directory that an earlier run may have left. prepare() may change rig->drive; NULL: nothing. */
+int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state);
+int rig_tear_down(void **state);   /* removes the directory */
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);   /* and waits for the requests under way */
 void rig_reopen(struct rig *rig);
@@ -66,6 +68,8 @@ void rig_idle(struct rig *rig);
 /* The same a while longer, where nothing is expected to happen. */
 void rig_linger(struct rig *rig);
 void rig_reset_counts(struct rig *rig);
+/* Takes the directory's listing into the index now, however young the last one is. */
+void rig_relist(struct rig *rig, uint64_t dir);
 /* As if only a listing without metadata had told of the inode. */
 void rig_forget_meta(struct rig *rig, uint64_t ino);
 
@@ -82,12 +86,14 @@ char *rig_object(struct rig *rig, const char *key, size_t *ret_size);
 struct cloud_request *rig_stat(struct rig *rig, const char *key);   /* owned by the caller */
 /* All keys, separated and ended by a space, in order; owned by the caller. */
 char *rig_keys(struct rig *rig);
+size_t rig_files(struct rig *rig);   /* objects that are no directories' markers */
 #define assert_keys(rig, expected) \
     do { \
         char *keys_ = rig_keys(rig); \
         assert_string_equal(keys_, expected); \
         free(keys_); \
     } while (0)
+size_t rig_uploads(struct rig *rig);   /* in parts, that have begun and not ended */
 void assert_object(struct rig *rig, const char *key, const void *bytes, size_t n);
 
 /* --- conflicts (volume_rig_conflict.c) --------------------------------------------------------------- */
@@ -147,6 +153,12 @@ int worker_unlink(struct rig *rig, const char *name);
 uint64_t worker_mkdir(struct rig *rig, const char *name);
 int worker_rmdir(struct rig *rig, const char *name);
 int worker_symlink(struct rig *rig, const char *name, const char *target);
+/* Whether it is pinned and here for that, whole. */
+bool rig_is_kept(struct rig *rig, uint64_t ino);
+/* The pin of an inode as extended attribute. */
+int worker_set_pin(struct rig *rig, uint64_t ino, const char *value, int flags);
+int worker_remove_pin(struct rig *rig, uint64_t ino);
+int worker_get_pin(struct rig *rig, uint64_t ino);
 int worker_getattr(struct rig *rig, uint64_t ino, Lf__FsAttr *ret);
 
 /* A new file with these bytes at the path, closed. Its inode number. */

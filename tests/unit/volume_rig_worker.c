@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/cache_use.h"
 
 /* As the real one gives up. */
 enum { WORKER_TRIES = 8 };
@@ -333,6 +334,46 @@ int worker_symlink(struct rig *rig, const char *name, const char *target)
     m.parent = parent_of(rig, &name);
     m.name = bytes_of(name);
     m.target = bytes_of(target);
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+bool rig_is_kept(struct rig *rig, uint64_t ino)
+{
+    struct index_cached row;
+
+    (void)use_flush(rig->volume->cache);
+    return index_cached_get(rig->volume->index, ino, &row) == 0 && row.kept && !row.in_use;
+}
+
+int worker_set_pin(struct rig *rig, uint64_t ino, const char *value, int flags)
+{
+    Lf__FsXattrSet m = LF__FS_XATTR_SET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_SET, fs_xattr_set, &m);
+
+    m.ino = ino;
+    m.name = (char *)(uintptr_t)"user.landfall.pin";
+    m.value = (ProtobufCBinaryData){ strlen(value), (uint8_t *)(uintptr_t)value };
+    m.flags = (uint32_t)flags;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_remove_pin(struct rig *rig, uint64_t ino)
+{
+    Lf__FsXattrRemove m = LF__FS_XATTR_REMOVE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_REMOVE, fs_xattr_remove, &m);
+
+    m.ino = ino;
+    m.name = (char *)(uintptr_t)"user.landfall.pin";
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_get_pin(struct rig *rig, uint64_t ino)
+{
+    Lf__FsXattrGet m = LF__FS_XATTR_GET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_GET, fs_xattr_get, &m);
+
+    m.ino = ino;
+    m.name = (char *)(uintptr_t)"user.landfall.pin";
     return rig_ask(rig, &env, NULL, NULL);
 }
 
