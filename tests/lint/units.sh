@@ -26,6 +26,19 @@ for unit in "$units"/*; do
     fi
 done
 
+# By default five deaths within ten seconds are the last, and twenty of a socket's service within two.
+for unit in "$units"/*; do
+    case $unit in
+    *.service) key=StartLimitIntervalSec ;;
+    *.socket) key=TriggerLimitIntervalSec ;;
+    *) continue ;;
+    esac
+    if ! grep -qx "$key=0" "$unit"; then
+        printf 'FAIL %s: %s=0 is missing, so it may stay down\n' "$(basename "$unit")" "$key"
+        failed=1
+    fi
+done
+
 # Exposure times ten: what systemd-analyze calls OK ends at 50. mountd must mount.
 while read -r service bound; do
     if ! systemd-analyze security --offline=true --threshold="$bound" --no-pager \
