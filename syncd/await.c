@@ -130,6 +130,16 @@ void await_failed(struct volume *v, uint64_t ino, int seconds)
     }
 }
 
+void await_refused(struct volume *v)
+{
+    struct await *w, *next;
+
+    for (w = LIST_FIRST(&v->awaits); w; w = next) {
+        next = LIST_NEXT(w, next);
+        (void)give_up(w);
+    }
+}
+
 /* --- life ------------------------------------------------------------------------------------------------ */
 
 void volume_await(struct volume *v, uint64_t ino, unsigned seconds,

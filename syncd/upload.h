@@ -95,6 +95,7 @@ struct uploader {
     struct error trouble;          /* upload_run.c's: why it rests */
     bool rest_ends_with_answer;    /* to whomever */
     int64_t graves_after_ns;
+    struct error grave_trouble;    /* why not all keys could be deleted the last time; code 0: they could */
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
     bool unsynced;                 /* commits that released a key are not on the disk yet */
@@ -152,6 +153,8 @@ void upload_again(struct upload *u);
 /* It did not work: once more later. The reason is kept with the inode. */
 void upload_fail(struct upload *u, const struct error *e);
 void upload_fail_code(struct upload *u, int code);
+/* Whether it takes a minute or more until that is tried again, so that who waits for it should hear of it. */
+bool upload_fails_lastingly(int code);
 /* Whether all changes would fail alike, or this one was canceled. */
 bool upload_fails_all(int code);
 /* Nothing more to do or to say. */

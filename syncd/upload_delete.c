@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/await.h"
 
 enum { BATCH = 1000, SINGLES = 16 };
 
@@ -131,6 +132,9 @@ static void rest(struct upload *u, const struct error *e)
     if (e->code != -ECANCELED)
         LOG(LOG_WARNING, "delete_failed", "drive=%s", u->volume->drive->id, "error=%s", error_text(e));
     u->uploader->graves_after_ns = loop_now_ns() + GRAVES_PAUSE_NS;
+    u->uploader->grave_trouble = *e;
+    if (upload_fails_lastingly(e->code))
+        await_refused(u->volume);
 }
 
 static void finish(struct upload *u)
@@ -290,6 +294,7 @@ static void bury(struct uploader *u, struct key_list *keys)
     up->n_keys = keys->n;
     up->gone = xcalloc(up->n_keys, sizeof(*up->gone));
     u->burying = true;
+    u->grave_trouble.code = 0;
     for (size_t n = 0; n < up->n_keys; n++)
         if (is_compared(u->volume->index, up->keys[n]))
             upload_submit(up, upload_request(up, CLOUD_STAT, up->keys[n], compared));

@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/await.h"
+#include "syncd/waits.h"
 
 /* FileState as the event stream numbers it. */
 enum { STATE_NORMAL = 0, STATE_UPLOADING = 4, STATE_ERROR = 256 };
@@ -395,6 +396,11 @@ static const struct trouble *trouble_of(int code)
         if (troubles[n].code == code)
             return &troubles[n];
     return &troubles[0];
+}
+
+bool upload_fails_lastingly(int code)
+{
+    return waits_lasting(trouble_of(code)->seconds);
 }
 
 bool upload_fails_all(int code)

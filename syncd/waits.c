@@ -106,6 +106,22 @@ static bool say_failed(struct volume *v, const struct index_inode *i, char out[W
     return reason;
 }
 
+/* What was removed and has to go first, where a key is either a file or a folder. */
+static bool say_in_the_way(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
+{
+    const struct uploader *u = v->uploader;
+    CLEANUP_FREE char *key = NULL;
+
+    if (!u->grave_trouble.code || !(cloud_capabilities(v->cloud) & CLOUD_HAS_FOLDERS))
+        return false;
+    key = index_key(v->index, i->ino);
+    if (!key || !index_buried_in_the_way(v->index, key))
+        return false;
+    (void)snprintf(out, WAITS_MAX, "What had its name before cannot be deleted in the cloud: %s The next attempt is in %"
+                   PRId64 " s.", error_text(&u->grave_trouble), seconds_to(u->graves_after_ns, loop_now_ns()));
+    return true;
+}
+
 static bool say_resting(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
 {
     const struct uploader *u = v->uploader;
@@ -150,7 +166,7 @@ static bool say_queued(struct volume *v, const struct index_inode *i, char out[W
 
 /* The first that has something to say. */
 static look_fn *const looks[] = {
-    say_paused, say_running, say_failed, say_resting, say_settling, say_open, say_queued,
+    say_paused, say_running, say_failed, say_in_the_way, say_resting, say_settling, say_open, say_queued,
 };
 
 static void say(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
@@ -208,14 +224,19 @@ bool waits_lasting(int seconds)
 bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
 {
     CLEANUP(index_inode_done) struct index_inode first = { 0 };
+    bool lasting = false;
 
     if (say_paused(v, i, out))
         return true;
-    if (first_of(v, i, &first) < 0 || uploader_busy(v->uploader, first.ino) || !say_failed(v, &first, out))
+    if (first_of(v, i, &first) < 0 || uploader_busy(v->uploader, first.ino))
         return false;
-    if (first.ino != i->ino)
+    if (say_failed(v, &first, out))
+        lasting = seconds_to(index_retry_at(v->index, first.ino), loop_wall_ns()) > LONG_S;
+    else if (say_in_the_way(v, &first, out))
+        lasting = upload_fails_lastingly(v->uploader->grave_trouble.code);
+    if (lasting && first.ino != i->ino)
         put_path(v, first.ino, out);
-    return seconds_to(index_retry_at(v->index, first.ino), loop_wall_ns()) > LONG_S;
+    return lasting;
 }
 
 char *waits_state(struct volume *v, const struct index_inode *i)

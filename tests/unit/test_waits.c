@@ -259,6 +259,35 @@ static void what_does_not_pass_by_itself_ends_the_waiting(void **state)
     assert_waits(rig, ino, file.why);
 }
 
+static int refuse_deletions(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return !after && (r->op == CLOUD_DELETE || r->op == CLOUD_DELETE_BATCH) ? -EACCES : 0;
+}
+
+static void a_deletion_that_the_cloud_refuses_ends_the_waiting(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+    uint64_t ino;
+
+    (void)worker_mkdir(rig, "d");
+    rig_settle(rig);
+    rig->fault = refuse_deletions;
+    assert_int_equal(worker_rmdir(rig, "d"), 0);
+    ino = worker_file(rig, "d", "bytes", 5);
+    await(rig, ino, LONG_S, &t);
+    rig_wait(rig, t.done);
+    assert_true(t.a.stuck);
+    assert_non_null(strstr(t.why, "cannot be deleted in the cloud: "));
+    assert_waits(rig, ino, "What had its name before cannot be deleted");
+    rig->fault = NULL;
+    rig->volume->uploader->graves_after_ns = 0;
+    uploader_kick(rig->volume->uploader);
+    rig_settle(rig);
+    assert_keys(rig, "d ");
+}
+
 static void what_may_pass_is_waited_for(void **state)
 {
     static const int code = -EHOSTUNREACH;
@@ -408,6 +437,8 @@ int main(void)
         TEST(a_removed_file_is_not_waited_for),
         TEST(a_closed_volume_lets_nobody_wait),
         TEST(what_does_not_pass_by_itself_ends_the_waiting),
+        cmocka_unit_test_setup_teardown(a_deletion_that_the_cloud_refuses_ends_the_waiting, rig_set_up_folder,
+                                        rig_tear_down),
         TEST(what_may_pass_is_waited_for),
         TEST(a_paused_drive_stands_in_the_way),
         TEST(a_new_file_is_explained),
