@@ -1,4 +1,4 @@
-/* The end of a drive: unmounted, closed, forgotten, its folders removed. Changes that are not yet in the
+/* The end of a drive: unmounted, its uploads ended, closed, forgotten, its folders removed. Changes that are not yet in the
  * cloud hold it back, unless forced; they are looked at again once nobody can write any more. */
 #include <errno.h>
 #include <inttypes.h>
@@ -85,6 +85,12 @@ static void remove_drive_done(void *folders)
     end(rm);
 }
 
+/* Whatever came of them. */
+static void uploads_ended(void *arg)
+{
+    remove_drive(arg);
+}
+
 static void unmount_done(const struct error *e, void *arg);
 
 static void unmount(struct removal *rm)
@@ -101,6 +107,8 @@ static void unmount_done(const struct error *e, void *arg)
         back(rm, e);
     else if (check_pending(rm, &pending) < 0)
         back(rm, &pending);
+    else if (rm->drive->volume)
+        volume_end_uploads(rm->drive->volume, uploads_ended, rm);
     else
         remove_drive(rm);
 }

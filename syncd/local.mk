@@ -175,6 +175,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_parts.c \
 	syncd/upload_parts.h \
 	syncd/upload_put.c \
+	syncd/upload_quit.c \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/volume.c \

@@ -385,7 +385,7 @@ static void scan(void *arg)
     int64_t until;
 
     loop_timer_free(take_ptr(u->timer));
-    if (u->volume->paused)
+    if (u->volume->paused || u->quit)
         return;
     until = u->rest_until_ns > uploader_held_until(u) ? u->rest_until_ns : uploader_held_until(u);
     if (loop_now_ns() < until) {
@@ -419,6 +419,7 @@ void uploader_free(struct uploader *u)
         upload_abandon(up);
     if (u->syncing)
         u->syncing->uploader = NULL;
+    upload_quit_free(u->quit);
     loop_timer_free(u->timer);
     free(u);
 }

@@ -42,6 +42,7 @@ enum {
 enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_BURY, UPLOAD_KINDS };
 
 struct upload;
+struct upload_quit;
 /* An upload in parts is ended; e->code: it is not. */
 typedef void upload_aborted_fn(struct upload *u, const struct error *e);
 
@@ -100,6 +101,7 @@ struct uploader {
     int64_t burst_ns;              /* the first of those that came without a pause */
     bool unsynced;                 /* commits that released a key are not on the disk yet */
     struct index_syncing *syncing; /* on their way there */
+    struct upload_quit *quit;      /* the drive goes: nothing begins; NULL: it stays */
 };
 
 /* --- upload.c ----------------------------------------------------------------------------------- */
@@ -257,6 +259,10 @@ void upload_copy_failed(struct upload *u, const struct error *e);
 void upload_parts_free(struct upload_parts *p);
 /* Bytes in parts that are there. */
 uint64_t upload_parts_bytes(const struct upload *u);
+
+/* --- upload_quit.c -------------------------------------------------------------------------------- */
+
+void upload_quit_free(struct upload_quit *q);   /* NULL is fine */
 
 /* --- upload_delete.c ------------------------------------------------------------------------------ */
 

@@ -86,6 +86,13 @@ void volume_pause(struct volume *v, bool paused)
     v->paused = paused;
 }
 
+void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    if (v->ended)
+        (*v->ended)++;
+    done(arg);
+}
+
 uint64_t volume_pending(struct volume *v)
 {
     return v->pending;

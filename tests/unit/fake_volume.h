@@ -10,6 +10,7 @@ struct volume {
     struct volume_spec spec;
     bool paused, read_only;
     uint64_t pending;
+    size_t *ended;             /* counts volume_end_uploads(); NULL: nobody looks */
     size_t configured;         /* times volume_configure() ran */
     struct ipc_peer *worker;   /* last attached; NULL once lost */
 };

@@ -633,9 +633,12 @@ static void force_deletes_what_is_pending(void **state)
 {
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    size_t ended = 0;
 
     fake_volume(id)->pending = 3;
+    fake_volume(id)->ended = &ended;
     expect_done(delete(f, id, true));
+    assert_int_equal(ended, 1);
     expect_nothing(f);
 }
 

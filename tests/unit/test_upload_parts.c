@@ -573,6 +573,54 @@ static void an_edit_survives_a_crash_at_every_step(void **state)
     }
 }
 
+static void on_ended(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void uploads_end_with_their_drive(void **state)
+{
+    CLEANUP_FREE char *bytes = pattern(2 * PART, 1);
+    struct rig *rig = *state;
+    bool ended = false;
+
+    rig->hold[CLOUD_PART_END] = true;
+    (void)worker_file(rig, "a", bytes, 2 * PART);
+    (void)worker_file(rig, "b", bytes, 2 * PART);
+    rig_wait(rig, rig->n_held == 2);
+    assert_int_equal(rig_uploads(rig), 2);
+    volume_end_uploads(rig->volume, on_ended, &ended);
+    rig_wait(rig, ended);
+    assert_int_equal(rig_uploads(rig), 0);
+    assert_keys(rig, "");
+    rig_release(rig);
+    rig_settle(rig);    /* the drive stays after all */
+    assert_object(rig, "a", bytes, 2 * PART);
+    assert_object(rig, "b", bytes, 2 * PART);
+}
+
+static int away(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    (void)r;
+    return after ? 0 : -EHOSTUNREACH;
+}
+
+static void a_cloud_that_is_away_keeps_no_drive(void **state)
+{
+    CLEANUP_FREE char *bytes = pattern(2 * PART, 1);
+    struct rig *rig = *state;
+    bool ended = false;
+
+    rig->hold[CLOUD_PART_END] = true;
+    (void)worker_file(rig, "a", bytes, 2 * PART);
+    rig_wait(rig, rig->n_held == 1);
+    rig->fault = away;
+    volume_end_uploads(rig->volume, on_ended, &ended);
+    rig_wait(rig, ended);
+    assert_int_equal(rig_uploads(rig), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -597,6 +645,8 @@ int main(void)
         TEST(a_part_with_other_bytes_is_sent_again),
         TEST(a_beginning_that_was_not_heard_of_is_ended),
         TEST(one_of_a_file_that_is_gone),
+        TEST(uploads_end_with_their_drive),
+        TEST(a_cloud_that_is_away_keeps_no_drive),
         cmocka_unit_test(an_edit_survives_a_crash_at_every_step),
     };
 
