@@ -391,6 +391,17 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
     begin(i);
 }
 
+void session_drop_pages(struct worker *w, uint64_t ino)
+{
+    struct invalidation *i;
+
+    if (!w->session)
+        return;
+    i = xcalloc(1, sizeof(*i));
+    *i = (struct invalidation){ .worker = w, .ino = ino, .data = true };
+    begin(i);
+}
+
 void session_refuse_stale(struct op *op)
 {
     struct invalidation *i = xcalloc(1, sizeof(*i));

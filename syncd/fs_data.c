@@ -24,9 +24,6 @@ struct opened {
     int fds[2];
 };
 
-/* Below that the kernel's page cache serves a file as well, and costs no registration. */
-static const uint64_t WHOLE_LEAST = 256 << 10;
-
 static const int64_t FORESEEN_NS = INT64_C(2000000000);
 
 static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
@@ -40,7 +37,7 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && cache_file_size(f) >= WHOLE_LEAST && cache_file_whole(f);
+        ret->whole = !write && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
