@@ -292,7 +292,7 @@ int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_by
     int r;
 
     w->fuse = fuse;
-    w->scratch = malloc(SCRATCH_SIZE);
+    w->scratch = alloc_bulk(SCRATCH_SIZE);
     w->session = make_session(w);
     if (!w->scratch || !w->session)
         return -ENOMEM;
