@@ -111,6 +111,7 @@ static void leave(struct http *h)
     struct CURLMsg *m;
     int left;
 
+    body_flush(h);
     h->depth--;
     bury_dead(h);
     while ((m = curl_multi_info_read(h->multi, &left))) {
@@ -222,6 +223,7 @@ static void http_free(struct http *h)
     assert(h->calls == 0);
     (void)curl_multi_cleanup(h->multi);
     event_free(h->timer);
+    free(h->run.bytes);
     free(h->no_proxy);
     free(h);
 }
