@@ -191,6 +191,8 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
 
     (void)fds;
     (void)daemon;
+    if (cold)
+        lister_yield(v->lister);
     if (f)
         fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
@@ -345,6 +347,7 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     }
     w = xcalloc(1, sizeof(*w));
     *w = (struct wanted){ .request = req, .file = f, .since_ns = loop_now_ns() };
+    lister_yield(v->lister);
     fetch_count_miss(f, m->offset, m->length);
     fetch_range(f, m->write ? FETCH_WRITE : FETCH_READ, m->offset, m->length,
                 (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);

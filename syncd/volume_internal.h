@@ -237,6 +237,8 @@ void lister_recheck(struct lister *l, uint64_t ino);
 /* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are
  * told. When too many wait already nothing happens. */
 void lister_settle_later(struct lister *l, uint64_t ino);
+/* Somebody waits for content, and will perhaps for more: those behind the others wait a little. */
+void lister_yield(struct lister *l);
 /* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
 void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
