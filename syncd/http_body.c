@@ -1,5 +1,6 @@
-/* Owns the way of a reply's body from libcurl to whoever asked. libcurl cuts what one recv(2) brought into pieces of 16 KiB,
- * and each would be a write(2) of its own; here they are put together again, for as long as libcurl is on the stack.
+/* Owns the way of a reply's body from libcurl to whoever asked. libcurl cuts what one recv(2) brought into pieces of
+ * 16 KiB, and each would be a write(2) of its own; here they are put together again, for as long as libcurl is on the
+ * stack.
  *
  * Must not know what the bytes are. */
 #include "syncd/http_call.h"
