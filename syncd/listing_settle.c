@@ -306,10 +306,15 @@ static bool in_the_way(struct lister *l)
     return false;
 }
 
+/* What is read tells its metadata itself, so then even a few wait. */
+static bool may_ask(struct lister *l)
+{
+    return (l->n_later <= FEW && l->content_until_ns <= loop_now_ns()) || !in_the_way(l);
+}
+
 static void settle_next_later(struct lister *l)
 {
-    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE &&
-           (l->n_later <= FEW || !in_the_way(l))) {
+    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE && may_ask(l)) {
         uint64_t ino = l->later[l->later_first];
 
         l->later_first = (l->later_first + 1) % LATER_MAX;
@@ -328,14 +333,19 @@ void lister_settle_later(struct lister *l, uint64_t ino)
     settle_next_later(l);
 }
 
+static int64_t when_quiet(void)
+{
+    return loop_now_ns() + QUIET_MS * INT64_C(1000000);
+}
+
 void lister_yield(struct lister *l)
 {
-    l->settle_after_ns = loop_now_ns() + QUIET_MS * INT64_C(1000000);
+    l->settle_after_ns = l->content_until_ns = when_quiet();
 }
 
 void settle_later_soon(struct lister *l)
 {
-    lister_yield(l);
+    l->settle_after_ns = when_quiet();
     settle_next_later(l);
 }
 
