@@ -1,5 +1,5 @@
-/* The end of a drive: unmounted, its uploads ended, closed, forgotten, its folders removed. Changes that are not yet in the
- * cloud hold it back, unless forced; they are looked at again once nobody can write any more. */
+/* The end of a drive: unmounted, its uploads ended, closed, forgotten, its folders removed. Changes that are not yet in
+ * the cloud hold it back, unless forced; they are looked at again once nobody can write any more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>

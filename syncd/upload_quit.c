@@ -1,6 +1,6 @@
 /* Owns what a drive that is to be deleted still does in the cloud: it ends the uploads in parts that it has begun, of
- * which nobody else knows and which are paid for until somebody ends them. A cloud that does not answer holds nothing up
- * for long.
+ * which nobody else knows and which are paid for until somebody ends them. A cloud that does not answer holds nothing
+ * up for long.
  *
  * Must not know why the drive goes. */
 #include <stdlib.h>

@@ -44,9 +44,9 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
 /* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
 void volume_pause(struct volume *v, bool paused);
 
-/* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the cloud,
- * as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is closed
- * before. */
+/* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the
+ * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
+ * closed before. */
 void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg);
 
 /* Changes not yet in the cloud. */

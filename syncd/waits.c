@@ -117,8 +117,8 @@ static bool say_in_the_way(struct volume *v, const struct index_inode *i, char o
     key = index_key(v->index, i->ino);
     if (!key || !index_buried_in_the_way(v->index, key))
         return false;
-    (void)snprintf(out, WAITS_MAX, "What had its name before cannot be deleted in the cloud: %s The next attempt is in %"
-                   PRId64 " s.", error_text(&u->grave_trouble), seconds_to(u->graves_after_ns, loop_now_ns()));
+    (void)snprintf(out, WAITS_MAX, "What had its name before cannot be deleted in the cloud: %s The next attempt is in "
+                   "%" PRId64 " s.", error_text(&u->grave_trouble), seconds_to(u->graves_after_ns, loop_now_ns()));
     return true;
 }
 

@@ -97,6 +97,16 @@ class Uploads(FaultCase):
         self.assertEqual(self.unfinished(bucket), [])
         self.assertStored(bucket, {"begun": data})
 
+    def test_nothing_of_a_deleted_drive_is_left(self):
+        mount, bucket = self.s3_drive("up-deleted")
+        part = self.proxy.add("silent", method="PUT", target="large")
+        write_file(os.path.join(mount, "large"), content(self.dice, PART + 5))
+        wait_until(lambda: part.hits and self.unfinished(bucket), 20, "an upload that has begun")
+        drive, = (d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == "up-deleted")
+        self.instance.api("DELETE", f"/management/clouddrive/{drive['id']}", force="true")
+        self.assertEqual(self.unfinished(bucket), [])
+        self.assertStored(bucket, {})
+
     # --- nothing but what was sent ---
 
     def test_altered_content_is_refused(self):

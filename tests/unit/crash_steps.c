@@ -48,8 +48,8 @@ static void step_on(int fd)
     }
 }
 
-/* The head of a frame of sqlite's log that ends a transaction (https://www.sqlite.org/fileformat2.html#walformat); its page
- * comes next. */
+/* The head of a frame of sqlite's log that ends a transaction (https://www.sqlite.org/fileformat2.html#walformat); its
+ * page comes next. */
 static bool is_commit(const unsigned char *bytes, size_t n)
 {
     return n == WAL_FRAME_HEAD && (bytes[4] | bytes[5] | bytes[6] | bytes[7]) != 0;
@@ -94,15 +94,16 @@ CHANGE_FD(ftruncate, SYS_ftruncate, (int fd, off_t size), fd, size)
 CHANGE_FD(ftruncate64, SYS_ftruncate, (int fd, off64_t size), fd, size)
 CHANGE_FD(fallocate, SYS_fallocate, (int fd, int mode, off_t at, off_t n), fd, mode, at, n)
 CHANGE_FD(fallocate64, SYS_fallocate, (int fd, int mode, off64_t at, off64_t n), fd, mode, at, n)
-CHANGE_FD(fsetxattr, SYS_fsetxattr, (int fd, const char *name, const void *value, size_t n, int flags), fd, name, value, n,
-          flags)
+CHANGE_FD(fsetxattr, SYS_fsetxattr, (int fd, const char *name, const void *value, size_t n, int flags), fd, name,
+          value, n, flags)
 CHANGE_FD(fremovexattr, SYS_fremovexattr, (int fd, const char *name), fd, name)
 CHANGE(unlink, SYS_unlinkat, (const char *path), AT_FDCWD, path, 0)
 CHANGE(unlinkat, SYS_unlinkat, (int dir, const char *path, int flags), dir, path, flags)
 CHANGE(mkdir, SYS_mkdirat, (const char *path, mode_t mode), AT_FDCWD, path, mode)
 CHANGE(mkdirat, SYS_mkdirat, (int dir, const char *path, mode_t mode), dir, path, mode)
 CHANGE(symlinkat, SYS_symlinkat, (const char *target, int dir, const char *path), target, dir, path)
-CHANGE(renameat, SYS_renameat2, (int from_dir, const char *from, int to_dir, const char *to), from_dir, from, to_dir, to, 0)
+CHANGE(renameat, SYS_renameat2, (int from_dir, const char *from, int to_dir, const char *to), from_dir, from, to_dir,
+       to, 0)
 CHANGE(renameat2, SYS_renameat2, (int from_dir, const char *from, int to_dir, const char *to, unsigned flags), from_dir,
        from, to_dir, to, flags)
 

@@ -1,7 +1,7 @@
-/* The calls that change something on a disk, counted. What stands in this program stands before libc's, for sqlite too; so
- * a process can be killed right before any of them, in whatever thread (of writes to one file in a row, before the first; and
- * before each transaction of sqlite's). Between two such calls are only stores to memory that
- * is mapped, which a killed process has made all or none of.
+/* The calls that change something on a disk, counted. What stands in this program stands before libc's, for sqlite too;
+ * so a process can be killed right before any of them, in whatever thread (of writes to one file in a row, before the
+ * first; and before each transaction of sqlite's). Of stores to mapped memory, those
+ * before the call are made then and those after it are not; it does not die between them.
  *
  * A power cut is another matter: tests/integration/test_power_cut.py. */
 #pragma once

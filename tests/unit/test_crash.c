@@ -1,5 +1,6 @@
-/* A volume that is killed at every step of what test_upload_crash.c does not have: content given up, taken over and written,
- * pins, removals, conflict copies, other versions, listings against local changes, and coming up again after a crash. */
+/* A volume that is killed at every step of what test_upload_crash.c does not have: content given up, taken over and
+ * written, pins, removals, conflict copies, other versions, listings against local changes, and coming up again after a
+ * crash. */
 #include "tests/unit/crash_rig.h"
 
 #include <errno.h>
@@ -487,7 +488,7 @@ static void both_sides_change_a_file(void **state)
     crash_everywhere(&s);
 }
 
-/* --- listings -------------------------------------------------------------------------------------------------------- */
+/* --- listings -------------------------------------------------------------------------------------------------- */
 
 /* f0 is changed there, f1 removed, f2 changed here and removed there, f3 renamed, f4 removed here and changed there,
  * f5 changed on both sides; one is new on each side. */
@@ -545,7 +546,7 @@ static void a_listing_meets_changes_of_ours(void **state)
     crash_everywhere(&s);
 }
 
-/* --- coming up again --------------------------------------------------------------------------------------------------- */
+/* --- coming up again ------------------------------------------------------------------------------------------- */
 
 static void crash_once(struct rig *rig)
 {

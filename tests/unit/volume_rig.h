@@ -44,7 +44,7 @@ struct rig {
 /* As cmocka's set-up and tear-down; *state is a struct rig. */
 int rig_set_up(void **state);
 int rig_set_up_folder(void **state);   /* over a LocalFolder instead */
-/* Over a LocalFolder, in a directory that an earlier run may have left. prepare() may change rig->drive; NULL: nothing. */
+/* Over a LocalFolder, in a directory that an earlier run may have left. prepare() (or NULL) may change rig->drive. */
 int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state);
 int rig_tear_down(void **state);   /* removes the directory */
 void rig_open(struct rig *rig);
