@@ -387,8 +387,8 @@ int index_uploads(struct index *x, uint64_t after, bool (*each)(const struct ind
 int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t mtime_ns, struct index_upload *ret)
 {
     CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND size = ? AND mtime = ?", SQL_TEXT(key),
-                  SQL_INT(size), SQL_INT(mtime_ns));
+        sql_query(x->sql, "SELECT " UPLOAD_COLUMNS " FROM upload WHERE key = ? AND size = ? AND mtime = ?",
+                  SQL_TEXT(key), SQL_INT(size), SQL_INT(mtime_ns));
 
     return first_upload(&q, ret);
 }
