@@ -257,6 +257,11 @@ TESTS += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
 tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_hostile_cloud
+TESTS += tests/unit/test_hostile_cloud
+tests_unit_test_hostile_cloud_SOURCES = tests/unit/test_hostile_cloud.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_hostile_cloud_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_hostile_worker
 TESTS += tests/unit/test_hostile_worker
 tests_unit_test_hostile_worker_SOURCES = tests/unit/test_hostile_worker.c $(VOLUME_RIG)
