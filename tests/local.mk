@@ -362,6 +362,11 @@ TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
 tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_pin_many
+TESTS += tests/unit/test_pin_many
+tests_unit_test_pin_many_SOURCES = tests/unit/test_pin_many.c $(VOLUME_RIG)
+tests_unit_test_pin_many_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_rename
 TESTS += tests/unit/test_rename
 tests_unit_test_rename_SOURCES = tests/unit/test_rename.c $(VOLUME_RIG)
