@@ -20,17 +20,9 @@ enum { CLOUD_S3_GENERIC = 8, CLOUD_LOCAL_FOLDER = 1048576, NAME_PLACE_MAX = 32 }
 
 static int list(int argc, char **argv)
 {
-    static const struct target_option none[] = { { 0 } };
     static const char *const keys[] = { "id", "name", "serviceUrl", NULL };
-    struct json_object *instance = NULL;
-    struct error e = { 0 };
-    int r = target_open(argc, argv, none, &instance);
 
-    if (r)
-        return r;
-    r = listing_print(instance, "/cloud/accounts", keys, &e);
-    json_object_put(instance);
-    return r < 0 ? target_fail("account", &e) : EXIT_SUCCESS;
+    return listing_run(argc, argv, "account", "/cloud/accounts", keys);
 }
 
 static void put(struct json_object *o, const char *key, const char *value)

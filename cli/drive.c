@@ -27,15 +27,8 @@ struct wish {
 static int list(int argc, char **argv)
 {
     static const char *const keys[] = { "id", "name", "storageName", "localPath", NULL };
-    struct json_object *instance = NULL;
-    struct error e = { 0 };
-    int r = target_open(argc, argv, NULL, &instance);
 
-    if (r)
-        return r;
-    r = listing_print(instance, "/management/clouddrive", keys, &e);
-    json_object_put(instance);
-    return r < 0 ? target_fail("drive", &e) : EXIT_SUCCESS;
+    return listing_run(argc, argv, "drive", "/management/clouddrive", keys);
 }
 
 static void put(struct json_object *o, const char *key, const char *value)

@@ -7,6 +7,7 @@
 
 #include "cli/api.h"
 #include "cli/instance.h"
+#include "cli/target.h"
 
 int listing_get(struct json_object *instance, const char *path, struct json_object **ret, struct error *e)
 {
@@ -47,7 +48,7 @@ void listing_puts(const char *s)
         putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
 }
 
-int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e)
+static int print(struct json_object *instance, const char *path, const char *const *keys, struct error *e)
 {
     struct json_object *list;
     int r = listing_get(instance, path, &list, e);
@@ -59,4 +60,17 @@ int listing_print(struct json_object *instance, const char *path, const char *co
         }
     json_object_put(list);
     return r;
+}
+
+int listing_run(int argc, char **argv, const char *what, const char *path, const char *const *keys)
+{
+    struct json_object *instance = NULL;
+    struct error e = { 0 };
+    int r = target_open(argc, argv, NULL, &instance);
+
+    if (r)
+        return r;
+    r = print(instance, path, keys, &e);
+    json_object_put(instance);
+    return r < 0 ? target_fail(what, &e) : EXIT_SUCCESS;
 }

@@ -17,8 +17,9 @@ int listing_find(struct json_object *instance, const char *path, listing_fits *f
 /* For listing_find(): whether the name or id of the item is the text `name`. */
 listing_fits listing_named;
 
-/* Prints the array at `path`, one line an item: the members `keys` (ending in NULL), tab separated. */
-int listing_print(struct json_object *instance, const char *path, const char *const *keys, struct error *e);
+/* The command `landfall WHAT list` with its arguments: prints the array at `path`, one line an item: the members `keys`
+ * (ending in NULL), tab separated. The exit status. */
+int listing_run(int argc, char **argv, const char *what, const char *path, const char *const *keys);
 
 /* Prints text that comes from the cloud and from other programs: nothing of it may steer the terminal. */
 void listing_puts(const char *s);

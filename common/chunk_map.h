@@ -45,6 +45,8 @@ enum {
     CHUNK_TOUCHED_WORDS = 256,
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
     CHUNK_WHYS = 8,
+    CHUNK_PASSED_LEAST = 256 << 10,                     /* below, the kernel's page cache serves a file as well as the
+                                                           file itself, and costs no registration */
 };
 
 /* Largest file: 8 TiB. The map file is sparse and always this long, so it is mapped once. */

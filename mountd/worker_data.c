@@ -261,6 +261,7 @@ static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     data_settle(op, flush_step);
 }
 
+/* Of a directory too: syncd knows which it is. */
 static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     Lf__FsFlush msg = LF__FS_FLUSH__INIT;
@@ -468,6 +469,7 @@ void data_rows(struct fuse_lowlevel_ops *ops)
     ops->write = write_;
     ops->flush = flush;
     ops->fsync = fsync_;
+    ops->fsyncdir = fsync_;
     ops->lseek = lseek_;
     ops->fallocate = fallocate_;
 }

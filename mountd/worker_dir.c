@@ -152,23 +152,10 @@ static void releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fuse_reply_err(req, 0);
 }
 
-static void fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
-
-    (void)datasync;
-    (void)fi;
-    msg.ino = ino;
-    msg.sync = true;
-    op_ask(op_new(req, ino), &env, op_acknowledged);
-}
-
 void dir_rows(struct fuse_lowlevel_ops *ops)
 {
     ops->opendir = opendir_;
     ops->readdir = readdir_;
     ops->readdirplus = readdirplus;
     ops->releasedir = releasedir;
-    ops->fsyncdir = fsyncdir;
 }

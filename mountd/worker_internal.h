@@ -79,6 +79,8 @@ void session_resume(struct worker *w);
 int session_reply_open(struct op *op);
 /* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
 void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
+/* Gives back the pages that the kernel keeps of a file which nobody has open. */
+void session_drop_pages(struct worker *w, uint64_t ino);
 /* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and
  * has its size before it opens once more. It believes no size that comes while a read is under way. */
 void session_refuse_stale(struct op *op);

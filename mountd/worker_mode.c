@@ -33,6 +33,16 @@ static void close_backing(struct worker *w, uint32_t id)
 
 /* --- closing ------------------------------------------------------------------------------------------------ */
 
+/* The next open will find it clean and whole, and the kernel read the cache file: then what it keeps of the file itself
+ * is of no use, and that open would wait until it is dropped. */
+static bool will_pass(const struct worker *w, const struct file *f)
+{
+    off_t size;
+
+    return w->passthrough && !file_dirty(f) && file_size(f, &size) == 0 && (uint64_t)size >= CHUNK_PASSED_LEAST &&
+           chunk_first_absent(f->map, 0, (uint64_t)size) == UINT64_MAX;
+}
+
 void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
 {
     struct chunk_map *m = f->map;
@@ -43,7 +53,8 @@ void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
         if (atomic_fetch_sub(&m->passed, 1) == 1)
             close_backing(w, m->backing_id);
     } else if (chunk_map_counted(m, w->mount_tag)) {
-        (void)atomic_fetch_sub(&m->cached, 1);
+        if (atomic_fetch_sub(&m->cached, 1) == 1 && will_pass(w, f))
+            session_drop_pages(w, f->ino);
     }
 }
 

@@ -292,7 +292,7 @@ int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_by
     int r;
 
     w->fuse = fuse;
-    w->scratch = malloc(SCRATCH_SIZE);
+    w->scratch = alloc_bulk(SCRATCH_SIZE);
     w->session = make_session(w);
     if (!w->scratch || !w->session)
         return -ENOMEM;
@@ -388,6 +388,17 @@ void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
         i->name_len = what->name.len;
         (void)memcpy(i->name, what->name.data, what->name.len);
     }
+    begin(i);
+}
+
+void session_drop_pages(struct worker *w, uint64_t ino)
+{
+    struct invalidation *i;
+
+    if (!w->session)
+        return;
+    i = xcalloc(1, sizeof(*i));
+    *i = (struct invalidation){ .worker = w, .ino = ino, .data = true };
     begin(i);
 }
 

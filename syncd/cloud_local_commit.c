@@ -87,7 +87,9 @@ static int copy_by_hand(struct local_job *j, size_t n)
     ssize_t got, put;
 
     if (!j->buffer)
-        j->buffer = xcalloc(1, BUFFER);
+        j->buffer = alloc_bulk(BUFFER);
+    if (!j->buffer)
+        return -ENOMEM;
     got = pread(j->source, j->buffer, least(n, BUFFER), (off_t)j->source_at);
     if (got <= 0)
         return got < 0 ? -errno : -EBADE;

@@ -155,8 +155,8 @@ static int begin_get(struct local_job *j)
     if (r < 0)
         return r;
     local_describe(j->source, &j->st, j->r->key, &j->r->object);
-    j->buffer = xcalloc(1, RUN);
-    return take_range(j);
+    j->buffer = alloc_bulk(RUN);
+    return j->buffer ? take_range(j) : -ENOMEM;
 }
 
 /* Whether what is open is still what it was: nothing that was read after a change is handed over. */

@@ -50,18 +50,28 @@ static void arrived(struct fetch_transfer *t, uint64_t to)
     uploader_answered(t->file->volume->uploader);
 }
 
+/* Before anybody who waits for the bytes goes on: then nobody asks for what came with them. */
+static void learn(struct fetch_transfer *t, const struct cloud_request *r)
+{
+    struct volume *v = t->file->volume;
+
+    if (!t->learned)
+        lister_learned(v->lister, t->file->ino, r->key + strlen(v->prefix), &r->object);
+    t->learned = true;
+}
+
 static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
 {
     struct fetch_transfer *t = arg;
     struct cache_file *f = t->file;
     uint64_t to = t->start + bytes;
 
-    (void)r;
     if (to < t->to)
         to &= ~(uint64_t)(CHUNK_SIZE - 1);
     if (!f || to <= t->from)
         return;
     cache_hold(f);
+    learn(t, r);
     arrived(t, to);
     fetch_wake(f);
     cache_release(f);
@@ -153,8 +163,8 @@ static void on_done(struct cloud_request *r, void *arg)
     if (f) {
         cache_hold(f);
         if (e.code == 0) {
+            learn(t, r);
             arrived(t, t->to);
-            lister_learned(f->volume->lister, f->ino, r->key + strlen(f->volume->prefix), &r->object);
         }
         detach(t);
         if (e.code)

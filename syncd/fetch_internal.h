@@ -44,6 +44,7 @@ struct fetch_transfer {
     uint64_t reserved;             /* bytes of the disk */
     enum fetch_why why;            /* of what lies below: */
     uint64_t asked;                /* what follows comes with it, ahead */
+    bool learned;                  /* metadata that came with it is in the index */
 };
 
 /* Bytes that are wanted, and for what. */

@@ -172,6 +172,25 @@ void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Enve
     }
 }
 
+static void fetched(const struct error *e, void *arg)
+{
+    struct fs_wait *w = arg;
+    struct cache_file *f = w->file;
+
+    wait_done(e, w);
+    cache_release(f);
+}
+
+void fs_when_fetched(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
+                     fs_step_fn *step)
+{
+    struct fs_wait *w = fs_wait_begin(v, req, env, step);
+
+    w->regardless = true;
+    w->file = f;
+    fetch_range(f, FETCH_OPEN, 0, 1, CONFIRM_MS, fetched, w);
+}
+
 /* --- the frame of a change ------------------------------------------------------------------------ */
 
 int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret)

@@ -24,9 +24,6 @@ struct opened {
     int fds[2];
 };
 
-/* Below that the kernel's page cache serves a file as well, and costs no registration. */
-static const uint64_t WHOLE_LEAST = 256 << 10;
-
 static const int64_t FORESEEN_NS = INT64_C(2000000000);
 
 static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
@@ -40,7 +37,7 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && cache_file_size(f) >= WHOLE_LEAST && cache_file_whole(f);
+        ret->whole = !write && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -194,6 +191,8 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
 
     (void)fds;
     (void)daemon;
+    if (cold)
+        lister_yield(v->lister);
     if (f)
         fs_when_confirmed(v, req, env, f, !m->write, open_settled);
     else
@@ -348,6 +347,7 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     }
     w = xcalloc(1, sizeof(*w));
     *w = (struct wanted){ .request = req, .file = f, .since_ns = loop_now_ns() };
+    lister_yield(v->lister);
     fetch_count_miss(f, m->offset, m->length);
     fetch_range(f, m->write ? FETCH_WRITE : FETCH_READ, m->offset, m->length,
                 (uint64_t)v->config->read_deadline_seconds * 1000, fetched, w);

@@ -31,7 +31,7 @@ static void lookup_settled(struct volume *v, struct ipc_request *req, const Lf__
         fs_reply_entry(v, req, &i);
 }
 
-static void lookup_listed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+static void lookup_fetched(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = find(v, env->fs_lookup->parent, &env->fs_lookup->name, &i);
@@ -40,6 +40,19 @@ static void lookup_listed(struct volume *v, struct ipc_request *req, const Lf__E
         fs_fail(req, r);
     else
         fs_when_settled(v, req, env, i.ino, lookup_settled);
+}
+
+static void lookup_listed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f = NULL;
+
+    if (find(v, env->fs_lookup->parent, &env->fs_lookup->name, &i) == 0)
+        f = scanner_looked_up(v, &i);
+    if (f)
+        fs_when_fetched(v, req, env, f, lookup_fetched);
+    else
+        lookup_fetched(v, req, env);
 }
 
 void fs_lookup(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "common/text.h"
@@ -71,7 +72,7 @@ static int digest_file(struct hash_extent *x, EVP_MD_CTX *sha, EVP_MD_CTX *md5, 
 void hash_extent(void *arg)
 {
     struct hash_extent *x = arg;
-    CLEANUP_FREE uint8_t *slice = malloc(SLICE);
+    CLEANUP_FREE uint8_t *slice = alloc_bulk(SLICE);
     EVP_MD_CTX *sha = EVP_MD_CTX_new(), *md5 = EVP_MD_CTX_new();
     uint8_t digest[HASH_SHA256];
 

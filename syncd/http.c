@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
 #include "syncd/http_call.h"
 
 /* One set of connections a process; tests run several loops after one another. */
@@ -110,6 +111,7 @@ static void leave(struct http *h)
     struct CURLMsg *m;
     int left;
 
+    body_flush(h);
     h->depth--;
     bury_dead(h);
     while ((m = curl_multi_info_read(h->multi, &left))) {
@@ -208,11 +210,20 @@ static void set_multi(struct http *h)
     (void)curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)c->cloud_connections);
 }
 
+enum { BULK = 64 << 10 };
+
+/* The buffers for bodies are large, and the kernel copies into them. */
+static void *allocate(size_t n)
+{
+    return n < BULK ? malloc(n) : alloc_bulk(n);
+}
+
 static void http_free(struct http *h)
 {
     assert(h->calls == 0);
     (void)curl_multi_cleanup(h->multi);
     event_free(h->timer);
+    free(h->run.bytes);
     free(h->no_proxy);
     free(h);
 }
@@ -228,7 +239,7 @@ static int http_new(struct loop *l, const struct config *c, struct http **ret, s
     if (*c->ca_bundle && access(c->ca_bundle, R_OK) < 0)
         return error_set(e, -EINVAL, "CaBundle names %s, which cannot be read: %m.", c->ca_bundle);
     h = calloc(1, sizeof(*h));
-    if (!h || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (!h || curl_global_init_mem(CURL_GLOBAL_DEFAULT, allocate, free, realloc, xstrdup, calloc) != CURLE_OK)
         abort();
     *h = (struct http){ .loop = l, .config = c, .refs = 1, .api_port = port,
         .multi = curl_multi_init(), .no_proxy = no_proxy_list(c->no_proxy) };

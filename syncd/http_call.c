@@ -16,8 +16,6 @@
 #include "common/cleanup.h"
 #include "syncd/address.h"
 
-enum { BULK_BUFFER = 256 * 1024 };
-
 /* --- the body we send --------------------------------------------------------------------------- */
 
 /* Aborts the call with an errno of ours. */
@@ -131,14 +129,10 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 
     if (c->state == CALL_DEAD)
         return CURL_WRITEFUNC_ERROR;
-    if (c->paused)
-        return CURL_WRITEFUNC_PAUSE;
-    r = c->body && succeeded(c) ? c->body(bytes, n, c->arg) : text_add(&c->reply.body, bytes, n);
-    if (r < 0)
-        return refuse(c, r, CURL_WRITEFUNC_ERROR);
-    if (r == HTTP_PAUSE)
-        c->paused = true;
-    return n;
+    if (c->body && succeeded(c))
+        return body_take(c, bytes, n);
+    r = text_add(&c->reply.body, bytes, n);
+    return r < 0 ? refuse(c, r, CURL_WRITEFUNC_ERROR) : n;
 }
 
 /* --- the connection ------------------------------------------------------------------------------ */
@@ -363,8 +357,8 @@ static void set_transport(struct http_call *c, const struct http_spec *spec)
     (void)curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, (long)spec->fresh);
     (void)curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE, (long)spec->last);
     if (spec->bulk) {
-        (void)curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, (long)BULK_BUFFER);
-        (void)curl_easy_setopt(c->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)BULK_BUFFER);
+        (void)curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, (long)HTTP_RUN);
+        (void)curl_easy_setopt(c->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)HTTP_RUN);
     }
 }
 

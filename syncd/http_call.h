@@ -42,6 +42,15 @@ struct http_socket {
 };
 LIST_HEAD(socket_list, http_socket);
 
+/* The bytes of a body that were not handed over yet; only while libcurl is on the stack. */
+struct http_run {
+    struct http_call *call;          /* NULL: there are none */
+    char *bytes;                     /* HTTP_RUN of room; NULL until it is wanted */
+    size_t n;
+};
+
+enum { HTTP_RUN = 256 << 10 };       /* what libcurl receives and reads at once, too */
+
 struct http {
     struct loop *loop;
     const struct config *config;
@@ -54,11 +63,16 @@ struct http {
     struct call_list starting, dead;
     struct yielding_list yielding;
     struct socket_list sockets;
+    struct http_run run;
 };
 
 /* A call with all its options set, not yet running; NULL without memory. */
 struct http_call *call_new(struct http *h, const struct http_spec *spec);
 /* Not while the multi handle has it. */
 void call_free(struct http_call *c);
+/* The next bytes of a body that the call's owner wants: as CURLOPT_WRITEFUNCTION says. */
+size_t body_take(struct http_call *c, const char *bytes, size_t n);
+/* Hands over what was taken. Before libcurl leaves the stack. */
+void body_flush(struct http *h);
 /* Fills the reply's fault, error and reason from how libcurl ended. */
 void call_judge(struct http_call *c, CURLcode code);

@@ -131,7 +131,10 @@ struct lister {
     uint64_t *later;                     /* inodes to be settled behind; a ring */
     size_t later_first, n_later;
     unsigned n_settling_later;
-    int64_t settle_after_ns;             /* monotonic; before, more directories may be listed */
+    int64_t settle_after_ns;             /* monotonic; before, others may go on asking the cloud */
+    int64_t content_until_ns;            /* the same, for whoever reads files */
+    int64_t settle_put_off_ns;           /* since when; 0: it is not */
+    unsigned settle_few;                 /* that may be asked though it was put off for long */
     struct loop_timer *settle_timer;
     int64_t failed_ns;                   /* monotonic; when the cloud last did not answer somebody; 0: it has since */
 };

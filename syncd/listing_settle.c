@@ -9,7 +9,7 @@
 #include "common/cleanup.h"
 #include "syncd/listing.h"
 
-enum { SETTLE_MS = 2000, LATER_MAX = 65536, FEW = 128, QUIET_MS = 500 };
+enum { SETTLE_MS = 2000, LATER_MAX = 65536, FEW = 128, QUIET_MS = 500, PUT_OFF_MS = 10000 };
 
 struct settle_waiter {
     SLIST_ENTRY(settle_waiter) next;
@@ -284,20 +284,37 @@ static void quiet(void *arg)
     settle_next_later(l);
 }
 
-/* Whoever walks a tree waits for listings; a request for each of many names in it would be in their way. */
-static bool walked(struct lister *l)
+/* Whoever walks a tree waits for listings, whoever reads file after file for those; a request for each of many names
+ * would be in the way. When that goes on for long, a few are asked now and then. */
+static bool in_the_way(struct lister *l)
 {
-    int64_t left = l->settle_after_ns - loop_now_ns();
+    int64_t now = loop_now_ns(), left = l->settle_after_ns - now;
 
     if (l->n_running == 0 && left > 0 && !l->settle_timer)
         l->settle_timer = loop_timer(l->v->loop, (uint64_t)left / 1000000 + 1, quiet, l);
-    return l->n_running > 0 || left > 0;
+    if (l->n_running == 0 && left <= 0) {
+        l->settle_put_off_ns = 0;
+        return false;
+    }
+    if (!l->settle_put_off_ns || l->settle_few == 0) {
+        l->settle_put_off_ns = now;
+        l->settle_few = FEW;
+    }
+    if (now - l->settle_put_off_ns < PUT_OFF_MS * INT64_C(1000000))
+        return true;
+    l->settle_few--;
+    return false;
+}
+
+/* What is read tells its metadata itself, so then even a few wait. */
+static bool may_ask(struct lister *l)
+{
+    return (l->n_later <= FEW && l->content_until_ns <= loop_now_ns()) || !in_the_way(l);
 }
 
 static void settle_next_later(struct lister *l)
 {
-    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE &&
-           (l->n_later <= FEW || !walked(l))) {
+    while (!l->closing && !l->v->paused && l->n_later > 0 && l->n_settling_later < LATER_AT_ONCE && may_ask(l)) {
         uint64_t ino = l->later[l->later_first];
 
         l->later_first = (l->later_first + 1) % LATER_MAX;
@@ -316,9 +333,19 @@ void lister_settle_later(struct lister *l, uint64_t ino)
     settle_next_later(l);
 }
 
+static int64_t when_quiet(void)
+{
+    return loop_now_ns() + QUIET_MS * INT64_C(1000000);
+}
+
+void lister_yield(struct lister *l)
+{
+    l->settle_after_ns = l->content_until_ns = when_quiet();
+}
+
 void settle_later_soon(struct lister *l)
 {
-    l->settle_after_ns = loop_now_ns() + QUIET_MS * INT64_C(1000000);
+    l->settle_after_ns = when_quiet();
     settle_next_later(l);
 }
 

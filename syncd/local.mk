@@ -86,6 +86,7 @@ libsyncd_a_SOURCES = \
 	syncd/hash.h \
 	syncd/http.c \
 	syncd/http.h \
+	syncd/http_body.c \
 	syncd/http_call.c \
 	syncd/http_call.h \
 	syncd/listing.c \

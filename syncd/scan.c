@@ -1,7 +1,10 @@
-/* Owns reading ahead from name to name. A program that opens the small files of a directory one after another, or
- * lists directories so, waits for the cloud once each; when the third in a row is opened the next ones are
- * fetched, up to a window that doubles with each that was foreseen, and collapses when the program turns
- * elsewhere. What was fetched is an ordinary file of the cache, what was listed an ordinary listing.
+/* Owns reading ahead from name to name, and from a name to its bytes. A program that opens the small files of a
+ * directory one after another, or lists directories so, waits for the cloud once each; when the third in a row is
+ * opened the next ones are fetched, up to a window that doubles with each that was foreseen, and collapses when the
+ * program turns elsewhere. What was fetched is an ordinary file of the cache, what was listed an ordinary listing.
+ *
+ * Whoever looked up two files and opened each is going to open the third as well. Its metadata would have to be asked
+ * for; instead its bytes are, which bring it: one request for the lookup and the open.
  *
  * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number
  * in the name ("scan-9", "scan-10").
@@ -30,6 +33,9 @@ enum {
     PASSED_OVER = 64     /* entries that are looked at in one go for something to fetch */
 };
 
+/* Of one that is not larger the bytes cost hardly more than the metadata. */
+static const uint64_t TINY = 64 << 10;
+
 /* A larger one is read ahead by itself, and its reader waits long enough not to mind. */
 static const uint64_t SMALL = 256 << 10;
 
@@ -48,6 +54,8 @@ struct row {
     char at_name[NAME_SIZE];
     uint64_t ahead[WINDOW_MAX];    /* here, or on their way, and not opened yet; in order */
     unsigned n_ahead;
+    uint64_t looked_up;            /* and not opened yet; 0: nothing */
+    unsigned kept;                 /* how many that were looked up were opened, in a row */
 };
 
 struct scanner {
@@ -204,19 +212,29 @@ static struct fetching *begin(struct scanner *s, uint64_t ino, struct cache_file
     return slot;
 }
 
+/* Its cache file, held, when it has anything to fetch; else NULL. */
+static struct cache_file *foresee(struct volume *v, const struct index_inode *i, uint64_t most)
+{
+    struct cache_file *f;
+
+    if (!S_ISREG(i->mode) || i->pending || !i->cloud_key || i->size == 0 || i->size > most ||
+        cache_acquire(v->cache, i, &f) < 0)
+        return NULL;
+    if (cache_file_whole(f)) {
+        cache_release(f);
+        return NULL;
+    }
+    f->map->foreseen_ns = loop_wall_ns();
+    return f;
+}
+
 static bool fetch_file(struct scanner *s, const struct index_inode *i)
 {
     struct volume *v = s->volume;
-    struct cache_file *f;
+    struct cache_file *f = foresee(v, i, SMALL);
 
-    if (!S_ISREG(i->mode) || i->pending || !i->cloud_key || i->size == 0 || i->size > SMALL ||
-        cache_acquire(v->cache, i, &f) < 0)
+    if (!f)
         return false;
-    if (cache_file_whole(f)) {
-        cache_release(f);
-        return false;
-    }
-    f->map->foreseen_ns = loop_wall_ns();
     fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)v->config->read_deadline_seconds * 1000, fetched,
                 begin(s, i->ino, f));
     return true;
@@ -239,12 +257,17 @@ static const struct {
 };
 
 /* Space that is scarce is not for what may never be read. */
-static bool may_fetch(const struct scanner *s, const struct row *w)
+static bool may_take(const struct scanner *s, uint64_t space)
 {
     struct volume *v = s->volume;
 
-    return w->n_ahead < w->window && s->n_fetching < AT_ONCE && !s->closing && !v->paused &&
-           !lister_failing(v->lister) && (w->kind == DIRECTORIES || space_ahead(v->cache) >= (w->n_ahead + 1) * SMALL);
+    return !s->closing && !v->paused && !lister_failing(v->lister) && space_ahead(v->cache) >= space;
+}
+
+static bool may_fetch(const struct scanner *s, const struct row *w)
+{
+    return w->n_ahead < w->window && s->n_fetching < AT_ONCE &&
+           may_take(s, w->kind == DIRECTORIES ? 0 : (w->n_ahead + 1) * SMALL);
 }
 
 static void look_ahead(struct scanner *s, struct row *w)
@@ -298,23 +321,56 @@ static void step(struct volume *v, struct row *w, const struct index_inode *i)
     memcpy(w->name, i->name, i->name_len + 1);
 }
 
-static struct row *row_for(struct scanner *s, uint64_t dir, enum kind kind)
+static struct row *find_row(struct scanner *s, uint64_t dir, enum kind kind)
 {
     struct row *w;
 
     TAILQ_FOREACH(w, &s->rows, next)
         if (w->dir == dir && w->kind == kind)
-            break;
+            return w;
+    return NULL;
+}
+
+static struct row *row_for(struct scanner *s, uint64_t dir, enum kind kind)
+{
+    struct row *w = find_row(s, dir, kind);
+
     if (!w) {
         w = TAILQ_LAST(&s->rows, rows);
         w->dir = dir;
         w->kind = kind;
-        w->last = 0;
-        w->n_ahead = w->window = 0;
+        w->last = w->looked_up = 0;
+        w->n_ahead = w->window = w->kept = 0;
     }
     TAILQ_REMOVE(&s->rows, w, next);
     TAILQ_INSERT_HEAD(&s->rows, w, next);
     return w;
+}
+
+struct cache_file *scanner_looked_up(struct volume *v, const struct index_inode *i)
+{
+    struct scanner *s = v->scanner;
+    struct row *w = i->settled ? NULL : find_row(s, i->parent, FILES);
+
+    if (!w)
+        return NULL;
+    if (w->looked_up && w->looked_up != i->ino)
+        w->kept = 0;
+    w->looked_up = i->ino;
+    return w->kept >= IN_A_ROW && may_take(s, TINY) ? foresee(v, i, TINY) : NULL;
+}
+
+static bool opened_as_looked_up(struct scanner *s, uint64_t ino)
+{
+    struct row *w;
+
+    TAILQ_FOREACH(w, &s->rows, next)
+        if (w->looked_up == ino) {
+            w->looked_up = 0;
+            w->kept++;
+            return true;
+        }
+    return false;
 }
 
 /* What is wholly here and was not fetched for this is no sign of waiting. */
@@ -324,7 +380,7 @@ void scanner_opened(struct volume *v, uint64_t ino, bool cold)
     struct scanner *s = v->scanner;
     struct row *w;
 
-    if (!cold && !row_of(s, ino))
+    if (!opened_as_looked_up(s, ino) && !cold && !row_of(s, ino))
         return;
     if (index_get(v->index, ino, &i) < 0 || !i.parent || i.name_len >= sizeof(w->name))
         return;

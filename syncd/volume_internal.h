@@ -149,6 +149,10 @@ void fs_wait_end(struct fs_wait *w, const struct error *e);
 void fs_when_confirmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
                        bool read, fs_step_fn *step);
 
+/* The same once the first bytes of `f` are here, or cannot be had within 2 s. `f` is given back. */
+void fs_when_fetched(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, struct cache_file *f,
+                     fs_step_fn *step);
+
 /* A mutating handler's frame: answers a repeated request from the store and returns false, fails it when the volume
  * is not writable and returns false; else begins a transaction and returns true. fs_commit() stores the reply
  * (the packed envelope), commits and answers; when the commit fails it fails the request and returns false.
@@ -242,6 +246,8 @@ void lister_recheck(struct lister *l, uint64_t ino);
 /* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are
  * told. When too many wait already nothing happens. */
 void lister_settle_later(struct lister *l, uint64_t ino);
+/* Somebody waits for content, and will perhaps for more: those behind the others wait a little. */
+void lister_yield(struct lister *l);
 /* A GET has told it for nothing: the object at `key`, relative to the drive. Not inside a transaction. */
 void lister_learned(struct lister *l, uint64_t ino, const char *key, const struct cloud_object *o);
 /* The same whatever is known, because the cloud turned out to have another version than the index: a newer one
@@ -287,6 +293,9 @@ void scanner_new(struct volume *v);
 /* Begins nothing any more; and after lister_free(), which answers what it still waits for, goes. */
 void scanner_stop(struct volume *v);
 void scanner_free(struct volume *v);
+/* A file was looked up. Its cache file, held, when it is going to be opened, to judge by the ones before, and the cloud
+ * would have to be asked twice: then its first bytes are to be fetched, which tell its metadata. Else NULL. */
+struct cache_file *scanner_looked_up(struct volume *v, const struct index_inode *i);
 /* A file was opened to be read, or a directory to be listed. `cold`: not all of it is here. */
 void scanner_opened(struct volume *v, uint64_t ino, bool cold);
 

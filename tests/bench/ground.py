@@ -104,10 +104,10 @@ class Ground:
         self.read.fill(self.small, f"list/directory-[0-{work.LIST_DIRECTORIES - 1}]/object-[0-{work.LIST_FILES - 1}]")
 
     def prepare_names(self):
-        empty = os.path.join(self.scratch, "empty")
-        with open(empty, "wb"):
-            pass
-        self.names.fill(empty, f"names/directory-[0-{NAMES_DIRECTORIES - 1}]/object-[0-{NAMES_FILES - 1}]")
+        byte = os.path.join(self.scratch, "byte")
+        with open(byte, "wb") as f:
+            f.write(b"1")
+        self.names.fill(byte, f"names/directory-[0-{NAMES_DIRECTORIES - 1}]/object-[0-{NAMES_FILES - 1}]")
 
     def prepare_tree(self):
         work.make_tree(self.tree)

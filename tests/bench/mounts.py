@@ -23,9 +23,19 @@ BUSY_FILES, BUSY_BYTES = 200, 256 * 1024
 
 # --- content -----------------------------------------------------------------------------------
 
+def spent_rows(row, system, spent):
+    if isinstance(system, s.Landfall):
+        yield f"{row}_spent", system.key, spent.ours
+        yield f"{row}_spent", s.SERVERS, spent.server
+        yield f"{row}_spent", s.ALL, spent.all
+        yield f"{row}_spent", s.THERE, spent.there
+
+
 def cold(system, tag):
     with system.mounted(system.ground.read) as point:
-        yield "cold_read", system.key, work.timed(work.read_file, os.path.join(point, "big"))
+        with processes.Spent(system) as spent:
+            yield "cold_read", system.key, work.timed(work.read_file, os.path.join(point, "big"))
+        yield from spent_rows("cold_read", system, spent)
 
 
 def warm(system, tag):
@@ -45,7 +55,9 @@ def small_out(system, tag):
     rows = (("small_out", work.by_number), ("small_out_listed", work.as_listed), ("small_out_random", work.at_random))
     with system.mounted(system.ground.read) as point:
         for n, (row, order) in enumerate(rows):
-            yield row, system.key, work.timed(work.read_directory, os.path.join(point, f"out-{n}"), order)
+            with processes.Spent(system) as spent:
+                yield row, system.key, work.timed(work.read_directory, os.path.join(point, f"out-{n}"), order)
+            yield from spent_rows(row, system, spent)
 
 
 def write(system, tag):
@@ -53,20 +65,24 @@ def write(system, tag):
     with system.mounted(bucket) as point:
         work.read_file(system.ground.big)
         began = time.perf_counter()
-        shutil.copyfile(system.ground.big, os.path.join(point, key))
-        yield "write_close", system.key, time.perf_counter() - began
-        bucket.wait(lambda: bucket.has_object(key, g.BIG), f"the file that {system.name} wrote")
-        yield "write_cloud", system.key, time.perf_counter() - began
+        with processes.Spent(system) as spent:
+            shutil.copyfile(system.ground.big, os.path.join(point, key))
+            yield "write_close", system.key, time.perf_counter() - began
+            bucket.wait(lambda: bucket.has_object(key, g.BIG), f"the file that {system.name} wrote")
+            yield "write_cloud", system.key, time.perf_counter() - began
+        yield from spent_rows("write_cloud", system, spent)
 
 
 def small_in(system, tag):
     bucket, directory = system.ground.written, f"in-{tag}"
     with system.mounted(bucket) as point:
         began = time.perf_counter()
-        work.write_directory(os.path.join(point, directory))
-        yield "small_in", system.key, time.perf_counter() - began
-        bucket.wait(lambda: bucket.has_objects(directory + "/", work.SMALL_FILES, work.SMALL_BYTES), f"all of what {system.name} wrote")
-        yield "small_cloud", system.key, time.perf_counter() - began
+        with processes.Spent(system) as spent:
+            work.write_directory(os.path.join(point, directory))
+            yield "small_in", system.key, time.perf_counter() - began
+            bucket.wait(lambda: bucket.has_objects(directory + "/", work.SMALL_FILES, work.SMALL_BYTES), f"all of what {system.name} wrote")
+            yield "small_cloud", system.key, time.perf_counter() - began
+        yield from spent_rows("small_cloud", system, spent)
 
 
 def copy_tree(system, tag):

@@ -44,6 +44,31 @@ def time_spent(pids, seconds):
     return processor_seconds(pids) - before
 
 
+def busy_seconds():
+    """What all processors together were not idle since the machine started."""
+    with open("/proc/stat") as f:
+        user, nice, system, _, _, *more = (int(field) for field in f.readline().split()[1:9])
+    return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")
+
+
+class Spent:
+    """Where the processors' time went while something was measured: to the system, to the server, to all together, and
+    how much there was."""
+
+    def __init__(self, system):
+        self.parts = [system.pids, system.ground.server.pids().values]
+
+    def look(self):
+        return [processor_seconds(pids()) for pids in self.parts] + [busy_seconds(), os.cpu_count() * time.monotonic()]
+
+    def __enter__(self):
+        self.before = self.look()
+        return self
+
+    def __exit__(self, *_):
+        self.ours, self.server, self.all, self.there = (b - a for a, b in zip(self.before, self.look()))
+
+
 class Watch(threading.Thread):
     """The most that a system's processes took at any look while it lasted."""
 

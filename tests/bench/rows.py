@@ -83,6 +83,7 @@ class Row:
     aim: tuple = ()
     shown: Callable = seconds
     middle: Callable = statistics.median     # of all rounds
+    compared: bool = True                    # with the others' figures
 
     def figures(self, results):
         """Column to figure, for those that were measured."""
@@ -99,17 +100,28 @@ def memory_row(key, title, must, aim):
                 aim and (at_most(aim * MB, megabytes),), megabytes) for kind in ("pss", "rss")]
 
 
+def spent_row(key, title):
+    """Whose the processors' time was in the row of that key: when all was used, only less work would make it quicker."""
+    return Row(f"{key}_spent", f"processor time of that: {title}", compared=False)
+
+
 ROWS = [
     Row("cold_read", "read 256 MiB, cold", (faster(1.3, RCLONE, S3FS),), (faster(0.9, s.RANGES),), BIG),
+    spent_row("cold_read", "read, cold"),
     Row("warm_read", "`cat` of 1 GiB, warm", (faster(0.8, s.FILE),), (faster(0.95, s.FILE),), GREAT),
     Row("warm_random", "4 KiB reads at random, warm, by fio", (faster(8, RCLONE, CACHE),), (faster(0.7, s.FILE),), per_second),
     Row("write_close", "write 256 MiB, until close returns", (not_slower(RCLONE),), (faster(1, s.DISK),), BIG),
     Row("write_cloud", "write 256 MiB, until it is in the bucket", (faster(1.3, AT_ONCE, S3FS),), (faster(0.9, s.PARTS),), BIG),
+    spent_row("write_cloud", "write, until in the bucket"),
     Row("small_in", "1000 × 4 KiB in, until the last close", (faster(1.5, RCLONE),)),
     Row("small_cloud", "1000 × 4 KiB in, until all are in the bucket", (within(1.3, s.SERVER),)),
+    spent_row("small_cloud", "in, until all are in the bucket"),
     Row("small_out", "1000 × 4 KiB out, cold, by number", **SMALL_OUT),
+    spent_row("small_out", "out, by number"),
     Row("small_out_listed", "1000 × 4 KiB out, cold, listed and read in that order", **SMALL_OUT),
+    spent_row("small_out_listed", "out, as listed"),
     Row("small_out_random", "1000 × 4 KiB out, cold, at random", **SMALL_OUT),
+    spent_row("small_out_random", "out, at random"),
     Row("list_first", "`ls -lR` of 10 000 objects, first", (faster(3, S3FS),), (faster(1, s.LIST),)),
     Row("list_again", "`ls -lR` of 10 000 objects, again", (not_slower(S3FS),), (at_most(0.1, seconds),)),
     Row("find_first", "`find` of 100 000 names, first"),

@@ -177,6 +177,7 @@ SYSTEMS = [Landfall, Rclone, RcloneAtOnce, S3fs, S3fsCache]
 FILE, CURL, RANGES, PARTS, SERVER, SERVER_ALONE, LIST = \
     "the cache file", "curl", "curl, 8 ranges", "curl, parts", "the server", "the server, one connection", "the server's LIST"
 COPY, DISK = "a local file", "a local file, synced"
+SERVERS, ALL, THERE = "the server's processes", "all processes", "what there was"
 REFERENCES = {
     FILE: "Landfall's own cache file of what was read, read past the mount, its pages in the same page cache",
     COPY: "the same copy to a file on the file system of the caches",
@@ -186,6 +187,8 @@ REFERENCES = {
     PARTS: "a multipart upload by `curl --parallel`: 32 parts of 8 MiB, cut beforehand, eight at once, unsigned; first to last request",
     SERVER: "`wrk` with as many connections as Landfall has for this (16 for PUT, 8 for GET of small files), unsigned; its rate, for 1000",
     SERVER_ALONE: "`wrk` with one connection, which is what a program gets that waits for each file, and each file for its request",
+    ALL: "the time in which the processors were not idle, the program that reads or writes and the kernel's own threads included",
+    THERE: "the row's time on all processors",
     LIST: "the pages of 1000 that a LIST of all these keys comes in, asked for one after another, unsigned",
 }
 

@@ -14,7 +14,7 @@ def beside(row, figures, ours):
     """The others' figures, each with how many times as fast Landfall is."""
     for column, value in figures.items():
         if column != s.Landfall.key:
-            ratio = f", {value / ours:.2f} ×" if ours else ""
+            ratio = f", {value / ours:.2f} ×" if ours and row.compared else ""
             yield f"{column} {row.shown(value)}{ratio}"
 
 

@@ -547,6 +547,41 @@ static void test_readdir_settles_behind(void **state)
     assert_int_equal(lookup(f, INDEX_ROOT, "private").mode, S_IFREG | 0600);
 }
 
+static void yield(void *arg)
+{
+    lister_yield(((struct fixture *)arg)->v->lister);
+}
+
+static void set(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* Names are not asked for while somebody waits for content, and all are afterwards. */
+static void test_heads_wait_for_content(void **state)
+{
+    enum { MANY = 100, WAITED_MS = 400, LATER_MS = 750 };   /* it counts for 500 ms */
+    struct fixture *f = *state;
+    struct loop_timer *timers[2];
+    bool later = false;
+    char key[8];
+
+    for (int n = 0; n < MANY; n++) {
+        snprintf(key, sizeof(key), "f%03d", n);
+        cloud_has(f, key, "1");
+    }
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    lister_yield(f->v->lister);
+    (void)ask_names(f, INDEX_ROOT, MANY + 1);
+    timers[0] = loop_timer(f->v->loop, WAITED_MS, yield, f);
+    timers[1] = loop_timer(f->v->loop, LATER_MS, set, &later);
+    wait_until(f, later);
+    assert_int_equal(f->seen[CLOUD_STAT], 0);
+    wait_until(f, f->seen[CLOUD_STAT] == MANY);
+    loop_timer_free(timers[0]);
+    loop_timer_free(timers[1]);
+}
+
 static void test_cloud_that_does_not_answer_a_head(void **state)
 {
     struct fixture *f = *state;
@@ -797,6 +832,7 @@ int main(void)
         TEST(test_markers),
         TEST(test_metadata_is_settled_by_lookup),
         TEST(test_readdir_settles_behind),
+        TEST(test_heads_wait_for_content),
         TEST(test_cloud_that_does_not_answer_a_head),
         TEST(test_many_wait_for_one_listing),
         TEST(test_what_is_known_serves_when_the_cloud_does_not),

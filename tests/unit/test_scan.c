@@ -108,6 +108,58 @@ static void jumping_about_brings_nothing(void **state)
     assert_int_equal(fetched_beside(rig, FILES), 0);
 }
 
+static void look_up(struct rig *rig, unsigned n)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "file-%02u.txt", n);
+    assert_int_not_equal(worker_lookup(rig, INDEX_ROOT, name), 0);
+}
+
+/* In no order, so nothing of it is foretold by the last one. */
+static void one_request_brings_name_and_bytes(void **state)
+{
+    struct rig *rig = *state;
+
+    make_files(rig, 2);
+    for (unsigned n = 0; n < FILES; n++)
+        read_file(rig, 2, n * 17 % FILES);
+    rig_idle(rig);
+    assert_int_equal(rig->counts[CLOUD_GET], FILES);
+    assert_int_equal(rig->counts[CLOUD_STAT], 3);   /* until it is foreseen */
+}
+
+static void who_only_looks_gets_no_bytes(void **state)
+{
+    struct rig *rig = *state;
+
+    make_files(rig, 2);
+    for (unsigned n = 0; n < 3; n++)
+        read_file(rig, 2, n * 17 % FILES);
+    for (unsigned n = 3; n < FILES; n++)
+        look_up(rig, n * 17 % FILES);
+    rig_idle(rig);
+    assert_int_equal(rig->counts[CLOUD_GET], 3 + 1);
+    assert_int_equal(rig->counts[CLOUD_STAT], 2 + FILES - 4);
+}
+
+static int no_get(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_GET && !after ? -EACCES : 0;
+}
+
+static void bytes_that_cannot_be_had_leave_the_name(void **state)
+{
+    struct rig *rig = *state;
+
+    make_files(rig, 2);
+    for (unsigned n = 0; n < 3; n++)
+        read_file(rig, 2, n * 17 % FILES);
+    rig->fault = no_get;
+    look_up(rig, 30);
+}
+
 static void the_window_collapses(void **state)
 {
     struct rig *rig = *state;
@@ -265,6 +317,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_counted_up, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(each_is_fetched_once, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(jumping_about_brings_nothing, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(one_request_brings_name_and_bytes, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(who_only_looks_gets_no_bytes, rig_set_up, rig_tear_down),
+        cmocka_unit_test_setup_teardown(bytes_that_cannot_be_had_leave_the_name, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(the_window_collapses, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(what_is_large_is_left, rig_set_up, rig_tear_down),
         cmocka_unit_test_setup_teardown(failures_end_it, rig_set_up, rig_tear_down),

@@ -129,6 +129,33 @@ static void a_kernel_that_cannot_is_not_asked_twice(void **state)
     assert_int_equal(b->backings, 1);
 }
 
+/* A file of which all chunks but the last `absent` are here. */
+static uint64_t large_file(struct bench *b, const char *name, uint64_t absent)
+{
+    static char content[CHUNK_PASSED_LEAST];
+    uint64_t ino = fake_add_file(b->syncd, 1, name, content, sizeof(content));
+
+    for (uint64_t c = 0; c < sizeof(content) / CHUNK_SIZE - absent; c++)
+        chunk_set(fake_node(b->syncd, ino)->map, c);
+    return ino;
+}
+
+/* Else the open that is passed, the next, would wait for it. Of one that is not whole they are of use. */
+static void what_has_become_whole_gives_the_pages_back(void **state)
+{
+    struct bench *b = *state;
+    uint64_t inos[] = { large_file(b, "part", 1), large_file(b, "whole", 0) };
+    struct fuse_notify_inval_inode_out out;
+
+    for (size_t n = 0; n < ARRAY_SIZE(inos); n++) {
+        (void)bench_open(b, inos[n], O_RDONLY);
+        bench_release(b, inos[n], O_RDONLY);
+    }
+    (void)memcpy(&out, bench_notified(b, FUSE_NOTIFY_INVAL_INODE)->body, sizeof(out));
+    assert_int_equal(out.ino, inos[1]);
+    assert_int_equal(out.off, 0);
+}
+
 static void a_successor_knows_the_modes(void **state)
 {
     struct bench *b = *state;
@@ -187,6 +214,7 @@ int main(void)
         WITH_BENCH(a_writer_beside_a_reader_comes_to_the_worker),
         WITH_BENCH(two_that_register_at_once_get_one_file),
         WITH_BENCH(a_kernel_that_cannot_is_not_asked_twice),
+        WITH_BENCH(what_has_become_whole_gives_the_pages_back),
         WITH_BENCH(a_successor_knows_the_modes),
         WITH_BENCH(a_release_of_an_older_handle_is_counted),
         WITH_BENCH(what_another_mount_left_does_not_count),
