@@ -167,8 +167,8 @@ static bool is_ordered(const struct range *range)
     return true;
 }
 
-/* A server that begins with the same thing again goes round in a circle, whatever it calls the next page. Keeps what the
- * page begins with. */
+/* A server that begins with the same thing again goes round in a circle, whatever it calls the next page. Keeps what
+ * the page begins with. */
 static bool is_repeated(struct range *range)
 {
     const struct cloud_request *page = range->page;

@@ -39,8 +39,8 @@ static bool add_directory(const struct index_inode *i, void *arg)
 
 static void walk(struct tree *t);
 
-/* A directory that vanished meanwhile is no failure of the tree. That the drive is being closed is told before all else:
- * who waits is not there any more. */
+/* A directory that vanished meanwhile is no failure of the tree. That the drive is being closed is told before all
+ * else: who waits is not there any more. */
 static void branch_done(const struct error *e, void *arg)
 {
     struct branch *b = arg;

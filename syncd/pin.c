@@ -17,7 +17,7 @@ enum { AT_ONCE = 4, BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
 
 struct keeper {
     struct volume *volume;
-    struct loop_timer *timer;      /* until it looks, or while it does goes on: answers that come at once must not nest */
+    struct loop_timer *timer;      /* until it looks, or goes on: answers that come at once must not nest */
     bool again;                    /* kicked while it looked */
     bool looking;
     uint64_t at;                   /* the inode looked at last */

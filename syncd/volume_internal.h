@@ -178,7 +178,7 @@ enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
 
 /* --- fs_xattr.c -------------------------------------------------------------------------------------- */
 
-/* Whether an extended attribute of that name is kept for programs and other clients: one of user.*, but none of ours. */
+/* Whether an extended attribute of that name is kept for programs and other clients: one of user.*, none of ours. */
 bool fs_xattr_storable(const char *name);
 
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
