@@ -80,7 +80,6 @@ static void print_fetched(struct json_object *value, struct json_object *all)
 }
 
 static const struct row rows[] = {
-    { "drive", "driveName", print_plain },
     { "bucket", "bucketName", print_plain },
     { "type", "type", print_plain },
     { "inode", "inode", print_plain },

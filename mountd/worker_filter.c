@@ -1,5 +1,6 @@
 /* The worker's sandbox, as data: what is left is reading and writing what it was handed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -14,8 +15,9 @@
 static const struct sandbox_call allowed[] = {
     /* requests and answers, cache files */
     SANDBOX_ANY(read), SANDBOX_ANY(write), SANDBOX_ANY(readv), SANDBOX_ANY(writev), SANDBOX_ANY(pread64),
-    SANDBOX_ANY(pwrite64), SANDBOX_ANY(lseek), SANDBOX_ANY(fallocate), SANDBOX_ANY(fstat), SANDBOX_ANY(fcntl),
-    SANDBOX_ANY(close),
+    SANDBOX_ANY(pwrite64), SANDBOX_ANY(lseek), SANDBOX_ANY(fstat), SANDBOX_ANY(fcntl), SANDBOX_ANY(close),
+    /* holes only: a file that is cut short, by ftruncate(2) or by collapsing, would kill who has it mapped */
+    SANDBOX_ARG(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE),
     /* channels */
     SANDBOX_ANY(sendmsg), SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(recvfrom), SANDBOX_ANY(shutdown),
     SANDBOX_ANY(getsockopt), SANDBOX_ARG(setsockopt, 1, SOL_SOCKET),

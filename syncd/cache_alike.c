@@ -60,7 +60,7 @@ static bool make_room(struct cache_file *f, uint64_t size)
 
 void cache_alike_begin(struct cache_file *f)
 {
-    uint64_t size = least(cache_file_size(f), CHUNK_FILE_MAX), tag = f->volume->mount_tag;
+    uint64_t size = cache_file_size(f), tag = f->volume->mount_tag;
 
     atomic_store(&f->map->alike, 0);
     if (size == 0 || !make_room(f, size))

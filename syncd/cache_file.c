@@ -107,7 +107,7 @@ void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *
 
 /* --- chunks ------------------------------------------------------------------------------------- */
 
-/* Sizes are syncd's own; a worker that scribbles over the map cannot make us walk beyond the data. */
+/* A worker that scribbles over the map cannot make us walk beyond it. */
 static uint64_t bounded(uint64_t size)
 {
     return least(size, CHUNK_FILE_MAX);
@@ -142,14 +142,14 @@ uint64_t cache_file_size(const struct cache_file *f)
 {
     struct stat st;
 
-    return fstat(f->data_fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
+    return fstat(f->data_fd, &st) < 0 ? 0 : bounded((uint64_t)st.st_size);   /* a worker can write anywhere */
 }
 
 bool cache_file_whole(const struct cache_file *f)
 {
     uint64_t size = cache_file_size(f), fetchable = atomic_load(&f->map->fetchable);
 
-    return chunk_first_absent(f->map, 0, bounded(least(size, fetchable))) == UINT64_MAX;
+    return chunk_first_absent(f->map, 0, least(size, fetchable)) == UINT64_MAX;
 }
 
 /* --- versions ----------------------------------------------------------------------------------- */

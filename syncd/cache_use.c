@@ -99,15 +99,31 @@ static void add(struct note *n, const struct cache_file *f, uint64_t extent, boo
 /* By what is on the disk, when nobody wrote down what came. */
 static void add_all(struct use *u, struct cache_file *f)
 {
+    off_t at = 0, size = (off_t)cache_file_size(f);
     bool stays = !space_full(u->cache);
     struct note *n = make(u, f->ino);
-    off_t at = 0;
 
-    while ((at = lseek(f->data_fd, at, SEEK_DATA)) >= 0) {
+    while ((at = lseek(f->data_fd, at, SEEK_DATA)) >= 0 && at < size) {
         uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
 
         add(n, f, extent, true, stays);
         at = (off_t)((extent + 1) << EXTENT_SHIFT);
+    }
+}
+
+/* One mark is of many extents of a large file. Of those only what has bytes on the disk is anybody's business: a file
+ * may be terabytes of nothing. */
+static void add_marked(struct note *n, const struct cache_file *f, uint64_t extent, uint64_t end)
+{
+    const uint64_t marks = CHUNK_TOUCHED_WORDS * 64;
+    off_t at;
+
+    while (extent < end && (at = lseek(f->data_fd, (off_t)(extent << EXTENT_SHIFT), SEEK_DATA)) >= 0) {
+        uint64_t next = (uint64_t)at >> EXTENT_SHIFT;
+
+        if (next == extent)
+            add(n, f, extent, false, false);
+        extent += next == extent ? marks : (next - extent + marks - 1) / marks * marks;
     }
 }
 
@@ -120,8 +136,7 @@ static void add_touched(struct use *u, struct cache_file *f)
         uint64_t bits = atomic_exchange(&f->map->touched[w], 0);
 
         for (; bits; bits &= bits - 1)
-            for (uint64_t e = w * 64 + (uint64_t)__builtin_ctzll(bits); e < end; e += CHUNK_TOUCHED_WORDS * 64)
-                add(n, f, e, false, false);
+            add_marked(n, f, w * 64 + (uint64_t)__builtin_ctzll(bits), end);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Why content is not here that a program asks for. */
-#include "syncd/fetch.h"
+#include "common/number.h"
+#include "syncd/fetch_internal.h"
 
 static bool was_evicted(const struct cache_file *f, uint64_t chunk)
 {
@@ -21,7 +22,7 @@ static enum tally_miss reason(const struct cache_file *f, uint64_t chunk)
 
 void fetch_count_miss(const struct cache_file *f, uint64_t offset, uint64_t length)
 {
-    uint64_t chunk = chunk_first_absent(f->map, offset, length);
+    uint64_t chunk = chunk_first_absent(f->map, offset, least(length, excess(fetch_reach(f), offset)));
 
     if (chunk != UINT64_MAX)
         f->volume->tally->misses[reason(f, chunk)]++;

@@ -421,7 +421,10 @@ void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
 {
     (void)fds;
     (void)daemon;
-    fs_when_room(fs_volume(req), req, env, env->fs_dirty->bytes, dirty_with_room);
+    if (env->fs_dirty->bytes > CHUNK_FILE_MAX)
+        fs_fail(req, -EFBIG);
+    else
+        fs_when_room(fs_volume(req), req, env, env->fs_dirty->bytes, dirty_with_room);
 }
 
 /* --- release ------------------------------------------------------------------------------------ */

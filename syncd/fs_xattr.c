@@ -14,7 +14,7 @@
 #include "syncd/waits.h"
 
 enum { NAME_MAX_BYTES = 255, HEADER_NAME_BYTES = 16 };
-static const char PREFIX[] = "user.", PINNED[] = "1", CUT[] = "1";
+static const char PREFIX[] = "user.", OURS[] = "user.landfall.", PINNED[] = "1", CUT[] = "1";
 
 /* An attribute that is not stored. Each but get may be NULL: nobody may. */
 struct own {
@@ -34,6 +34,11 @@ static int check_name(const char *name)
     if (len == strlen(PREFIX))
         return -EINVAL;
     return len > NAME_MAX_BYTES ? -ERANGE : 0;
+}
+
+bool fs_xattr_storable(const char *name)
+{
+    return check_name(name) == 0 && strncmp(name, OURS, strlen(OURS)) != 0;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------- */
@@ -244,7 +249,7 @@ static int set(struct volume *v, const Lf__FsXattrSet *m)
         return r;
     if (own)
         return own->set ? own->set(v, m) : -EPERM;
-    return set_stored(v, m);
+    return fs_xattr_storable(m->name) ? set_stored(v, m) : -EPERM;
 }
 
 static int remove_(struct volume *v, const Lf__FsXattrRemove *m)

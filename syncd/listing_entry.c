@@ -108,7 +108,9 @@ static int store_xattrs(struct volume *v, uint64_t ino, const struct cloud_objec
     int r = index_xattr_clear(v->index, ino);
 
     for (size_t n = 0; r == 0 && n < o->meta.n_xattrs; n++)
-        r = index_xattr_set(v->index, ino, o->meta.xattrs[n].name, o->meta.xattrs[n].value, o->meta.xattrs[n].size, 0);
+        if (fs_xattr_storable(o->meta.xattrs[n].name))
+            r = index_xattr_set(v->index, ino, o->meta.xattrs[n].name, o->meta.xattrs[n].value, o->meta.xattrs[n].size,
+                                0);
     return r;
 }
 

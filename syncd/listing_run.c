@@ -18,6 +18,7 @@ enum { PAGE_OBJECTS = 1000, RESTARTS_MAX = 5, RANGES_MAX = 8, RANGE_LEAST = 2 * 
 struct range {
     char *after, *end;                       /* whole keys; NULL: from the first, to the last */
     char *token;                             /* of the next page */
+    char *first;                             /* what the last page began with */
     struct errand *request;                  /* the page under way */
     struct cloud_request *page;              /* the page that is here */
     bool ended;
@@ -118,6 +119,7 @@ static void forget_ranges(struct listing_run *run)
         free(run->ranges[n].after);
         free(run->ranges[n].end);
         free(run->ranges[n].token);
+        free(run->ranges[n].first);
         run->ranges[n] = (struct range){ 0 };
     }
     for (size_t slot = 0; slot < HEADS_AT_ONCE; slot++)
@@ -163,6 +165,18 @@ static bool is_ordered(const struct range *range)
         if (strcmp(page->prefixes[n], last) <= 0)
             return false;
     return true;
+}
+
+/* A server that begins with the same thing again goes round in a circle, whatever it calls the next page. Keeps what
+ * the page begins with. */
+static bool is_repeated(struct range *range)
+{
+    const struct cloud_request *page = range->page;
+    const char *first = page->n_objects ? page->objects[0].key : page->n_prefixes ? page->prefixes[0] : NULL;
+    bool same = first && range->first && strcmp(first, range->first) == 0;
+
+    xstrset(&range->first, first);
+    return same;
 }
 
 /* What is behind the end is another range's. */
@@ -341,11 +355,14 @@ static void page_done(struct cloud_request *r, void *owner, size_t n)
 {
     struct listing_run *run = owner;
     struct range *range = &run->ranges[n];
+    struct error circle = { 0 };
 
     range->request = NULL;
     range->page = r;
     if (r->error.code) {
         finish(run, r->error.code, &r->error);
+    } else if (is_repeated(range)) {
+        finish(run, error_set(&circle, -EBADMSG, "The provider lists the same objects again and again."), &circle);
     } else if (run->n_ranges > 1 && !is_ordered(range)) {
         LOG(LOG_NOTICE, "listings_unordered", "drive=%s", run->v->drive->id);
         run->v->lister->unordered = true;

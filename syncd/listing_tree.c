@@ -39,7 +39,8 @@ static bool add_directory(const struct index_inode *i, void *arg)
 
 static void walk(struct tree *t);
 
-/* A directory that vanished meanwhile is no failure of the tree. */
+/* A directory that vanished meanwhile is no failure of the tree. That the drive is being closed is told before all
+ * else: who waits is not there any more. */
 static void branch_done(const struct error *e, void *arg)
 {
     struct branch *b = arg;
@@ -48,7 +49,7 @@ static void branch_done(const struct error *e, void *arg)
 
     if (r == 0)
         r = index_list(t->l->v->index, b->dir, NULL, 0, add_directory, t);
-    if (r < 0 && r != -ENOENT && !t->error.code)
+    if (r < 0 && r != -ENOENT && (!t->error.code || r == -ECANCELED))
         t->error = e->code ? *e : (struct error){ .code = r };
     free(b);
     t->n_active--;

@@ -17,10 +17,12 @@ enum { AT_ONCE = 4, BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
 
 struct keeper {
     struct volume *volume;
-    struct loop_timer *timer;
+    struct loop_timer *timer;      /* until it looks, or goes on: answers that come at once must not nest */
     bool again;                    /* kicked while it looked */
     bool looking;
     uint64_t at;                   /* the inode looked at last */
+    uint64_t lacking[BATCH];       /* files behind it, as they were when the index was asked */
+    int n_lacking, next_lacking;
     uint64_t budget;               /* bytes that may still be fetched */
     size_t n_beyond;               /* files beyond it */
     unsigned n_fetching;
@@ -31,7 +33,6 @@ struct keeper {
 };
 
 static void look(void *arg);
-static void fetch_more(struct keeper *k);
 
 /* --- when ----------------------------------------------------------------------------------------- */
 
@@ -63,7 +64,15 @@ static void looked(struct keeper *k)
     k->again = false;
 }
 
+static void go_on(struct keeper *k, void (*step)(void *arg))
+{
+    if (!k->timer)
+        k->timer = loop_timer(k->volume->loop, 0, step, k);
+}
+
 /* --- contents ------------------------------------------------------------------------------------- */
+
+static void fetch_more(void *arg);
 
 static void fetched(const struct error *e, void *arg)
 {
@@ -77,7 +86,7 @@ static void fetched(const struct error *e, void *arg)
     f->keeping = e->code == 0;
     k->n_fetching--;
     cache_release(f);
-    fetch_more(k);
+    go_on(k, fetch_more);
 }
 
 static void fetch(struct keeper *k, struct cache_file *f)
@@ -99,8 +108,7 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     struct cache_file *f;
     int r = index_get(k->volume->index, ino, &i);
 
-    k->at = ino;
-    if (r < 0 || i.pending & INDEX_CONTENT)
+    if (r < 0 || i.pending & INDEX_CONTENT || !index_pinned_above(k->volume->index, ino))
         return;
     if (i.size > k->budget) {
         k->n_beyond++;
@@ -112,27 +120,40 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     fetch(k, f);
 }
 
-static void fetch_more(struct keeper *k)
+/* The index looks at all that is pinned to find some of it. */
+static bool next_lacking(struct keeper *k, uint64_t *ret)
 {
-    uint64_t inos[BATCH];
-    int n = 0, i = 0;
-
-    while (k->n_fetching < AT_ONCE && !k->volume->paused) {
-        if (i == n) {
-            n = index_pinned_lacking(k->volume->index, k->at, inos, BATCH);
-            i = 0;
-        }
-        if (n <= 0)
-            break;
-        fetch_one(k, inos[i++]);
+    if (k->next_lacking == k->n_lacking) {
+        k->n_lacking = index_pinned_lacking(k->volume->index, k->at, k->lacking, BATCH);
+        k->next_lacking = 0;
     }
-    if (k->n_fetching == 0 && k->looking)
+    if (k->n_lacking <= 0) {
+        k->n_lacking = 0;
+        return false;
+    }
+    *ret = k->at = k->lacking[k->next_lacking++];
+    return true;
+}
+
+static void fetch_more(void *arg)
+{
+    struct keeper *k = arg;
+    uint64_t ino;
+    bool more = true;
+
+    loop_timer_free(take_ptr(k->timer));
+    for (unsigned n = 0; n < BATCH && more && k->n_fetching < AT_ONCE; n++) {
+        more = !k->volume->paused && next_lacking(k, &ino);
+        if (more)
+            fetch_one(k, ino);
+    }
+    if (more && k->n_fetching < AT_ONCE)
+        go_on(k, fetch_more);
+    else if (!more && k->n_fetching == 0)
         looked(k);
 }
 
 /* --- names ---------------------------------------------------------------------------------------- */
-
-static void list_more(struct keeper *k);
 
 static void start_fetching(struct keeper *k)
 {
@@ -140,21 +161,26 @@ static void start_fetching(struct keeper *k)
 
     (void)use_flush(k->volume->cache);
     k->at = 0;
+    k->n_lacking = k->next_lacking = 0;
     k->budget = excess(limit, kept);
     fetch_more(k);
 }
 
+static void list_more(void *arg);
+
 static void listed(const struct error *e, void *arg)
 {
     if (e->code != -ECANCELED)
-        list_more(arg);
+        go_on(arg, list_more);
 }
 
-static void list_more(struct keeper *k)
+static void list_more(void *arg)
 {
+    struct keeper *k = arg;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     uint64_t ino;
 
+    loop_timer_free(take_ptr(k->timer));
     while (index_pins(k->volume->index, k->at, &ino, 1) == 1) {
         k->at = ino;
         index_inode_done(&i);

@@ -43,7 +43,7 @@ static bool lacks(const struct upload *u, bool in_parts, uint64_t from, uint64_t
 /* The first run of parts from *from on that are to be sent and not all here. False: there is none. */
 static bool next_lacking(const struct upload *u, uint64_t *from, uint64_t *to)
 {
-    uint64_t size = least(cache_file_size(u->file), CHUNK_FILE_MAX);
+    uint64_t size = cache_file_size(u->file);
     bool in_parts = upload_in_parts(u, size);
     uint64_t part = in_parts ? upload_part_size(u, size, false) : 0;
 

@@ -176,6 +176,11 @@ enum { FS_META_MAX_BYTES = 1600 };
 /* The longest name, and the longest key with the drive's prefix. */
 enum { FS_NAME_MAX_BYTES = 255, FS_KEY_MAX_BYTES = 1024 };
 
+/* --- fs_xattr.c -------------------------------------------------------------------------------------- */
+
+/* Whether an extended attribute of that name is kept for programs and other clients: one of user.*, none of ours. */
+bool fs_xattr_storable(const char *name);
+
 /* --- fs_link.c: what is done with names, inside a transaction of the caller ------------------------ */
 
 /* Whether a name may be made in `parent`, whose key must leave room for it; *ret_key, owned by the caller, is its

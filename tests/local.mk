@@ -264,6 +264,16 @@ TESTS += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
 tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_hostile_cloud
+TESTS += tests/unit/test_hostile_cloud
+tests_unit_test_hostile_cloud_SOURCES = tests/unit/test_hostile_cloud.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_hostile_cloud_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_hostile_worker
+TESTS += tests/unit/test_hostile_worker
+tests_unit_test_hostile_worker_SOURCES = tests/unit/test_hostile_worker.c $(VOLUME_RIG)
+tests_unit_test_hostile_worker_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_http
 TESTS += tests/unit/test_http
 tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/http_client.c tests/unit/http_client.h
@@ -358,6 +368,11 @@ check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
 tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_pin_many
+TESTS += tests/unit/test_pin_many
+tests_unit_test_pin_many_SOURCES = tests/unit/test_pin_many.c $(VOLUME_RIG)
+tests_unit_test_pin_many_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_rename
 TESTS += tests/unit/test_rename

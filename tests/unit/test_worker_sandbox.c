@@ -99,6 +99,8 @@ static void use_what_it_was_handed(void)
         _exit(FAILED);
     if (send(handed[1], &byte, 1, 0) != 1 || munmap(map, 4096) < 0 || fcntl(handed[0], F_GETFL) < 0)
         _exit(FAILED);
+    if (fallocate(handed[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) < 0)
+        _exit(FAILED);
     (void)memset(grown, 1, 8 << 20);
     free(grown);
     loop_work(l, nothing, finish, l);   /* the pool is alive */
@@ -166,9 +168,22 @@ static void make_memory_code(void)
     (void)mprotect(page, 4096, PROT_READ | PROT_EXEC);
 }
 
+/* syncd has it mapped: what it reads beyond the end would kill it. */
+static void shorten_what_it_was_handed(void)
+{
+    (void)enter_worker();
+    (void)fallocate(handed[0], FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
+}
+
+static void truncate_what_it_was_handed(void)
+{
+    (void)enter_worker();
+    (void)syscall(SYS_ftruncate, handed[0], 0);
+}
+
 static void (*const worker_forbidden[])(void) = {
     open_a_path, open_below_a_descriptor, make_a_socket, make_a_local_socket, run_a_program, make_a_process,
-    trace_another, make_code, make_memory_code,
+    trace_another, make_code, make_memory_code, shorten_what_it_was_handed, truncate_what_it_was_handed,
 };
 
 static void a_worker_uses_what_it_was_handed(void **state)
