@@ -111,7 +111,7 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = check_room(v, m->ino, m->again);
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
-    if (r < 0 || !m->truncate || cache_file_size(o->file) == 0)
+    if (r < 0 || !m->truncate)
         return r;
     r = truncate_inode(v, i);
     if (r < 0) {

@@ -267,11 +267,20 @@ class Model:
         at = self.dice.randrange(reach)
         data = self.dice.randbytes(self.dice.randrange(1, 9000))[:reach - at]
 
+        old = os.fstat(h.fds[PLAIN]).st_mtime_ns < OLD
+
         def call(which):
             before = h.maps[which][:reach]
             h.maps[which][at:at + len(data)] = data
+            if old:        # the time of a store may come as late as msync(2)
+                h.maps[which].flush()
             return before
         self.both(f"write to the held mapping of {h.name!r}: {digest(data)} at {at} of {reach}", call)
+
+    def flush_maps(self):
+        for held in self.handles:
+            for mapped in held.maps or ():
+                mapped.flush()
 
     def fsync(self):
         h = self.handle()
@@ -305,9 +314,7 @@ class Model:
         h = self.handle(os.O_RDONLY, direct=False)
         if not h:
             return
-        for held in self.handles:        # the kernel does not ask for what is in its pages alone
-            for mapped in held.maps or ():
-                mapped.flush()
+        self.flush_maps()        # the kernel does not ask for what is in its pages alone
         self.note(f"holes of {h.name!r}")
         whole = os.pread(h.fds[PLAIN], 1 << 30, 0)
         at = 0

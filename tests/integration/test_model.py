@@ -89,6 +89,7 @@ class ModelCase(DriveCase):
     def compare_bucket(self):
         """Every object by another client: its bytes are the file's."""
         self.model.note("the bucket is compared")
+        self.model.flush_maps()
         self.drain()
         plain, raw = self.model.roots[twin.PLAIN], RawS3(self.server, self.bucket)
         for name in twin.walk(plain):

@@ -539,6 +539,22 @@ static void truncating_on_open_fetches_nothing(void **state)
     assert_int_equal(rig->counts[CLOUD_GET], 0);
 }
 
+static void truncating_what_is_empty_changes_its_time(void **state)
+{
+    struct rig *rig = *state;
+    Lf__FsAttr before, after;
+    uint64_t ino;
+    struct handle h;
+
+    rig_put(rig, "a", "", 0);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_getattr(rig, ino, &before), 0);
+    assert_int_equal(worker_open(rig, ino, true, true, &h), 0);
+    assert_int_equal(worker_getattr(rig, ino, &after), 0);
+    assert_true(after.mtime_ns > before.mtime_ns);
+    worker_close(rig, &h);
+}
+
 static void a_file_too_large_is_refused(void **state)
 {
     struct rig *rig = *state;
@@ -729,6 +745,7 @@ int main(void)
         TEST(cut_and_grown_again_it_is_zero),
         TEST(an_absent_file_is_cut_without_fetching_the_rest),
         TEST(truncating_on_open_fetches_nothing),
+        TEST(truncating_what_is_empty_changes_its_time),
         TEST(a_file_too_large_is_refused),
         TEST(an_open_file_stays_one_version),
         TEST(what_was_replaced_cannot_be_opened),
