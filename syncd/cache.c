@@ -93,9 +93,11 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
         fetch_init(f);
         LIST_INSERT_HEAD(bucket(c, i->ino), f, next);
         use_opened(f);
+        if (f->map_remade)
+            cache_map_unreadable(f, i);
     }
     cache_hold(f);
-    r = renew(f, i);
+    r = f->guard.is_lost ? -EIO : renew(f, i);
     if (r < 0)
         cache_release(f);
     else

@@ -278,6 +278,7 @@ int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
 int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 /* Whether the content is what an earlier session left of changes that were never synced. Also without an answer. */
 bool index_doubtful(struct index *x, uint64_t ino);
+int index_doubt(struct index *x, uint64_t ino);
 int index_undoubt(struct index *x, uint64_t ino);
 
 /* Extents in the order in which they came into their queue; evict.c's. */

@@ -103,6 +103,11 @@ bool index_doubtful(struct index *x, uint64_t ino)
         -ENOENT;
 }
 
+int index_doubt(struct index *x, uint64_t ino)
+{
+    return sql_run(x->sql, "INSERT OR REPLACE INTO unsynced(ino, doubtful) VALUES(?, 1)", SQL_INT(ino));
+}
+
 int index_undoubt(struct index *x, uint64_t ino)
 {
     return sql_run(x->sql, "UPDATE unsynced SET doubtful = 0 WHERE ino = ?", SQL_INT(ino));

@@ -44,6 +44,7 @@ static void answered(struct cloud_request *r, void *arg)
 
     LIST_REMOVE(ask, next);
     u->n_asks--;
+    u->unreadable |= r->unreadable;
     if (u->uploader)
         ask->step(u, r);
     else if (LIST_EMPTY(&u->asks))

@@ -149,7 +149,10 @@ static void content_ready(struct upload *u)
     }
     u->write_seq = u->file->map->size_seq;
     u->size = cache_file_size(u->file);
-    settle_earlier(u);
+    if (u->file->guard.is_lost)
+        upload_fail_code(u, -EIO);
+    else
+        settle_earlier(u);
 }
 
 void upload_content_start(struct upload *u)

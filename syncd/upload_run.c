@@ -445,6 +445,8 @@ void upload_fail(struct upload *u, const struct error *e)
     if (t->everything)
         rest(u->uploader, e);
     (void)put_off(u, t->seconds, error_text(e));
+    if (u->unreadable && u->file)
+        cache_unreadable_alike(u->file, &u->inode);
     show(u, STATE_ERROR);
     upload_end(u);
     await_failed(v, ino, t->seconds);
