@@ -150,6 +150,13 @@ void cache_unreadable_alike(struct cache_file *f, const struct index_inode *i);
  * replace the cloud's version. */
 void cache_map_unreadable(struct cache_file *f, const struct index_inode *i);
 
+/* The disk did not take content of the inode that was to be on it (negative errno), and pages may read as older ones
+ * from now on. What the cloud has is given up; the rest is remembered (index_fault_put()), and it is sent at once.
+ * Says so in the log. Without consequences where only the attempt failed. */
+void cache_unsynced(struct cache *c, uint64_t ino, int code);
+/* The cloud has the content of `f` by now: what is here of it, which the disk did not take, is given up. */
+void cache_forsake(struct cache_file *f);
+
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
@@ -159,6 +166,8 @@ void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
  * errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
+/* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
+bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
 bool cache_file_exists(int dir_fd, uint64_t ino);
 /* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */

@@ -1,7 +1,7 @@
-/* Owns what follows when the cache's disk does not give back what was written to it: what the cloud has is given up
- * here and fetched anew; what it lacks stays where it is, and nothing is sent in its place.
+/* Owns what follows when the cache's disk does not give back what was written to it, or does not take it: what the
+ * cloud has is given up here and fetched anew; what it lacks stays where it is, and nothing is sent in its place.
  *
- * Must not know who met it (fs_data.c, upload_run.c). */
+ * Must not know who met it (fs_data.c, fs_sync.c, cache_sync.c, upload_run.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,18 +16,24 @@
 #include "common/number.h"
 #include "syncd/cache_space.h"
 
-static void say(const struct cache_file *f, const char *kind, const char *then)
+/* What happened to which of the two files of the inode. */
+static void say(const struct volume *v, uint64_t ino, const char *event, const char *kind, const char *then)
 {
-    CLEANUP_FREE char *path = index_path(f->volume->index, f->ino), *file = NULL;
+    CLEANUP_FREE char *path = index_path(v->index, ino), *file = NULL;
     struct stat st = { 0 };
     char disk[32];
 
-    (void)fstat(f->data_fd, &st);
+    (void)fstat(v->cache->dir_fd, &st);
     (void)snprintf(disk, sizeof(disk), "%u:%u", major(st.st_dev), minor(st.st_dev));
-    if (asprintf(&file, "%s/%02x/%" PRIx64 ".%s", f->volume->cache_dir, (unsigned)(f->ino & 0xff), f->ino, kind) < 0)
+    if (asprintf(&file, "%s/%02x/%" PRIx64 ".%s", v->cache_dir, (unsigned)(ino & 0xff), ino, kind) < 0)
         abort();
-    LOG(LOG_ERR, "cache_unreadable", "drive=%s", f->volume->drive->id, "path=%s", path ? path : "", "file=%s", file,
-        "disk=%s", disk, "then=%s", then);
+    LOG(LOG_ERR, event, "drive=%s", v->drive->id, "path=%s", path ? path : "", "file=%s", file, "disk=%s", disk,
+        "then=%s", then);
+}
+
+static void say_unreadable(const struct cache_file *f, const char *kind, const char *then)
+{
+    say(f->volume, f->ino, "cache_unreadable", kind, then);
 }
 
 /* --- giving up ---------------------------------------------------------------------------------------- */
@@ -90,9 +96,9 @@ static void unreadable(struct cache_file *f, struct outcome o)
 {
     f->volume->cache->bad = true;
     if (o.gone)
-        say(f, "data", "What the cloud has of it is fetched again.");
+        say_unreadable(f, "data", "What the cloud has of it is fetched again.");
     else if (o.kept && !f->kept_said)
-        say(f, "data", "It is kept as it is: the cloud does not have it, or it is in use.");
+        say_unreadable(f, "data", "It is kept as it is: the cloud does not have it, or it is in use.");
     f->kept_said |= o.kept && !o.gone;
 }
 
@@ -118,7 +124,67 @@ void cache_unreadable_alike(struct cache_file *f, const struct index_inode *i)
 void cache_map_unreadable(struct cache_file *f, const struct index_inode *i)
 {
     if (i->pending & INDEX_CONTENT && i->cloud_key && !cache_file_whole(f))
-        (void)index_doubt(f->volume->index, f->ino);
+        (void)index_fault_put(f->volume->index, f->ino, -EIO);
     f->volume->cache->bad |= f->map_unreadable;
-    say(f, "map", "Its map is made anew.");
+    say_unreadable(f, "map", "Its map is made anew.");
+}
+
+/* --- what the disk did not take --------------------------------------------------------------------------- */
+
+/* It was not the disk. */
+static bool only_the_attempt(int code)
+{
+    static const int others[] = { -EBADF, -EMFILE, -ENFILE, -EINTR };
+
+    for (size_t n = 0; n < ARRAY_SIZE(others); n++)
+        if (others[n] == code)
+            return true;
+    return false;
+}
+
+/* Its pages are clean to the kernel, which may drop them at any time: what is not sent soon is lost. */
+static void send_first(struct volume *v, uint64_t ino, int code)
+{
+    bool known = index_fault(v->index, ino);
+
+    (void)index_fault_put(v->index, ino, code == -ENOSPC || code == -EDQUOT ? -ENOSPC : -EIO);
+    if (known)
+        return;
+    (void)index_retry(v->index, ino, loop_wall_ns(), NULL);
+    say(v, ino, "content_not_on_disk", "data", "It is sent to the cloud as soon as nobody writes, where it replaces "
+        "nothing; until then older bytes may be read.");
+    uploader_show(v, ino, UPLOADER_ERROR);
+    if (v->uploader)
+        uploader_kick(v->uploader);
+}
+
+/* As if the cloud had another version by now: bytes that the kernel reads by itself stay until it does not any more. */
+void cache_forsake(struct cache_file *f)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *same;
+
+    if (index_get(f->volume->index, f->ino, &i) < 0 || i.pending & INDEX_CONTENT || !i.cloud_key)
+        return;
+    cache_file_unstamp(f);
+    cache_file_rebase(f, CACHE_OUTDATED);
+    if (cache_acquire(f->volume->cache, &i, &same) == 0)
+        cache_release(same);
+}
+
+void cache_unsynced(struct cache *c, uint64_t ino, int code)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+
+    if (only_the_attempt(code) || index_get(c->volume->index, ino, &i) < 0)
+        return;
+    c->bad = true;
+    if (i.pending & INDEX_CONTENT) {
+        send_first(c->volume, ino, code);
+    } else if (cache_acquire(c, &i, &f) == 0) {
+        say(c->volume, ino, "content_not_on_disk", "data", "It is fetched again.");
+        cache_forsake(f);
+        cache_release(f);
+    }
 }

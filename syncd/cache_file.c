@@ -404,6 +404,12 @@ void cache_file_close(struct cache_file *f)
     free(f);
 }
 
+/* Waits for no page: it looks at a place where there is none. */
+bool cache_file_refused(const struct cache_file *f)
+{
+    return sync_file_range(f->data_fd, (off_t)CHUNK_FILE_MAX, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 && errno != ESPIPE;
+}
+
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2])
 {
     CLEANUP_CLOSE int folder = open_folder(dir_fd, f->ino, false);

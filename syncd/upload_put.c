@@ -155,8 +155,10 @@ static void content_ready(struct upload *u)
         settle_earlier(u);
 }
 
+/* What is doubtful becomes a conflict copy, perhaps, which has nothing to copy from. */
 void upload_content_start(struct upload *u)
 {
+    u->base_lost |= index_doubtful(u->volume->index, u->inode.ino);
     upload_gather(u, content_ready);
 }
 

@@ -456,6 +456,12 @@ TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_unsynced
+TESTS += tests/unit/test_unsynced
+tests_unit_test_unsynced_SOURCES = tests/unit/test_unsynced.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_unsynced_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_unsynced_LDFLAGS = -Wl,--wrap=fdatasync,--wrap=sync_file_range
+
 check_PROGRAMS += tests/unit/test_upload
 TESTS += tests/unit/test_upload
 tests_unit_test_upload_SOURCES = tests/unit/test_upload.c $(VOLUME_RIG)

@@ -1,6 +1,6 @@
 /* A disk with bad places, for the loop device: a mount whose one file, "disk", has the bytes of IMAGE but for the
- * ranges that the file FAULTS lists, a line "from to" for what cannot be read and "from to w" for what cannot be
- * written either. */
+ * ranges that the file FAULTS lists, a line "from to r" for what cannot be read, "from to w" for what cannot be written,
+ * and "from to rw" for both. */
 #define FUSE_USE_VERSION 35
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 static const char *faults;
 static int image;
 
-static bool bad(off_t from, size_t size, bool write)
+static bool bad(off_t from, size_t size, char way)
 {
     FILE *f = fopen(faults, "re");
     char line[128];
@@ -26,7 +26,7 @@ static bool bad(off_t from, size_t size, bool write)
         int64_t a, b;
 
         if (sscanf(line, "%" SCNd64 " %" SCNd64, &a, &b) == 2)
-            hit = from < b && from + (off_t)size > a && (!write || strchr(line, 'w'));
+            hit = from < b && from + (off_t)size > a && strchr(line, way);
     }
     if (f)
         (void)fclose(f);
@@ -50,7 +50,7 @@ static int disk_open(const char *path, struct fuse_file_info *fi)
 
 static int disk_read(const char *path, char *data, size_t size, off_t at, struct fuse_file_info *fi)
 {
-    ssize_t n = bad(at, size, false) ? -1 : pread(image, data, size, at);
+    ssize_t n = bad(at, size, 'r') ? -1 : pread(image, data, size, at);
 
     (void)path;
     (void)fi;
@@ -59,7 +59,7 @@ static int disk_read(const char *path, char *data, size_t size, off_t at, struct
 
 static int disk_write(const char *path, const char *data, size_t size, off_t at, struct fuse_file_info *fi)
 {
-    ssize_t n = bad(at, size, true) ? -1 : pwrite(image, data, size, at);
+    ssize_t n = bad(at, size, 'w') ? -1 : pwrite(image, data, size, at);
 
     (void)path;
     (void)fi;

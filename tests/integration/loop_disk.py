@@ -49,7 +49,7 @@ class LoopDisk:
 
 
 class BadDisk(LoopDisk):
-    """One with places that cannot be read, or neither read nor written (bad_disk.c), which are named by the files there."""
+    """One with places that cannot be read, or written (bad_disk.c), which are named by the files there."""
 
     PROGRAM = os.path.join(lt.BUILD, "tests", "integration", "bad_disk")
 
@@ -66,16 +66,16 @@ class BadDisk(LoopDisk):
         with open(self.faults, "w"):
             pass
 
-    def break_files(self, *paths, write=False):
-        """Their bytes are still on the disk, and come back when it is mended."""
+    def break_files(self, *paths, ways="r"):
+        """Their bytes are still on the disk, and come back when it is mended. `ways`: what fails, of "rw"."""
         os.sync()
         with open(self.faults, "a") as f:
-            f.writelines(f"{at} {at + length}{' w' if write else ''}\n" for path in paths for at, length in places(path))
+            f.writelines(f"{at} {at + length} {ways}\n" for path in paths for at, length in places(path))
         forget_pages()
 
     def break_all(self):
         with open(self.faults, "a") as f:
-            f.write(f"0 {os.path.getsize(self.image)} w\n")
+            f.write(f"0 {os.path.getsize(self.image)} rw\n")
         forget_pages()
 
     def remove(self):

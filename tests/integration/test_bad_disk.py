@@ -127,6 +127,30 @@ class Unreadable(BadDiskCase):
         self.assertNobodyEnded()
 
 
+    def test_what_the_disk_does_not_take(self):
+        mount, bucket = self.drive("refused")
+        path = os.path.join(mount, "f")
+        old = self.put(mount, bucket, "f", 300_000, 1)
+        new = os.urandom(300_000)
+        self.disk.break_files(*self.parts(path, "data"), ways="w")
+        with open(path, "r+b", buffering=0) as f:
+            f.write(new)
+            for _ in range(2):   # the kernel says it once
+                with self.assertRaises(OSError) as refused:
+                    os.fsync(f.fileno())
+                self.assertEqual(refused.exception.errno, errno.EIO)
+            self.assertIn("content_not_on_disk", self.instance.log("syncd"))
+            self.assertIn("did not keep all that was written", self.instance.landfall("stat", path).stdout)
+        copy, = wait_until(lambda: [n for n in os.listdir(bucket) if "(conflict " in n], 30, "the conflict copy")
+        self.instance.wait_uploaded(os.path.join(mount, copy), seconds=60)
+        forget_pages()
+        self.assertEqual(read_file(os.path.join(bucket, "f")), old)
+        self.assertEqual(read_file(path), old)
+        self.assertEqual(read_file(os.path.join(bucket, copy)), new)
+        self.assertEqual(read_file(os.path.join(mount, copy)), new)   # from the cloud: the disk has older bytes
+        self.assertNobodyEnded()
+
+
 class Gone(BadDiskCase):
     """Nothing can be read or written: a disk that was pulled out."""
 
