@@ -94,6 +94,7 @@ static const struct row rows[] = {
     { "version", "version", print_plain },
     { "cloud size", "cloudSize", print_plain },
     { "conflict", "conflict", print_plain },
+    { "fault", "fault", print_plain },
     { "cut", "cut", print_yes },
     { "pinned", "pinned", print_yes },
     { "cached", "cachedBytes", print_cached },

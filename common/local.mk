@@ -31,6 +31,8 @@ libcommon_a_SOURCES = \
 	common/log.h \
 	common/loop.c \
 	common/loop.h \
+	common/map_guard.c \
+	common/map_guard.h \
 	common/messages.c \
 	common/messages.h \
 	common/meter.h \

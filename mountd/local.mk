@@ -45,6 +45,7 @@ libworker_a_SOURCES = \
 	mountd/worker_op.c \
 	mountd/worker_open.c \
 	mountd/worker_session.c \
+	mountd/worker_sync.c \
 	mountd/worker_xattr.c
 libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
 

@@ -30,22 +30,54 @@ static void stepped(struct op *op, const struct error *e, const Lf__Envelope *re
         op_fail(op, e);
 }
 
+/* Before syncd is asked for what the map does not show. False: the operation goes on without that, or ended. A lost map
+ * shows nothing, and another one comes with another open. */
+static bool may_ask(struct op *op, void (*step)(struct op *op))
+{
+    if (op->tries++ == TRIES_MAX)
+        op_error(op, EIO);
+    else if (op->file->guard.is_lost)
+        open_then(op, FILE_READ, step);
+    else
+        return true;
+    return false;
+}
+
 /* Asks for the bytes the operation is about. `step` goes on. */
 static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op))
 {
     Lf__FsFetch msg = LF__FS_FETCH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &msg);
 
-    if (op->tries++ == TRIES_MAX) {
-        op_error(op, EIO);
+    if (!may_ask(op, step))
         return;
-    }
     op->next = step;
     msg.ino = op->ino;
     msg.offset = (uint64_t)op->offset;
     msg.length = length;
     msg.has_write = msg.write = step == write_step;
+    msg.has_unreadable = msg.unreadable = op->unreadable;
+    op->unreadable = false;
     op_ask(op, &env, stepped);
+}
+
+/* The disk does not give what is here: perhaps the cloud does. Once. */
+static void ask_again(struct op *op, uint64_t length, int error, void (*step)(struct op *op))
+{
+    if (error != EIO || op->refetched) {
+        op_error(op, error);
+        return;
+    }
+    op->refetched = op->unreadable = true;
+    ask_fetch(op, length, step);
+}
+
+/* Says that the operation's bytes are about to change. Where that cannot be noted they do not: an upload that is under
+ * way would take the old ones for the last. */
+static bool note_change(struct op *op)
+{
+    chunk_change(op->file->map, (uint64_t)op->offset, op->size);
+    return !op->file->guard.is_lost;
 }
 
 /* For the file to be dirty, and for space to write so many bytes. */
@@ -54,10 +86,8 @@ static void ask_dirty(struct op *op, uint64_t bytes, void (*step)(struct op *op)
     Lf__FsDirty msg = LF__FS_DIRTY__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &msg);
 
-    if (op->tries++ == TRIES_MAX) {
-        op_error(op, EIO);
+    if (!may_ask(op, step))
         return;
-    }
     op->next = step;
     msg.ino = op->ino;
     msg.bytes = chunk_write_cost(bytes);
@@ -79,7 +109,7 @@ static void read_now(struct op *op, size_t size, uint64_t lost)
     ssize_t n = pread(op->file->fd, op->worker->scratch, size, op->offset);
 
     if (n < 0) {
-        op_error(op, errno);
+        ask_again(op, size, errno, read_step);
     } else if (atomic_load(&map->lost_seq) != lost) {
         ask_fetch(op, size, read_step);
     } else {
@@ -155,7 +185,10 @@ static void write_now(struct op *op, uint64_t lost)
     struct chunk_map *map = op->file->map;
     ssize_t n;
 
-    chunk_change(map, (uint64_t)op->offset, op->size);
+    if (!note_change(op)) {
+        ask_dirty(op, op->size, write_step);
+        return;
+    }
     n = write_all(op->file->fd, op->bytes, op->size, op->offset);
     if (n < 0) {
         op_error(op, (int)-n);
@@ -224,54 +257,6 @@ void data_settle(struct op *op, void (*next)(struct op *op))
     }
     op->then = next;
     settle_step(op);
-}
-
-/* --- to the cloud and to the disk ---------------------------------------------------------------------- */
-
-/* The file is marked as dirty since before its first write was acknowledged, so nothing is lost by not waiting. What
- * the program asks next syncd hears later. */
-static void flush_step(struct op *op)
-{
-    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
-    struct file *f = op->file;
-    uint64_t seq = atomic_load(&f->map->write_seq);
-
-    msg.ino = op->ino;
-    if (file_dirty(f) && f->flushed_seq != seq) {
-        f->flushed_seq = seq;
-        op_tell(op->worker, &env);
-    }
-    op_error(op, 0);
-}
-
-/* close(2). A file that this worker has not open was queued when the worker that wrote it went. */
-static void flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct file *f = file_find(&worker_of(req)->files, ino);
-    struct op *op;
-
-    (void)fi;
-    if (!f) {
-        (void)fuse_reply_err(req, 0);
-        return;
-    }
-    op = op_new(req, ino);
-    op_use_file(op, f);
-    data_settle(op, flush_step);
-}
-
-/* Of a directory too: syncd knows which it is. */
-static void fsync_(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
-{
-    Lf__FsFlush msg = LF__FS_FLUSH__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_FLUSH, fs_flush, &msg);
-
-    (void)datasync;
-    (void)fi;
-    msg.ino = ino;
-    msg.sync = true;
-    op_ask(op_new(req, ino), &env, op_acknowledged);
 }
 
 /* --- seeking and sizing --------------------------------------------------------------------------------- */
@@ -377,7 +362,10 @@ static void punch_now(struct op *op, uint64_t lost)
     struct chunk_map *map = op->file->map;
     int r;
 
-    chunk_change(map, (uint64_t)op->offset, op->size);
+    if (!note_change(op)) {
+        ask_dirty(op, 0, punch_step);
+        return;
+    }
     r = make_zeros(op);
     if (r < 0) {
         op_error(op, -r);
@@ -467,9 +455,6 @@ void data_rows(struct fuse_lowlevel_ops *ops)
 {
     ops->read = read_;
     ops->write = write_;
-    ops->flush = flush;
-    ops->fsync = fsync_;
-    ops->fsyncdir = fsync_;
     ops->lseek = lseek_;
     ops->fallocate = fallocate_;
 }

@@ -58,6 +58,7 @@ static void release_contents(struct file *f)
 {
     cleanup_close(&f->fd);
     f->fd = -1;
+    map_guard_remove(&f->guard);
     if (f->map)
         (void)munmap(f->map, CHUNK_MAP_SIZE);
     f->map = NULL;
@@ -81,6 +82,27 @@ static void drop_if_idle(struct file_table *t, struct file *f)
 
 /* --- what syncd hands over ------------------------------------------------------------------------ */
 
+/* Nothing is here, nothing may be written, and what is being read now is not what it should be: so syncd would have to
+ * be asked, and for that it is opened anew. */
+static void map_lost(void *at)
+{
+    struct chunk_map *m = at;
+
+    atomic_store(&m->fetchable, CHUNK_FILE_MAX);
+    atomic_store(&m->lost_seq, UINT64_MAX);
+}
+
+static bool is_map_of(struct chunk_map *m, uint64_t ino)
+{
+    struct map_guard guard;
+    bool is;
+
+    map_guard_add(&guard, m, CHUNK_MAP_SIZE, map_lost);
+    is = m->magic == CHUNK_MAP_MAGIC && m->chunk_shift == CHUNK_SHIFT && m->ino == ino;
+    map_guard_remove(&guard);
+    return is;
+}
+
 static int map_open(int fd, uint64_t ino, struct chunk_map **ret)
 {
     struct stat st;
@@ -95,7 +117,7 @@ static int map_open(int fd, uint64_t ino, struct chunk_map **ret)
     if (m == MAP_FAILED)
         return -errno;
     (void)madvise(m, CHUNK_MAP_SIZE, MADV_RANDOM);   /* else the first touch reads megabytes of hole ahead */
-    if (m->magic != CHUNK_MAP_MAGIC || m->chunk_shift != CHUNK_SHIFT || m->ino != ino) {
+    if (!is_map_of(m, ino)) {
         (void)munmap(m, CHUNK_MAP_SIZE);
         return -EBADF;
     }
@@ -118,7 +140,8 @@ static bool same_contents(const struct file *f, const struct stat *st)
 {
     struct stat have;
 
-    return f->fd >= 0 && stat_descriptor(f->fd, &have) == 0 && have.st_ino == st->st_ino && have.st_dev == st->st_dev;
+    return f->fd >= 0 && !f->guard.is_lost && stat_descriptor(f->fd, &have) == 0 && have.st_ino == st->st_ino &&
+           have.st_dev == st->st_dev;
 }
 
 /* The descriptor is kept when it is better than what the file has; the map when the contents are new. */
@@ -140,6 +163,7 @@ static int take_contents(struct file *f, enum file_kind kind, int fds[2])
             return r;
         release_contents(f);
         f->map = map;
+        map_guard_add(&f->guard, map, CHUNK_MAP_SIZE, map_lost);
     }
     f->fd = take_fd(&fds[0]);
     f->writable = kind == FILE_WRITE;

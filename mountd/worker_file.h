@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "common/chunk_map.h"
+#include "common/map_guard.h"
 
 enum file_kind { FILE_READ, FILE_WRITE, FILE_KINDS };
 
@@ -17,6 +18,7 @@ struct file {
     int fd;                         /* the cache file; writable once held[FILE_WRITE] was */
     bool writable;
     struct chunk_map *map;
+    struct map_guard guard;
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */

@@ -128,6 +128,7 @@ struct op {
     void (*next)(struct op *op);
     void (*then)(struct op *op);
     bool whole;                 /* an open: as FsOpened says */
+    bool unreadable, refetched; /* the disk did not give its bytes: to be said, was said */
     struct fuse_open_out opened; /* an open: how the kernel is to treat the handle */
     struct file *file;          /* used, see file_use() */
     const char *bytes;          /* a write: in the request's buffer, which is the next one's too, or in `data` */
@@ -213,6 +214,7 @@ void dir_rows(struct fuse_lowlevel_ops *ops);
 void xattr_rows(struct fuse_lowlevel_ops *ops);
 void open_rows(struct fuse_lowlevel_ops *ops);
 void data_rows(struct fuse_lowlevel_ops *ops);
+void sync_rows(struct fuse_lowlevel_ops *ops);
 
 static inline struct worker *worker_of(fuse_req_t req)
 {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "mountd/worker_internal.h"
 
@@ -78,16 +79,29 @@ static void ask_open(struct op *op, bool truncate, bool again, op_done_fn *done)
 
 static op_done_fn opened_then;
 
+static void leave_file(struct op *op)
+{
+    if (op->file)
+        file_unuse(&op->worker->files, take_ptr(op->file));
+}
+
+/* What can be used as it is. */
+static bool has_open(const struct file *f, enum file_kind kind)
+{
+    return !f->guard.is_lost && (f->held[FILE_WRITE] || (kind == FILE_READ && f->held[FILE_READ]));
+}
+
 void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op))
 {
     struct file *f = file_find(&op->worker->files, op->ino);
 
-    if (f && (f->held[FILE_WRITE] || (kind == FILE_READ && f->held[FILE_READ]))) {
+    if (f && has_open(f, kind)) {
         op_use_file(op, f);
         next(op);
         return;
     }
-    op->kind = kind;
+    op->kind = f && f->held[FILE_WRITE] ? FILE_WRITE : kind;   /* as good as what it takes the place of */
+    leave_file(op);   /* what it has would count as a handle to be closed, if the kernel gave up meanwhile */
     op->next = next;
     ask_open(op, false, true, opened_then);
 }

@@ -250,6 +250,7 @@ static struct fuse_session *make_session(struct worker *w)
     xattr_rows(&ops);
     open_rows(&ops);
     data_rows(&ops);
+    sync_rows(&ops);
     fuse_set_log_func(log_fuse);
     se = fuse_session_new(&args, &ops, sizeof(ops), w);
     fuse_opt_free_args(&args);

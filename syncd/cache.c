@@ -84,6 +84,15 @@ static int renew(struct cache_file *f, const struct index_inode *i)
     return r;
 }
 
+/* What became of it while nobody used it. */
+static void look_back(struct cache_file *f, const struct index_inode *i)
+{
+    if (f->map_remade)
+        cache_map_unreadable(f, i);
+    if (cache_file_refused(f))
+        cache_unsynced(f->volume->cache, f->ino, -EIO);
+}
+
 int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_file **ret)
 {
     struct cache_file *f = cache_find(c, i->ino);
@@ -100,9 +109,12 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
         fetch_init(f);
         LIST_INSERT_HEAD(bucket(c, i->ino), f, next);
         use_opened(f);
+        cache_hold(f);
+        look_back(f, i);
+    } else {
+        cache_hold(f);
     }
-    cache_hold(f);
-    r = renew(f, i);
+    r = f->guard.is_lost ? -EIO : renew(f, i);
     if (r < 0)
         cache_release(f);
     else
@@ -374,7 +386,7 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     cache_file_unstamp(f);   /* first: by it what was cut off is known not to be the cloud's version any more */
     r = cache_file_resize(f, size);
     if (r == 0 && size == 0)
-        r = index_undoubt(f->volume->index, f->ino);   /* what an earlier session left of it is gone */
+        r = index_unsynced_anew(f->volume->index, f->ino);   /* what was there of it is gone */
     if (r == 0 && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
         r = index_unsynced_put(f->volume->index, f->ino);
     if (r < 0)

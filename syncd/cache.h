@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "common/chunk_map.h"
+#include "common/map_guard.h"
 #include "syncd/volume_internal.h"
 
 /* What space is for: content that can be had again, or dirty data and pins, which stay. */
@@ -41,6 +42,9 @@ struct cache_file {
     uint64_t ino;
     int data_fd, map_fd;
     struct chunk_map *map;
+    struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
+    bool map_unreadable, map_remade; /* what was on the disk could not be read; that, or it was no map: it is guessed */
+    bool kept_said;                /* cache_bad.c's: the log has it that something cannot be read */
     unsigned refs;
     uint64_t synced_seq;           /* cache_sync.c's: write_seq of what is on the disk for sure */
     unsigned outdated;             /* how often its chunks became worthless */
@@ -86,6 +90,7 @@ struct cache {
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */
+    bool bad;                      /* its disk failed: from then on the kernel reads nothing past the worker */
     uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
     struct space space;
@@ -96,7 +101,7 @@ struct cache {
 };
 
 /* The cache file of the regular file `i`, made or brought to the version of the index when need be. 0 and
- * *ret, or -EFBIG, -ENOSPC, -EMFILE or another negative errno. */
+ * *ret, or -EFBIG, -ENOSPC, -EMFILE, -EIO or another negative errno. */
 int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 struct cache_file *cache_hold(struct cache_file *f);
 void cache_release(struct cache_file *f);
@@ -140,6 +145,24 @@ void cache_alike_begin(struct cache_file *f);
  * has there. */
 bool cache_alike(struct cache_file *f, const char *etag, uint64_t from, uint64_t to);
 
+/* --- cache_bad.c: a disk that fails ----------------------------------------------------------------- */
+
+/* The disk did not give [from, from + length) of the data file `f`, whose inode is `i`: the chunks there that the cloud
+ * has are absent from now on. 0, or -EIO: of some it has not, or nothing can be changed now. Says so in the log. */
+int cache_unreadable(struct cache_file *f, const struct index_inode *i, uint64_t from, uint64_t length);
+/* The same where it is not known which bytes: all that is not changed is fetched again. */
+void cache_unreadable_alike(struct cache_file *f, const struct index_inode *i);
+/* Its map could not be read, or was none, and is guessed by now. Where that may be wrong, what is sent of it must not
+ * replace the cloud's version. */
+void cache_map_unreadable(struct cache_file *f, const struct index_inode *i);
+
+/* The disk did not take content of the inode that was to be on it (negative errno), and pages may read as older ones
+ * from now on. What the cloud has is given up; the rest is remembered (index_fault_put()), and it is sent at once.
+ * Says so in the log. Without consequences where only the attempt failed. */
+void cache_unsynced(struct cache *c, uint64_t ino, int code);
+/* The cloud has the content of `f` by now: what is here of it, which the disk did not take, is given up. */
+void cache_forsake(struct cache_file *f);
+
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
@@ -149,6 +172,8 @@ void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
  * errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
+/* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
+bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
 bool cache_file_exists(int dir_fd, uint64_t ino);
 /* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */

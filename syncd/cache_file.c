@@ -240,7 +240,43 @@ int cache_file_map_room(struct cache_file *f, uint64_t size)
     return -errno;
 }
 
-static int map_file(struct cache_file *f)
+/* No program has written so often. */
+static const uint64_t NEVER_SEEN = UINT64_MAX / 2;
+
+/* Everything is here and dirty, nothing to be taken over, and another write came in between: so no fetch begins,
+ * nothing is given up, and no upload that is under way ends well. */
+static void map_lost(void *at)
+{
+    struct chunk_map *m = at;
+
+    atomic_store(&m->state, CHUNK_MAP_DIRTY);
+    atomic_store(&m->write_seq, NEVER_SEEN);
+    m->size_seq = m->mtime_seq = NEVER_SEEN;
+}
+
+/* Whether the pages that are in use can be read: of the bits, and of the marks where they say something. */
+static bool readable(const struct cache_file *f)
+{
+    uint64_t bits = (bounded(cache_file_size(f)) >> CHUNK_SHIFT) / 8;
+    uint64_t alike = bounded(atomic_load(&f->map->alike)), marks = (alike >> EXTENT_SHIFT) / 8;
+    const volatile char *map = (const volatile char *)f->map;
+
+    for (uint64_t at = 0; at <= bits; at += CHUNK_PAGE)
+        (void)map[CHUNK_MAP_HEADER + at];
+    for (uint64_t at = 0; alike && at <= marks; at += CHUNK_PAGE)
+        (void)map[CHUNK_MAP_SIZE_1 + at];
+    return !f->guard.is_lost;
+}
+
+static void unmap(struct cache_file *f)
+{
+    map_guard_remove(&f->guard);
+    if (f->map)
+        (void)munmap(f->map, CHUNK_MAP_SIZE);
+    f->map = NULL;
+}
+
+static int map_once(struct cache_file *f)
 {
     struct stat st;
     void *map;
@@ -259,8 +295,23 @@ static int map_file(struct cache_file *f)
         return -errno;
     (void)madvise(map, CHUNK_MAP_SIZE, MADV_RANDOM);   /* else the first touch reads megabytes of hole ahead */
     f->map = map;
-    atomic_store(&f->map->granted, atomic_load(&f->map->spent));   /* what another syncd promised */
+    map_guard_add(&f->guard, map, CHUNK_MAP_SIZE, map_lost);
     return 0;
+}
+
+/* One that cannot be read is as good as none. */
+static int map_file(struct cache_file *f)
+{
+    int r = map_once(f);
+
+    if (r == 0 && !readable(f)) {
+        unmap(f);
+        f->map_unreadable = true;
+        r = ftruncate(f->map_fd, 0) < 0 ? -errno : map_once(f);
+    }
+    if (r == 0)
+        atomic_store(&f->map->granted, atomic_load(&f->map->spent));   /* what another syncd promised */
+    return r;
 }
 
 /* The map says nothing useful. All of what is in the data file counts as present, which is right for a
@@ -285,14 +336,14 @@ static int init_map(struct cache_file *f, bool fresh)
 
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
-    bool map_lost = !sound(f);
-
-    int r = map_lost ? init_map(f, fresh) : 0;
+    bool lost = !sound(f);
+    int r = lost ? init_map(f, fresh) : 0;
 
     if (r < 0)
         return r;
-    if (!fresh && f->map->session != session)
-        cache_file_after_cut(f, i, map_lost);
+    f->map_remade = lost && !fresh;
+    if (!fresh && (lost || f->map->session != session))
+        cache_file_after_cut(f, i, lost);
     f->map->session = session;
     if (i->pending & INDEX_CONTENT) {
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
@@ -331,9 +382,11 @@ int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, s
     r = open_pair(f, dir_fd, &fresh);
     if (r == 0)
         r = bring_in_line(f, i, session, fresh);
+    if (r == 0 && f->guard.is_lost)
+        r = -EIO;
     if (r < 0) {
         cache_file_close(f);
-        return r;
+        return r == -EROFS ? -EIO : r;   /* so it became when the disk failed */
     }
     *ret = f;
     return 0;
@@ -343,13 +396,18 @@ void cache_file_close(struct cache_file *f)
 {
     if (!f)
         return;
-    if (f->map)
-        (void)munmap(f->map, CHUNK_MAP_SIZE);
+    unmap(f);
     if (f->map_fd >= 0)
         (void)close(f->map_fd);
     if (f->data_fd >= 0)
         (void)close(f->data_fd);
     free(f);
+}
+
+/* Waits for no page: it looks at a place where there is none. */
+bool cache_file_refused(const struct cache_file *f)
+{
+    return sync_file_range(f->data_fd, (off_t)CHUNK_FILE_MAX, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 && errno != ESPIPE;
 }
 
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2])

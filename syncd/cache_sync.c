@@ -111,10 +111,10 @@ void cache_synced(struct cache_file *f, uint64_t write_seq)
 {
     int r;
 
-    if (f->dropped)
+    if (f->dropped || index_fault(f->volume->index, f->ino))
         return;
     f->synced_seq = write_seq;
-    r = index_unsynced_remove(f->volume->index, f->ino);
+    r = index_unsynced_end(f->volume->index, f->ino);
     if (r < 0)
         LOG(LOG_ERR, "synced_file_not_recorded", "drive=%s", f->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
             error_meaning(r)->text);
@@ -137,9 +137,8 @@ static void end_file(struct turn *t, struct turn_file *tf)
     (void)close(tf->fds[1]);
     if (!t->sync)
         return;
-    if (tf->error)
-        LOG(LOG_ERR, "content_not_synced", "drive=%s", t->sync->cache->volume->drive->id, "ino=%" PRIu64, tf->file->ino,
-            "error=%s", error_meaning(tf->error)->text);
+    if (tf->error && !tf->file->dropped)
+        cache_unsynced(t->sync->cache, tf->file->ino, tf->error);
     else if (atomic_load(&tf->file->map->write_seq) == tf->write_seq)
         rested(tf->file, tf->write_seq, tf->generation);
     cache_release(tf->file);

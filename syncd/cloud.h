@@ -159,6 +159,7 @@ struct cloud_request {
     char **failed_keys;
     size_t n_failed_keys;
     bool unsure;                        /* a try before the one that counts may have been carried out as well */
+    bool unreadable;                    /* the disk did not give the body */
     uint64_t content_length;            /* GET: bytes that were written to the sink */
     void *driver;                       /* the driver's own */
     /* cloud.c's own, while the request is under way */

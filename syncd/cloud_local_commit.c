@@ -82,6 +82,12 @@ int local_temp_link(struct local_job *j, const struct cloud_meta *m)
 
 /* --- bytes ------------------------------------------------------------------------------------------ */
 
+static int unreadable(struct local_job *j, int error)
+{
+    j->r->unreadable = error == -EIO && (j->r->op == CLOUD_PUT || j->r->op == CLOUD_PART_PUT);
+    return error_set(&j->error, error, "%s: the file to be copied cannot be read: %s.", j->r->key, strerror(-error));
+}
+
 static int copy_by_hand(struct local_job *j, size_t n)
 {
     ssize_t got, put;
@@ -92,7 +98,7 @@ static int copy_by_hand(struct local_job *j, size_t n)
         return -ENOMEM;
     got = pread(j->source, j->buffer, least(n, BUFFER), (off_t)j->source_at);
     if (got <= 0)
-        return got < 0 ? -errno : -EBADE;
+        return got < 0 ? unreadable(j, -errno) : -EBADE;
     put = pwrite(j->target, j->buffer, (size_t)got, (off_t)j->at);
     if (put < 0)
         return -errno;
@@ -101,7 +107,8 @@ static int copy_by_hand(struct local_job *j, size_t n)
     return 1;
 }
 
-/* The kernel copies, or shares extents where the file system can; by hand between file systems that will not. */
+/* The kernel copies, or shares extents where the file system can; by hand between file systems that will not, and
+ * where it does not say which of two disks failed. */
 int local_copy_slice(struct local_job *j)
 {
     off_t in = (off_t)j->source_at, out = (off_t)j->at;
@@ -115,7 +122,8 @@ int local_copy_slice(struct local_job *j)
     if (done > 0) {
         j->source_at += (uint64_t)done;
         j->at += (uint64_t)done;
-    } else if (done == 0 || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS) {
+    } else if (done == 0 || errno == EIO || errno == EXDEV || errno == EINVAL ||
+               errno == EOPNOTSUPP || errno == ENOSYS) {
         r = copy_by_hand(j, n);
     } else {
         r = -errno;

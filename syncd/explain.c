@@ -1,5 +1,6 @@
 /* Everything there is to say about one object: what index, cache and uploader know of it. Changes nothing but what
  * looking at a cache file that nobody uses changes: it is opened. */
+#include <string.h>
 #include <sys/stat.h>
 
 #include "common/alloc.h"
@@ -149,6 +150,16 @@ static void add_conflict(const struct index_inode *i, Lf__Explanation *e)
         abort();
 }
 
+/* Of the bytes that are here. */
+static void add_fault(struct volume *v, const struct index_inode *i, Lf__Explanation *e)
+{
+    int code = index_fault(v->index, i->ino);
+
+    if (code && asprintf(&e->fault, "The disk of the cache did not keep all that was written (%s): some of it may be "
+                         "older here. It replaces no other version in the cloud.", strerror(-code)) < 0)
+        abort();
+}
+
 static void add_node(struct volume *v, const struct index_inode *i, Lf__Explanation *e)
 {
     Lf__FsAttr attr = LF__FS_ATTR__INIT;
@@ -175,6 +186,7 @@ Lf__Explanation *volume_explain(struct volume *v, uint64_t ino)
     add_node(v, &i, e);
     add_cloud(v, &i, e);
     add_conflict(&i, e);
+    add_fault(v, &i, e);
     if (S_ISREG(i.mode))
         add_cached(v, &i, e);
     return e;

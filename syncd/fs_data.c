@@ -37,7 +37,7 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -347,6 +347,8 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     (void)daemon;
     if (r == 0)
         r = cache_acquire(v->cache, &i, &f);
+    if (r == 0 && m->unreadable && (r = cache_unreadable(f, &i, m->offset, m->length)) < 0)
+        cache_release(f);
     if (r < 0) {
         fs_fail(req, r);
         return;

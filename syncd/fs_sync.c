@@ -37,8 +37,12 @@ static void file_synced(int error, void *arg)
     struct volume *v = ipc_request_peer(s->request) ? fs_volume(s->request) : NULL;
     struct cache_file *f = v ? cache_find(v->cache, s->ino) : NULL;
 
-    if (f && error == 0)
+    if (v && error)
+        cache_unsynced(v->cache, s->ino, error);
+    else if (f)
         cache_synced(f, s->write_seq);
+    if (v && error == 0)
+        error = index_fault(v->index, s->ino);   /* what failed before does not come right by what is synced now */
     if (v && error == 0)
         sync_index(s, v);
     else

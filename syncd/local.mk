@@ -19,6 +19,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \
+	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
 	syncd/cache_session.c \

@@ -92,6 +92,7 @@ static void on_hashed(void *arg)
     if (c->end.code) {
         s3_call_released(c);
     } else if (c->hash.error < 0) {
+        c->r->unreadable = c->hash.error == -EIO;
         (void)error_set(&e, c->hash.error, "%s: the file to be sent cannot be read, or became shorter meanwhile.",
                         c->r->key);
         end_with(c, &e);

@@ -73,6 +73,8 @@ static const char *const STEPS[] = {
     "ALTER TABLE replay ADD COLUMN mount INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE replay ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX replay_origin ON replay(origin, mount) WHERE origin <> 0;",
+    /* What the disk did not take: an errno, negative. */
+    "ALTER TABLE unsynced ADD COLUMN fault INTEGER NOT NULL DEFAULT 0;",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -268,9 +268,13 @@ int index_cached_in_use(struct index *x, uint64_t after, uint64_t *ret, size_t n
  * another than the last time *ret_new is true, and what was unsynced is doubtful from now on. Durable. 0 or
  * negative errno. */
 int index_session(struct index *x, const char *boot, uint64_t *ret, bool *ret_new);
-/* Content of the inode was or will be written that is not known to be on the disk; and is known to be. */
+/* Content of the inode was or will be written that is not known to be on the disk; and is known to be. Neither changes
+ * anything where the disk has refused content before. */
 int index_unsynced_put(struct index *x, uint64_t ino);
+int index_unsynced_end(struct index *x, uint64_t ino);
+/* There is no such content any more, whatever is known of it; or other content in its place. */
 int index_unsynced_remove(struct index *x, uint64_t ino);
+int index_unsynced_anew(struct index *x, uint64_t ino);
 /* It is on the disk as of that generation. As long as no program asked for that, a later one is doubtful again. */
 int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
 /* Those that are not doubtful, nor on the disk as they are, by number after `after`: at most n numbers; how many,
@@ -278,6 +282,12 @@ int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
 int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n);
 /* Whether the content is what an earlier session left of changes that were never synced. Also without an answer. */
 bool index_doubtful(struct index *x, uint64_t ino);
+/* The disk did not take some of the content, or does not have it, for this reason (negative errno): doubtful from now
+ * on, and not synced by whatever is synced after. 0 or negative errno. */
+int index_fault_put(struct index *x, uint64_t ino, int code);
+/* That reason, or 0. */
+int index_fault(struct index *x, uint64_t ino);
+/* It is known that it replaces nothing in the cloud. */
 int index_undoubt(struct index *x, uint64_t ino);
 
 /* Extents in the order in which they came into their queue; evict.c's. */

@@ -69,7 +69,18 @@ int index_session(struct index *x, const char *boot, uint64_t *ret, bool *ret_ne
 
 int index_unsynced_put(struct index *x, uint64_t ino)
 {
-    return sql_run(x->sql, "INSERT OR REPLACE INTO unsynced(ino) VALUES(?)", SQL_INT(ino));
+    return sql_run(x->sql, "INSERT INTO unsynced(ino) VALUES(?) ON CONFLICT(ino) DO UPDATE SET doubtful = 0,"
+                   " generation = -1 WHERE fault = 0", SQL_INT(ino));
+}
+
+int index_unsynced_anew(struct index *x, uint64_t ino)
+{
+    return sql_run(x->sql, "UPDATE unsynced SET doubtful = 0, fault = 0 WHERE ino = ?", SQL_INT(ino));
+}
+
+int index_unsynced_end(struct index *x, uint64_t ino)
+{
+    return sql_run(x->sql, "DELETE FROM unsynced WHERE ino = ? AND fault = 0", SQL_INT(ino));
 }
 
 int index_unsynced_remove(struct index *x, uint64_t ino)
@@ -101,6 +112,19 @@ bool index_doubtful(struct index *x, uint64_t ino)
 
     return sql_get_int(x->sql, &one, "SELECT 1 FROM unsynced WHERE ino = ? AND doubtful <> 0", SQL_INT(ino)) !=
         -ENOENT;
+}
+
+int index_fault_put(struct index *x, uint64_t ino, int code)
+{
+    return sql_run(x->sql, "INSERT OR REPLACE INTO unsynced(ino, doubtful, fault) VALUES(?, 1, ?)", SQL_INT(ino),
+                   SQL_INT(code));
+}
+
+int index_fault(struct index *x, uint64_t ino)
+{
+    int64_t code;
+
+    return sql_get_int(x->sql, &code, "SELECT fault FROM unsynced WHERE ino = ?", SQL_INT(ino)) == 0 ? (int)code : 0;
 }
 
 int index_undoubt(struct index *x, uint64_t ino)

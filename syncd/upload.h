@@ -59,6 +59,7 @@ struct upload {
     uint64_t write_seq;            /* of the map, when reading began */
     bool declared;                 /* the grave at key is ours */
     bool noted;                    /* a copy: the row of what was sent is ours */
+    bool unreadable;               /* the cache's disk did not give the file */
     bool base_lost;                /* parts cannot be copied from what the file is based on: all is sent */
     bool placing;                  /* the object may be in place, and we have not heard of it */
     bool unconditional;            /* UPLOAD_COPY: the provider cannot compare the source's ETag */

@@ -44,6 +44,7 @@ static void answered(struct cloud_request *r, void *arg)
 
     LIST_REMOVE(ask, next);
     u->n_asks--;
+    u->unreadable |= r->unreadable;
     if (u->uploader)
         ask->step(u, r);
     else if (LIST_EMPTY(&u->asks))
@@ -253,13 +254,17 @@ static void sync_files(void *arg)
             j->error = -errno;
 }
 
+/* What the disk does not take is better off in the cloud. */
 static void files_synced(void *arg)
 {
     CLEANUP_FREE struct file_job *j = arg;
     struct upload *u = job_end(j);
 
-    if (u)
-        j->synced(u, j->error);
+    if (!u)
+        return;
+    if (j->error)
+        cache_unsynced(u->volume->cache, u->inode.ino, j->error);
+    j->synced(u, index_fault(u->volume->index, u->inode.ino) ? 0 : j->error);
 }
 
 void upload_sync_file(struct upload *u, void (*step)(struct upload *u, int code))

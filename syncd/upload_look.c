@@ -116,7 +116,8 @@ const char *upload_looked_at(const struct upload *u)
 
 /* --- what follows --------------------------------------------------------------------------------- */
 
-/* What a power cut left of changes that nobody asked to have on the disk must not replace a good version. */
+/* What a power cut left of changes that nobody asked to have on the disk, or a disk that refused some of them, must not
+ * replace a good version. */
 static bool is_doubtful(const struct upload *u)
 {
     return u->kind == UPLOAD_CONTENT && index_doubtful(u->volume->index, u->inode.ino);
@@ -131,12 +132,20 @@ static void next_turn(struct upload *u, int code)
         upload_end(u);
 }
 
-/* What was lost reads as zeros, as after a power cut it does anywhere; there is nowhere to have it from any more. */
+/* Of content that the disk refused it stays known that it is not there. */
+static int undoubt(struct upload *u)
+{
+    int r = index_undoubt(u->volume->index, u->inode.ino);
+
+    return r == 0 ? index_unsynced_end(u->volume->index, u->inode.ino) : r;
+}
+
+/* What a power cut took reads as zeros, as it does anywhere; there is nowhere to have it from any more. */
 static int end_doubt(struct upload *u)
 {
-    if (u->file)
+    if (u->file && !index_fault(u->volume->index, u->inode.ino))
         cache_file_make_do(u->file);
-    return index_unsynced_remove(u->volume->index, u->inode.ino);
+    return undoubt(u);
 }
 
 static void keep_both(struct upload *u, int code)
@@ -164,8 +173,7 @@ static void keep_both(struct upload *u, int code)
 static void hashed(struct upload *u, const char *md5)
 {
     if (same_etag(md5, upload_looked(u)->etag))
-        next_turn(u, index_unsynced_remove(u->volume->index, u->inode.ino) < 0
-                         ? -EIO : upload_own(u, u->key, upload_looked(u)));
+        next_turn(u, undoubt(u) < 0 ? -EIO : upload_own(u, u->key, upload_looked(u)));
     else
         upload_sync_file(u, keep_both);   /* the cloud's bytes that it was built on can be had no more */
 }

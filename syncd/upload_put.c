@@ -149,11 +149,16 @@ static void content_ready(struct upload *u)
     }
     u->write_seq = u->file->map->size_seq;
     u->size = cache_file_size(u->file);
-    settle_earlier(u);
+    if (u->file->guard.is_lost)
+        upload_fail_code(u, -EIO);
+    else
+        settle_earlier(u);
 }
 
+/* What is doubtful becomes a conflict copy, perhaps, which has nothing to copy from. */
 void upload_content_start(struct upload *u)
 {
+    u->base_lost |= index_doubtful(u->volume->index, u->inode.ino);
     upload_gather(u, content_ready);
 }
 

@@ -17,9 +17,6 @@
 #include "syncd/await.h"
 #include "syncd/waits.h"
 
-/* FileState as the event stream numbers it. */
-enum { STATE_NORMAL = 0, STATE_UPLOADING = 4, STATE_ERROR = 256 };
-
 static void (*const STARTS[UPLOAD_KINDS])(struct upload *u) = {
     [UPLOAD_MARK] = upload_mark_start,
     [UPLOAD_CONTENT] = upload_content_start,
@@ -42,17 +39,21 @@ struct upload *upload_new(struct uploader *u, enum upload_kind kind)
     return up;
 }
 
-static void show(const struct upload *u, int state)
+void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state)
 {
-    struct volume *v = u->volume;
-    CLEANUP_FREE char *path = index_path(v->index, u->inode.ino);
+    CLEANUP_FREE char *path = index_path(v->index, ino);
     size_t len = path ? strlen(path) : 0;
 
     if (!v->spec.changed || len == 0)
         return;
     if (path[len - 1] == '/')
         path[len - 1] = '\0';
-    v->spec.changed(v, path, state, v->spec.arg);
+    v->spec.changed(v, path, (int)state, v->spec.arg);
+}
+
+static void show(const struct upload *u, enum uploader_state state)
+{
+    uploader_show(u->volume, u->inode.ino, state);
 }
 
 /* Found below a directory only after that was renamed: what can be known is checked by then. */
@@ -73,7 +74,7 @@ void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino)
         upload_end(up);
         return;
     }
-    show(up, STATE_UPLOADING);
+    show(up, UPLOADER_UPLOADING);
     if (strlen(u->volume->prefix) + strlen(up->key) > FS_KEY_MAX_BYTES) {
         fail_too_long(up);
         return;
@@ -213,14 +214,18 @@ static int release_old_key(struct upload *u, const struct index_inode *i, const 
     return index_bury_version(u->volume->index, i->cloud_key, i->etag);
 }
 
-/* The bytes may not be on the disk, unless they changed since they were sent and were synced after that. */
+/* The bytes may not be on the disk, unless they changed since they were sent and were synced after that. What the disk
+ * refused is in the cloud by now, unless it changed. */
 static int record_unsynced(struct upload *u, const struct index_inode *i)
 {
     bool changed = i->pending & INDEX_CONTENT;
+    int r = 0;
 
     if (!u->file || (changed && u->file->synced_seq > u->write_seq))
         return 0;
-    return index_unsynced_put(u->volume->index, i->ino);
+    if (!changed)
+        r = index_unsynced_anew(u->volume->index, i->ino);
+    return r == 0 ? index_unsynced_put(u->volume->index, i->ino) : r;
 }
 
 static int record_place(struct upload *u, struct index_inode *i, const char *etag)
@@ -266,11 +271,12 @@ static int record(struct upload *u, const char *etag)
 
 void upload_commit(struct upload *u, const char *etag)
 {
+    bool refused = u->file && index_fault(u->volume->index, u->inode.ino);
     int r = index_begin(u->volume->index);
 
     /* Before the commit: as long as the file is dirty, nobody asks for its version. */
     if (u->file)
-        cache_file_rebase(u->file, etag);
+        cache_file_rebase(u->file, refused ? CACHE_OUTDATED : etag);
     if (r == 0)
         r = index_end(u->volume->index, record(u, etag));
     if (r < 0) {
@@ -279,11 +285,13 @@ void upload_commit(struct upload *u, const char *etag)
         upload_fail_code(u, r);
         return;
     }
+    if (refused)
+        cache_forsake(u->file);
     cache_sync_soon(u->volume->cache);
     uploader_reached(u->uploader);
     u->volume->tally->uploads[tally_kind(0)]++;
     LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
-    show(u, STATE_NORMAL);
+    show(u, UPLOADER_NORMAL);
     upload_end(u);
 }
 
@@ -451,7 +459,9 @@ void upload_fail(struct upload *u, const struct error *e)
     if (t->everything)
         rest(u->uploader, e);
     (void)put_off(u, t->seconds, error_text(e));
-    show(u, STATE_ERROR);
+    if (u->unreadable && u->file)
+        cache_unreadable_alike(u->file, &u->inode);
+    show(u, UPLOADER_ERROR);
     upload_end(u);
     await_failed(v, ino, t->seconds);
 }

@@ -164,6 +164,7 @@ void volume_close(struct volume *v)
     volume_events_free(v);
     streams_close(v);
     uploader_free(v->uploader);
+    v->uploader = NULL;
     lister_free(v->lister);
     mover_free(v);
     scanner_free(v);

@@ -322,6 +322,9 @@ void uploader_answered(struct uploader *u);
 /* A program changed something. Nothing is begun until SettleMilliseconds have passed without a change, ten times as
  * many at most, so that whoever changes many files does not share the processor and the disk with their uploads. */
 void uploader_changed(struct uploader *u);
+/* Tells those who listen to the drive how it is about the inode, in the numbers of their stream. */
+enum uploader_state { UPLOADER_NORMAL = 0, UPLOADER_UPLOADING = 4, UPLOADER_ERROR = 256 };
+void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
 /* Whether one of them may have put its object in place already, unheard. */

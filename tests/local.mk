@@ -40,6 +40,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_cloud_conformance.py \
@@ -154,6 +155,12 @@ check_PROGRAMS += tests/unit/test_cache
 TESTS += tests/unit/test_cache
 tests_unit_test_cache_SOURCES = tests/unit/test_cache.c $(VOLUME_RIG)
 tests_unit_test_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_cache_bad
+TESTS += tests/unit/test_cache_bad
+tests_unit_test_cache_bad_SOURCES = tests/unit/test_cache_bad.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_cache_bad_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_cache_bad_LDFLAGS = -Wl,--wrap=pread,--wrap=copy_file_range
 
 check_PROGRAMS += tests/unit/test_cache_chunk
 TESTS += tests/unit/test_cache_chunk
@@ -339,6 +346,11 @@ TESTS += tests/unit/test_loop
 tests_unit_test_loop_SOURCES = tests/unit/test_loop.c
 tests_unit_test_loop_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_map_guard
+TESTS += tests/unit/test_map_guard
+tests_unit_test_map_guard_SOURCES = tests/unit/test_map_guard.c
+tests_unit_test_map_guard_LDADD = $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_messages
 TESTS += tests/unit/test_messages
 tests_unit_test_messages_SOURCES = tests/unit/test_messages.c
@@ -466,6 +478,12 @@ TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_unsynced
+TESTS += tests/unit/test_unsynced
+tests_unit_test_unsynced_SOURCES = tests/unit/test_unsynced.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_unsynced_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_unsynced_LDFLAGS = -Wl,--wrap=fdatasync,--wrap=sync_file_range
+
 check_PROGRAMS += tests/unit/test_upload
 TESTS += tests/unit/test_upload
 tests_unit_test_upload_SOURCES = tests/unit/test_upload.c $(VOLUME_RIG)
@@ -513,6 +531,14 @@ tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_benc
 tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
 tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
 
+check_PROGRAMS += tests/unit/test_worker_disk
+TESTS += tests/unit/test_worker_disk
+tests_unit_test_worker_disk_SOURCES = tests/unit/test_worker_disk.c tests/unit/worker_bench.c \
+	tests/unit/worker_bench.h tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c \
+	tests/unit/ipc_fixture.h
+tests_unit_test_worker_disk_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_disk_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
+
 check_PROGRAMS += tests/unit/test_worker_meter
 TESTS += tests/unit/test_worker_meter
 tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
@@ -539,6 +565,11 @@ tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FU
 check_PROGRAMS += tests/integration/age_pipe
 tests_integration_age_pipe_SOURCES = tests/integration/age_pipe.c
 tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+noinst_PROGRAMS += tests/integration/bad_disk
+tests_integration_bad_disk_SOURCES = tests/integration/bad_disk.c
+tests_integration_bad_disk_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
+tests_integration_bad_disk_LDADD = $(FUSE_LIBS)
 
 noinst_PROGRAMS += tests/integration/file_exerciser
 tests_integration_file_exerciser_SOURCES = tests/integration/file_exerciser.c

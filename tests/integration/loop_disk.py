@@ -4,10 +4,12 @@ import contextlib
 import fcntl
 import os
 import struct
+import subprocess
 
 import landfall_test as lt
 
 SHUTDOWN, NOLOGFLUSH = 0x8004587D, 2          # _IOR('X', 125, __u32), linux/fs/ext4/ext4.h
+FIEMAP = 0xC020660B                           # _IOWR('f', 11, struct fiemap), linux/fs.h
 
 
 class LoopDisk:
@@ -44,6 +46,63 @@ class LoopDisk:
     def remove(self):
         lt.run("umount", "-l", self.point, check=False)
         lt.remove_tree(os.path.dirname(self.image))
+
+
+class BadDisk(LoopDisk):
+    """One with places that cannot be read, or written (bad_disk.c), which are named by the files there."""
+
+    PROGRAM = os.path.join(lt.BUILD, "tests", "integration", "bad_disk")
+
+    def attach(self):
+        folder = os.path.dirname(self.image)
+        self.behind, self.faults = os.path.join(folder, "behind"), os.path.join(folder, "faults")
+        os.makedirs(self.behind, exist_ok=True)
+        self.mend()
+        self.process = subprocess.Popen([self.PROGRAM, self.image, self.faults, self.behind], env=lt.clean_env())
+        lt.wait_until(lambda: os.path.exists(os.path.join(self.behind, "disk")), 10, "the disk")
+        lt.run("mount", "-o", "loop,errors=continue", os.path.join(self.behind, "disk"), self.point)
+
+    def mend(self):
+        with open(self.faults, "w"):
+            pass
+
+    def break_files(self, *paths, ways="r"):
+        """Their bytes are still on the disk, and come back when it is mended. `ways`: what fails, of "rw"."""
+        os.sync()
+        with open(self.faults, "a") as f:
+            f.writelines(f"{at} {at + length} {ways}\n" for path in paths for at, length in places(path))
+        forget_pages()
+
+    def break_all(self):
+        with open(self.faults, "a") as f:
+            f.write(f"0 {os.path.getsize(self.image)} rw\n")
+        forget_pages()
+
+    def remove(self):
+        self.mend()
+        lt.run("umount", self.point, check=False)
+        lt.run("umount", "-l", self.point, check=False)
+        lt.run("umount", "-l", self.behind, check=False)
+        self.process.wait(20)
+        lt.remove_tree(os.path.dirname(self.image))
+
+
+def forget_pages():
+    """What was read before is read from the disk again, unless somebody has it mapped."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3")
+
+
+def places(path):
+    """Where the file lies on its disk: (offset, length) in bytes."""
+    head, extent, most = "=QQIIII", "=QQQQQIIII", 256
+    answer = bytearray(struct.pack(head, 0, (1 << 64) - 1, 1, 0, most, 0) + bytes(most * struct.calcsize(extent)))
+    with open(path, "rb") as f:
+        fcntl.ioctl(f, FIEMAP, answer)
+    mapped, = struct.unpack_from("=I", answer, 20)
+    at = [struct.unpack_from(extent, answer, struct.calcsize(head) + n * struct.calcsize(extent)) for n in range(mapped)]
+    return [(physical, length) for _, physical, length, *_ in at]
 
 
 def reach_disk(path):

@@ -299,6 +299,7 @@ static void fetch(struct fake_syncd *f, struct ipc_request *req, const Lf__Envel
 
     if (!n)
         return;
+    f->unreadable += m->unreadable;
     renew(n);
     for (uint64_t c = m->offset >> CHUNK_SHIFT; c << CHUNK_SHIFT < m->offset + m->length; c++) {
         uint64_t at = c << CHUNK_SHIFT, len = CHUNK_SIZE;

@@ -43,6 +43,7 @@ struct fake_syncd {
     uint64_t last;
     unsigned asked[FAKE_BODIES]; /* how often, by body case */
     uint64_t origin;             /* of the last request */
+    unsigned unreadable;         /* FsFetch that said so */
     Lf__Envelope__BodyCase hold; /* requests of this kind are not answered for now */
     struct { struct ipc_request *req; Lf__Envelope *env; } held[FAKE_HELD_MAX];
     size_t n_held;
