@@ -257,13 +257,12 @@ static void map_lost(void *at)
 /* Whether the pages that are in use can be read: of the bits, and of the marks where they say something. */
 static bool readable(const struct cache_file *f)
 {
-    uint64_t bits = (bounded(cache_file_size(f)) >> CHUNK_SHIFT) / 8;
-    uint64_t alike = bounded(atomic_load(&f->map->alike)), marks = (alike >> EXTENT_SHIFT) / 8;
+    uint64_t size = cache_file_size(f), alike = bounded(atomic_load(&f->map->alike));
     const volatile char *map = (const volatile char *)f->map;
 
-    for (uint64_t at = 0; at <= bits; at += CHUNK_PAGE)
+    for (uint64_t at = 0; (at * 8) << CHUNK_SHIFT < size; at += CHUNK_PAGE)
         (void)map[CHUNK_MAP_HEADER + at];
-    for (uint64_t at = 0; alike && at <= marks; at += CHUNK_PAGE)
+    for (uint64_t at = 0; (at * 8) << EXTENT_SHIFT < alike; at += CHUNK_PAGE)
         (void)map[CHUNK_MAP_SIZE_1 + at];
     return !f->guard.is_lost;
 }

@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/fetch.h"
 
 /* --- open --------------------------------------------------------------------------------------- */
@@ -347,7 +348,7 @@ void fs_fetch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *
     (void)daemon;
     if (r == 0)
         r = cache_acquire(v->cache, &i, &f);
-    if (r == 0 && m->unreadable && (r = cache_unreadable(f, &i, m->offset, m->length)) < 0)
+    if (r == 0 && m->unreadable && (r = cache_unreadable(f, &i, m->offset, least(m->length, EXTENT_SIZE))) < 0)
         cache_release(f);
     if (r < 0) {
         fs_fail(req, r);
