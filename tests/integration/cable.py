@@ -16,7 +16,8 @@ class Cable:
 
     def __init__(self, number=213):
         self.name = f"lf{os.getpid() % 100000}"
-        self.ours, self.address = f"10.{number}.0.1", f"10.{number}.0.2"
+        net = f"10.{number}.{os.getpid() % 256}"        # another run's may be left
+        self.ours, self.address = net + ".1", net + ".2"
 
     def ip(self, *argv):
         lt.run("ip", *argv)
