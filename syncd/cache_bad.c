@@ -74,7 +74,7 @@ static bool give_up_chunk(struct cache_file *f, uint64_t c, uint64_t to)
 static struct outcome give_up(struct cache_file *f, const struct index_inode *i, uint64_t from, uint64_t to)
 {
     struct outcome o = { 0 };
-    uint64_t size = least(cache_file_size(f), CHUNK_FILE_MAX);
+    uint64_t size = cache_file_size(f);
     bool may = may_give_up(f, i);
 
     for (uint64_t c = from >> CHUNK_SHIFT; c << CHUNK_SHIFT < least(to, size); c++) {

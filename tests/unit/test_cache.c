@@ -42,17 +42,6 @@ static struct index_inode inode(struct rig *rig, uint64_t ino)
     return i;
 }
 
-static void check_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t n)
-{
-    CLEANUP_FREE char *there = xcalloc(1, n + 1);
-    struct handle h;
-
-    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
-    assert_int_equal(worker_read(rig, &h, 0, there, n + 1), n);
-    assert_memory_equal(there, bytes, n);
-    worker_close(rig, &h);
-}
-
 /* --- places ---------------------------------------------------------------------------------------------- */
 
 /* Another folder of ours was put where the cache is: its files stay, whatever their names. */
@@ -370,7 +359,7 @@ static void a_set_mtime_outlives_earlier_writes(void **state)
     r = rig_stat(rig, "a");
     assert_int_equal(r->object.meta.mtime_ns, m.mtime_ns);
     cloud_request_free(r);
-    check_reads(rig, h.ino, "x", 1);
+    worker_assert_reads(rig, h.ino, "x", 1);
     assert_int_equal(rig->counts[CLOUD_GET], 0);
 }
 
@@ -458,7 +447,7 @@ static void a_spoiled_map_of_a_clean_file_is_thrown_away(void **state)
     rig_close(rig);
     spoil_map(rig, ino);
     rig_open(rig);
-    check_reads(rig, ino, "hello", 5);
+    worker_assert_reads(rig, ino, "hello", 5);
     assert_int_equal(rig->counts[CLOUD_GET], 1);
 }
 
@@ -491,7 +480,7 @@ static void lost_content_falls_back_to_the_cloud(void **state)
     rig_open(rig);
     rig_release(rig);
     rig_settle(rig);
-    check_reads(rig, ino, "hello", 5);
+    worker_assert_reads(rig, ino, "hello", 5);
 }
 
 /* --- size and version ---------------------------------------------------------------------------------------- */
@@ -504,11 +493,11 @@ static void cut_and_grown_again_it_is_zero(void **state)
 
     rig_put(rig, "a", bytes, 3 * MIB);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
-    check_reads(rig, ino, bytes, 3 * MIB);
+    worker_assert_reads(rig, ino, bytes, 3 * MIB);
     assert_int_equal(worker_truncate(rig, ino, MIB + 100), 0);
     assert_int_equal(worker_truncate(rig, ino, 3 * MIB), 0);
     memset(bytes + MIB + 100, 0, 2 * MIB - 100);
-    check_reads(rig, ino, bytes, 3 * MIB);
+    worker_assert_reads(rig, ino, bytes, 3 * MIB);
     rig_settle(rig);
     assert_object(rig, "a", bytes, 3 * MIB);
 }
@@ -600,7 +589,7 @@ static void an_open_file_stays_one_version(void **state)
     i = inode(rig, ino);
     assert_int_equal(i.nlink, 0);
     assert_int_equal(i.size, 3 * MIB);
-    check_reads(rig, other, new, 5 * MIB);
+    worker_assert_reads(rig, other, new, 5 * MIB);
     worker_close(rig, &h);
     assert_int_equal(index_get(rig->volume->index, ino, &gone), -ENOENT);
 }
@@ -620,7 +609,7 @@ static void what_was_replaced_cannot_be_opened(void **state)
     assert_int_equal(worker_open(rig, ino, false, false, &again), -ESTALE);
     worker_close(rig, &h);
     assert_int_equal(worker_open(rig, ino, false, false, &again), -ESTALE);
-    check_reads(rig, other, "newer", 5);
+    worker_assert_reads(rig, other, "newer", 5);
 }
 
 /* cp(1) compares the number with what it saw before. */
@@ -635,7 +624,7 @@ static void a_change_found_by_opening_keeps_the_number(void **state)
     rig_put(rig, "a", "newer", 5);
     assert_int_equal(worker_open(rig, ino, false, false, &h), -ESTALE);
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
-    check_reads(rig, ino, "newer", 5);
+    worker_assert_reads(rig, ino, "newer", 5);
 }
 
 static void a_pin_goes_on_with_the_name(void **state)
@@ -704,7 +693,7 @@ static void chunks_of_another_version_are_not_served(void **state)
 
     rig_put(rig, "a", "hello", 5);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
-    check_reads(rig, ino, "hello", 5);
+    worker_assert_reads(rig, ino, "hello", 5);
     rig_put(rig, "a", "world", 5);
     r = rig_stat(rig, "a");
     i = inode(rig, ino);
@@ -712,7 +701,7 @@ static void chunks_of_another_version_are_not_served(void **state)
     cloud_request_free(r);
     assert_int_equal(index_begin(x), 0);
     assert_int_equal(index_end(x, index_update(x, &i)), 0);
-    check_reads(rig, ino, "world", 5);
+    worker_assert_reads(rig, ino, "world", 5);
 }
 
 int main(void)

@@ -94,17 +94,6 @@ static void drop_pages(struct rig *rig, uint64_t ino, const char *before, size_t
         assert_int_equal(pwrite(fd, before ? before : zeros, n, 0), n);
 }
 
-static void assert_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t n)
-{
-    CLEANUP_FREE char *there = xcalloc(1, n + 1);
-    struct handle h;
-
-    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
-    assert_int_equal(worker_read(rig, &h, 0, there, n + 1), n);
-    assert_memory_equal(there, bytes, n);
-    worker_close(rig, &h);
-}
-
 static bool has_fault(struct rig *rig, uint64_t ino)
 {
     Lf__Explanation *e = volume_explain(rig->volume, ino);
@@ -184,7 +173,7 @@ static void a_new_file_is_sent_and_had_again(void **state)
     assert_object(rig, "a", ours, SIZE);
     bad.ino = 0;
     drop_pages(rig, h.ino, NULL, SIZE);
-    assert_reads(rig, h.ino, ours, SIZE);
+    worker_assert_reads(rig, h.ino, ours, SIZE);
     assert_int_equal(worker_open(rig, h.ino, true, false, &h), 0);
     worker_write(rig, &h, 0, "more", 4);
     assert_int_equal(worker_flush(rig, &h, true), 0);
@@ -256,7 +245,7 @@ static void the_same_bytes_make_no_copy(void **state)
     assert_keys(rig, "a ");
     bad.ino = 0;
     drop_pages(rig, h.ino, NULL, SIZE);
-    assert_reads(rig, h.ino, ours, SIZE);
+    worker_assert_reads(rig, h.ino, ours, SIZE);
 }
 
 /* --- in the background ---------------------------------------------------------------------------------------- */
@@ -272,7 +261,7 @@ static void clean_content_is_had_again(void **state)
     rig_wait(rig, bad.syncs > 0);
     rig_idle(rig);
     drop_pages(rig, ino, NULL, SIZE);
-    assert_reads(rig, ino, ours, SIZE);
+    worker_assert_reads(rig, ino, ours, SIZE);
     assert_true(rig->counts[CLOUD_GET] > 0);
 }
 
@@ -298,7 +287,7 @@ static void a_reader_gets_the_bytes_of_the_cloud(void **state)
     atomic_store(&h.map->passed, 0);
     worker_close(rig, &h);
     drop_pages(rig, ino, NULL, SIZE);
-    assert_reads(rig, ino, ours, SIZE);
+    worker_assert_reads(rig, ino, ours, SIZE);
 }
 
 static void changes_are_not_believed_any_more(void **state)
@@ -331,13 +320,13 @@ static void what_the_kernel_met_is_heard_when_it_is_opened(void **state)
 
     rig_put(rig, "a", bytes, SIZE);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
-    assert_reads(rig, ino, bytes, SIZE);
+    worker_assert_reads(rig, ino, bytes, SIZE);
     rig_idle(rig);
     assert_null(cache_find(rig->volume->cache, ino));
     break_part(rig, ino, "data");
     bad.met_before = true;
     drop_pages(rig, ino, NULL, SIZE);
-    assert_reads(rig, ino, bytes, SIZE);
+    worker_assert_reads(rig, ino, bytes, SIZE);
     assert_false(bad.met_before);
 }
 

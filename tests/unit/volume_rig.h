@@ -143,6 +143,8 @@ void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void
 /* Bytes read, or negative errno of the fetch. */
 ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n);
 int worker_flush(struct rig *rig, struct handle *h, bool sync);
+/* That it reads as these n bytes and no more. */
+void worker_assert_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t n);
 void worker_close(struct rig *rig, struct handle *h);   /* flush and release */
 void worker_forget_handle(struct handle *h);            /* closes the descriptors, says nothing */
 int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size);

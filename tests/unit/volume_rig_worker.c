@@ -427,3 +427,14 @@ char *pattern(size_t n, unsigned seed)
     }
     return bytes;
 }
+
+void worker_assert_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t n)
+{
+    CLEANUP_FREE char *there = xcalloc(1, n + 1);
+    struct handle h;
+
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_int_equal(worker_read(rig, &h, 0, there, n + 1), n);
+    assert_memory_equal(there, bytes, n);
+    worker_close(rig, &h);
+}
