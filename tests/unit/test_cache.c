@@ -19,17 +19,9 @@
 
 enum { MIB = 1 << 20 };
 
-static char *cache_path(struct rig *rig, uint64_t ino, const char *kind)
-{
-    char *path = NULL;
-
-    assert_true(asprintf(&path, "%s/cache/%02x/%" PRIx64 ".%s", rig->dir, (unsigned)(ino & 0xff), ino, kind) > 0);
-    return path;
-}
-
 static bool exists(struct rig *rig, uint64_t ino, const char *kind)
 {
-    CLEANUP_FREE char *path = cache_path(rig, ino, kind);
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, kind);
 
     return access(path, F_OK) == 0;
 }
@@ -84,7 +76,7 @@ static void files_are_private(void **state)
     struct stat st;
 
     for (size_t n = 0; n < 2; n++) {
-        CLEANUP_FREE char *path = cache_path(rig, ino, kinds[n]);
+        CLEANUP_FREE char *path = rig_cache_path(rig, ino, kinds[n]);
 
         assert_int_equal(lstat(path, &st), 0);
         assert_int_equal(st.st_mode, S_IFREG | 0600);
@@ -103,7 +95,7 @@ static void a_planted_link_is_not_followed(void **state)
     struct stat st;
 
     rig_settle(rig);
-    path = cache_path(rig, ino, "data");
+    path = rig_cache_path(rig, ino, "data");
     assert_true(asprintf(&target, "%s/elsewhere", rig->dir) > 0);
     close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     assert_int_equal(unlink(path), 0);
@@ -135,7 +127,7 @@ static void unknown_files_are_removed(void **state)
 {
     struct rig *rig = *state;
     uint64_t ino = worker_file(rig, "a", "hello", 5), stranger = 0xabcd00 + (ino & 0xff);
-    CLEANUP_FREE char *path = cache_path(rig, stranger, "data");
+    CLEANUP_FREE char *path = rig_cache_path(rig, stranger, "data");
 
     rig_close(rig);
     close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
@@ -430,7 +422,7 @@ static void a_worker_writes_through_a_restart(void **state)
 
 static void spoil_map(struct rig *rig, uint64_t ino)
 {
-    CLEANUP_FREE char *path = cache_path(rig, ino, "map");
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, "map");
     int fd = open(path, O_WRONLY | O_CLOEXEC);
 
     assert_true(fd >= 0);
@@ -470,7 +462,7 @@ static void lost_content_falls_back_to_the_cloud(void **state)
 {
     struct rig *rig = *state;
     uint64_t ino = worker_file(rig, "a", "hello", 5);
-    CLEANUP_FREE char *path = cache_path(rig, ino, "data");
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, "data");
 
     rig_settle(rig);
     rig->hold[CLOUD_PUT] = true;

@@ -66,11 +66,9 @@ static int set_up_folder(void **state)
 
 static int open_part(struct rig *rig, uint64_t ino, const char *kind)
 {
-    CLEANUP_FREE char *path = NULL;
-    int fd;
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, kind);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
 
-    assert_true(asprintf(&path, "%s/cache/%02x/%" PRIx64 ".%s", rig->dir, (unsigned)(ino & 0xff), ino, kind) > 0);
-    fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     return fd;
 }
@@ -99,36 +97,21 @@ static void assert_holds(struct rig *rig, struct handle *h, const char *bytes, s
     assert_memory_equal(there, bytes + from, n);
 }
 
-struct asked {
-    bool done;
-    int code;
-};
-
-static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
-{
-    struct asked *a = arg;
-
-    (void)reply;
-    (void)fds;
-    *a = (struct asked){ true, e ? e->code : 0 };
-}
-
-static void tell_unreadable(struct rig *rig, uint64_t ino, uint64_t from, uint64_t n, struct asked *a)
+static void tell_unreadable(struct rig *rig, uint64_t ino, uint64_t from, uint64_t n, struct rig_asked *a)
 {
     Lf__FsFetch m = LF__FS_FETCH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &m);
 
-    *a = (struct asked){ 0 };
     m.ino = ino;
     m.offset = from;
     m.length = n;
     m.has_unreadable = m.unreadable = true;
-    (void)ipc_call(rig->client, &env, NULL, 0, 0, on_answer, a);
+    rig_send(rig, &env, a);
 }
 
 static int unreadable(struct rig *rig, uint64_t ino, uint64_t from, uint64_t n)
 {
-    struct asked a;
+    struct rig_asked a;
 
     tell_unreadable(rig, ino, from, n, &a);
     rig_wait(rig, a.done);
@@ -161,7 +144,7 @@ static void another_reader_of_it_waits(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(CHUNK_SIZE, 1);
-    struct asked first, second;
+    struct rig_asked first, second;
     struct handle h;
     uint64_t ino;
 

@@ -22,30 +22,15 @@ static uint64_t object(struct rig *rig, const char *key, const void *bytes, size
 
 /* --- asking several times without waiting ------------------------------------------------------------------- */
 
-struct asked {
-    bool done;
-    int code;
-};
-
-static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
-{
-    struct asked *a = arg;
-
-    (void)reply;
-    (void)fds;
-    *a = (struct asked){ true, e ? e->code : 0 };
-}
-
-static void ask(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length, struct asked *a)
+static void ask(struct rig *rig, uint64_t ino, uint64_t offset, uint64_t length, struct rig_asked *a)
 {
     Lf__FsFetch m = LF__FS_FETCH__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &m);
 
-    *a = (struct asked){ 0 };
     m.ino = ino;
     m.offset = offset;
     m.length = length;
-    (void)ipc_call(rig->client, &env, NULL, 0, 0, on_answer, a);
+    rig_send(rig, &env, a);
 }
 
 static void check_content(struct rig *rig, uint64_t ino, const char *bytes, size_t n, size_t step)
@@ -70,7 +55,7 @@ static void many_wait_for_one_download(void **state)
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(100000, 1);
     uint64_t ino = object(rig, "a", bytes, 100000);
-    struct asked asked[10];
+    struct rig_asked asked[10];
 
     rig->hold[CLOUD_GET] = true;
     for (size_t n = 0; n < ARRAY_SIZE(asked); n++)
@@ -136,7 +121,7 @@ static void several_requests_are_under_way(void **state)
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(64 * MIB, 1);
     uint64_t ino = object(rig, "a", bytes, 64 * MIB);
-    struct asked a;
+    struct rig_asked a;
 
     rig->hold[CLOUD_GET] = true;
     ask(rig, ino, 0, 64 * MIB, &a);
@@ -194,7 +179,7 @@ static void a_fetch_never_overwrites_a_write(void **state)
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(8 * MIB, 1);
     uint64_t ino = object(rig, "a", bytes, 8 * MIB);
-    struct asked a;
+    struct rig_asked a;
     struct handle h;
 
     assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
@@ -214,7 +199,7 @@ static void cutting_the_file_ends_what_reaches_beyond(void **state)
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(8 * MIB, 1);
     uint64_t ino = object(rig, "a", bytes, 8 * MIB);
-    struct asked a;
+    struct rig_asked a;
 
     rig->hold[CLOUD_GET] = true;
     ask(rig, ino, 0, 8 * MIB, &a);
@@ -333,7 +318,7 @@ static void closing_answers_who_waits(void **state)
 {
     struct rig *rig = *state;
     uint64_t ino = object(rig, "a", "hello", 5);
-    struct asked a;
+    struct rig_asked a;
 
     rig->hold[CLOUD_GET] = true;
     ask(rig, ino, 0, 5, &a);

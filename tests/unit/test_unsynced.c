@@ -66,11 +66,9 @@ static int set_up(void **state)
 
 static int open_part(struct rig *rig, uint64_t ino, const char *kind)
 {
-    CLEANUP_FREE char *path = NULL;
-    int fd;
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, kind);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
 
-    assert_true(asprintf(&path, "%s/cache/%02x/%" PRIx64 ".%s", rig->dir, (unsigned)(ino & 0xff), ino, kind) > 0);
-    fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0 || errno == ENOENT);
     return fd;
 }

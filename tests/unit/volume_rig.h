@@ -121,6 +121,14 @@ void rig_come_back(struct rig *rig);
 /* Sends a request and waits for the answer. 0 and *ret (may be NULL; the caller's) with at most two descriptors, or
  * the negative errno. */
 int rig_ask(struct rig *rig, Lf__Envelope *request, Lf__Envelope **ret, int fds[2]);
+/* The same without waiting: `a` says when it is answered, and how. */
+struct rig_asked {
+    bool done;
+    int code;
+};
+void rig_send(struct rig *rig, Lf__Envelope *request, struct rig_asked *a);
+/* Where the cache has that file ("data", "map") of the inode. The caller's. */
+char *rig_cache_path(struct rig *rig, uint64_t ino, const char *kind);
 
 /* An open file, written and read by the rules of common/chunk_map.h. */
 struct handle {

@@ -2,6 +2,7 @@
 #include "volume_rig.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -437,4 +438,27 @@ void worker_assert_reads(struct rig *rig, uint64_t ino, const char *bytes, size_
     assert_int_equal(worker_read(rig, &h, 0, there, n + 1), n);
     assert_memory_equal(there, bytes, n);
     worker_close(rig, &h);
+}
+
+static void note_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    struct rig_asked *a = arg;
+
+    (void)reply;
+    (void)fds;
+    *a = (struct rig_asked){ true, e ? e->code : 0 };
+}
+
+void rig_send(struct rig *rig, Lf__Envelope *request, struct rig_asked *a)
+{
+    *a = (struct rig_asked){ 0 };
+    (void)ipc_call(rig->client, request, NULL, 0, 0, note_answer, a);
+}
+
+char *rig_cache_path(struct rig *rig, uint64_t ino, const char *kind)
+{
+    char *path = NULL;
+
+    assert_true(asprintf(&path, "%s/cache/%02x/%" PRIx64 ".%s", rig->dir, (unsigned)(ino & 0xff), ino, kind) > 0);
+    return path;
 }
