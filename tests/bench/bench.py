@@ -66,13 +66,14 @@ TASKS = [
     Task(("warm_read", "warm_random"), mounts.warm, (s.Landfall, s.Rclone, s.S3fsCache)),
     Task(("write_close", "write_cloud"), mounts.write, WRITERS, (limits.written_by_parts, limits.written_to_disk)),
     Task(("small_in", "small_cloud"), mounts.small_in, WRITERS, (limits.puts,)),
+    Task(("waiting_",), mounts.waiting, (s.Landfall,)),
     Task(("small_out",), mounts.small_out, PEERS, (limits.gets,)),
     Task(("list_first", "list_again", "memory_idle", "memory_listed"), mounts.list_tree, PEERS, (limits.pages,)),
     Task(("find_", "rename"), mounts.names, (s.Landfall,), once=True),
     Task(("stall_",), mounts.stall, (s.Landfall,)),
     Task(("copy_",), mounts.copy_tree, (s.Landfall, s.Rclone)),
     Task(("copy_",), mounts.copy_tree, (s.S3fs,), once=True),
-    Task(("memory_indexing", "memory_million"), mounts.million, (s.Landfall,), once=True),
+    Task(("memory_indexing", "memory_million", "million_"), mounts.million, (s.Landfall,), once=True),
 ]
 
 

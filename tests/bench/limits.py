@@ -66,7 +66,9 @@ def written_by_parts(ground, tag):
     work.drop_caches()
     for path in paths:
         work.read_file(path)
-    yield "write_cloud", s.PARTS, work.timed(send_parts, f"{ground.written.url}/{key}", paths)
+    seconds = work.timed(send_parts, f"{ground.written.url}/{key}", paths)
+    for row in ("write_cloud", "waiting_big"):
+        yield row, s.PARTS, seconds
     assert ground.written.has_object(key, g.BIG), "the parts did not become the object"
 
 
@@ -92,8 +94,9 @@ def wrk_seconds(ground, script, connections, *arguments):
 
 
 def puts(ground, tag):
-    yield "small_cloud", s.SERVER, wrk_seconds(ground, "put.lua", PUTS_AT_ONCE, f"/{ground.limit.name}/put-{tag}-",
-                                               str(work.SMALL_BYTES))
+    seconds = wrk_seconds(ground, "put.lua", PUTS_AT_ONCE, f"/{ground.limit.name}/put-{tag}-", str(work.SMALL_BYTES))
+    for row in ("small_cloud", "waiting_small"):
+        yield row, s.SERVER, seconds
 
 
 def gets(ground, tag):

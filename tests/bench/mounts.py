@@ -16,7 +16,7 @@ import systems as s
 import work
 
 NAMES_TIMES = 3
-KILLS, KILL_SECONDS = 3, 6      # mountd starts workers that die within 5 s more and more slowly
+KILLS, KILL_SECONDS = 3, 6      # one that dies within its first second is followed later and later
 MILLION_DIRECTORIES, MILLION_FILES = 1000, 1000
 BUSY_FILES, BUSY_BYTES = 200, 256 * 1024
 
@@ -80,9 +80,24 @@ def small_in(system, tag):
         with processes.Spent(system) as spent:
             work.write_directory(os.path.join(point, directory))
             yield "small_in", system.key, time.perf_counter() - began
-            bucket.wait(lambda: bucket.has_objects(directory + "/", work.SMALL_FILES, work.SMALL_BYTES), f"all of what {system.name} wrote")
+            bucket.wait(lambda: bucket.has_directory(directory + "/"), f"all of what {system.name} wrote")
             yield "small_cloud", system.key, time.perf_counter() - began
         yield from spent_rows("small_cloud", system, spent)
+
+
+def waiting(system, tag):
+    """What lies in the cache and may go all at once: uploads alone, without the writing and the wait for its end."""
+    bucket, key, directory = system.ground.written, f"written-waiting-{tag}", f"in-waiting-{tag}"
+    with system.mounted(bucket) as point:
+        with system.ground.silent():
+            shutil.copyfile(system.ground.big, os.path.join(point, key))
+            os.sync()
+        yield "waiting_big", system.key, work.timed(bucket.wait, lambda: bucket.has_object(key, g.BIG), "the file that waited")
+        with system.ground.silent():
+            work.write_directory(os.path.join(point, directory))
+            os.sync()
+        yield "waiting_small", system.key, work.timed(
+            bucket.wait, lambda: bucket.has_directory(directory + "/"), "the files that waited")
 
 
 def copy_tree(system, tag):
@@ -146,20 +161,32 @@ def renames_are_done(system, path):
 
 @contextlib.contextmanager
 def million_names(scratch):
-    """A folder with a million empty files, in memory, owned by the served user."""
-    cloud = os.path.join(scratch, "million")
-    os.mkdir(cloud)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700,size=4g,nr_inodes=2m", "tmpfs", cloud], check=True)
+    """A folder with a million empty files, in memory, owned by the served user as the one above it, the cloud."""
+    memory = os.path.join(scratch, "million")
+    os.mkdir(memory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=4g,nr_inodes=2m", "tmpfs", memory], check=True)
     try:
+        cloud = os.path.join(memory, "cloud")
         bucket = os.path.join(cloud, "bucket")
-        os.mkdir(bucket, 0o700)
+        os.makedirs(bucket)
         work.make_names(bucket, MILLION_DIRECTORIES, MILLION_FILES)
         account = s.served_account()
         for path in (cloud, bucket):
+            os.chmod(path, 0o700)
             os.chown(path, account.pw_uid, account.pw_gid)
         yield bucket
     finally:
-        subprocess.run(["umount", cloud], check=True)
+        subprocess.run(["umount", memory], check=True)
+
+
+@contextlib.contextmanager
+def away(folder):
+    """The folder is not there, as when its disk was taken out."""
+    os.rename(folder, folder + ".away")
+    try:
+        yield
+    finally:
+        os.rename(folder + ".away", folder)
 
 
 def million(system, tag):
@@ -171,6 +198,21 @@ def million(system, tag):
         with processes.Watch(system) as watch:
             be_busy(system, point, number)
         yield from memory_rows("million", system.key, watch.most)
+        for _ in range(NAMES_TIMES):
+            yield from start_with_million(system, point, "restart")
+            with away(os.path.dirname(folder)):
+                yield from start_with_million(system, point, "offline")
+
+
+def start_with_million(system, point, row):
+    """All of Landfall's processes are ended and started; what has been looked at before is known to the index alone."""
+    system.stop()
+    began = time.perf_counter()
+    system.restart()
+    there = sum(name.startswith("directory-") for name in os.listdir(point))
+    yield f"million_{row}", system.key, time.perf_counter() - began
+    assert there == MILLION_DIRECTORIES, f"the root shows {there} directories"
+    yield f"million_{row}_folder", system.key, work.timed(work.ls, os.path.join(point, f"directory-{there // 2}"), MILLION_FILES)
 
 
 def be_busy(system, point, number):

@@ -5,14 +5,16 @@ import os
 import threading
 import time
 
+from killer import children
+
 LOOK_SECONDS = 0.1
 
 
 def descendants(pid):
     found = [pid]
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as f:
-        for child in f.read().split():
-            found += descendants(int(child))
+    with contextlib.suppress(OSError):
+        for child in children(pid):
+            found += descendants(child)
     return found
 
 

@@ -10,6 +10,7 @@ import time
 import landfall_test as lt
 import processes
 import work
+from killer import children
 
 SERVED = "landfall"
 QUIET_SECONDS, QUIET_SHARE, QUIET_MOST = 1, 0.02, 120
@@ -114,7 +115,7 @@ class Landfall(System):
         raise AssertionError(f"{path} has no cache file")
 
     def workers(self):
-        return processes.descendants(self.instance.pid("mountd"))[1:]
+        return children(self.instance.pid("mountd"))
 
 
 class Rclone(System):

@@ -112,6 +112,12 @@ def list_tree(path):
     assert said.count(b"object-") == LIST_DIRECTORIES * LIST_FILES, "the listing is not complete"
 
 
+def ls(path, number):
+    """One folder."""
+    said = lt.run("ls", path, text=False).stdout
+    assert said.count(b"object-") == number, f"{path} is not listed completely"
+
+
 def find(path, number):
     """`number` files and the directories they are in."""
     said = lt.run("find", path, text=False, timeout=900).stdout
