@@ -26,6 +26,23 @@ for unit in "$units"/*; do
     fi
 done
 
+# What they are told to read is there as soon as systemd-tmpfiles has run, and stays the administrator's.
+root=$units/root
+make_files() { grep '^f' "$srcdir/systemd/landfall.tmpfiles" | systemd-tmpfiles --create --root="$root" -; }
+mkdir "$root"
+make_files
+sed -n 's/^ExecStart=.* --config \([^ ]*\) .*/\1/p' "$units"/*.service | sort -u >"$units/read"
+while read -r file; do
+    made=$(cat "$root$file")
+    echo '{"LogLevel": 7}' >"$root$file"
+    chmod 640 "$root$file"
+    make_files
+    if [ "$made, $(cat "$root$file"), $(stat -c %a "$root$file")" != '{}, {"LogLevel": 7}, 640' ]; then
+        printf 'FAIL %s: it is not made, or made again\n' "$file"
+        failed=1
+    fi
+done <"$units/read"
+
 # By default five deaths within ten seconds are the last, and twenty of a socket's service within two.
 for unit in "$units"/*; do
     case $unit in
