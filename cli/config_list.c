@@ -19,6 +19,8 @@ static int print_table(void)
     for (size_t i = 0; i < n; i++)
         printf("%-26s %-7s %-24s %s\n", keys[i].key, keys[i].type,
                keys[i].default_text[0] ? keys[i].default_text : "-", keys[i].doc);
+    printf("\n`landfall run` gives some that are empty (-) a place below DIR or, as root, an account;\n"
+           "`landfall config --dir DIR` prints what holds.\n");
     return 0;
 }
 

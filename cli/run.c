@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+
+enum { ORPHAN_MS = 2000 };
 
 #define CAPABILITY(name) (UINT64_C(1) << CAP_##name)
 
@@ -199,6 +203,19 @@ static int supervise(struct run *run, struct error *e)
     return r < 0 ? r : loop_run(run->loop);
 }
 
+/* One that waits in the kernel is not waited for. */
+static void end_orphan(pid_t pid)
+{
+    struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+
+    (void)kill(pid, SIGKILL);
+    if (p.fd >= 0) {
+        (void)poll(&p, 1, ORPHAN_MS);
+        (void)close(p.fd);
+    }
+    (void)waitpid(pid, NULL, WNOHANG);
+}
+
 /* A worker that lost its mountd and does not see it would keep its mount busy. */
 static void end_orphans(void)
 {
@@ -209,8 +226,7 @@ static void end_orphans(void)
     (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
     f = fopen(path, "re");
     while (f && fscanf(f, "%d", &pid) == 1)
-        if (kill(pid, SIGKILL) == 0)
-            (void)waitpid(pid, NULL, 0);
+        end_orphan(pid);
 }
 
 static void free_event(struct event *ev)

@@ -226,7 +226,7 @@ void run_process_died(struct run_process *p, int status);
 
 /* Calls fn for every FUSE mount below `root` with its source (the drive's name) and mount point. */
 void run_mounts_each(const char *root, void (*fn)(const char *source, const char *point, void *arg), void *arg);
-/* Detaches all of them. Returns how many were left afterwards. */
+/* Aborts and detaches all of them: open files fail. Returns how many were left afterwards. */
 unsigned run_mounts_detach(const char *root);
 /* A descriptor that is readable after the mount table changed, until run_mounts_drain(). Or negative errno. */
 int run_mounts_watch(void);

@@ -5,11 +5,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/run.h"
 #include "common/cleanup.h"
+#include "common/fuse_control.h"
 #include "common/mount_table.h"
 
 #define MOUNTINFO "/proc/self/mountinfo"
@@ -46,8 +49,11 @@ static void detach_rootless(const char *point)
 {
     char *argv[] = { (char *)"fusermount3", (char *)"-u", (char *)"-z", (char *)"--", (char *)point, NULL };
     char *env[] = { (char *)"PATH=/usr/bin:/bin", NULL };
+    struct statx sx;
     pid_t pid;
 
+    if (statx(AT_FDCWD, point, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &sx) == 0)
+        (void)fuse_control_abort(makedev(sx.stx_dev_major, sx.stx_dev_minor));
     if (posix_spawn(&pid, "/usr/bin/fusermount3", NULL, NULL, argv, env) == 0)
         (void)waitpid(pid, NULL, 0);
 }
@@ -56,7 +62,7 @@ static void detach(const char *source, const char *point, void *arg)
 {
     (void)source;
     (void)arg;
-    if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno == EPERM)
+    if (umount2(point, MNT_DETACH | MNT_FORCE | UMOUNT_NOFOLLOW) < 0 && errno == EPERM)
         detach_rootless(point);
 }
 

@@ -45,6 +45,7 @@ enum {
     CHUNK_TOUCHED_WORDS = 256,
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
     CHUNK_WHYS = 8,
+    CHUNK_COPIED_LEAST = 1 << 20,                       /* of less a program makes a copy itself as fast as the cloud */
     CHUNK_PASSED_LEAST = 256 << 10,                     /* below, the kernel's page cache serves a file as well as the
                                                            file itself, and costs no registration */
 };
@@ -85,7 +86,8 @@ struct chunk_map {
     uint64_t alike_tag;           /* syncd's: the mount, of this boot, for which that is so */
     uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
     int64_t foreseen_ns;          /* syncd's: when it was fetched before any program opened it; 0: one has since */
-    uint8_t reserved[CHUNK_MAP_HEADER - 400 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    uint64_t cut_to;              /* syncd's: 1 + the size that the file was last to be given by truncating; 0: none */
+    uint8_t reserved[CHUNK_MAP_HEADER - 408 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

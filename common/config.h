@@ -1,8 +1,8 @@
 /* The configuration: appsettings.json, then --set Key=value, over built-in defaults.
  *
- * Every key, its type, its default and its sentence stand once, in CONFIG_KEYS of config.c's
- * table; `landfall config` and docs print from there. An unknown key, a wrong type or a value out
- * of range is an error that names the key and the file; the file is never written. */
+ * Every key, its type, its default and its sentence stand once, in CONFIG_KEYS below, which
+ * `landfall config` prints. An unknown key, a wrong type or a value out of range is an error that
+ * names the key and the file; the file is never written. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +22,8 @@
     X(frontd_user, "FrontdUser", TEXT, "", 0, 0, "account frontd runs as; empty: the served user") \
     X(mountd_user, "MountdUser", TEXT, "", 0, 0, "account mountd runs as; empty: the served user") \
     X(cryptd_user, "CryptdUser", TEXT, "", 0, 0, "account cryptd runs as; empty: the served user") \
-    X(worker_user, "WorkerUser", TEXT, "", 0, 0, "account drive workers run as; empty: as mountd") \
+    X(worker_user, "WorkerUser", TEXT, "", 0, 0, \
+      "account drive workers run as; empty: as mountd, which must not be root then") \
     X(state_dir, "StateDir", TEXT, "", 0, 0, "databases and caches of syncd") \
     X(key_dir, "KeyDir", TEXT, "", 0, 0, "sealed key store of cryptd") \
     X(key_file, "KeyFile", TEXT, "", 0, 0, \
@@ -56,13 +57,15 @@
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
       "pause between close and upload; ten times as long at most while changes go on") \
     X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
+    X(recent_fuse, "RecentFuse", FLAG, true, 0, 1, \
+      "use what FUSE has from Linux 6.9 on (false: drives mounted from then on behave as with an older kernel)") \
     X(cache_free_percent, "CacheFreePercent", NUMBER, 5, 0, 90, \
       "share of the cache's file system that caches leave free") \
     X(write_wait_seconds, "WriteWaitSeconds", NUMBER, 10, 0, 3600, \
       "a write into a cache full of unsent data waits, then fails with ENOSPC") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, \
       "descriptors of syncd and of each worker; a file that programs have open takes two of syncd's") \
-    X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, per process")
+    X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, in syncd, mountd and cryptd each")
 
 #define CONFIG_C_TEXT char *
 #define CONFIG_C_NUMBER int64_t

@@ -33,7 +33,6 @@ static const struct {
 } traits[ROLE_COUNT] = {
     [ROLE_SYNCD] = { .pool = true, .many_files = true },
     [ROLE_MOUNTD] = { .pool = true, .many_files = true },
-    [ROLE_WORKER] = { .pool = true, .many_files = true },
     [ROLE_CRYPTD] = { .pool = true },
 };
 

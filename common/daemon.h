@@ -41,7 +41,7 @@ struct daemon {
  * from the environment but CREDENTIALS_DIRECTORY, HOME, USER, PATH and what the supervisor says through it,
  * which children do not inherit; sets umask 077; collects the sockets of sd_listen_fds_with_names(3);
  * raises the descriptor limit to OpenFiles where files are held; starts the loop (with pool threads in
- * syncd, mountd, cryptd and workers). Returns 0 to go on, 1 when --help or --version was served, negative errno
+ * syncd, mountd and cryptd). Returns 0 to go on, 1 when --help or --version was served, negative errno
  * after printing the sentence on stderr. */
 int daemon_begin(struct daemon *d, enum role role, int argc, char **argv);
 

@@ -13,6 +13,8 @@ libcommon_a_SOURCES = \
 	common/error.h \
 	common/exposed.c \
 	common/exposed.h \
+	common/fuse_control.c \
+	common/fuse_control.h \
 	common/ipc.h \
 	common/ipc_call.c \
 	common/ipc_call.h \

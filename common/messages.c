@@ -1,5 +1,5 @@
 /* The rows. Reading them from top to bottom is reading the architecture: edges run downhill from
- * frontd and the workers to syncd and cryptd; only events (no reply) travel back. */
+ * frontd and the workers to mountd, syncd and cryptd; only events (no reply) travel back. */
 #include "common/messages.h"
 
 #define F ROLE_BIT(ROLE_FRONTD)
@@ -37,6 +37,8 @@ static const struct message_row rows[] = {
     { B(OBJECT_INFO_LIST),    F,             S,             B(OBJECT_INFO_LISTED), 0, 0, REPEAT },
     { B(OBJECT_EXPLAIN),      F,             S,             B(OBJECT_EXPLAINED), 0, 0, REPEAT },
     { B(OBJECT_AWAIT),        F,             S,             B(OBJECT_AWAITED),   0, 0, REPEAT },
+    { B(OBJECT_MAKE_OFFLINE), F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(OBJECT_REMOVE_OFFLINE), F,           S,             B(DONE),             0, 0, REPEAT },
     { B(STREAM_OPEN),         F,             S,             B(STREAM_OPENED),    0, 1, REPEAT },
     { B(PRESIGN),             F,             S,             B(PRESIGNED),        0, 0, REPEAT },
 
@@ -45,9 +47,10 @@ static const struct message_row rows[] = {
     { B(MOUNT_REPORT),        M,             S,             B(DONE),             0, 0, REPEAT },
     { B(WORKER_ATTACH),       M,             S,             B(DONE),             0, 2, ONCE },
 
-    { B(WORKER_START),        M,             W,             EVENT,               1, 0, ONCE },
+    { B(WORKER_START),        M,             W,             EVENT,               2, 0, ONCE },
     { B(WORKER_CHANNEL),      M,             W,             EVENT,               2, 0, ONCE },
     { B(WORKER_READY),        W,             M,             EVENT,               0, 0, ONCE },
+    { B(WORKER_DETACHED),     W,             M,             EVENT,               0, 0, ONCE },
     { B(BACKING_OPEN),        W,             M,             B(BACKING_OPENED),   1, 0, ONCE },
     { B(BACKING_CLOSE),       W,             M,             EVENT,               0, 0, ONCE },
 
@@ -62,6 +65,8 @@ static const struct message_row rows[] = {
     { B(FS_DIRTY),            W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_FLUSH),            W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RELEASE),          W,             S,             B(DONE),             0, 0, REPEAT },
+    { B(FS_COPY),             W,             S,             B(FS_COPIED),        0, 0, REPEAT },
+    { B(FS_COPY_STOP),        W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_MKDIR),            W,             S,             B(FS_ENTRY),         0, 0, REPEAT },
     { B(FS_UNLINK),           W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_RMDIR),            W,             S,             B(DONE),             0, 0, REPEAT },

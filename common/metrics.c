@@ -90,6 +90,12 @@ static const struct metric_row rows[METRIC_COUNT] = {
     ROW(CONFLICTS, COUNTER, "conflicts_total",
         "Files that two sides changed, of which both versions were kept.",
         "drive"),
+    ROW(COPIES, COUNTER, "cloud_copies_total",
+        "Files that a program copied and the cloud made, without their bytes coming here.",
+        "drive"),
+    ROW(COPIED_BYTES, COUNTER, "cloud_copied_bytes_total",
+        "Bytes of these, which were neither downloaded nor uploaded.",
+        "drive"),
     ROW(CLOUD_REQUESTS, COUNTER, "cloud_requests_total",
         "Requests to the cloud as they ended, retries included in one.",
         "drive", "operation", "result"),
@@ -104,6 +110,9 @@ static const struct metric_row rows[METRIC_COUNT] = {
         "drive"),
     ROW(RECEIVED_BYTES, COUNTER, "cloud_received_bytes_total",
         "Content that came from the cloud.",
+        "drive"),
+    ROW(DAMAGED_DOWNLOADS, COUNTER, "cloud_corrupted_downloads_total",
+        "Downloads of whole objects that brought other bytes than the ETag names, and were made again.",
         "drive"),
 };
 

@@ -321,3 +321,18 @@ int sandbox_undumpable(struct error *e)
         return error_set(e, -errno, "Core dumps cannot be forbidden: %s.", strerror(errno));
     return 0;
 }
+
+/* --- everything ----------------------------------------------------------------------------------- */
+
+int sandbox_enclose(const struct sandbox_call *allow, size_t n_allow,
+                    const struct sandbox_deny *deny, size_t n_deny, struct error *e)
+{
+    static const char *const none[] = { NULL };
+    int r = sandbox_capabilities(none, e);
+
+    if (r == 0)
+        r = sandbox_undumpable(e);
+    if (r == 0)
+        r = sandbox_landlock(NULL, e);
+    return r == 0 ? sandbox_seccomp(allow, n_allow, deny, n_deny, e) : r;
+}

@@ -49,3 +49,7 @@ int sandbox_capabilities(const char *const *keep, struct error *e);
 
 /* Non-dumpable, no core, no ptrace by the same uid. */
 int sandbox_undumpable(struct error *e);
+
+/* All of the above for who needs no capability and nothing by path: these calls alone are left. */
+int sandbox_enclose(const struct sandbox_call *allow, size_t n_allow,
+                    const struct sandbox_deny *deny, size_t n_deny, struct error *e);

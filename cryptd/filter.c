@@ -52,12 +52,5 @@ const struct sandbox_call *cryptd_calls(size_t *ret_n)
 
 int cryptd_sandbox(struct error *e)
 {
-    static const char *const no_capabilities[] = { NULL };
-    int r = sandbox_undumpable(e);
-
-    if (r == 0)
-        r = sandbox_capabilities(no_capabilities, e);
-    if (r == 0)
-        r = sandbox_landlock(NULL, e);
-    return r == 0 ? sandbox_seccomp(calls, ARRAY_SIZE(calls), NULL, 0, e) : r;
+    return sandbox_enclose(calls, ARRAY_SIZE(calls), NULL, 0, e);
 }

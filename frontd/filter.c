@@ -72,16 +72,9 @@ const struct sandbox_call *frontd_calls(size_t *ret_n)
 
 int frontd_sandbox(struct error *e)
 {
-    static const char *const no_capabilities[] = { NULL };
-    int r = sandbox_undumpable(e);
-
     /* What libraries open at their first use they open now: gmtime_r(3) reads /etc/localtime, and json-c draws
      * the seed of its hashes, from /dev/urandom where there is nothing better. */
     tzset();
     json_object_put(json_tokener_parse("{\"first\":1}"));
-    if (r == 0)
-        r = sandbox_capabilities(no_capabilities, e);
-    if (r == 0)
-        r = sandbox_landlock(NULL, e);
-    return r == 0 ? sandbox_seccomp(calls, ARRAY_SIZE(calls), NULL, 0, e) : r;
+    return sandbox_enclose(calls, ARRAY_SIZE(calls), NULL, 0, e);
 }

@@ -27,7 +27,7 @@
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
 #define FILES "Listings of this machine's own files and volumes are"
-#define PINNING "Fetching, pinning and evicting single objects is"
+#define FETCHING "Fetching and evicting single objects is"
 #define URLS "Operations on single cloud objects are"
 #define TRANSFERS "Transfers outside of drives are"
 #define STORAGE "Storage hosted by the service is"
@@ -62,6 +62,10 @@ static const struct route table[] = {
         "How one object stands with the cloud and the cache, and what it waits for"),
     ROW(GET, "/management/object_wait", READS, call_serve, OBJECT_AWAIT, "path id seconds", NULL, "arrival",
         "Answers when an object, or everything below a directory, is in the cloud"),
+    ROW(GET, "/management/object_make_offline", CHANGES, call_serve, OBJECT_MAKE_OFFLINE, "path", NULL, NULL,
+        "Keeps an object, or all that is and will be below a directory, on this machine"),
+    ROW(POST, "/management/object_remove_offline", CHANGES, call_serve, OBJECT_REMOVE_OFFLINE, "path", NULL, NULL,
+        "Ends that, for all that is below, and gives up what of it is on this machine and in the cloud"),
     ROW(GET, "/management/objects_info", READS, list_serve, OBJECT_INFO_LIST, "path", NULL, "objects",
         "The objects of a directory"),
     ROW(GET, "/management/get_directory_rename_status", READS, call_serve, RENAME_STATUS_GET, "path", NULL, "finished",
@@ -106,12 +110,10 @@ static const struct route table[] = {
     MISSING(GET, "/management/list_directories", READS, FILES),
     MISSING(GET, "/management/list_files_directories", READS, FILES),
     MISSING(POST, "/management/make_directory", CHANGES, "Making directories outside of drives is"),
-    MISSING(GET, "/management/object_download", CHANGES, PINNING),
-    MISSING(GET, "/management/object_make_offline", CHANGES, PINNING),
-    MISSING(POST, "/management/object_remove_from_cache", CHANGES, PINNING),
-    MISSING(POST, "/management/object_remove_offline", CHANGES, PINNING),
+    MISSING(GET, "/management/object_download", CHANGES, FETCHING),
+    MISSING(POST, "/management/object_remove_from_cache", CHANGES, FETCHING),
     MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),
-    MISSING(POST, "/management/read_object", CHANGES, PINNING),
+    MISSING(POST, "/management/read_object", CHANGES, FETCHING),
     MISSING(GET, "/management/check_update", READS, UPDATES),
     MISSING(POST, "/management/update", CHANGES, UPDATES),
     MISSING(POST, "/management/notify", CHANGES, "The notification channel is"),

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "mountd/mountd_internal.h"
-#include "mountd/passthrough.h"
+#include "mountd/fuse_recent.h"
 
 /* A worker that was taken over has its log too, maps, and what it may write. */
 bool backing_is_cache_file(int fd, uid_t owner)

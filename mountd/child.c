@@ -66,7 +66,7 @@ static int send_start(struct drive *d)
     msg.queue_length = (uint32_t)c->ipc_queue_length;
     msg.mount_tag = d->record->tag;
     msg.passthrough = d->mountd->spec.privileged;
-    return ipc_peer_event(d->child.peer, &env, &d->fuse, 1);
+    return ipc_peer_event(d->child.peer, &env, (const int[]){ d->fuse, d->owed }, 2);
 }
 
 static int start(struct drive *d)
@@ -144,6 +144,13 @@ static void forget_attach(struct drive *d)
     d->child.attaching = 0;
     loop_timer_free(d->child.again);
     d->child.again = NULL;
+}
+
+/* However often it says so, and whatever becomes of the next one. */
+void child_detached(struct drive *d)
+{
+    if (!d->child.attaching && !d->child.again)
+        d->child.again = loop_timer(d->mountd->spec.loop, ATTACH_RETRY_MS, on_attach_again, d);
 }
 
 void child_attach(struct drive *d)

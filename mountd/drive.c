@@ -7,7 +7,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "mountd/fuse_recent.h"
 #include "mountd/mountd_internal.h"
+#include "mountd/owed.h"
 
 enum {
     RETRY_FIRST_MS = 1000,
@@ -22,6 +24,7 @@ struct drive_job {
     Lf__Mount *mount;         /* owned */
     char *root;               /* owned */
     struct mount_made made;
+    int owed;                 /* owned until it is the drive's */
     uint64_t device;
     bool busy;
     int result;
@@ -56,7 +59,7 @@ static struct drive *drive_new(struct mountd *m, const char *id)
 {
     struct drive *d = xcalloc(1, sizeof(*d));
 
-    *d = (struct drive){ .next = m->drives, .mountd = m, .fuse = -1 };
+    *d = (struct drive){ .next = m->drives, .mountd = m, .fuse = -1, .owed = -1 };
     (void)snprintf(d->id, sizeof(d->id), "%s", id);
     m->drives = d;
     return d;
@@ -67,7 +70,8 @@ static void forget_mount(struct drive *d)
     lf__kept_mount__free_unpacked(d->record, NULL);
     d->record = NULL;
     cleanup_close(&d->fuse);
-    d->fuse = -1;
+    cleanup_close(&d->owed);
+    d->fuse = d->owed = -1;
 }
 
 void drive_free(struct drive *d)
@@ -110,6 +114,7 @@ static struct drive_job *job_new(struct drive *d, const Lf__Mount *mount, const 
     j->drive = d;
     j->mount = copy_mount(mount);
     j->root = xstrdup(root);
+    j->owed = -1;
     j->spec = (struct mount_spec){
         .privileged = s->privileged, .root = j->root, .path = j->mount->mount_point, .name = j->mount->name,
         .uid = s->served_uid, .gid = s->served_gid, .read_only = j->mount->read_only,
@@ -122,22 +127,33 @@ static void job_free(struct drive_job *j)
 {
     j->drive->job = NULL;
     lf__mount__free_unpacked(j->mount, NULL);
+    cleanup_close(&j->owed);
     free(j->root);
     free(j);
 }
 
 /* --- mounting ----------------------------------------------------------------------------------- */
 
+static int new_owed(const struct mountd *m)
+{
+    return owed_make((size_t)m->spec.config->ipc_queue_length);
+}
+
 static void mount_work(void *arg)
 {
     struct drive_job *j = arg;
 
-    j->result = mount_make(&j->spec, &j->made, &j->error);
+    j->owed = new_owed(j->drive->mountd);
+    if (j->owed < 0)
+        j->result = error_set(&j->error, j->owed, "There is no memory for what the drive's worker has under way: %s.",
+                              strerror(-j->owed));
+    else
+        j->result = mount_make(&j->spec, &j->made, &j->error);
 }
 
 static void keep(struct drive *d)
 {
-    int r = kept_store(d->fuse, d->record);
+    int r = kept_store(d->fuse, d->owed, d->record);
 
     if (r < 0 && r != -ENOTCONN)
         LOG(LOG_WARNING, "mount_not_kept", "drive=%s", d->id, "error=%s", strerror(-r));
@@ -159,6 +175,8 @@ static void take_over(struct drive *d, struct drive_job *j)
     CLEANUP_FREE uint8_t *packed = NULL;
     size_t n;
 
+    if (!d->mountd->spec.config->recent_fuse)
+        fuse_recent_hide(j->made.init, j->made.init_size);
     record.mount = j->mount;
     record.init = (ProtobufCBinaryData){ j->made.init_size, j->made.init };
     record.device = j->made.device;
@@ -171,6 +189,7 @@ static void take_over(struct drive *d, struct drive_job *j)
     if (!d->record)
         abort();
     d->fuse = j->made.fuse;
+    d->owed = take_fd(&j->owed);
     d->mounted_ns = loop_now_ns();
     d->told = (struct error){ 0 };
 }
@@ -296,6 +315,7 @@ void drive_adopt(struct mountd *m, struct kept *k)
     d->record = take_ptr(k->record);
     d->wanted = copy_mount(d->record->mount);   /* until syncd's list says otherwise */
     d->fuse = take_fd(&k->fuse);
+    d->owed = k->owed >= 0 ? take_fd(&k->owed) : new_owed(m);
     d->mounted_ns = loop_now_ns();
     d->child.replay = true;
     LOG(LOG_INFO, "mount_found_again", "drive=%s", d->id, "path=%s", d->record->mount->mount_point);

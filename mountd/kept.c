@@ -15,18 +15,16 @@
 #include "common/text.h"
 #include "mountd/mount.h"
 
-enum { RECORD_MAX = 32 * 1024, NAME_SIZE = ID_SIZE + 8 };
+enum { RECORD_MAX = 32 * 1024, PREFIX = 5, NAME_SIZE = ID_SIZE + 8 };
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
-static const char *fuse_name(const char *id, char out[NAME_SIZE])
-{
-    (void)snprintf(out, NAME_SIZE, "fuse-%s", id);
-    return out;
-}
+/* What is stored of a drive; the record last, by which the others are found again. */
+enum { FUSE, OWED, INIT, PARTS };
+static const char prefixes[PARTS][PREFIX + 1] = { "fuse-", "owed-", "init-" };
 
-static const char *init_name(const char *id, char out[NAME_SIZE])
+static const char *part_name(int part, const char *id, char out[NAME_SIZE])
 {
-    (void)snprintf(out, NAME_SIZE, "init-%s", id);
+    (void)snprintf(out, NAME_SIZE, "%s%s", prefixes[part], id);
     return out;
 }
 
@@ -46,18 +44,16 @@ static int seal(const Lf__KeptMount *record)
     return take_fd(&fd);
 }
 
-int kept_store(int fuse, const Lf__KeptMount *record)
+int kept_store(int fuse, int owed, const Lf__KeptMount *record)
 {
     const char *id = record->mount->drive_id;
     CLEANUP_CLOSE int fd = seal(record);
+    const int parts[PARTS] = { [FUSE] = fuse, [OWED] = owed, [INIT] = fd };
     char name[NAME_SIZE];
-    int r;
+    int r = fd < 0 ? fd : 0;
 
-    if (fd < 0)
-        return fd;
-    r = daemon_store_fd(init_name(id, name), fd);
-    if (r == 0)
-        r = daemon_store_fd(fuse_name(id, name), fuse);
+    for (int i = 0; i < PARTS && r == 0; i++)
+        r = daemon_store_fd(part_name(i, id, name), parts[i]);
     if (r < 0 && r != -ENOTCONN)
         kept_unstore(id);
     return r;
@@ -67,8 +63,8 @@ void kept_unstore(const char *drive_id)
 {
     char name[NAME_SIZE];
 
-    (void)daemon_unstore_fd(fuse_name(drive_id, name));
-    (void)daemon_unstore_fd(init_name(drive_id, name));
+    for (int i = 0; i < PARTS; i++)
+        (void)daemon_unstore_fd(part_name(i, drive_id, name));
 }
 
 /* The record in `fd`, or NULL when it is none. */
@@ -90,9 +86,9 @@ static bool next_record(struct daemon *d, char id[ID_SIZE], int *ret)
     for (size_t i = 0; i < d->n_sockets; i++) {
         const char *name = d->sockets[i].name;
 
-        if (d->sockets[i].fd < 0 || strncmp(name, "init-", 5) != 0 || !id_valid(name + 5))
+        if (d->sockets[i].fd < 0 || strncmp(name, prefixes[INIT], PREFIX) != 0 || !id_valid(name + PREFIX))
             continue;
-        (void)memcpy(id, name + 5, ID_SIZE);
+        (void)memcpy(id, name + PREFIX, ID_SIZE);
         *ret = daemon_take_socket(d, name);
         return true;
     }
@@ -105,12 +101,16 @@ bool kept_take(struct daemon *d, struct kept *ret)
     int fd;
 
     while (next_record(d, id, &fd)) {
-        *ret = (struct kept){ .fuse = daemon_take_socket(d, fuse_name(id, name)), .record = read_record(fd, id) };
+        *ret = (struct kept){
+            .fuse = daemon_take_socket(d, part_name(FUSE, id, name)),
+            .owed = daemon_take_socket(d, part_name(OWED, id, name)), .record = read_record(fd, id),
+        };
         (void)close(fd);
         if (ret->fuse >= 0 && ret->record && mount_alive(ret->fuse))
             return true;
         LOG(LOG_NOTICE, "kept_mount_dropped", "drive=%s", id);
         cleanup_close(&ret->fuse);
+        cleanup_close(&ret->owed);
         lf__kept_mount__free_unpacked(ret->record, NULL);
         kept_unstore(id);
     }

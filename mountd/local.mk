@@ -9,6 +9,7 @@ libmountd_a_SOURCES = \
 	mountd/desired.c \
 	mountd/drive.c \
 	mountd/filter.c \
+	mountd/fuse_recent.h \
 	mountd/fusermount.c \
 	mountd/fusermount.h \
 	mountd/kept.c \
@@ -21,7 +22,8 @@ libmountd_a_SOURCES = \
 	mountd/mountd.c \
 	mountd/mountd.h \
 	mountd/mountd_internal.h \
-	mountd/passthrough.h \
+	mountd/owed.c \
+	mountd/owed.h \
 	mountd/spawn.c \
 	mountd/spawn.h
 
@@ -33,6 +35,7 @@ libworker_a_SOURCES = \
 	mountd/worker.h \
 	mountd/worker_ahead.c \
 	mountd/worker_attr.c \
+	mountd/worker_copy.c \
 	mountd/worker_data.c \
 	mountd/worker_dir.c \
 	mountd/worker_file.c \
@@ -42,10 +45,15 @@ libworker_a_SOURCES = \
 	mountd/worker_meter.c \
 	mountd/worker_mode.c \
 	mountd/worker_names.c \
+	mountd/worker_notifier.c \
+	mountd/worker_notifier.h \
+	mountd/worker_notify.c \
 	mountd/worker_op.c \
 	mountd/worker_open.c \
+	mountd/worker_owed.c \
 	mountd/worker_session.c \
 	mountd/worker_sync.c \
+	mountd/worker_wait.c \
 	mountd/worker_xattr.c
 libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
 

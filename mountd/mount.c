@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/fuse_control.h"
 #include "mountd/fusermount.h"
 #include "mountd/mount_point.h"
 
@@ -157,12 +158,14 @@ static int unmount_at(const struct mount_point *p, int flags)
     return umount2(path, UMOUNT_NOFOLLOW | flags) < 0 ? -errno : 0;
 }
 
+/* Where files are in use the connection is aborted at once: nobody will answer what the kernel still waits for, and
+ * who waits for that may have the connection open itself. */
 static int remove_privileged(const struct mount_point *p, bool *ret_busy)
 {
     int r = unmount_at(p, 0);
 
     *ret_busy = r == -EBUSY;
-    return *ret_busy ? unmount_at(p, MNT_DETACH) : r;
+    return *ret_busy ? unmount_at(p, MNT_DETACH | MNT_FORCE) : r;
 }
 
 /* --- without root -------------------------------------------------------------------------------- */
@@ -207,11 +210,13 @@ static int make_by_fusermount(const struct mount_spec *spec, const struct mount_
     return r;
 }
 
-static int remove_by_fusermount(const char *path, bool *ret_busy)
+static int remove_by_fusermount(const char *path, uint64_t device, bool *ret_busy)
 {
     int r = fusermount_unmount(path, false);
 
     *ret_busy = r == -EBUSY;
+    if (*ret_busy)
+        (void)fuse_control_abort(device);   /* as above */
     return *ret_busy ? fusermount_unmount(path, true) : r;
 }
 
@@ -284,7 +289,7 @@ int mount_remove(const struct mount_spec *spec, uint64_t device, bool *ret_busy,
         return r;
     if (device_at(p.parent, p.name, &there) < 0 || there != device)
         return 0;   /* unmounted by somebody else, or hidden below something that is not ours */
-    r = spec->privileged ? remove_privileged(&p, ret_busy) : remove_by_fusermount(spec->path, ret_busy);
+    r = spec->privileged ? remove_privileged(&p, ret_busy) : remove_by_fusermount(spec->path, device, ret_busy);
     if (r < 0)
         return error_set(e, r, "The drive at %s could not be unmounted: %s.", spec->path, strerror(-r));
     return 0;

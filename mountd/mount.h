@@ -37,8 +37,8 @@ struct mount_made {
  * the caller's), or a negative errno with a sentence and nothing mounted. */
 int mount_make(const struct mount_spec *spec, struct mount_made *ret, struct error *e);
 
-/* Unmounts what mount_make() mounted. When it is in use it is detached all the same: names are gone at
- * once, open files go on while somebody answers for them; *ret_busy says so. 0 also when it is not there any more. */
+/* Unmounts what mount_make() mounted. When it is in use it is detached all the same and the connection
+ * aborted: names are gone at once, open files fail; *ret_busy says so. 0 also when it is not there any more. */
 int mount_remove(const struct mount_spec *spec, uint64_t device, bool *ret_busy, struct error *e);
 
 /* Whether the connection is still mounted somewhere. */

@@ -43,10 +43,19 @@ static void on_worker_ready(struct ipc_request *req, const Lf__Envelope *env, in
     child_ready(ipc_peer_data(ipc_request_peer(req)));
 }
 
+static void on_worker_detached(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)env;
+    (void)fds;
+    (void)arg;
+    child_detached(ipc_peer_data(ipc_request_peer(req)));
+}
+
 static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_SHUTDOWN, on_shutdown },
     { LF__ENVELOPE__BODY_METRICS_GET, metrics_get },
     { LF__ENVELOPE__BODY_WORKER_READY, on_worker_ready },
+    { LF__ENVELOPE__BODY_WORKER_DETACHED, on_worker_detached },
     { LF__ENVELOPE__BODY_BACKING_OPEN, backing_open },
     { LF__ENVELOPE__BODY_BACKING_CLOSE, backing_close },
 };

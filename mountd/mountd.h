@@ -7,6 +7,7 @@
  *   mountd.c       the daemon: its peers, its orderly end
  *   metrics.c      numbers for GET /metrics
  *   mount.c, mount_point.c, fusermount.c   the kernel's side of a mount
+ *   backing.c      cache files that the kernel reads by itself, registered for workers
  *   kept.c         what survives mountd
  *   spawn.c        fork and exec of a worker
  *   filter.c       what the process may still do

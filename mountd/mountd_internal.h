@@ -28,6 +28,7 @@ struct drive {
     /* what is mounted; record NULL: nothing */
     Lf__KeptMount *record;      /* owned */
     int fuse;
+    int owed;                   /* of owed_make() */
     struct drive_job *job;      /* mount or unmount under way in the pool */
     struct loop_timer *retry;
     unsigned failures;          /* mounts in a row that failed or did not last */
@@ -82,8 +83,10 @@ bool backing_is_cache_file(int fd, uid_t owner);
 
 /* --- child.c */
 void child_start(struct drive *d);
-/* Asks syncd for the worker's channel, unless that is under way. */
+/* Asks syncd for a channel of the worker's, anew if that is under way. */
 void child_attach(struct drive *d);
+/* Its WorkerDetached: asks soon. */
+void child_detached(struct drive *d);
 /* Tells the worker to end; it is killed when it does not. drive_step() follows when it is gone. */
 void child_stop(struct drive *d);
 /* Looks whether the process ended. */

@@ -18,7 +18,7 @@ static void on_syncd_event(const Lf__Envelope *env, int *fds, void *arg)
 {
     (void)fds;
     if (env->body_case == LF__ENVELOPE__BODY_FS_INVALIDATE)
-        session_invalidate(arg, env->fs_invalidate);
+        notify_invalidate(arg, env->fs_invalidate);
 }
 
 /* Before requests that the last syncd did not answer are repeated, what they rely on is open again. */
@@ -27,11 +27,20 @@ static void on_syncd_connected(void *arg)
     open_again(arg);
 }
 
+static void on_syncd_lost(void *arg)
+{
+    struct worker *w = arg;
+    Lf__WorkerDetached detached = LF__WORKER_DETACHED__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(WORKER_DETACHED, worker_detached, &detached);
+
+    (void)ipc_client_event(w->mountd, &env, NULL, 0);
+}
+
 static struct ipc_client *make_syncd(struct worker *w)
 {
     struct ipc_client_spec spec = {
         .role = ROLE_WORKER, .peer = ROLE_SYNCD, .max_queue = SIZE_MAX,   /* bounded by w->queue_length */
-        .event = on_syncd_event, .connected = on_syncd_connected, .arg = w,
+        .event = on_syncd_event, .connected = on_syncd_connected, .lost = on_syncd_lost, .arg = w,
     };
 
     return ipc_client_new(w->loop, &spec);
@@ -39,7 +48,7 @@ static struct ipc_client *make_syncd(struct worker *w)
 
 /* --- mountd ----------------------------------------------------------------------------------------------- */
 
-static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
+static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse, int owed)
 {
     Lf__WorkerReady ready = LF__WORKER_READY__INIT;
     Lf__Envelope env = IPC_ENVELOPE(WORKER_READY, worker_ready, &ready);
@@ -54,7 +63,7 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
     w->syncd = make_syncd(w);
     if (!w->syncd)
         return -ENOMEM;
-    r = session_start(w, fuse, &msg->init, msg->replay);
+    r = session_start(w, fuse, &msg->init, owed, msg->replay);
     if (r < 0)
         return r;
     LOG(LOG_INFO, "serving", "drive=%s", msg->drive_id);
@@ -63,7 +72,7 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse)
 
 static void on_start(struct worker *w, const Lf__Envelope *env, int *fds)
 {
-    int r = w->syncd ? -EPROTO : begin(w, env->worker_start, take_fd(&fds[0]));
+    int r = w->syncd ? -EPROTO : begin(w, env->worker_start, take_fd(&fds[0]), fds[1]);
 
     if (r < 0) {
         LOG(LOG_ERR, "not_started", "error=%s", strerror(-r));
@@ -110,36 +119,30 @@ struct worker *worker_new(struct loop *l, int control)
     struct worker *w = xcalloc(1, sizeof(*w));
 
     w->loop = l;
-    w->users = 1;
     w->fuse = -1;
     meter_begin(w);
     spec.arg = w;
-    w->mountd = ipc_client_new(l, &spec);
+    if (notify_begin(w) == 0)
+        w->mountd = ipc_client_new(l, &spec);
     if (!w->mountd) {
-        meter_end(w);
-        free(w);
+        worker_free(w);
         return NULL;
     }
     ipc_client_adopt(w->mountd, control);
     return w;
 }
 
-void worker_release(struct worker *w)
-{
-    if (--w->users > 0)
-        return;
-    session_end(w);
-    file_table_done(&w->files);
-    meter_end(w);
-    free(w);
-}
-
 void worker_free(struct worker *w)
 {
     if (!w)
         return;
+    w->ending = true;
     ipc_client_free(w->mountd);
     ipc_client_free(w->syncd);
     session_stop(w);
-    worker_release(w);
+    notify_end(w);
+    session_end(w);
+    file_table_done(&w->files);
+    meter_end(w);
+    free(w);
 }

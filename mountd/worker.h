@@ -2,7 +2,10 @@
  * what is asked for, by asking syncd otherwise. It opens nothing: all it has came as descriptors.
  *
  *   worker.c             the control channel: start, channels to syncd, the end
- *   worker_session.c     the FUSE session: who is let in, replaying FUSE_INIT, telling the kernel
+ *   worker_session.c     the FUSE session: who is let in, replaying FUSE_INIT
+ *   worker_owed.c        requests not answered yet, where the next worker finds them
+ *   worker_notify.c      telling the kernel what it must forget
+ *   worker_notifier.c    the process that does that
  *   worker_op.c          one kernel request while syncd is asked about it: deadline, interrupt, answer
  *   worker_names.c       names and attributes
  *   worker_dir.c         directories
@@ -28,16 +31,14 @@
 
 struct worker;
 
-/* A worker on `control`, its channel to mountd (owned from here on). NULL without memory. It ends the
- * loop with an enum control_exit, or EXIT_FAILURE. */
+/* A worker on `control`, its channel to mountd (owned from here on), with its notifier, a process: before the sandbox.
+ * NULL when there is no room for that. It ends the loop with an enum control_exit, or EXIT_FAILURE. */
 struct worker *worker_new(struct loop *l, int control);
-/* Closes everything; requests under way stay unanswered. An invalidation that the pool has not done yet keeps the
- * FUSE connection until then. NULL is fine. */
+/* Closes everything; requests under way stay unanswered. NULL is fine. */
 void worker_free(struct worker *w);
 
 /* --- worker_filter.c ------------------------------------------------------------------------------- */
 
-/* Enters the sandbox for good: no capabilities, no core, nothing by path (Landlock), no thread, socket or
- * program any more (seccomp). The loop, with the one pool thread, is made on the way, while that is still
- * possible. 0 and *ret, or a negative errno with a sentence. */
-int worker_sandbox(struct loop **ret, struct error *e);
+/* Enters the sandbox for good: no capabilities, no core, nothing by path (Landlock), no thread, process, socket or
+ * program any more (seccomp). 0, or a negative errno with a sentence. */
+int worker_sandbox(struct error *e);

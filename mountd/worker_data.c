@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/number.h"
 #include "mountd/worker_internal.h"
 
@@ -30,12 +31,24 @@ static void stepped(struct op *op, const struct error *e, const Lf__Envelope *re
         op_fail(op, e);
 }
 
+/* A program gets EIO, and nobody has said why yet. */
+static void give_up(struct op *op, const char *why)
+{
+    const struct chunk_map *map = op->file->map;
+
+    LOG(LOG_ERR, "gave_up", "ino=%llu", (unsigned long long)op->ino, "offset=%lld", (long long)op->offset, "size=%zu",
+        op->size, "reason=%s", why, "tries=%u", op->tries, "map_lost=%d", (int)op->file->guard.is_lost,
+        "absent_from=%lld", (long long)chunk_first_absent(map, (uint64_t)op->offset, op->size),
+        "dirty=%d", (int)file_dirty(op->file));
+    op_error(op, EIO);
+}
+
 /* Before syncd is asked for what the map does not show. False: the operation goes on without that, or ended. A lost map
  * shows nothing, and another one comes with another open. */
 static bool may_ask(struct op *op, void (*step)(struct op *op))
 {
     if (op->tries++ == TRIES_MAX)
-        op_error(op, EIO);
+        give_up(op, "What syncd did was undone each time before it was of use.");
     else if (op->file->guard.is_lost)
         open_then(op, FILE_READ, step);
     else
@@ -204,14 +217,24 @@ static void write_now(struct op *op, uint64_t lost)
     reply_written(op);
 }
 
+/* False: the operation ended. */
+static bool may_write(struct op *op)
+{
+    bool writable = op->file->writable;
+
+    if (!writable)
+        give_up(op, "The cache file is open for reading alone.");
+    return writable;
+}
+
 static void write_step(struct op *op)
 {
     struct chunk_map *map = op->file->map;
     uint64_t lost = atomic_load(&map->lost_seq);
 
-    if (!op->file->writable)
-        op_error(op, EIO);
-    else if (!present(op, op->size))
+    if (!may_write(op))
+        return;
+    if (!present(op, op->size))
         ask_fetch(op, op->size, write_step);
     else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
         ask_dirty(op, op->size, write_step);
@@ -386,9 +409,9 @@ static void punch_step(struct op *op)
 {
     uint64_t lost = atomic_load(&op->file->map->lost_seq);
 
-    if (!op->file->writable)
-        op_error(op, EIO);
-    else if (!present(op, op->size))
+    if (!may_write(op))
+        return;
+    if (!present(op, op->size))
         ask_fetch(op, op->size, punch_step);
     else if (!file_dirty(op->file))
         ask_dirty(op, 0, punch_step);

@@ -27,11 +27,9 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(rt_sigreturn), SANDBOX_ANY(rt_sigprocmask), SANDBOX_ANY(rt_sigaction), SANDBOX_ANY(getpid),
     SANDBOX_ANY(getuid), SANDBOX_ANY(gettid), SANDBOX_ANY(tgkill), SANDBOX_ANY(getrandom), SANDBOX_ANY(exit),
     SANDBOX_ANY(exit_group),
-    /* the pool thread's first steps, which may come after the filter */
-    SANDBOX_ANY(set_robust_list), SANDBOX_ANY(rseq),
     /* memory */
-    SANDBOX_ANY(brk), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap), SANDBOX_ANY(madvise), NOT_EXECUTABLE(mmap),
-    NOT_EXECUTABLE(mprotect),
+    SANDBOX_ANY(brk), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap), SANDBOX_ANY(madvise), SANDBOX_ANY(mlock),
+    NOT_EXECUTABLE(mmap), NOT_EXECUTABLE(mprotect),
 };
 
 /* What libc and libfuse try and do without. */
@@ -40,19 +38,7 @@ static const struct sandbox_deny denied[] = {
     { "newfstatat", EACCES },
 };
 
-int worker_sandbox(struct loop **ret, struct error *e)
+int worker_sandbox(struct error *e)
 {
-    static const char *const none[] = { NULL };
-    int r = sandbox_capabilities(none, e);
-
-    if (r == 0)
-        r = sandbox_undumpable(e);
-    if (r == 0)
-        r = sandbox_landlock(NULL, e);
-    if (r < 0)
-        return r;
-    *ret = loop_new(1);
-    if (!*ret)
-        return error_set(e, -ENOMEM, "The worker has no memory to start.");
-    return sandbox_seccomp(allowed, ARRAY_SIZE(allowed), denied, ARRAY_SIZE(denied), e);
+    return sandbox_enclose(allowed, ARRAY_SIZE(allowed), denied, ARRAY_SIZE(denied), e);
 }

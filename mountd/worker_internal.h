@@ -16,7 +16,6 @@
 
 struct worker {
     struct loop *loop;
-    unsigned users;             /* whoever made it, and invalidations under way */
     struct ipc_client *mountd, *syncd;
     struct file_table files;
     /* the session; NULL before WorkerStart */
@@ -27,8 +26,13 @@ struct worker {
     struct fuse_init_in init;           /* what the kernel offers, for amend */
     const struct fuse_open_out *opened; /* what an open answers, for amend */
     struct event *readable;
+    bool ending;                /* nothing is answered any more */
     bool paused;                /* not reading requests: too many under way */
     struct fuse_buf buf;
+    char *buffer;               /* what `buf` lies in; worker_owed.c's where the kernel does not send again */
+    bool held;                  /* all of its pages are in memory */
+    bool wide;                  /* the request in `buf` came as FUSE_COPY_FILE_RANGE_64 */
+    uint64_t copied;            /* what a copy answers, for amend */
     uint64_t unique;            /* the kernel's number of the request in `buf`; the same if an earlier worker read it */
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
     /* as WorkerStart says */
@@ -42,7 +46,26 @@ struct worker {
     bool meter_shared;
     uint32_t opcode;            /* of the request that is being taken up */
     int64_t now_ns;             /* the time, as of the last event or answer */
-    SLIST_HEAD(, stale) stale;  /* files whose next open is refused */
+    struct {                    /* worker_notify.c's: */
+        int channel;            /* to the notifier; -1: none */
+        pid_t pid;
+        bool lost;              /* the worker ends */
+        struct event *written;
+        TAILQ_HEAD(, notice) notices;   /* in order; from `unsent` on they are not the notifier's yet */
+        struct notice *unsent;
+        size_t waiting;                 /* how many they are */
+        SLIST_HEAD(, stale) stale;      /* files whose next open is refused */
+    } notify;
+    struct {                    /* worker_owed.c's: */
+        char *memory;           /* NULL: the kernel sends again by itself */
+        size_t size, places;
+        uint64_t waiting;       /* the request in `buf`, if it is not answered yet */
+    } owed;
+    struct {                    /* worker_wait.c's: */
+        int64_t since_ns;       /* when there was no request the last time */
+        unsigned quick;         /* requests in a row that came soon after that */
+        unsigned needed;        /* before it is waited for awake */
+    } wait;
     struct {                    /* worker_ahead.c's */
         uint64_t call;          /* 0: none under way */
         bool known;
@@ -50,42 +73,74 @@ struct worker {
     } ahead;
 };
 
-/* A file that became another version under its number. */
-struct stale {
-    SLIST_ENTRY(stale) next;
-    uint64_t ino;
-};
-
 struct op;
 
 /* Largest read or write; the session negotiates it. */
 enum { SCRATCH_SIZE = 1024 * 1024 };
 
-/* One user less; the last one's worker goes. */
-void worker_release(struct worker *w);
+/* --- worker_wait.c ---------------------------------------------------------------------------------- */
+
+/* After sleep: there is something to be read, at w->now_ns. */
+void wait_ended(struct worker *w);
+/* As fuse_session_receive_buf(), with a little patience where that is likely to be quicker than sleep. */
+int wait_receive(struct worker *w);
 
 /* --- worker_session.c ------------------------------------------------------------------------------- */
 
-/* Takes over the FUSE connection (owned from here on), feeds the kernel's INIT to the session, starts answering.
- * 0 or negative errno. */
-int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init, bool replay);
+/* Takes over the FUSE connection (owned from here on), feeds the kernel's INIT to the session, starts answering. `owed`
+ * is a descriptor of owed_make(), borrowed. 0 or negative errno. */
+int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init, int owed, bool replay);
+/* Takes up the request in w->buf. */
+void session_process(struct worker *w);
+/* Answers a request with an error (positive errno). */
+void session_refuse(struct worker *w, uint64_t unique, int error);
 /* Reads no more requests. */
 void session_stop(struct worker *w);
 /* Closes the connection. Nobody uses the session any more. */
 void session_end(struct worker *w);
 /* Reads on after a pause, when there is room again. */
 void session_resume(struct worker *w);
+/* From here on requests may be large: all pages that they are read into are in memory, and stay. The kernel ends a
+ * request with EIO that it was copying to a process when that was killed, if a page was missing: it brings none to who
+ * is about to die (fs/fuse/dev.c, mm/gup.c). */
+void session_hold_buffer(struct worker *w);
 /* Answers an open with op->opened; a create when op->data has its struct fuse_entry_param. What libfuse says. */
 int session_reply_open(struct op *op);
+/* Answers a copy with op->end, the bytes that were copied. */
+void session_reply_copied(struct op *op);
+
+/* --- worker_owed.c ---------------------------------------------------------------------------------- */
+
+/* Keeps there what is owed from now on, for a kernel that does not send again. Without this call the others do nothing.
+ * 0 or negative errno. */
+int owed_adopt(struct worker *w, int fd);
+void owed_end(struct worker *w);
+/* OWED_PLACE bytes, where the next request is to be read to. */
+char *owed_buffer(const struct worker *w);
+/* The request in w->buf is taken up; was answered; and what was called for it has returned. */
+void owed_begins(struct worker *w, const struct fuse_in_header *in);
+void owed_answered(struct worker *w, uint64_t unique);
+void owed_waits(struct worker *w);
+/* Takes up what an earlier worker owed, in its order. */
+void owed_pay(struct worker *w);
+
+/* --- worker_notify.c -------------------------------------------------------------------------------- */
+
+/* Starts the notifier, before the sandbox. 0 or negative errno. notify_end() is for what came of it, either way. */
+int notify_begin(struct worker *w);
+/* Gives it w->fuse. 0 or negative errno. */
+int notify_connect(struct worker *w);
+/* What is not written yet never is. Waits until the notifier has ended. */
+void notify_end(struct worker *w);
 /* Drops a directory entry (name), or attributes and, if `data`, pages from the kernel's caches. */
-void session_invalidate(struct worker *w, const Lf__FsInvalidate *what);
+void notify_invalidate(struct worker *w, const Lf__FsInvalidate *what);
 /* Gives back the pages that the kernel keeps of a file which nobody has open. */
-void session_drop_pages(struct worker *w, uint64_t ino);
+void notify_drop_pages(struct worker *w, uint64_t ino);
 /* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and
  * has its size before it opens once more. It believes no size that comes while a read is under way. */
-void session_refuse_stale(struct op *op);
+void notify_refuse_stale(struct op *op);
 /* Whether that is being done for the inode, or must be: another version came since it was done last. */
-bool session_refuses(const struct worker *w, uint64_t ino);
+bool notify_refuses(const struct worker *w, uint64_t ino);
 
 /* --- worker_ahead.c ----------------------------------------------------------------------------------- */
 
@@ -117,11 +172,16 @@ struct op {
     int64_t started_ns, asked_ns, syncd_ns, cloud_ns;
     /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
     void (*late)(struct op *op, const Lf__Envelope *reply);
+    /* When set, told that the program is interrupted: what is waited for is to come to an end. */
+    void (*hurry)(struct op *op);
     /* for the operation's use */
     fuse_ino_t ino;
     off_t offset;
     size_t size;
     uint64_t end;
+    fuse_ino_t source;          /* a copy: what of, and from where on */
+    off_t source_offset;
+    bool wide;                  /* and how much of it was copied, as 64 bits */
     int flags;
     enum file_kind kind;
     unsigned tries;
@@ -215,6 +275,7 @@ void xattr_rows(struct fuse_lowlevel_ops *ops);
 void open_rows(struct fuse_lowlevel_ops *ops);
 void data_rows(struct fuse_lowlevel_ops *ops);
 void sync_rows(struct fuse_lowlevel_ops *ops);
+void copy_rows(struct fuse_lowlevel_ops *ops);
 
 static inline struct worker *worker_of(fuse_req_t req)
 {

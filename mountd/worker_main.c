@@ -11,14 +11,17 @@
 int main(void)
 {
     struct error e = { 0 };
-    struct loop *l = NULL;
+    struct loop *l;
 
     log_init("worker", LOG_INFO);
-    if (worker_sandbox(&l, &e) < 0) {
+    l = loop_new(0);
+    if (!l || !worker_new(l, CONTROL_FD)) {
+        LOG(LOG_CRIT, "not_started", "error=%s", "There is no memory, no descriptor or no process left for it.");
+        return EXIT_FAILURE;
+    }
+    if (worker_sandbox(&e) < 0) {
         LOG(LOG_CRIT, "not_started", "error=%s", error_text(&e));
         return EXIT_FAILURE;
     }
-    if (!worker_new(l, CONTROL_FD))
-        return EXIT_FAILURE;
-    return loop_run(l);   /* a pool thread may be inside the kernel: nothing is freed */
+    return loop_run(l);   /* the notifier may be inside the kernel for a while: nobody waits for it */
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "mountd/passthrough.h"
+#include "mountd/fuse_recent.h"
 #include "mountd/worker_internal.h"
 
 static void begin(const struct worker *w, struct chunk_map *m)
@@ -54,7 +54,7 @@ void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
             close_backing(w, m->backing_id);
     } else if (chunk_map_counted(m, w->mount_tag)) {
         if (atomic_fetch_sub(&m->cached, 1) == 1 && will_pass(w, f))
-            session_drop_pages(w, f->ino);
+            notify_drop_pages(w, f->ino);
     }
 }
 

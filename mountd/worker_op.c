@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/log.h"
 #include "mountd/worker_internal.h"
 
 enum { GRACE_MS = 3000, MARGIN_MS = 5000 };
@@ -89,6 +90,8 @@ static void on_interrupt(fuse_req_t req, void *arg)
         return;
     op->interrupted = true;
     set_timer(op, GRACE_MS);
+    if (op->hurry)
+        op->hurry(op);
 }
 
 static void watch_interrupt(struct op *op)
@@ -168,9 +171,15 @@ void op_error(struct op *op, int error)
     op_free(op);
 }
 
+/* A program that is told EIO cannot know more; the log does. */
 void op_fail(struct op *op, const struct error *e)
 {
-    op_error(op, error_meaning(e->code)->fuse_errno);
+    int error = error_meaning(e->code)->fuse_errno;
+
+    if (error == EIO)
+        LOG(LOG_WARNING, "request_failed", "ino=%llu", (unsigned long long)op->ino, "opcode=%u", op->opcode, "error=%s",
+            error_text(e));
+    op_error(op, error);
 }
 
 void op_acknowledged(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)

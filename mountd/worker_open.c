@@ -126,6 +126,8 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
 /* With -ENOENT the opener is gone, and no release will come. */
 static void finish_open(struct op *op)
 {
+    if (op->kind == FILE_WRITE)
+        session_hold_buffer(op->worker);
     if (session_reply_open(op) == -ENOENT) {
         mode_closed(op->worker, op->file, op->kind);
         close_handle(op->worker, op->file->ino, op->kind);
@@ -151,10 +153,10 @@ static void open_done(struct op *op, const struct error *e, const Lf__Envelope *
         op_fail(op, e);
         return;
     }
-    if (!reply || session_refuses(op->worker, op->ino)) {
+    if (!reply || notify_refuses(op->worker, op->ino)) {
         if (reply)
             release_at_syncd(op->worker, op->ino, op->kind);
-        session_refuse_stale(op);
+        notify_refuse_stale(op);
         return;
     }
     if (!install(op, op->ino, fds))

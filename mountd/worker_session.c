@@ -3,34 +3,34 @@
  * differs: the kernel's FUSE_INIT is long answered, and requests that the other had read are asked for again. */
 #include <errno.h>
 #include <linux/fuse.h>
+#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "mountd/control.h"
-#include "mountd/passthrough.h"
+#include "mountd/fuse_recent.h"
+#include "mountd/owed.h"
 #include "mountd/worker_internal.h"
 
 enum {
     TURN_REQUESTS = 64,          /* answered before other events have their turn */
     BACKGROUND_REQUESTS = 64,    /* read-ahead and writeback under way at once, where the kernel lets us */
-    NOTIFY_RESEND = 7,           /* FUSE_NOTIFY_RESEND, kernel 6.9 */
+    SMALL_SIZE = XATTR_SIZE_MAX + FUSE_MIN_READ_BUFFER,   /* a request without contents of a file */
 };
-
-/* FUSE_UNIQUE_RESEND: set in numbers of what is sent again. */
-static const uint64_t UNIQUE_RESEND = UINT64_C(1) << 63;
 
 /* --- the connection ------------------------------------------------------------------------------------- */
 
 static ssize_t read_connection(int fd, void *buf, size_t len, void *arg)
 {
     (void)arg;
-    return read(fd, buf, len);
+    return read(fd, buf, least(len, OWED_PLACE - OWED_READ_AT));
 }
 
 /* libfuse 3.14 forgets to pass on what was wanted: directories are looked up and listed by several processes at
@@ -58,16 +58,29 @@ static void amend_open(struct worker *w, struct iovec *answer)
         *out = *w->opened;
 }
 
-/* Also called from the pool thread, for notifications, whose `unique` is 0: nothing of the worker is looked at then.
- * ENOENT: nobody waits for this answer any more; for INIT that is how an earlier worker's answer shows. */
+/* What libfuse sends has the same place and 32 bits. */
+static void amend_copied(struct worker *w, struct iovec *answer)
+{
+    if (answer->iov_len == sizeof(w->copied))
+        (void)memcpy(answer->iov_base, &w->copied, sizeof(w->copied));
+}
+
+/* ENOENT: nobody waits for this answer any more; for INIT that is how an earlier worker's answer shows. */
 static ssize_t write_connection(int fd, struct iovec *iov, int count, void *arg)
 {
-    const struct fuse_out_header *head = iov[0].iov_base;
     struct worker *w = arg;
+    const struct fuse_out_header *head = iov[0].iov_base;
+    ssize_t n;
 
-    if (head->unique != 0 && count == 2 && w->amend)
+    if (w->ending) {
+        errno = ENOENT;
+        return -1;
+    }
+    if (count == 2 && w->amend)
         w->amend(w, &iov[1]);
-    return writev(fd, iov, count);
+    n = writev(fd, iov, count);
+    owed_answered(w, head->unique);
+    return n;
 }
 
 int session_reply_open(struct op *op)
@@ -81,6 +94,16 @@ int session_reply_open(struct op *op)
     r = op->data ? fuse_reply_create(op->req, op->data, &none) : fuse_reply_open(op->req, &none);
     w->amend = NULL;
     return r;
+}
+
+void session_reply_copied(struct op *op)
+{
+    struct worker *w = op->worker;
+
+    w->copied = op->end;
+    w->amend = op->wide ? amend_copied : NULL;
+    (void)fuse_reply_write(op->req, (size_t)op->end);
+    w->amend = NULL;
 }
 
 /* --- what is negotiated ----------------------------------------------------------------------------------- */
@@ -114,12 +137,13 @@ static bool always_let_in(uint32_t opcode)
            opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT || opcode == FUSE_DESTROY;
 }
 
-static void refuse(struct worker *w, uint64_t unique, int error)
+void session_refuse(struct worker *w, uint64_t unique, int error)
 {
     struct fuse_out_header out = { .len = sizeof(out), .error = -error, .unique = unique };
 
     if (write(w->fuse, &out, sizeof(out)) < 0 && errno != ENOENT)
         LOG(LOG_WARNING, "refusal_failed", "error=%s", strerror(errno));
+    owed_answered(w, unique);
 }
 
 /* The mount is open to all users because root must get in; who else does is decided here. What the kernel does of
@@ -141,18 +165,35 @@ static void leave(struct worker *w, int r)
     loop_exit(w->loop, unmounted ? CONTROL_EXIT_UNMOUNTED : EXIT_FAILURE);
 }
 
-static void process(struct worker *w)
+static void set_opcode(struct worker *w, uint32_t opcode)
+{
+    (void)memcpy((char *)w->buf.mem + offsetof(struct fuse_in_header, opcode), &opcode, sizeof(opcode));
+}
+
+/* libfuse 3.14 does not know the wide copy, which differs from the other in its answer alone. */
+static void hand_over(struct worker *w, const struct fuse_in_header *in)
+{
+    w->unique = in->unique & ~UNIQUE_RESEND;
+    w->wide = in->opcode == COPY_FILE_RANGE_64;
+    if (w->wide)
+        set_opcode(w, FUSE_COPY_FILE_RANGE);
+    fuse_session_process_buf(w->session, &w->buf);
+    if (w->wide)
+        set_opcode(w, COPY_FILE_RANGE_64);
+}
+
+void session_process(struct worker *w)
 {
     struct fuse_in_header in;
 
     (void)memcpy(&in, w->buf.mem, sizeof(in));
-    meter_request(w, in.opcode);
-    if (!let_in(w, &in)) {
-        refuse(w, in.unique, EACCES);
-        return;
-    }
-    w->unique = in.unique & ~UNIQUE_RESEND;
-    fuse_session_process_buf(w->session, &w->buf);
+    owed_begins(w, &in);
+    meter_request(w, in.opcode == COPY_FILE_RANGE_64 ? FUSE_COPY_FILE_RANGE : in.opcode);
+    if (let_in(w, &in))
+        hand_over(w, &in);
+    else
+        session_refuse(w, in.unique, EACCES);
+    owed_waits(w);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -162,6 +203,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     w->now_ns = loop_now_ns();
+    wait_ended(w);
     for (int i = 0; i < TURN_REQUESTS; i++) {
         int r;
 
@@ -170,14 +212,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             (void)event_del(w->readable);
             return;
         }
-        r = fuse_session_receive_buf(w->session, &w->buf);
+        r = wait_receive(w);
         if (r == -EAGAIN || r == -EINTR)
             return;
         if (r <= 0) {
             leave(w, r);
             return;
         }
-        process(w);
+        session_process(w);
     }
 }
 
@@ -187,39 +229,6 @@ void session_resume(struct worker *w)
         return;
     w->paused = false;
     (void)event_add(w->readable, NULL);
-}
-
-/* --- files that are another version by now ------------------------------------------------------------------- */
-
-static struct stale *find_stale(const struct worker *w, uint64_t ino)
-{
-    struct stale *s;
-
-    SLIST_FOREACH(s, &w->stale, next)
-        if (s->ino == ino)
-            return s;
-    return NULL;
-}
-
-static void remember_stale(struct worker *w, uint64_t ino)
-{
-    struct stale *s;
-
-    if (find_stale(w, ino))
-        return;
-    s = xcalloc(1, sizeof(*s));
-    s->ino = ino;
-    SLIST_INSERT_HEAD(&w->stale, s, next);
-}
-
-static void forget_stale(struct worker *w, uint64_t ino)
-{
-    struct stale *s = find_stale(w, ino);
-
-    if (!s)
-        return;
-    SLIST_REMOVE(&w->stale, s, stale, next);
-    free(s);
 }
 
 /* --- beginning and end ---------------------------------------------------------------------------------------- */
@@ -251,6 +260,7 @@ static struct fuse_session *make_session(struct worker *w)
     open_rows(&ops);
     data_rows(&ops);
     sync_rows(&ops);
+    copy_rows(&ops);
     fuse_set_log_func(log_fuse);
     se = fuse_session_new(&args, &ops, sizeof(ops), w);
     fuse_opt_free_args(&args);
@@ -261,14 +271,26 @@ static struct fuse_session *make_session(struct worker *w)
     return se;
 }
 
+static bool offers(const struct worker *w, uint32_t flag2)
+{
+    return w->init.flags & FUSE_INIT_EXT && w->init.flags2 & flag2;
+}
+
+static int read_init(struct worker *w, const ProtobufCBinaryData *bytes)
+{
+    size_t head = sizeof(struct fuse_in_header);
+
+    if (bytes->len < head + offsetof(struct fuse_init_in, flags2))   /* which is all before Linux 5.17 */
+        return -EPROTO;
+    (void)memcpy(&w->init, bytes->data + head, least(bytes->len - head, sizeof(w->init)));
+    w->passthrough = w->passthrough && offers(w, PASSTHROUGH_FLAG2);
+    return 0;
+}
+
 static int feed_init(struct worker *w, const ProtobufCBinaryData *bytes)
 {
     struct fuse_buf buf = { .size = bytes->len };
 
-    if (bytes->len < sizeof(struct fuse_in_header) + sizeof(w->init))
-        return -EPROTO;
-    (void)memcpy(&w->init, bytes->data + sizeof(struct fuse_in_header), sizeof(w->init));
-    w->passthrough = w->passthrough && w->init.flags & FUSE_INIT_EXT && w->init.flags2 & PASSTHROUGH_FLAG2;
     buf.mem = xcalloc(1, bytes->len);
     (void)memcpy(buf.mem, bytes->data, bytes->len);
     w->amend = amend_init;
@@ -278,8 +300,7 @@ static int feed_init(struct worker *w, const ProtobufCBinaryData *bytes)
     return fuse_session_exited(w->session) ? -EPROTO : 0;
 }
 
-/* Requests that an earlier worker had read and not answered. A kernel that does not know this keeps their callers
- * waiting until they are interrupted. */
+/* Requests that an earlier worker had read and not answered. */
 static void ask_again(struct worker *w)
 {
     struct fuse_out_header out = { .len = sizeof(out), .error = NOTIFY_RESEND };
@@ -288,20 +309,71 @@ static void ask_again(struct worker *w)
         LOG(LOG_NOTICE, "resend_refused", "error=%s", strerror(errno));
 }
 
-int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_bytes, bool replay)
+/* Without the right to so much locked memory they are there at least. */
+static void hold(struct worker *w, size_t size)
+{
+    for (size_t at = 0; at < size; at += CHUNK_PAGE)
+        *(volatile char *)(w->buffer + at) = w->buffer[at];
+    (void)mlock(w->buffer, size);
+}
+
+/* The pages for what comes without an open for writing are in memory from the start: see session_hold_buffer(). */
+static int make_buffers(struct worker *w)
+{
+    w->scratch = alloc_bulk(SCRATCH_SIZE);
+    w->buffer = w->owed.memory ? owed_buffer(w) : alloc_bulk(OWED_PLACE);
+    if (!w->scratch || !w->buffer)
+        return -ENOMEM;
+    w->buf.mem = w->buffer + OWED_READ_AT;
+    hold(w, SMALL_SIZE);
+    return 0;
+}
+
+void session_hold_buffer(struct worker *w)
+{
+    if (!w->held)
+        hold(w, OWED_PLACE);
+    w->held = true;
+}
+
+/* What an earlier worker has read comes before what it had no time to read. */
+static void succeed(struct worker *w)
+{
+    if (w->owed.memory)
+        owed_pay(w);
+    else
+        ask_again(w);
+}
+
+static int begin(struct worker *w, const ProtobufCBinaryData *init_bytes, int owed)
+{
+    int r = read_init(w, init_bytes);
+
+    if (r == 0 && !offers(w, RESEND_FLAG2))
+        r = owed_adopt(w, owed);
+    if (r == 0)
+        r = make_buffers(w);
+    if (r < 0)
+        return r;
+    w->session = make_session(w);
+    if (!w->session)
+        return -ENOMEM;
+    r = feed_init(w, init_bytes);
+    return r < 0 ? r : notify_connect(w);
+}
+
+int session_start(struct worker *w, int fuse, const ProtobufCBinaryData *init_bytes, int owed, bool replay)
 {
     int r;
 
     w->fuse = fuse;
-    w->scratch = alloc_bulk(SCRATCH_SIZE);
-    w->session = make_session(w);
-    if (!w->scratch || !w->session)
-        return -ENOMEM;
-    r = feed_init(w, init_bytes);
+    r = begin(w, init_bytes, owed);
     if (r < 0)
         return r;
-    if (replay)
-        ask_again(w);
+    if (replay) {
+        session_hold_buffer(w);   /* files may be open */
+        succeed(w);
+    }
     w->readable = event_new(loop_base(w->loop), fuse, EV_READ | EV_PERSIST, on_readable, w);
     return !w->readable || event_add(w->readable, NULL) < 0 ? -ENOMEM : 0;
 }
@@ -318,108 +390,8 @@ void session_end(struct worker *w)
         fuse_session_destroy(w->session);   /* closes the connection */
     else if (w->fuse >= 0)
         (void)close(w->fuse);
-    while (!SLIST_EMPTY(&w->stale))
-        forget_stale(w, SLIST_FIRST(&w->stale)->ino);
-    free(w->buf.mem);
+    if (!w->owed.memory)
+        free(w->buffer);
+    owed_end(w);
     free(w->scratch);
-}
-
-/* --- telling the kernel ----------------------------------------------------------------------------------------- */
-
-/* Runs in the pool: the kernel may make a notification wait for a lock whose holder waits for the loop. */
-struct invalidation {
-    LIST_ENTRY(invalidation) next;
-    struct worker *worker;   /* used: it and its session stay until this is done */
-    struct op *op;           /* is answered with ESTALE afterwards; NULL: none */
-    uint64_t ino;
-    bool data, named;
-    size_t name_len;
-    char name[NAME_MAX + 1];
-};
-
-/* Those under way: a loop that ends drops jobs without a word, and what they own must have an owner still. */
-static LIST_HEAD(, invalidation) invalidations = LIST_HEAD_INITIALIZER(invalidations);
-
-/* What the kernel does not know needs no dropping: -ENOENT is fine. */
-static void invalidate_work(void *arg)
-{
-    const struct invalidation *i = arg;
-    struct fuse_session *session = i->worker->session;
-
-    if (i->named)
-        (void)fuse_lowlevel_notify_inval_entry(session, i->ino, i->name, i->name_len);
-    else
-        (void)fuse_lowlevel_notify_inval_inode(session, i->ino, i->data ? 0 : -1, 0);
-}
-
-static void invalidate_done(void *arg)
-{
-    struct invalidation *i = arg;
-
-    LIST_REMOVE(i, next);
-    if (i->op) {
-        forget_stale(i->worker, i->ino);
-        op_error(i->op, ESTALE);
-    }
-    worker_release(i->worker);
-    free(i);
-}
-
-static void begin(struct invalidation *i)
-{
-    i->worker->users++;
-    LIST_INSERT_HEAD(&invalidations, i, next);
-    loop_work(i->worker->loop, invalidate_work, invalidate_done, i);
-}
-
-void session_invalidate(struct worker *w, const Lf__FsInvalidate *what)
-{
-    struct invalidation *i;
-
-    ahead_drop(w);
-    if (!w->session || (what->has_name && what->name.len > NAME_MAX))
-        return;
-    if (what->has_version && what->version)
-        remember_stale(w, what->ino);
-    i = xcalloc(1, sizeof(*i));
-    *i = (struct invalidation){
-        .worker = w, .ino = what->ino, .data = what->data, .named = what->has_name,
-    };
-    if (i->named) {
-        i->name_len = what->name.len;
-        (void)memcpy(i->name, what->name.data, what->name.len);
-    }
-    begin(i);
-}
-
-void session_drop_pages(struct worker *w, uint64_t ino)
-{
-    struct invalidation *i;
-
-    if (!w->session)
-        return;
-    i = xcalloc(1, sizeof(*i));
-    *i = (struct invalidation){ .worker = w, .ino = ino, .data = true };
-    begin(i);
-}
-
-void session_refuse_stale(struct op *op)
-{
-    struct invalidation *i = xcalloc(1, sizeof(*i));
-
-    loop_timer_free(take_ptr(op->timer));
-    *i = (struct invalidation){ .worker = op->worker, .op = op, .ino = op->ino, .data = true };
-    begin(i);
-}
-
-bool session_refuses(const struct worker *w, uint64_t ino)
-{
-    const struct invalidation *i;
-
-    if (find_stale(w, ino))
-        return true;
-    LIST_FOREACH(i, &invalidations, next)
-        if (i->worker == w && i->op && i->ino == ino)
-            return true;
-    return false;
 }

@@ -74,7 +74,7 @@ static int renew(struct cache_file *f, const struct index_inode *i)
 {
     int r;
 
-    if (cache_file_current(f, i) || cache_lent(f))
+    if (cache_file_current(f, i) || cache_lent(f) || (f->unsent && atomic_load(&f->map->state) == CHUNK_MAP_DIRTY))
         return 0;
     fetch_stop(f);
     f->keeping = false;
@@ -87,8 +87,14 @@ static int renew(struct cache_file *f, const struct index_inode *i)
 /* What became of it while nobody used it. */
 static void look_back(struct cache_file *f, const struct index_inode *i)
 {
+    if (f->unsent && f->volume->read_only) {   /* nobody writes there, but a worker can say so */
+        atomic_store(&f->map->state, CHUNK_MAP_CLEAN);
+        f->unsent = false;
+    }
     if (f->map_remade)
         cache_map_unreadable(f, i);
+    if (f->unsent)
+        cache_found_unsent(f);
     if (cache_file_refused(f))
         cache_unsynced(f->volume->cache, f->ino, -EIO);
 }

@@ -35,6 +35,12 @@ struct fetch {
     } vain;
 };
 
+/* An extent that came: before any program opened the file; to stay. */
+struct cache_fetched {
+    uint64_t extent;
+    bool ahead, stays;
+};
+
 /* A pair of files in use. Reached through cache_acquire(), given back with cache_release(). */
 struct cache_file {
     LIST_ENTRY(cache_file) next;
@@ -43,6 +49,8 @@ struct cache_file {
     int data_fd, map_fd;
     struct chunk_map *map;
     struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
+    bool same_session;             /* both files were there, and the map is whole and of this session of the machine */
+    bool unsent;                   /* when it was opened it had changes of which the index knew nothing */
     bool map_unreadable, map_remade; /* what was on the disk could not be read; that, or it was no map: it is guessed */
     bool kept_said;                /* cache_bad.c's: the log has it that something cannot be read */
     unsigned refs;
@@ -54,7 +62,7 @@ struct cache_file {
     unsigned confirming;           /* opens that wait for the cloud to say what version it has */
     bool keeping;                  /* pin.c's: pinned, and here or being fetched: nothing of it goes */
     uint64_t charged, reserved;    /* cache_space.c's: bytes of disk; promised to those who write */
-    uint64_t *fetched;             /* cache_use.c's: twice the extents that came since it last looked, + 1: to stay */
+    struct cache_fetched *fetched; /* cache_use.c's: the extents that came since it last looked */
     size_t n_fetched;
     bool unknown;                  /* cache_use.c's: more may be here than it was told */
     SLIST_HEAD(, cache_open) opens;
@@ -155,6 +163,10 @@ void cache_unreadable_alike(struct cache_file *f, const struct index_inode *i);
 /* Its map could not be read, or was none, and is guessed by now. Where that may be wrong, what is sent of it must not
  * replace the cloud's version. */
 void cache_map_unreadable(struct cache_file *f, const struct index_inode *i);
+/* Its map says that it was changed, and the index has forgotten it: it shall be told. */
+void cache_found_unsent(struct cache_file *f);
+/* The end of its data file is gone. As for a map. */
+void cache_cut_short(struct cache_file *f);
 
 /* The disk did not take content of the inode that was to be on it (negative errno), and pages may read as older ones
  * from now on. What the cloud has is given up; the rest is remembered (index_fault_put()), and it is sent at once.
@@ -178,8 +190,13 @@ void cache_file_unlink(int dir_fd, uint64_t ino);
 bool cache_file_exists(int dir_fd, uint64_t ino);
 /* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */
 void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg);
+/* Where the "data" or "map" of a pair lies below the cache folder. Returns `out`. */
+enum { CACHE_PATH = 40 };
+const char *cache_file_path(char out[CACHE_PATH], uint64_t ino, const char *kind);
 /* Puts the pair where nothing looks for it, below "lost". 0 or negative errno. */
 int cache_file_put_aside(int dir_fd, uint64_t ino);
+/* Whether the data file bears the stamp of some version, so nothing that the cloud lacks is in it. */
+bool cache_file_stamped_at(int dir_fd, uint64_t ino);
 /* Bytes of disk of a pair, by name; and of the folders. */
 uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino);
 uint64_t cache_file_folder_blocks(int dir_fd);

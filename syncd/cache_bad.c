@@ -4,7 +4,6 @@
  * Must not know who met it (fs_data.c, fs_sync.c, cache_sync.c, upload_run.c). */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,11 +20,11 @@ static void say(const struct volume *v, uint64_t ino, const char *event, const c
 {
     CLEANUP_FREE char *path = index_path(v->index, ino), *file = NULL;
     struct stat st = { 0 };
-    char disk[32];
+    char disk[32], below[CACHE_PATH];
 
     (void)fstat(v->cache->dir_fd, &st);
     (void)snprintf(disk, sizeof(disk), "%u:%u", major(st.st_dev), minor(st.st_dev));
-    if (asprintf(&file, "%s/%02x/%" PRIx64 ".%s", v->cache_dir, (unsigned)(ino & 0xff), ino, kind) < 0)
+    if (asprintf(&file, "%s/%s", v->cache_dir, cache_file_path(below, ino, kind)) < 0)
         abort();
     LOG(LOG_ERR, event, "drive=%s", v->drive->id, "path=%s", path ? path : "", "file=%s", file, "disk=%s", disk,
         "then=%s", then);
@@ -127,6 +126,30 @@ void cache_map_unreadable(struct cache_file *f, const struct index_inode *i)
         (void)index_fault_put(f->volume->index, f->ino, -EIO);
     f->volume->cache->bad |= f->map_unreadable;
     say_unreadable(f, "map", "Its map is made anew.");
+}
+
+void cache_found_unsent(struct cache_file *f)
+{
+    struct index *x = f->volume->index;
+    bool inside = index_in_transaction(x);
+    int r = inside ? 0 : index_begin(x);
+
+    if (r == 0)
+        r = cache_mark(x, f->ino);
+    if (!inside)
+        r = index_end(x, r);
+    atomic_fetch_add(&f->map->write_seq, 1);   /* its size and time are to be taken over, too */
+    say(f->volume, f->ino, "unsent_content_found", "data", r < 0 ? error_meaning(r)->text
+        : "The index had lost it; it is sent now.");
+    if (f->volume->uploader)
+        uploader_kick(f->volume->uploader);
+}
+
+void cache_cut_short(struct cache_file *f)
+{
+    (void)index_fault_put(f->volume->index, f->ino, -EIO);
+    say(f->volume, f->ino, "cache_cut_short", "data", "It is shorter than it was left. What there is of it is sent, "
+        "and replaces nothing.");
 }
 
 /* --- what the disk did not take --------------------------------------------------------------------------- */

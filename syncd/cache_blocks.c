@@ -33,13 +33,18 @@ uint64_t cache_file_blocks(const struct cache_file *f)
     return n;
 }
 
+const char *cache_file_path(char out[CACHE_PATH], uint64_t ino, const char *kind)
+{
+    (void)snprintf(out, CACHE_PATH, "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
+    return out;
+}
+
 static uint64_t blocks_at(int dir_fd, uint64_t ino, const char *kind)
 {
-    char path[40];
+    char path[CACHE_PATH];
     struct stat st;
 
-    (void)snprintf(path, sizeof(path), "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
-    return fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? blocks(&st) : 0;
+    return fstatat(dir_fd, cache_file_path(path, ino, kind), &st, AT_SYMLINK_NOFOLLOW) == 0 ? blocks(&st) : 0;
 }
 
 uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino)
@@ -117,11 +122,9 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
 
 bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
 {
-    CLEANUP_CLOSE int fd = -1;
-    char path[40];
+    char path[CACHE_PATH];
+    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "map"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-    (void)snprintf(path, sizeof(path), "%02x/%" PRIx64 ".map", (unsigned)(ino & 0xff), ino);
-    fd = openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
@@ -129,11 +132,10 @@ bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
 
 static int move(int dir_fd, uint64_t ino, const char *kind)
 {
-    char from[40], to[40];
+    char from[CACHE_PATH], to[CACHE_PATH];
 
-    (void)snprintf(from, sizeof(from), "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
     (void)snprintf(to, sizeof(to), "lost/%" PRIx64 ".%s", ino, kind);
-    if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
+    if (renameat2(dir_fd, cache_file_path(from, ino, kind), dir_fd, to, RENAME_NOREPLACE) < 0 && errno != ENOENT)
         return -errno;
     return 0;
 }

@@ -46,11 +46,26 @@ static const char *file_name(char out[32], uint64_t ino, const char *kind)
     return out;
 }
 
+/* A file is ours, whatever became of its mode; a directory in its place is put out of the way. */
+static bool clear_way(int folder, const char *name, int error)
+{
+    char aside[64];
+
+    if (error == EACCES)
+        return fchmodat(folder, name, 0600, 0) == 0;
+    if (error != EISDIR)
+        return false;
+    (void)snprintf(aside, sizeof(aside), "%s.aside", name);
+    return unlinkat(folder, name, AT_REMOVEDIR) == 0 || renameat2(folder, name, folder, aside, RENAME_NOREPLACE) == 0;
+}
+
 static int open_one(int folder, uint64_t ino, const char *kind, int flags)
 {
     char name[32];
     int fd = openat(folder, file_name(name, ino, kind), flags | O_NOFOLLOW | O_CLOEXEC, 0600);
 
+    if (fd < 0 && clear_way(folder, name, errno))
+        fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
     return fd < 0 ? -errno : fd;
 }
 
@@ -68,9 +83,11 @@ void cache_file_unlink(int dir_fd, uint64_t ino)
 bool cache_file_exists(int dir_fd, uint64_t ino)
 {
     CLEANUP_CLOSE int folder = open_folder(dir_fd, ino, false);
+    struct stat st;
     char name[32];
 
-    return folder >= 0 && faccessat(folder, file_name(name, ino, "data"), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return folder >= 0 && fstatat(folder, file_name(name, ino, "data"), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode);
 }
 
 static void cleanup_closedir(DIR **d)
@@ -135,6 +152,7 @@ int cache_file_resize(struct cache_file *f, uint64_t size)
         atomic_store(&f->map->fetchable, size);
         clear_from(f, size, before);
     }
+    f->map->cut_to = size + 1;
     return ftruncate(f->data_fd, (off_t)size) < 0 ? -errno : 0;
 }
 
@@ -333,6 +351,16 @@ static int init_map(struct cache_file *f, bool fresh)
     return 0;
 }
 
+/* A map is not changed before the index says so on this disk, nor after it says otherwise, but where truncating was cut
+ * short: so the index is older than the map. */
+static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
+{
+    uint64_t size = cache_file_size(f);
+
+    return f->same_session && atomic_load(&f->map->state) == CHUNK_MAP_DIRTY && cache_file_based(f, i->etag) &&
+           (size == i->size || f->map->cut_to != size + 1);
+}
+
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
@@ -343,11 +371,15 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
     f->map_remade = lost && !fresh;
     if (!fresh && (lost || f->map->session != session))
         cache_file_after_cut(f, i, lost);
+    f->same_session = !fresh && !lost && f->map->session == session;
     f->map->session = session;
     if (i->pending & INDEX_CONTENT) {
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         return 0;
     }
+    f->unsent = is_unsent(f, i);
+    if (f->unsent)
+        return 0;
     if (!cache_file_current(f, i))
         return cache_file_renew(f, i);
     atomic_store(&f->map->state, CHUNK_MAP_CLEAN);
@@ -364,6 +396,10 @@ static int open_pair(struct cache_file *f, int dir_fd, bool *ret_fresh)
     *ret_fresh = f->data_fd >= 0;
     if (f->data_fd == -EEXIST)
         f->data_fd = open_one(folder, f->ino, "data", O_RDWR);
+    if (f->data_fd == -ENOENT) {   /* something else was in its place */
+        f->data_fd = open_one(folder, f->ino, "data", O_RDWR | O_CREAT | O_EXCL);
+        *ret_fresh = f->data_fd >= 0;
+    }
     if (f->data_fd < 0)
         return f->data_fd;
     f->map_fd = open_one(folder, f->ino, "map", O_RDWR | O_CREAT);

@@ -74,13 +74,17 @@ static int give_up_content(struct volume *v, struct index_inode *i)
     return index_end(v->index, index_update(v->index, i));
 }
 
-/* Its size was set in a transaction that did not come to its end: the map has it as recorded, which it is not. */
+/* The map has the size as recorded, which it is not. A worker died as it wrote, or it was set in a transaction that did
+ * not come to its end. Neither cuts it off without saying so before, and the machine was up all the time. */
 static void doubt_size(struct cache_file *f, uint64_t recorded)
 {
-    uint64_t seq = atomic_load(&f->map->write_seq);
+    uint64_t seq = atomic_load(&f->map->write_seq), size = cache_file_size(f);
 
-    if (f->map->size_seq == seq && cache_file_size(f) != recorded)
-        f->map->size_seq = f->map->mtime_seq = seq - 1;
+    if (f->map->size_seq != seq || size == recorded)
+        return;
+    if (f->same_session && size < recorded && f->map->cut_to != size + 1)
+        cache_cut_short(f);
+    f->map->size_seq = f->map->mtime_seq = seq - 1;
 }
 
 static int recover(struct cache *c, uint64_t ino)

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/cache.h"
 
@@ -36,6 +37,14 @@ static bool stamped(const struct cache_file *f, const char *etag)
     size_t wanted = etag ? strlen(etag) : 0;
 
     return n >= 0 && (size_t)n == wanted && memcmp(stamp, etag ? etag : "", wanted) == 0;
+}
+
+bool cache_file_stamped_at(int dir_fd, uint64_t ino)
+{
+    char path[CACHE_PATH];
+    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "data"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd >= 0 && fgetxattr(fd, STAMP, NULL, 0) >= 0;
 }
 
 /* Writes to no page of the map that has no bits: most of it is a hole. */

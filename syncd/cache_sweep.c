@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "common/alloc.h"
@@ -46,20 +48,38 @@ static bool dirty(struct cache *c, uint64_t ino)
     return cache_file_peek(c->dir_fd, ino, &head) && atomic_load(&head.state) == CHUNK_MAP_DIRTY;
 }
 
+/* For one that the index does not know. Without a map it is the stamp that tells what the cloud has. */
+static bool unsent(struct cache *c, uint64_t ino)
+{
+    struct chunk_map head;
+
+    if (cache_file_peek(c->dir_fd, ino, &head))
+        return atomic_load(&head.state) == CHUNK_MAP_DIRTY;
+    return cache_file_exists(c->dir_fd, ino) && !cache_file_stamped_at(c->dir_fd, ino);
+}
+
+static void say_kept(const struct cache *c, uint64_t ino, int r)
+{
+    CLEANUP_FREE char *file = NULL;
+
+    if (asprintf(&file, "%s/lost/%" PRIx64 ".data", c->volume->cache_dir, ino) < 0)
+        abort();
+    LOG(LOG_CRIT, "unsaved_content_of_nobody", "drive=%s", c->volume->drive->id, "ino=%" PRIx64, ino, "file=%s", file,
+        "error=%s", r < 0 ? error_meaning(r)->text : "", "then=%s",
+        "It was written here, was not sent, and belongs to an index that is gone. Look what it is, copy it to where it "
+        "belongs, and remove it and the file .map beside it.");
+}
+
 /* Of a file that was deleted while we crashed; or, when this index never gave the number out, of another index that
  * was lost: then what nobody has sent is not ours to delete. */
 static void stranger(struct cache *c, uint64_t ino)
 {
-    int r;
-
-    if (ino <= index_last_ino(c->volume->index) || !dirty(c, ino)) {
+    if (index_gave(c->volume->index, ino) || !unsent(c, ino)) {
         cache_file_unlink(c->dir_fd, ino);
         use_dropped(c, ino);
         return;
     }
-    r = cache_file_put_aside(c->dir_fd, ino);
-    LOG(LOG_CRIT, "unsaved_content_of_nobody", "drive=%s", c->volume->drive->id, "ino=%" PRIx64, ino, "folder=%s/lost",
-        c->volume->cache_dir, "error=%s", r < 0 ? error_meaning(r)->text : "");
+    say_kept(c, ino, cache_file_put_aside(c->dir_fd, ino));
 }
 
 static void check(struct cache *c, uint64_t ino)
@@ -76,7 +96,8 @@ static void check(struct cache *c, uint64_t ino)
         return;
     }
     if (r == 0 && (index_cached_get(c->volume->index, ino, &row) < 0 ||
-                   row.bytes != cache_file_blocks_at(c->dir_fd, ino)))
+                   row.bytes != cache_file_blocks_at(c->dir_fd, ino) ||
+                   (!(i.pending & INDEX_CONTENT) && dirty(c, ino))))
         examine(c, &i);
 }
 

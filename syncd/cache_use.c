@@ -17,7 +17,8 @@ enum { NOTE_BUCKETS = 1024, FLUSH_MS = 1000 };
 
 struct note_extent {
     uint64_t extent, bytes;
-    bool came, stays;
+    enum evict_use use;
+    bool stays;
 };
 
 /* Of a file: what changed since the index was told. */
@@ -86,12 +87,12 @@ static void forget(struct note *n)
 }
 
 /* More than once does no harm. */
-static void add(struct note *n, const struct cache_file *f, uint64_t extent, bool came, bool stays)
+static void add(struct note *n, const struct cache_file *f, uint64_t extent, enum evict_use use, bool stays)
 {
     uint64_t bytes = cache_file_extent(f, extent);
 
-    *xadd(n->extents, n->n) = (struct note_extent){ .extent = extent, .bytes = bytes, .came = came && bytes > 0,
-                                                    .stays = stays };
+    *xadd(n->extents, n->n) = (struct note_extent){ .extent = extent, .bytes = bytes,
+                                                    .use = bytes > 0 ? use : EVICT_USED, .stays = stays };
 }
 
 /* --- what files say --------------------------------------------------------------------------------- */
@@ -106,7 +107,7 @@ static void add_all(struct use *u, struct cache_file *f)
     while ((at = lseek(f->data_fd, at, SEEK_DATA)) >= 0 && at < size) {
         uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
 
-        add(n, f, extent, true, stays);
+        add(n, f, extent, EVICT_CAME, stays);
         at = (off_t)((extent + 1) << EXTENT_SHIFT);
     }
 }
@@ -122,7 +123,7 @@ static void add_marked(struct note *n, const struct cache_file *f, uint64_t exte
         uint64_t next = (uint64_t)at >> EXTENT_SHIFT;
 
         if (next == extent)
-            add(n, f, extent, false, false);
+            add(n, f, extent, EVICT_USED, false);
         extent += next == extent ? marks : (next - extent + marks - 1) / marks * marks;
     }
 }
@@ -145,7 +146,8 @@ static void collect(struct use *u, struct cache_file *f)
     bool clean = atomic_load(&f->map->state) == CHUNK_MAP_CLEAN;
 
     for (size_t i = 0; i < f->n_fetched; i++)
-        add(make(u, f->ino), f, f->fetched[i] / 2, true, f->fetched[i] & 1);
+        add(make(u, f->ino), f, f->fetched[i].extent, f->fetched[i].ahead ? EVICT_CAME_AHEAD : EVICT_CAME,
+            f->fetched[i].stays);
     f->n_fetched = 0;
     free(take_ptr(f->fetched));
     if (f->unknown && clean) {
@@ -161,9 +163,11 @@ void use_fetched(struct cache_file *f, uint64_t offset)
     uint64_t extent = offset >> EXTENT_SHIFT;
 
     for (size_t i = f->n_fetched; i > 0; i--)
-        if (f->fetched[i - 1] / 2 == extent)
+        if (f->fetched[i - 1].extent == extent)
             return;
-    *xadd(f->fetched, f->n_fetched) = extent * 2 + !space_full(f->volume->cache);
+    *xadd(f->fetched, f->n_fetched) = (struct cache_fetched){
+        .extent = extent, .ahead = f->map->foreseen_ns != 0, .stays = !space_full(f->volume->cache),
+    };
     flush_soon(f->volume->cache->use);
 }
 
@@ -250,25 +254,39 @@ bool use_behind(struct cache *c, uint64_t ino)
 
 /* --- into the index ------------------------------------------------------------------------------------- */
 
-static int write_note(struct use *u, const struct note *n, int64_t now_s)
+static int write_uses(struct use *u, const struct note *n, bool ahead, int64_t now_s)
 {
-    struct index *x = u->cache->volume->index;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < n->n; i++)
-        r = evict_used(&u->order, n->ino, n->extents[i].extent, n->extents[i].bytes, n->extents[i].came,
-                       n->extents[i].stays && !u->cache->space.rotates, now_s);
+        if ((n->extents[i].use == EVICT_CAME_AHEAD) == ahead)
+            r = evict_used(&u->order, n->ino, n->extents[i].extent, n->extents[i].bytes, n->extents[i].use,
+                           n->extents[i].stays && !u->cache->space.rotates, now_s);
+    return r;
+}
+
+static int write_note(struct use *u, const struct note *n, int64_t now_s)
+{
+    struct index *x = u->cache->volume->index;
+    int r = write_uses(u, n, false, now_s);
+
     if (r == 0 && n->closed)
         r = n->gone ? index_cached_remove(x, n->ino) : index_cached_put(x, &n->row);
     return r;
 }
 
+/* What came ahead first: what was used takes its place behind all of that. */
 static int write_notes(struct use *u)
 {
     int64_t now_s = loop_wall_ns() / 1000000000;
     struct note *n;
     int r = 0;
 
+    (void)use_order(u->cache);
+    for (size_t b = 0; b < NOTE_BUCKETS && r == 0; b++)
+        LIST_FOREACH(n, &u->notes[b], next)
+            if (r == 0)
+                r = write_uses(u, n, true, now_s);
     for (size_t b = 0; b < NOTE_BUCKETS && r == 0; b++)
         while (r == 0 && (n = LIST_FIRST(&u->notes[b]))) {
             r = write_note(u, n, now_s);

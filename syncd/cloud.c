@@ -231,6 +231,7 @@ static const unsigned needs[CLOUD_OP_COUNT] = {
     [CLOUD_DELETE] = NEEDS_OBJECT,
     [CLOUD_DELETE_BATCH] = NEEDS_BUCKET,
     [CLOUD_BUCKET_CREATE] = NEEDS_BUCKET,
+    [CLOUD_SPACE] = NEEDS_BUCKET,
 };
 
 static int check_request(const struct cloud_request *r, uint32_t parts_max, struct error *e)
@@ -344,7 +345,10 @@ void cloud_submit(struct cloud *c, struct cloud_request *r)
     assert(!r->cloud);
     link_request(c, r);
     cloud_request_reset(r);
+    tally_submitted(r->tally, r);
     r->content_length = 0;
+    r->match = CLOUD_NOT_COMPARED;
+    r->damaged = 0;
     r->unsure = false;
     if (c->closing)
         (void)error_set(&r->error, -ECANCELED, "The account is being closed.");
@@ -369,7 +373,8 @@ static void on_finished(void *arg)
     struct cloud *c = r->cloud;
 
     unlink_request(r);
-    tally_request(r->tally, r, r->submitted_ns);
+    cloud_deliver_end(r);
+    tally_request(r->tally, r);
     c->busy++;   /* done may free the cloud */
     r->done(r, r->arg);
     release(c);
@@ -382,38 +387,6 @@ void cloud_finish(struct cloud_request *r, const struct error *e)
         r->error = *e;
     r->finished = true;
     loop_defer(r->cloud->loop, on_finished, r);
-}
-
-static int write_sink(const struct cloud_extent *sink, uint64_t at, const char *bytes, size_t n)
-{
-    if (at > sink->length || n > sink->length - at)
-        return -EFBIG;
-    while (n) {
-        ssize_t wrote = pwrite(sink->fd, bytes, n, (off_t)(sink->offset + at));
-
-        if (wrote < 0 && errno != EINTR)
-            return -errno;
-        if (wrote > 0) {
-            bytes += wrote;
-            at += (uint64_t)wrote;
-            n -= (size_t)wrote;
-        }
-    }
-    return 0;
-}
-
-int cloud_deliver(struct cloud_request *r, const void *bytes, size_t n)
-{
-    int error = r->sink.fd >= 0 ? write_sink(&r->sink, r->content_length, bytes, n) : 0;
-
-    if (error < 0)
-        return error;
-    r->content_length += n;
-    if (r->sink.fd < 0)
-        return r->data && !r->data(r, bytes, n, r->arg);
-    if (r->progress)
-        r->progress(r, r->content_length, r->arg);
-    return 0;
 }
 
 void cloud_cancel(struct cloud *c, struct cloud_request *r)

@@ -48,6 +48,7 @@ enum cloud_capability {
     CLOUD_CAN_METADATA = 1 << 8,
     CLOUD_CAN_DELTA = 1 << 9,
     CLOUD_HAS_FOLDERS = 1 << 10,        /* a key is a file or a folder: "a" and "a/b" exclude each other */
+    CLOUD_HAS_SPACE = 1 << 11,          /* there is an end to what it can take, and it says so */
 };
 
 enum cloud_op {
@@ -69,6 +70,7 @@ enum cloud_op {
     CLOUD_DELETE,         /* bucket, key */
     CLOUD_DELETE_BATCH,   /* bucket, keys: at most 1000; keys that failed are in failed_keys */
     CLOUD_BUCKET_CREATE,  /* bucket */
+    CLOUD_SPACE,          /* bucket -> space; only where it CLOUD_HAS_SPACE */
     CLOUD_OP_COUNT
 };
 
@@ -99,6 +101,7 @@ struct cloud_object {
     int64_t mtime_ns;           /* the provider's last-modified */
     char *etag;                 /* owned, without quotes; NULL unknown */
     char *version;              /* owned; NULL */
+    bool opaque;                /* the provider says in other words that the ETag is no digest of the bytes */
     bool has_meta;              /* listings on S3 carry none */
     struct cloud_meta meta;
 };
@@ -110,6 +113,16 @@ struct cloud_bucket { char *name, *region; int64_t created_ns; };
 struct cloud_extent {
     int fd;
     uint64_t offset, length;
+};
+
+/* The longest object that is held back until it has been compared: its first bytes wait for its last ones. */
+enum { CLOUD_CHECKED_MAX = 256 << 10 };
+
+/* What came of comparing an object with its ETag. */
+enum cloud_match {
+    CLOUD_NOT_COMPARED,   /* not asked for, a part only, or of an ETag that is no MD5 by its form or by `opaque` */
+    CLOUD_MATCHED,
+    CLOUD_UNLIKE,         /* the same bytes came twice, so the ETag is something else than their MD5 */
 };
 
 struct cloud_request;
@@ -124,7 +137,7 @@ struct cloud_request {
     bool if_none_match;                 /* only when nothing is there */
     bool replace_metadata;
     uint32_t limit, part_number;
-    bool has_range;
+    bool has_range;                     /* not the whole object */
     uint64_t range_offset, range_length;
     struct cloud_extent body;           /* PUT, PART_PUT; length 0: empty object */
     struct cloud_meta meta;             /* owned */
@@ -140,6 +153,10 @@ struct cloud_request {
     /* Instead of a file (sink.fd -1): each run of bytes is handed over, once; returning false (the run is
      * taken nevertheless) pauses the transfer until cloud_continue(). */
     bool (*data)(struct cloud_request *r, const void *bytes, size_t n, void *arg);
+    /* GET of a whole object, CLOUD_CHECKED_MAX bytes at most: when its ETag may be its MD5, progress() is not called,
+     * and data() once, when all is here and was compared. Other bytes than the ETag names are fetched again, until
+     * they are what it names or the same twice; meanwhile the sink has any bytes. -EBADE: neither came to be. */
+    bool checked;
     bool yields;                        /* leaves some of the connections to others */
     uint64_t deadline_ms;               /* 0: as configured; includes retries */
     uint64_t trace;
@@ -156,11 +173,14 @@ struct cloud_request {
     char *next_token;                   /* NULL: complete */
     struct cloud_bucket *buckets;
     size_t n_buckets;
+    uint64_t space;                     /* bytes that it can still take */
     char **failed_keys;
     size_t n_failed_keys;
     bool unsure;                        /* a try before the one that counts may have been carried out as well */
     bool unreadable;                    /* the disk did not give the body */
     uint64_t content_length;            /* GET: bytes that were written to the sink */
+    enum cloud_match match;             /* of a checked GET */
+    unsigned damaged;                   /* downloads of it that brought wrong bytes */
     void *driver;                       /* the driver's own */
     /* cloud.c's own, while the request is under way */
     struct cloud *cloud;
@@ -170,6 +190,7 @@ struct cloud_request {
     uint64_t sent;                      /* bytes of the body that went out, in this try */
     int64_t next_try_ns;                /* it failed with `trouble` and is tried again then; 0: it is being tried */
     struct error trouble;
+    struct cloud_check *check;          /* cloud_deliver.c; NULL: nothing is held back */
 };
 
 /* A new zeroed request (fds -1). */
@@ -274,6 +295,12 @@ void cloud_finish(struct cloud_request *r, const struct error *e);
  * data() wants a pause; -EFBIG when the sink has no room for them, or what pwrite(2) said. The request's owner may
  * cancel it from inside; its memory stays until done. */
 int cloud_deliver(struct cloud_request *r, const void *bytes, size_t n);
+/* All of a GET has been delivered. 0: it has succeeded; 1: the provider begins anew, at once; -EBADE with a sentence:
+ * as if the connection had been lost, but to begin anew; -ECANCELED: its owner has canceled it from inside. A
+ * provider whose ETags never are 32 hexadecimal digits need not ask. */
+int cloud_delivered(struct cloud_request *r, struct error *e);
+/* For cloud.c: what delivering has left. */
+void cloud_deliver_end(struct cloud_request *r);
 /* Drops what a failed try has put into the results. */
 void cloud_request_reset(struct cloud_request *r);
 

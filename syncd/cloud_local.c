@@ -29,6 +29,7 @@ static local_step *const steps[CLOUD_OP_COUNT] = {
     [CLOUD_DELETE] = local_delete,
     [CLOUD_DELETE_BATCH] = local_delete_batch,
     [CLOUD_BUCKET_CREATE] = local_bucket_create,
+    [CLOUD_SPACE] = local_space,
 };
 
 /* --- in the pool ------------------------------------------------------------------------------------ */
@@ -177,7 +178,7 @@ const struct cloud_ops cloud_local_ops = {
     .name = "local",
     .capabilities = CLOUD_CAN_RANGE | CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY | CLOUD_CAN_COPY_PART
         | CLOUD_CAN_BATCH_DELETE | CLOUD_CAN_IF_MATCH | CLOUD_CAN_IF_NONE_MATCH | CLOUD_CAN_METADATA
-        | CLOUD_HAS_FOLDERS,
+        | CLOUD_HAS_FOLDERS | CLOUD_HAS_SPACE,
     .limits = { 1, INT64_MAX, INT64_MAX, LOCAL_PARTS_MAX },
     .open = local_open,
     .close = local_close,

@@ -4,7 +4,7 @@
  *   cloud_local.c         the provider's operations; jobs between the loop and the pool
  *   cloud_local_path.c    keys as paths that cannot leave the bucket; the hidden folder
  *   cloud_local_meta.c    metadata in extended attributes; ETags
- *   cloud_local_object.c  stat, get, put, copy, delete
+ *   cloud_local_object.c  stat, get, put, copy, delete; the buckets, and what space there is
  *   cloud_local_commit.c  copying bytes; putting a finished file in its place
  *   cloud_local_list.c    listings
  *   cloud_local_part.c    multipart uploads
@@ -141,4 +141,4 @@ int local_check_match(const struct cloud_request *r, const struct stat *st);
 
 local_step local_buckets, local_bucket_create, local_list, local_stat, local_get, local_put, local_copy, local_delete,
     local_delete_batch, local_part_begin, local_part_put, local_part_copy, local_part_list, local_part_end,
-    local_part_abort, local_uploads;
+    local_part_abort, local_uploads, local_space;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -112,6 +113,20 @@ int local_bucket_create(struct local_job *j)
         (void)fsync(dirfd(d));
     (void)closedir(d);
     return r;
+}
+
+/* Without what is for root alone. */
+int local_space(struct local_job *j)
+{
+    struct statvfs st;
+    int r = local_open_bucket(j);
+
+    if (r < 0)
+        return r;
+    if (fstatvfs(j->bucket, &st) < 0)
+        return local_fail(j, -errno, NULL);
+    j->r->space = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
 }
 
 /* --- reading ---------------------------------------------------------------------------------------- */

@@ -45,6 +45,9 @@ struct memory {
     struct memory_upload *uploads;
     uint64_t ticks;                /* its clock: a second for every change */
     uint64_t n_uploads;
+    void (*spoil)(char *bytes, size_t n, void *arg);   /* what GET brings, before it goes on its way; NULL: nothing */
+    void *spoil_arg;
+    bool opaque;                   /* ETags are said to be no digests */
 };
 
 /* 0, or an errno with a sentence. */

@@ -8,13 +8,15 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/number.h"
 
 enum { RUN = 64 * 1024 };
 
 /* A copy of what was there when it began, handed over a run a turn of the loop. */
 struct get {
-    struct cloud_request *r;      /* NULL once it was canceled */
+    struct cloud_request *r;      /* NULL once it has ended */
+    struct memory *memory;
     struct loop *loop;
     char *data;
     size_t size, at;
@@ -31,16 +33,33 @@ static void schedule(struct get *g)
     loop_defer(g->loop, hand_over, g);
 }
 
-static void end_get(struct get *g, int code)
+static struct cloud_request *leave(struct get *g)
 {
-    struct cloud_request *r = g->r;
+    struct cloud_request *r = take_ptr(g->r);
 
     r->driver = NULL;
-    if (code < 0)
-        (void)error_set(&r->error, code, "%s was not read to its end.", r->key);
-    cloud_finish(r, code < 0 ? &r->error : NULL);
-    g->r = NULL;
     schedule(g);
+    return r;
+}
+
+static void end_get(struct get *g, int code)
+{
+    struct cloud_request *r = leave(g);
+
+    (void)error_set(&r->error, code, "%s was not read to its end.", r->key);
+    cloud_finish(r, &r->error);
+}
+
+static void all_delivered(struct get *g)
+{
+    struct error e = { 0 };
+    int code = cloud_delivered(g->r, &e);
+    struct cloud_request *r = g->r ? leave(g) : NULL;   /* NULL: canceled by its owner */
+
+    if (r && code > 0)
+        code = memory_get(g->memory, r, &e);
+    if (r && !r->driver)
+        cloud_finish(r, code < 0 ? &e : NULL);
 }
 
 static void hand_over(void *arg)
@@ -62,8 +81,10 @@ static void hand_over(void *arg)
         return;
     g->at += code < 0 ? 0 : n;
     g->paused = code > 0;
-    if (code < 0 || g->at == g->size)
+    if (code < 0)
         end_get(g, code);
+    else if (g->at == g->size)
+        all_delivered(g);
     else if (!g->paused)
         schedule(g);
 }
@@ -95,9 +116,12 @@ int memory_get(struct memory *m, struct cloud_request *r, struct error *e)
     if (get_range(r, o->blob.size, &first, &length, e) < 0)
         return e->code;
     memory_show(r, o);
+    r->object.opaque = m->opaque;
     g = xcalloc(1, sizeof(*g));
-    *g = (struct get){ .r = r, .loop = r->cloud->loop, .data = xcalloc(1, length + 1), .size = length };
+    *g = (struct get){ .r = r, .memory = m, .loop = r->cloud->loop, .data = xcalloc(1, length + 1), .size = length };
     memcpy(g->data, (const char *)o->blob.data + first, length);
+    if (m->spoil)
+        m->spoil(g->data, length, m->spoil_arg);
     r->driver = g;
     schedule(g);
     return 0;

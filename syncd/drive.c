@@ -1,11 +1,14 @@
 /* The list of drives: brought up at start, found, opened and closed, shown. */
 #include "syncd/drive.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/account.h"
@@ -30,7 +33,7 @@ struct drive *drive_by_name(struct syncd *d, const char *name)
 {
     struct drive *drive = d->drives;
 
-    while (drive && (drive->phase == DRIVE_INSERTING || strcmp(drive->model->name, name) != 0))
+    while (drive && (drive->phase == DRIVE_HIDDEN || strcmp(drive->model->name, name) != 0))
         drive = drive->next;
     return drive;
 }
@@ -70,11 +73,31 @@ struct drive *drive_add(struct syncd *d, Lf__CloudDrive *model)
     struct drive *drive = xcalloc(1, sizeof(*drive)), **at = &d->drives;
 
     drive->model = model;
+    drive->syncd = d;
     while (*at && strcmp((*at)->model->id, model->id) < 0)
         at = &(*at)->next;
     drive->next = *at;
     *at = drive;
     return drive;
+}
+
+/* What was opened anew and is damaged again waits that long; the first time nobody does. */
+static const int64_t REOPEN_PAUSE_NS = INT64_C(60000000000);
+
+static void reopen(void *arg);
+
+static void reopen_later(struct drive *drive)
+{
+    int64_t wait_ns = drive->reopened_ns ? drive->reopened_ns + REOPEN_PAUSE_NS - loop_now_ns() : 0;
+
+    if (!drive->reopening)
+        drive->reopening = loop_timer(drive->syncd->loop, wait_ns > 0 ? (uint64_t)wait_ns / 1000000 : 0, reopen, drive);
+}
+
+static void on_damaged(struct volume *v, void *arg)
+{
+    (void)v;
+    reopen_later(arg);
 }
 
 static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
@@ -87,6 +110,9 @@ static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
         .state_dir = state_dir,
         .uid = d->uid,
         .gid = d->gid,
+        .had_index = drive->phase == DRIVE_READY,
+        .damaged = on_damaged,
+        .arg = drive,
     };
     int r = account_cloud(d, drive->model->account->id, &spec.cloud, e);
 
@@ -112,9 +138,38 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e)
 
 void drive_close(struct drive *drive)
 {
+    loop_timer_free(take_ptr(drive->reopening));
     mounts_detach(drive);
     volume_close(drive->volume);
     drive->volume = NULL;
+}
+
+static void say_down(const struct drive *drive, const struct error *e)
+{
+    LOG(LOG_ERR, "drive_down", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s",
+        error_text(e));
+}
+
+/* Workers get another channel by way of mountd, and open there what they have open. */
+static void reopen(void *arg)
+{
+    struct drive *drive = arg;
+    struct error e = { 0 };
+
+    loop_timer_free(take_ptr(drive->reopening));
+    drive->reopened_ns = loop_now_ns();
+    if (drive->phase != DRIVE_READY) {   /* somebody else is at it */
+        reopen_later(drive);
+        return;
+    }
+    drive_close(drive);
+    if (drive_open(drive->syncd, drive, &e) == 0) {
+        LOG(LOG_NOTICE, "drive_opened_anew", "drive=%s", drive->model->id, "name=%s", drive->model->name);
+        return;
+    }
+    say_down(drive, &e);
+    drive->wanted = false;
+    mounts_changed(drive->syncd);
 }
 
 void drive_remove(struct syncd *d, struct drive *drive)
@@ -132,36 +187,62 @@ void drive_remove(struct syncd *d, struct drive *drive)
 
 /* --- start and stop --------------------------------------------------------------------------- */
 
-static void on_folders_gone(void *folders)
+static void remove_left_over(struct syncd *d, struct drive *drive, const char *event)
 {
-    drive_folders_free(folders);
+    struct drive_folders *f = drive_folders_new(d, drive->model);
+
+    LOG(LOG_WARNING, event, "drive=%s", drive->model->id, "name=%s", drive->model->name);
+    f->made_mount_point = f->made_state_dir = f->made_cache_dir = true;
+    drive_end(d, drive, f, NULL, NULL);
 }
 
-/* Its insertion was never answered: nobody knows it. */
-static void forget_unsettled(struct syncd *d, Lf__CloudDrive *model)
+/* Or it cannot be told, because it has an index that cannot be opened. */
+static bool has_changes(struct syncd *d, struct drive *drive)
 {
-    struct drive_folders *f = drive_folders_new(d, model);
+    CLEANUP_FREE char *state_dir = drive_state_dir(d, drive->model->id), *index = NULL;
+    struct error e = { 0 };
 
-    LOG(LOG_WARNING, "drive_half_made", "drive=%s", model->id, "name=%s", model->name);
-    (void)store_drive_delete(d->store, model->id);
-    f->made_mount_point = f->made_state_dir = f->made_cache_dir = true;
-    loop_work(d->loop, drive_folders_remove, on_folders_gone, f);
-    lf__cloud_drive__free_unpacked(model, NULL);
+    if (asprintf(&index, "%s/index.db", state_dir) < 0)
+        abort();
+    if (access(index, F_OK) < 0 && errno == ENOENT)
+        return false;
+    return drive_open(d, drive, &e) < 0 || volume_pending(drive->volume) > 0;
+}
+
+/* Its deletion was on its way. */
+static void end_leaving(struct syncd *d, Lf__CloudDrive *model)
+{
+    remove_left_over(d, drive_add(d, model), "drive_half_deleted");
+}
+
+/* Its insertion was never answered: nobody knows it. But it may have been mounted for a moment. */
+static void end_half_made(struct syncd *d, Lf__CloudDrive *model)
+{
+    struct drive *drive = drive_add(d, model);
+
+    if (!has_changes(d, drive) || store_drive_set_state(d->store, model->id, STORE_DRIVE_SETTLED) < 0) {
+        remove_left_over(d, drive, "drive_half_made");
+        return;
+    }
+    LOG(LOG_WARNING, "drive_half_made_kept", "drive=%s", model->id, "name=%s", model->name, "reason=%s",
+        drive->volume ? "There are changes on it that the cloud does not have yet." : error_text(&drive->fault));
+    drive->phase = DRIVE_READY;
+    drive->wanted = drive->volume && model->active;
 }
 
 struct load {
     struct load_row {
         Lf__CloudDrive *model;
-        bool settled;
+        enum store_drive_state state;
     } *rows;
     size_t n;
 };
 
-static bool load_each(Lf__CloudDrive *model, bool settled, void *arg)
+static bool load_each(Lf__CloudDrive *model, enum store_drive_state state, void *arg)
 {
     struct load *l = arg;
 
-    *xadd(l->rows, l->n) = (struct load_row){ model, settled };
+    *xadd(l->rows, l->n) = (struct load_row){ model, state };
     return true;
 }
 
@@ -172,8 +253,36 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
 
     drive->phase = DRIVE_READY;
     if (drive_open(d, drive, &e) < 0)
-        LOG(LOG_ERR, "drive_down", "drive=%s", model->id, "name=%s", model->name, "reason=%s", error_text(&e));
+        say_down(drive, &e);
     drive->wanted = drive->volume && model->active;
+}
+
+static void (*const begin[])(struct syncd *d, Lf__CloudDrive *model) = {
+    [STORE_DRIVE_HALF_MADE] = end_half_made,
+    [STORE_DRIVE_SETTLED] = bring_up,
+    [STORE_DRIVE_LEAVING] = end_leaving,
+};
+
+/* Left by a version that did not write down what it was about to remove, or put there by somebody. */
+static void say_strange_folders(struct syncd *d)
+{
+    static const char *const PARENTS[] = { "drives", "cache" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(PARENTS); i++) {
+        CLEANUP_FREE char *path = NULL;
+        DIR *dir;
+
+        if (asprintf(&path, "%s/%s", d->state_dir, PARENTS[i]) < 0)
+            abort();
+        dir = opendir(path);
+        for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir))
+            if (entry->d_name[0] != '.' && !drive_find(d, entry->d_name))
+                LOG(LOG_WARNING, "folder_of_no_drive", "folder=%s", path, "name=%s", entry->d_name, "then=%s",
+                    "The state database names no drive that uses it. It is left as it is; look what is in it before "
+                    "you remove it.");
+        if (dir)
+            (void)closedir(dir);
+    }
 }
 
 int drive_load(struct syncd *d)
@@ -181,15 +290,14 @@ int drive_load(struct syncd *d)
     struct load l = { 0 };
     int r = store_drive_each(d->store, load_each, &l);
 
-    for (size_t i = 0; i < l.n; i++) {
+    for (size_t i = 0; i < l.n; i++)
         if (r < 0)
             lf__cloud_drive__free_unpacked(l.rows[i].model, NULL);
-        else if (l.rows[i].settled)
-            bring_up(d, l.rows[i].model);
         else
-            forget_unsettled(d, l.rows[i].model);
-    }
+            begin[l.rows[i].state](d, l.rows[i].model);
     free(l.rows);
+    if (r == 0)
+        say_strange_folders(d);
     return r;
 }
 
@@ -227,7 +335,7 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
 
 static bool shown(const struct drive *drive, const char *after, const struct drive *only)
 {
-    return drive->phase != DRIVE_INSERTING && strcmp(drive->model->id, after) > 0 && (!only || drive == only);
+    return drive->phase != DRIVE_HIDDEN && strcmp(drive->model->id, after) > 0 && (!only || drive == only);
 }
 
 /* As for mounts: the id to go on behind, NULL at the end. */

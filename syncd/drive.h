@@ -13,7 +13,7 @@ struct mounts_wait;
 struct syncd;
 
 enum drive_phase {
-    DRIVE_INSERTING,     /* not shown yet; its name and letter are taken */
+    DRIVE_HIDDEN,        /* being inserted, or its folders being removed: its name and letter are taken */
     DRIVE_READY,
     DRIVE_CHANGING,      /* being updated or deleted */
 };
@@ -25,6 +25,9 @@ struct drive {
     Lf__CloudDrive *model;        /* as stored */
     struct volume *volume;        /* NULL: down, `fault` says why */
     struct error fault;
+    struct syncd *syncd;          /* borrowed */
+    struct loop_timer *reopening; /* its index was found damaged */
+    int64_t reopened_ns;          /* when that last led to another opening; 0: never */
     enum drive_phase phase;
     bool wanted;                  /* mountd shall mount it */
     enum drive_mount mount;       /* as mountd last reported */
@@ -36,7 +39,8 @@ struct drive {
     } *workers;                   /* channels given away; mounts.c */
 };
 
-/* Opens all stored drives. What fails is logged and stays down. What a crash left half-made is removed.
+/* Opens all stored drives. What fails is logged and stays down. What a crash left half made, or half deleted, is
+ * removed; but a half-made drive with changes that the cloud does not have is kept.
  * 0 or, when the store cannot be read, a negative errno. */
 int drive_load(struct syncd *d);
 /* Ends what runs. */
@@ -52,7 +56,7 @@ struct drive *drive_of_account(struct syncd *d, const char *account_id);
 /* A drive that runs, or NULL with the reason: -ENOENT, or the drive's fault. */
 struct drive *drive_running(struct drive *drive, struct error *e);
 
-/* Takes the model over. The drive stands in the list, closed, in phase INSERTING. */
+/* Takes the model over. The drive stands in the list, closed, in phase HIDDEN. */
 struct drive *drive_add(struct syncd *d, Lf__CloudDrive *model);
 /* Opens the volume; folders are there. 0, or a negative errno with the sentence also in ->fault. */
 int drive_open(struct syncd *d, struct drive *drive, struct error *e);
@@ -78,7 +82,8 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
 /* The old model with what the request gives in its place. As above; -EINVAL also for what may not change. */
 int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
                       struct error *e);
-/* -EEXIST with a sentence when another drive than `except` (may be NULL) has the name or the letter. */
+/* -EEXIST with a sentence when another drive than `except` (may be NULL) has the name or the letter, or their cache
+ * folders are not apart. */
 int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct drive *except, struct error *e);
 
 /* --- drive_folder.c ------------------------------------------------------------------------------- */
@@ -102,6 +107,13 @@ void drive_folders_make(void *folders);
  * empty. A cache folder is touched only with the drive's mark in it, and emptied when it was there before; a mount
  * point that was gets its mode back. A failure is in ->error; the rest is removed nevertheless. */
 void drive_folders_remove(void *folders);
+
+/* --- drive_delete.c ------------------------------------------------------------------------------- */
+
+/* Closes and hides the drive, removes its folders (`f`, taken over, says which), then what the store has of it, takes
+ * it out of the list, and calls done(arg) (NULL: nobody waits). In the store it is half made or leaving, so that a
+ * crash in between changes nothing of the outcome. */
+void drive_end(struct syncd *d, struct drive *drive, struct drive_folders *f, void (*done)(void *arg), void *arg);
 
 /* --- handlers ------------------------------------------------------------------------------------- */
 

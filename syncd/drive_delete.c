@@ -1,5 +1,6 @@
-/* The end of a drive: unmounted, its uploads ended, closed, forgotten, its folders removed. Changes that are not yet in
- * the cloud hold it back, unless forced; they are looked at again once nobody can write any more. */
+/* The end of a drive: unmounted, its uploads ended, marked as leaving in the store, closed, its folders removed,
+ * forgotten. Changes that are not yet in the cloud hold it back, unless forced; they are looked at again once nobody
+ * can write any more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -15,15 +16,8 @@ struct removal {
     struct syncd *d;
     struct ipc_request *req;
     struct drive *drive;
-    struct drive_folders *folders;
     bool force;
 };
-
-static void end(struct removal *rm)
-{
-    drive_folders_free(rm->folders);
-    free(rm);
-}
 
 /* The drive goes on as before. */
 static void back(struct removal *rm, const struct error *e)
@@ -32,7 +26,7 @@ static void back(struct removal *rm, const struct error *e)
     rm->drive->wanted = rm->drive->model->active && rm->drive->volume;
     mounts_changed(rm->d);
     ipc_fail_error(rm->req, e);
-    end(rm);
+    free(rm);
 }
 
 static int check_pending(const struct removal *rm, struct error *e)
@@ -53,36 +47,73 @@ static int check_pending(const struct removal *rm, struct error *e)
                      "delete it with force to drop them.", pending, drive->model->name);
 }
 
-static void remove_drive_done(void *folders);
+/* --- what is left of it ----------------------------------------------------------------------- */
+
+struct ending {
+    struct syncd *d;
+    struct drive *drive;
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void drive_end_done(void *folders);
+
+void drive_end(struct syncd *d, struct drive *drive, struct drive_folders *f, void (*done)(void *arg), void *arg)
+{
+    struct ending *e = xcalloc(1, sizeof(*e));
+
+    *e = (struct ending){ d, drive, done, arg };
+    drive->phase = DRIVE_HIDDEN;
+    drive_close(drive);
+    f->arg = e;
+    loop_work(d->loop, drive_folders_remove, drive_end_done, f);
+}
+
+static void drive_end_done(void *folders)
+{
+    struct drive_folders *f = folders;
+    struct ending *e = f->arg;
+    int r = store_drive_delete(e->d->store, f->id);
+
+    if (f->error.code < 0)
+        LOG(LOG_WARNING, "drive_folders_left", "drive=%s", f->id, "reason=%s", error_text(&f->error));
+    if (r < 0 && r != -ENOENT)
+        LOG(LOG_ERR, "drive_not_forgotten", "drive=%s", f->id, "reason=%s", error_meaning(r)->text);
+    drive_remove(e->d, e->drive);
+    drive_folders_free(f);
+    if (e->done)
+        e->done(e->arg);
+    free(e);
+}
+
+/* --- on request ------------------------------------------------------------------------------- */
+
+static void remove_drive_done(void *arg);
 
 static void remove_drive(struct removal *rm)
 {
+    struct drive_folders *f;
     struct error e = { 0 };
-    int r = store_drive_delete(rm->d->store, rm->drive->model->id);
+    int r = store_drive_set_state(rm->d->store, rm->drive->model->id, STORE_DRIVE_LEAVING);
 
     if (r < 0) {
         error_set(&e, r, "The drive could not be deleted.");
         back(rm, &e);
         return;
     }
-    rm->folders = drive_folders_new(rm->d, rm->drive->model);
-    rm->folders->arg = rm;
-    rm->folders->made_mount_point = rm->folders->made_state_dir = rm->folders->made_cache_dir = true;
+    f = drive_folders_new(rm->d, rm->drive->model);
+    f->made_mount_point = f->made_state_dir = f->made_cache_dir = true;
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(rm->req), "drive_deleted", "drive=%s", rm->drive->model->id,
               "name=%s", rm->drive->model->name);
-    drive_remove(rm->d, rm->drive);
-    loop_work(rm->d->loop, drive_folders_remove, remove_drive_done, rm->folders);
+    drive_end(rm->d, rm->drive, f, remove_drive_done, rm);
 }
 
-static void remove_drive_done(void *folders)
+static void remove_drive_done(void *arg)
 {
-    struct removal *rm = ((struct drive_folders *)folders)->arg;
+    struct removal *rm = arg;
 
-    if (rm->folders->error.code < 0)
-        LOG_TRACE(LOG_WARNING, ipc_request_trace(rm->req), "drive_folders_left", "reason=%s",
-                  error_text(&rm->folders->error));
     ipc_done(rm->req);
-    end(rm);
+    free(rm);
 }
 
 /* Whatever came of them. */
@@ -117,7 +148,7 @@ static int prepare(struct removal *rm, const Lf__DriveDelete *ask, struct error 
 {
     struct drive *drive = drive_find(rm->d, ask->id);
 
-    if (!drive || drive->phase == DRIVE_INSERTING)
+    if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", ask->id);
     if (drive->phase != DRIVE_READY)
         return error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
@@ -135,7 +166,7 @@ void drive_delete(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     *rm = (struct removal){ .d = daemon, .req = req };
     if (prepare(rm, env->drive_delete, &e) < 0) {
         ipc_fail_error(req, &e);
-        end(rm);
+        free(rm);
         return;
     }
     rm->drive->phase = DRIVE_CHANGING;

@@ -121,12 +121,15 @@ void drive_folders_make(void *folders)
 static int remove_folder(const char *path, const char *mark, bool itself, struct error *e)
 {
     CLEANUP(folder_close) struct folder folder = FOLDER_NONE;
-    int r = folder_open(path, FOLDER_AS_IT_IS, &folder, e);
+    struct error refusal = { 0 };
+    int r = folder_open(path, FOLDER_AS_IT_IS, &folder, &refusal);
 
     if (r == -ENOENT)
         return 0;
-    if (r < 0)
+    if (r < 0) {
+        *e = refusal;
         return r;
+    }
     if (!mark || folder_is_marked(folder.fd, mark))
         r = folder_empty(folder.fd);
     if (r == 0 && itself)

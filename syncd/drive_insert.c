@@ -1,9 +1,10 @@
-/* A new drive: checked, its bucket tried, its folders made, stored unsettled, opened, mounted, settled,
+/* A new drive: checked, its bucket tried, stored half made, its folders made, opened, mounted, settled,
  * in this order. What fails on the way is undone from there back, and the reason is the answer. */
 #include <errno.h>
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/account.h"
 #include "syncd/drive.h"
@@ -27,7 +28,7 @@ static void end(struct insert *in)
 
 /* --- back ------------------------------------------------------------------------------------- */
 
-static void undo_done(void *folders);
+static void undo_done(void *arg);
 
 /* Until the folders are gone the drive keeps its name and letter. */
 static void undo(struct insert *in, const struct error *e)
@@ -37,27 +38,24 @@ static void undo(struct insert *in, const struct error *e)
         in->drive->wanted = false;
         mounts_changed(in->d);
     }
-    drive_close(in->drive);
-    (void)store_drive_delete(in->d->store, in->drive->model->id);
-    loop_work(in->d->loop, drive_folders_remove, undo_done, in->folders);
+    drive_end(in->d, in->drive, take_ptr(in->folders), undo_done, in);
 }
 
-static void undo_done(void *folders)
+static void undo_done(void *arg)
 {
-    struct insert *in = ((struct drive_folders *)folders)->arg;
+    struct insert *in = arg;
 
-    drive_remove(in->d, in->drive);
     LOG_TRACE(LOG_WARNING, ipc_request_trace(in->req), "drive_refused", "reason=%s", error_text(&in->error));
     ipc_fail_error(in->req, &in->error);
     end(in);
 }
 
-static void undo_code(struct insert *in, int code, const char *text)
+static void refuse(struct insert *in, const struct error *e)
 {
-    struct error e = { 0 };
-
-    error_set(&e, code, "%s", text);
-    undo(in, &e);
+    if (in->drive)
+        drive_remove(in->d, in->drive);
+    ipc_fail_error(in->req, e);
+    end(in);
 }
 
 /* --- forth ------------------------------------------------------------------------------------ */
@@ -78,15 +76,17 @@ static void mount_done(const struct error *e, void *arg)
     struct insert *in = arg;
     Lf__DriveStored stored = LF__DRIVE_STORED__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
+    struct error failed = { 0 };
     int r;
 
     if (e) {
         undo(in, e);
         return;
     }
-    r = store_drive_settle(in->d->store, in->drive->model->id);
+    r = store_drive_set_state(in->d->store, in->drive->model->id, STORE_DRIVE_SETTLED);
     if (r < 0) {
-        undo_code(in, r, "The drive could not be stored.");
+        error_set(&failed, r, "The drive could not be stored.");
+        undo(in, &failed);
         return;
     }
     in->drive->phase = DRIVE_READY;
@@ -97,41 +97,34 @@ static void mount_done(const struct error *e, void *arg)
     end(in);
 }
 
-static void make_folders_done(void *folders);
+static void store_and_make_done(void *folders);
 
-static void make_folders(struct insert *in)
+/* Stored first: what is made is known to somebody from then on. */
+static void store_and_make(struct insert *in)
 {
+    struct error e = { 0 };
+    int r = store_drive_insert(in->d->store, in->drive->model);
+
+    if (r < 0) {
+        error_set(&e, r, r == -ENOENT ? "The account of the drive has been deleted."
+                                      : "The drive could not be stored.");
+        refuse(in, &e);
+        return;
+    }
     in->folders = drive_folders_new(in->d, in->drive->model);
     in->folders->arg = in;
-    loop_work(in->d->loop, drive_folders_make, make_folders_done, in->folders);
+    loop_work(in->d->loop, drive_folders_make, store_and_make_done, in->folders);
 }
 
-static void make_folders_done(void *folders)
+static void store_and_make_done(void *folders)
 {
     struct insert *in = ((struct drive_folders *)folders)->arg;
     struct error e = in->folders->error;
-    int r;
 
-    if (e.code < 0) {
-        undo(in, &e);
-        return;
-    }
-    r = store_drive_insert(in->d->store, in->drive->model);
-    if (r < 0)
-        undo_code(in, r, r == -ENOENT ? "The account of the drive has been deleted."
-                                      : "The drive could not be stored.");
-    else if (drive_open(in->d, in->drive, &e) < 0)
+    if (e.code < 0 || drive_open(in->d, in->drive, &e) < 0)
         undo(in, &e);
     else
         mount(in);
-}
-
-static void refuse(struct insert *in, const struct error *e)
-{
-    if (in->drive)
-        drive_remove(in->d, in->drive);
-    ipc_fail_error(in->req, e);
-    end(in);
 }
 
 static cloud_done_fn probe_done;
@@ -156,7 +149,7 @@ static void probe_done(struct cloud_request *r, void *arg)
 
     cloud_request_free(r);
     if (failed.code == 0) {
-        make_folders(in);
+        store_and_make(in);
         return;
     }
     /* A missing bucket is a fault of the request, not a missing resource of ours. */

@@ -224,7 +224,7 @@ static int prepare(struct update *u, const Lf__DriveUpdate *ask, struct error *e
     struct drive *drive = drive_find(u->d, ask->id);
     int r;
 
-    if (!drive || drive->phase == DRIVE_INSERTING)
+    if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", ask->id);
     if (drive->phase != DRIVE_READY)
         return error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -106,6 +107,16 @@ static int give_up_some(struct cache *c, struct evict_order *o, uint64_t bytes, 
     return r == -ENOENT ? 0 : r;
 }
 
+static uint64_t given_up(struct cache *c, uint64_t freed, int r)
+{
+    if (r < 0) {
+        LOG(LOG_ERR, "eviction_not_recorded", "drive=%s", c->volume->drive->id, "error=%s", error_meaning(r)->text);
+        (void)evict_load(use_order(c), c->volume->index);
+    }
+    LOG(LOG_DEBUG, "evicted", "drive=%s", c->volume->drive->id, "bytes=%" PRIu64, freed);
+    return freed;
+}
+
 uint64_t evict_some(struct cache *c, enum space_for what, uint64_t bytes)
 {
     struct evict_order *o = use_order(c);
@@ -119,10 +130,85 @@ uint64_t evict_some(struct cache *c, enum space_for what, uint64_t bytes)
     r = index_begin(x);
     if (r == 0)
         r = index_end(x, give_up_some(c, o, bytes, &freed));
-    if (r < 0) {
-        LOG(LOG_ERR, "eviction_not_recorded", "drive=%s", c->volume->drive->id, "error=%s", error_meaning(r)->text);
-        (void)evict_load(o, x);
+    return given_up(c, freed, r);
+}
+
+/* --- of chosen files ------------------------------------------------------------------------------------ */
+
+/* What cannot go now stays in its place. */
+static int give_up_extent(struct cache *c, struct cache_file *f, uint64_t extent, uint64_t *freed)
+{
+    struct index_extent e;
+    int r;
+
+    if (punch(f, extent, freed) < 0)
+        return 0;
+    r = index_extent_get(c->volume->index, f->ino, extent, &e);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return e.queue == EVICT_GHOST ? 0 : evict_gone(use_order(c), &e);
+}
+
+/* In use it would count as kept until it is closed. */
+static int keep_no_more(struct cache *c, struct cache_file *f)
+{
+    struct index_cached row;
+    int r = index_cached_get(c->volume->index, f->ino, &row);
+
+    f->keeping = false;
+    if (r < 0 || !row.kept)
+        return r == -ENOENT ? 0 : r;
+    row.kept = false;
+    return index_cached_put(c->volume->index, &row);
+}
+
+static int give_up_all(struct cache *c, struct cache_file *f, uint64_t *freed)
+{
+    off_t at = 0;
+    int r = keep_no_more(c, f);
+
+    while (r == 0 && (at = lseek(f->data_fd, at, SEEK_DATA)) >= 0) {
+        uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
+
+        r = give_up_extent(c, f, extent, freed);
+        at = (off_t)((extent + 1) << EXTENT_SHIFT);
     }
-    LOG(LOG_DEBUG, "evicted", "drive=%s", c->volume->drive->id, "bytes=%" PRIu64, freed);
-    return freed;
+    return r;
+}
+
+static int give_up_file(struct cache *c, uint64_t ino, uint64_t *freed)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+    int r = index_get(c->volume->index, ino, &i);
+
+    if (r < 0 || !expendable(c, cache_find(c, ino), &i) || cache_acquire(c, &i, &f) < 0)
+        return r == -ENOENT ? 0 : r;
+    if (expendable(c, f, &i))
+        r = give_up_all(c, f, freed);
+    cache_release(f);
+    return r;
+}
+
+static int give_up_files(struct cache *c, const uint64_t *inos, size_t n, uint64_t *freed)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = give_up_file(c, inos[i], freed);
+    return r;
+}
+
+uint64_t evict_files(struct cache *c, const uint64_t *inos, size_t n)
+{
+    struct index *x = c->volume->index;
+    uint64_t freed = 0;
+    int r;
+
+    if (index_in_transaction(x) || use_flush(c) < 0)
+        return 0;
+    r = index_begin(x);
+    if (r == 0)
+        r = index_end(x, give_up_files(c, inos, n, &freed));
+    return given_up(c, freed, r);
 }

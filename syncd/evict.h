@@ -8,13 +8,19 @@
  * number that changes at most once in EVICT_APART_S; that is what lets the order live in the index, where it survives
  * restarts and takes no memory. Uses less than EVICT_APART_S apart are one: a program reading through a file.
  *
- * A drive that does not rotate keeps what came first, as its setting says: what comes when it is full is `new`
- * and goes first, what came before is `kept` and goes only for dirty data, pins or a smaller limit. */
+ * What was fetched before anybody asked for it comes without a use: until it has one it is not moved to `kept`, and
+ * with the first it takes its place at the end of its queue. So what came with it and nobody wanted goes before it.
+ *
+ * A drive that does not rotate keeps what came first and was used, as its setting says: what comes when it is full is
+ * `new` and goes first, what came before is `kept` and goes only for dirty data, pins or a smaller limit. */
 #pragma once
 
 #include "syncd/cache_space.h"
 
 enum evict_queue { EVICT_NEW, EVICT_KEPT, EVICT_GHOST };
+
+/* What happened to an extent. */
+enum evict_use { EVICT_USED, EVICT_CAME, EVICT_CAME_AHEAD };
 
 enum { EVICT_APART_S = 10, EVICT_USES_MAX = 3, EVICT_NEW_SHARE = 10 };
 
@@ -29,9 +35,9 @@ struct evict_order {
 
 /* The sums, from the index. */
 int evict_load(struct evict_order *o, struct index *x);
-/* Inside a transaction of the caller. An extent was used at now_s, or (`came`) was fetched or written, to be kept if
- * `keep`; `bytes` of it are here. */
-int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep,
+/* Inside a transaction of the caller. An extent was used at now_s; or came: was written, fetched because somebody
+ * asked for it, or before anybody did, to be kept if `keep`. `bytes` of it are here. */
+int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, enum evict_use use, bool keep,
                int64_t now_s);
 void evict_begin(struct evict_order *o, bool only_new);
 /* Whose turn it is: 0 or -ENOENT. Then either it is given up, or skipped because it cannot go now. */
@@ -45,3 +51,5 @@ int evict_forget(struct evict_order *o, uint64_t ino);
 
 /* Gives up clean content that nobody needs at this moment: `bytes` of disk, less where there is no more. How many. */
 uint64_t evict_some(struct cache *c, enum space_for what, uint64_t bytes);
+/* The same of all that is here of these inodes, whoever's turn it is. */
+uint64_t evict_files(struct cache *c, const uint64_t *inos, size_t n);

@@ -50,6 +50,12 @@ static int used_again(struct evict_order *o, const struct index_extent *before, 
     struct index_extent e = *before;
 
     e.bytes = bytes;
+    if (e.seen_s == 0 && now_s > 0) {
+        bool stays = !o->rotates && e.uses > 0;
+
+        e.seen_s = now_s;
+        return line_up(o, before, e, stays ? EVICT_KEPT : (enum evict_queue)e.queue);
+    }
     if (now_s - e.seen_s >= EVICT_APART_S) {
         e.seen_s = now_s;
         e.uses += e.uses < EVICT_USES_MAX;
@@ -57,19 +63,22 @@ static int used_again(struct evict_order *o, const struct index_extent *before, 
     return e.bytes == before->bytes && e.seen_s == before->seen_s ? 0 : put(o, before, &e);
 }
 
-int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, bool came, bool keep,
+int evict_used(struct evict_order *o, uint64_t ino, uint64_t extent, uint64_t bytes, enum evict_use use, bool keep,
                int64_t now_s)
 {
-    struct index_extent fresh = { .ino = ino, .extent = extent, .bytes = bytes, .seen_s = now_s }, before;
+    bool ahead = use == EVICT_CAME_AHEAD;
+    struct index_extent fresh = { .ino = ino, .extent = extent, .bytes = bytes, .seen_s = ahead ? 0 : now_s }, before;
     int r = index_extent_get(o->index, ino, extent, &before);
 
     if (r < 0 && r != -ENOENT)
         return r;
     if (r == 0 && before.queue != EVICT_GHOST)
-        return used_again(o, &before, bytes, now_s);
-    if (!came && bytes == 0)
+        return used_again(o, &before, bytes, ahead ? before.seen_s : now_s);
+    if (use == EVICT_USED && bytes == 0)
         return 0;   /* gone meanwhile */
-    return line_up(o, r == 0 ? &before : NULL, fresh, keep || r == 0 ? EVICT_KEPT : EVICT_NEW);
+    keep = keep || r == 0;
+    fresh.uses = keep && ahead;   /* then its first one brings it to `kept` */
+    return line_up(o, r == 0 ? &before : NULL, fresh, keep && !ahead ? EVICT_KEPT : EVICT_NEW);
 }
 
 /* --- turns -------------------------------------------------------------------------------------------- */
@@ -108,7 +117,7 @@ int evict_next(struct evict_order *o, struct index_extent *ret)
         struct index_extent again;
 
         r = index_extent_first(o->index, q, ret);
-        if (r < 0 || !o->rotates || ret->uses == 0)
+        if (r < 0 || !o->rotates || ret->uses == 0 || ret->seen_s == 0)
             return r;
         again = *ret;
         again.uses = q == EVICT_NEW ? 0 : again.uses - 1;

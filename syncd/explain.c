@@ -8,7 +8,7 @@
 #include "common/number.h"
 #include "common/text.h"
 #include "syncd/conflict.h"
-#include "syncd/tally.h"
+#include "syncd/fetch.h"
 #include "syncd/waits.h"
 
 enum { RANGES_MAX = 256, BITS = 64 };
@@ -121,7 +121,6 @@ static char *date(int64_t ns)
 static void add_cloud(struct volume *v, const struct index_inode *i, Lf__Explanation *e)
 {
     CLEANUP_FREE char *key = index_key(v->index, i->ino), *next = key ? volume_full_key(v, key) : NULL;
-    char why[WAITS_MAX];
 
     e->key = i->cloud_key ? volume_full_key(v, i->cloud_key) : NULL;
     if (next && (!e->key || strcmp(e->key, next) != 0) && !waits_there(v, i))
@@ -133,8 +132,19 @@ static void add_cloud(struct volume *v, const struct index_inode *i, Lf__Explana
     add_lacking(e, i->pending | (index_displaced(v->index, i) ? INDEX_MOVE : 0));
     if (i->pending && i->turned_ns)
         e->dirty_since = date(i->turned_ns);
-    waits_say(v, i, why);
-    e->waits_for = *why ? xstrdup(why) : NULL;
+}
+
+/* What the cloud lacks of it, and what programs lack. */
+static void add_waits(struct volume *v, const struct index_inode *i, Lf__Explanation *e)
+{
+    const struct cache_file *f = cache_find(v->cache, i->ino);
+    char cloud[WAITS_MAX], bytes[WAITS_MAX] = "";
+
+    waits_say(v, i, cloud);
+    if (f)
+        fetch_say(f, bytes, sizeof(bytes));
+    if ((*cloud || *bytes) && asprintf(&e->waits_for, "%s%s%s", cloud, *cloud && *bytes ? " " : "", bytes) < 0)
+        abort();
 }
 
 /* --- all of it --------------------------------------------------------------------------------------------- */
@@ -185,6 +195,7 @@ Lf__Explanation *volume_explain(struct volume *v, uint64_t ino)
     lf__explanation__init(e);
     add_node(v, &i, e);
     add_cloud(v, &i, e);
+    add_waits(v, &i, e);
     add_conflict(&i, e);
     add_fault(v, &i, e);
     if (S_ISREG(i.mode))

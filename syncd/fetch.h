@@ -24,8 +24,16 @@ void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint
 void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg);
 /* A program asks for the range: if something of it is not here, that counts, with the reason. fetch_miss.c */
 void fetch_count_miss(const struct cache_file *f, uint64_t offset, uint64_t length);
+/* Whether an object of that many bytes is compared with its ETag before any of it is shown. fetch_check.c */
+bool fetch_checks(const struct volume *v, uint64_t size);
+/* A request that was to be compared has ended: what this tells of the drive's ETags, and what the log says of it. */
+void fetch_checked(struct volume *v, const struct cloud_request *r);
 /* Drops the waiters with this arg; their done will not run. */
 void fetch_forget(struct cache_file *f, const void *arg);
+
+/* A sentence or two about which bytes a program waits for, or else an upload or a pin, and why they are not here; "" if
+ * nobody does. fetch_say.c. `size` is 256 at least. */
+void fetch_say(const struct cache_file *f, char *out, size_t size);
 
 /* Whether bytes of [from, to) are on their way. */
 bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to);

@@ -10,8 +10,8 @@ struct fetch_waiter {
     enum space_for what;
     enum fetch_why why;
     struct loop_timer *timer;
-    uint64_t ms;                   /* of the timer, and since when */
-    int64_t since_ns;
+    uint64_t ms;                   /* of the timer */
+    int64_t since_ns;              /* when it began to wait */
     fetch_done_fn *done;
     void *arg;
 };

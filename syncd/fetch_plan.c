@@ -61,13 +61,21 @@ static uint64_t span(const struct cache_file *f, uint64_t from, uint64_t to, uin
     return run_end(f, from, least(least(until, from + SPAN_MAX), end));
 }
 
+/* A file that one request brings whole is asked for from its beginning: then it can be compared with its ETag. */
+static uint64_t begin(const struct cache_file *f, uint64_t from, uint64_t end)
+{
+    return end <= FETCH_SPAN_LEAST && run_end(f, 0, from) == from ? 0 : from;
+}
+
 static int want(struct cache_file *f, const struct fetch_wish *wish, uint64_t from, unsigned parallel)
 {
     uint64_t end = fetch_reach(f), to = least(wish->to, end);
     int r = 0;
 
-    while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to)
+    while (r == 0 && f->fetch.n_transfers < parallel && (from = next_wanted(f, from, to)) < to) {
+        from = begin(f, from, end);
         r = fetch_start(f, wish, from, span(f, from, to, end));
+    }
     return r;
 }
 

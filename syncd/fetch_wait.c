@@ -62,7 +62,6 @@ static bool waited_just_now(const struct fetch_waiter *w, uint64_t ms)
 
 void fetch_wait_until(struct fetch_waiter *w, uint64_t ms)
 {
-    w->since_ns = loop_now_ns();
     w->ms = waited_just_now(w, ms) ? 0 : ms;
     w->timer = loop_timer(w->file->volume->loop, w->ms, on_deadline, w);
 }
@@ -157,7 +156,8 @@ struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to
     struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
     from &= ~(uint64_t)(CHUNK_SIZE - 1);   /* a chunk that ends where the range begins is needed to write there */
-    *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg };
+    *w = (struct fetch_waiter){ .file = f, .from = from, .to = to, .done = done, .arg = arg,
+        .since_ns = loop_now_ns() };
     TAILQ_INSERT_TAIL(&f->fetch.waiters, w, next);
     if (!satisfied(w, fetch_reach(f)))
         return w;

@@ -113,17 +113,41 @@ bool fs_settled(struct volume *v, uint64_t ino)
     return index_get(v->index, ino, &i) < 0 || i.settled;
 }
 
+/* A wait that goes on regardless of how it ends, unless `done` says otherwise. */
+static struct fs_wait *wait_regardless(struct volume *v, struct ipc_request *req, const Lf__Envelope *env,
+                                       fs_step_fn *step)
+{
+    struct fs_wait *w = fs_wait_begin(v, req, env, step);
+
+    w->regardless = true;
+    return w;
+}
+
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
 {
-    struct fs_wait *w;
-
-    if (fs_settled(v, ino)) {
+    if (fs_settled(v, ino))
         step(v, req, env);
-        return;
-    }
-    w = fs_wait_begin(v, req, env, step);
-    w->regardless = true;
-    lister_settle(v->lister, ino, wait_done, w);
+    else
+        lister_settle(v->lister, ino, wait_done, wait_regardless(v, req, env, step));
+}
+
+/* Of what the cloud has no more nothing is left to be known. */
+static void attributes_known(const struct error *e, void *arg)
+{
+    struct fs_wait *w = arg;
+
+    w->regardless = e->code == -ENOENT;
+    fs_wait_end(w, e);
+}
+
+void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
+                        bool attributes, fs_step_fn *step)
+{
+    if (fs_settled(v, ino))
+        step(v, req, env);
+    else
+        lister_settle_to_change(v->lister, ino, attributes ? attributes_known : wait_done,
+                                wait_regardless(v, req, env, step));
 }
 
 /* Whether it is still the version that was to be confirmed. */
@@ -225,19 +249,19 @@ bool fs_begin(struct volume *v, struct ipc_request *req)
     return r == 0;
 }
 
-static int store_reply(struct volume *v, struct ipc_request *req, const Lf__Envelope *reply)
+int fs_store_reply(struct volume *v, const struct ipc_identity *who, const Lf__Envelope *reply)
 {
-    struct ipc_identity who = ipc_request_identity(req);
     size_t size = lf__envelope__get_packed_size(reply);
     CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
 
     lf__envelope__pack(reply, packed);
-    return index_replay_put(v->index, &who, v->mount_tag, packed, size);
+    return index_replay_put(v->index, who, v->mount_tag, packed, size);
 }
 
 bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n)
 {
-    int r = index_end(v->index, store_reply(v, req, reply));
+    struct ipc_identity who = ipc_request_identity(req);
+    int r = index_end(v->index, fs_store_reply(v, &who, reply));
 
     if (r < 0)
         fs_fail(req, r);

@@ -1,4 +1,4 @@
-/* Attributes of an inode: getattr, setattr, readlink, statfs. */
+/* Attributes of an inode: getattr, setattr, readlink. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -6,9 +6,7 @@
 #include "common/cleanup.h"
 #include "syncd/volume_internal.h"
 
-enum { MODE_BITS = 07777, BLOCK_SIZE = 4096 };
-/* A bucket has no size: 1 PiB, all of it free. */
-static const uint64_t BLOCKS = UINT64_C(1) << 38;
+enum { MODE_BITS = 07777 };
 
 static void getattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
@@ -35,10 +33,15 @@ static int set_size(struct volume *v, struct index_inode *i, uint64_t size)
     return S_ISREG(i->mode) ? cache_truncate(v->cache, i, size) : -EINVAL;
 }
 
+static bool changes_rights(const Lf__FsSetattr *m)
+{
+    return m->has_mode || m->has_uid || m->has_gid;
+}
+
 /* What the cloud keeps; the time of the last access is ours alone. */
 static bool changes_meta(const Lf__FsSetattr *m)
 {
-    return m->has_mode || m->has_uid || m->has_gid || m->has_mtime_ns;
+    return changes_rights(m) || m->has_mtime_ns;
 }
 
 static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index_inode *i)
@@ -60,6 +63,7 @@ static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index
     if (m->has_atime_ns)
         i->atime_ns = m->atime_ns;
     i->ctime_ns = loop_wall_ns();
+    i->settled |= changes_rights(m);
     if (changes_meta(m))
         fs_mark_meta(i);
     if (m->has_mtime_ns)
@@ -89,7 +93,7 @@ void fs_setattr(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
 {
     (void)fds;
     (void)daemon;
-    fs_when_settled(fs_volume(req), req, env, env->fs_setattr->ino, setattr_known);
+    fs_when_changeable(fs_volume(req), req, env, env->fs_setattr->ino, changes_rights(env->fs_setattr), setattr_known);
 }
 
 void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -108,19 +112,5 @@ void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, voi
         return;
     }
     target.target = (ProtobufCBinaryData){ strlen(i.target), (uint8_t *)i.target };
-    ipc_reply(req, &reply, NULL, 0);
-}
-
-void fs_statfs(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    Lf__FsSpace space = LF__FS_SPACE__INIT;
-    Lf__Envelope reply = IPC_ENVELOPE(FS_SPACE, fs_space, &space);
-
-    (void)env;
-    (void)fds;
-    (void)daemon;
-    space.block_size = BLOCK_SIZE;
-    space.blocks = space.blocks_free = BLOCKS;
-    space.files = index_last_ino(fs_volume(req)->index);
     ipc_reply(req, &reply, NULL, 0);
 }

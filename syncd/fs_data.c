@@ -25,8 +25,6 @@ struct opened {
     int fds[2];
 };
 
-static const int64_t FORESEEN_NS = INT64_C(2000000000);
-
 static int open_for(struct volume *v, struct ipc_peer *p, const struct index_inode *i, bool write, struct opened *ret)
 {
     struct cache_file *f;
@@ -154,7 +152,7 @@ static bool foreseen_long_ago(struct cache_file *f)
     int64_t since = f->map->foreseen_ns;
 
     f->map->foreseen_ns = 0;
-    return since && loop_wall_ns() - since > FORESEEN_NS;
+    return since > 0 && loop_wall_ns() - since > FORESEEN_MS * INT64_C(1000000);
 }
 
 /* The cache file, held, of what is to be opened when the cloud must be asked for its version first. An open file stays
@@ -174,13 +172,13 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
     return NULL;
 }
 
-/* What may become dirty must have its metadata first, or the upload would replace the object's by defaults. */
+/* What may become dirty had better have its metadata first: what is shown of it meanwhile is a guess. */
 static void open_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
 
     if ((m->write || m->truncate) && !fs_settled(v, m->ino))
-        fs_when_settled(v, req, env, m->ino, open_to_write);
+        fs_when_changeable(v, req, env, m->ino, false, open_to_write);
     else
         open_to_write(v, req, env);
 }
@@ -315,7 +313,7 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
     else if (r < 0 || m->exclusive)
         fs_fail(req, r < 0 ? r : -EEXIST);
     else
-        fs_when_settled(v, req, env, there.ino, open_existing);
+        fs_when_changeable(v, req, env, there.ino, false, open_existing);
 }
 
 void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

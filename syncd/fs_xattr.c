@@ -10,7 +10,6 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "syncd/cache_space.h"
 #include "syncd/waits.h"
 
 enum { NAME_MAX_BYTES = 255, HEADER_NAME_BYTES = 16 };
@@ -187,6 +186,7 @@ static int mark(struct volume *v, uint64_t ino)
     if (r < 0)
         return r;
     fs_mark_meta(&i);
+    i.settled = true;
     return index_update(v->index, &i);
 }
 
@@ -274,18 +274,20 @@ void fs_xattr_set(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
 {
     (void)fds;
     (void)daemon;
-    fs_when_settled(fs_volume(req), req, env, env->fs_xattr_set->ino, set_settled);
+    fs_when_changeable(fs_volume(req), req, env, env->fs_xattr_set->ino, fs_xattr_storable(env->fs_xattr_set->name),
+                       set_settled);
 }
 
 static void remove_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     if (fs_begin(v, req) && fs_end_done(v, req, remove_(v, env->fs_xattr_remove)))
-        space_changed(v->cache);
+        keeper_unpinned(v);
 }
 
 void fs_xattr_remove(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
-    fs_when_settled(fs_volume(req), req, env, env->fs_xattr_remove->ino, remove_settled);
+    fs_when_changeable(fs_volume(req), req, env, env->fs_xattr_remove->ino,
+                       fs_xattr_storable(env->fs_xattr_remove->name), remove_settled);
 }

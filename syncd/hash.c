@@ -45,6 +45,42 @@ void hash_md5(const void *data, size_t n, uint8_t out[HASH_MD5])
     must(EVP_Digest(data, n, out, NULL, EVP_md5(), NULL));
 }
 
+/* --- as they come ----------------------------------------------------------------------------------- */
+
+struct hash_md5 {
+    EVP_MD_CTX *context;
+};
+
+struct hash_md5 *hash_md5_new(void)
+{
+    struct hash_md5 *h = xcalloc(1, sizeof(*h));
+
+    h->context = EVP_MD_CTX_new();
+    must(h->context && EVP_DigestInit_ex(h->context, EVP_md5(), NULL));
+    return h;
+}
+
+void hash_md5_free(struct hash_md5 *h)
+{
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->context);
+    free(h);
+}
+
+void hash_md5_add(struct hash_md5 *h, const void *data, size_t n)
+{
+    must(EVP_DigestUpdate(h->context, data, n));
+}
+
+void hash_md5_take(struct hash_md5 *h, uint8_t out[HASH_MD5])
+{
+    must(EVP_DigestFinal_ex(h->context, out, NULL));
+    must(EVP_DigestInit_ex(h->context, EVP_md5(), NULL));
+}
+
+/* --- of a file --------------------------------------------------------------------------------------- */
+
 static int digest_file(struct hash_extent *x, EVP_MD_CTX *sha, EVP_MD_CTX *md5, uint8_t *slice)
 {
     uint64_t at = 0;

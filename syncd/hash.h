@@ -13,6 +13,14 @@ void hash_sha256_hex(const void *data, size_t n, char out[HASH_SHA256_HEX]);
 void hash_hmac_sha256(const void *key, size_t key_len, const void *data, size_t n, uint8_t out[HASH_SHA256]);
 void hash_md5(const void *data, size_t n, uint8_t out[HASH_MD5]);
 
+/* The MD5 of bytes as they come. */
+struct hash_md5;
+struct hash_md5 *hash_md5_new(void);
+void hash_md5_free(struct hash_md5 *h);   /* NULL is fine */
+void hash_md5_add(struct hash_md5 *h, const void *data, size_t n);
+/* The digest of what was added; the next one begins. */
+void hash_md5_take(struct hash_md5 *h, uint8_t out[HASH_MD5]);
+
 /* A run of bytes of a file to be digested by a pool thread: loop_work(l, hash_extent, done, x). */
 struct hash_extent {
     int fd;                         /* borrowed */

@@ -49,7 +49,7 @@ struct http_spec {
     const void *memory;              /* body of the request, borrowed until done; or */
     int fd;                          /* with memory NULL: a file to read it from, borrowed until done */
     uint64_t offset, length;         /* of the body (offset: of the file); has_body decides whether there is one */
-    uint64_t *sent;                  /* how much of it has gone, kept up until done; NULL: nobody asks */
+    void (*sent)(uint64_t bytes, void *arg);   /* so much of it has gone; not after done(). NULL: nobody asks */
     bool has_body;
     bool bulk;                       /* many bytes: larger buffers */
     bool fresh;                      /* on a new connection */

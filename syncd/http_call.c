@@ -30,7 +30,7 @@ static void note_sent(struct http_call *c, uint64_t sent)
 {
     c->sent = sent;
     if (c->told_sent && c->state != CALL_DEAD)
-        *c->told_sent = sent;
+        c->told_sent(sent, c->arg);
 }
 
 static size_t read_body(char *buffer, size_t size, size_t count, void *arg)

@@ -21,13 +21,13 @@ struct http_call {
     const void *memory;
     int fd;
     uint64_t offset, length, sent;
-    uint64_t *told_sent;            /* of the spec; NULL: nobody asks */
     unsigned requests;               /* times the request went out */
     bool tls, head_seen, paused, opened, stale, forbidden;
     int error;                       /* ours, behind an abort */
     struct http_reply reply;
     int (*head)(const struct http_reply *, void *);
     int (*body)(const void *, size_t, void *);
+    void (*told_sent)(uint64_t, void *);
     void (*done)(const struct http_reply *, void *);
     void *arg;
 };

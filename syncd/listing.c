@@ -1,5 +1,6 @@
 /* Who waits for which directory's listing, and which are refreshed by themselves: those visited
- * lately, before they grow older than the drive's sync interval.
+ * lately, before they grow older than the drive's sync interval. While the cloud is out of reach nobody waits for one
+ * that he has an older one of, and none is begun; when it is back, those that are due are.
  *
  * Must not know what a listing does (listing_run.c, listing_merge.c). */
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include "syncd/listing.h"
 #include "syncd/tally.h"
 
-enum { STALE_WAIT_MS = 2000, FIRST_WAIT_MS = 500, INTERVAL_DEFAULT_S = 60, REST = 10 };
+enum { STALE_WAIT_MS = 2000, INTERVAL_DEFAULT_S = 60, REST = 10, LOOK_AGAIN_MS = 30000 };
 #define MS_NS INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 static const int64_t VISIT_KEPT_NS = 300 * SECOND_NS, FAILURE_KEPT_NS = 10 * SECOND_NS;
@@ -113,16 +114,36 @@ static void answer(struct waiter *w, const struct error *e)
     free(w);
 }
 
-/* A listing of many pages takes its time; that the cloud does not answer is another matter. */
-static void impatient(void *arg)
+static struct reach *reach_of(const struct lister *l)
 {
-    struct waiter *w = arg;
-    struct lister *l = w->listing->lister;
+    return &l->v->tally->reach;
+}
 
-    if (loop_now_ns() - l->v->tally->answered_ns > STALE_WAIT_MS * MS_NS)
-        lister_failed(l);
+/* A listing of many pages takes its time; that the cloud does not answer is another matter. */
+static int64_t left_ms(const struct listing *g)
+{
+    int64_t own = STALE_WAIT_MS - (loop_now_ns() - g->since_ns) / MS_NS;
+    int64_t of_all = reach_patience_ms(reach_of(g->lister));
+
+    return own < of_all ? own : of_all;
+}
+
+static void leave(struct waiter *w)
+{
     TAILQ_REMOVE(&w->listing->waiters, w, next);
     answer(w, &(struct error){ 0 });
+}
+
+static void wait_on(void *arg)
+{
+    struct waiter *w = arg;
+    int64_t ms = left_ms(w->listing);
+
+    loop_timer_free(take_ptr(w->patience));
+    if (ms > 0)
+        w->patience = loop_timer(w->listing->lister->v->loop, (uint64_t)ms, wait_on, w);
+    else
+        leave(w);
 }
 
 void lister_failed(struct lister *l)
@@ -133,27 +154,24 @@ void lister_failed(struct lister *l)
 void lister_answered(struct lister *l)
 {
     l->failed_ns = 0;
-    l->heard = true;
 }
 
 /* One who has waited in vain is enough for a while. */
-bool lister_failing(const struct lister *l)
+bool lister_failed_lately(struct lister *l)
 {
-    return l->failed_ns && loop_now_ns() - l->failed_ns < FAILURE_KEPT_NS;
+    return reach_lost(reach_of(l)) || (l->failed_ns && loop_now_ns() - l->failed_ns < FAILURE_KEPT_NS);
 }
 
-/* After a start nobody knows whether there is a network. */
-static int64_t patience_ms(const struct lister *l)
+bool lister_failing(struct lister *l)
 {
-    return l->heard ? STALE_WAIT_MS : FIRST_WAIT_MS;
+    return reach_patience_ms(reach_of(l)) <= 0 || lister_failed_lately(l);
 }
 
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
-    int64_t left_ms = patience_ms(g->lister) - (loop_now_ns() - g->since_ns) / MS_NS;
     struct waiter *w;
 
-    if (g->known && (left_ms <= 0 || lister_failing(g->lister))) {
+    if (g->known && (left_ms(g) <= 0 || lister_failing(g->lister))) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -161,7 +179,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
     *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
     TAILQ_INSERT_TAIL(&g->waiters, w, next);
     if (g->known)
-        w->patience = loop_timer(g->lister->v->loop, (uint64_t)left_ms, impatient, w);
+        wait_on(w);
 }
 
 /* Takes the listing out and answers all who wait. They may ask for listings again. */
@@ -206,10 +224,13 @@ static void on_listed(const struct error *e, void *arg)
     if (!e->code) {
         lister_answered(l);
         uploader_answered(l->v->uploader);
+    } else if (e->code == -EHOSTUNREACH || e->code == -ETIMEDOUT) {
+        lister_failed(l);
     }
     if (v) {
-        v->failed_ns = e->code ? loop_now_ns() : 0;
-        v->took_ns = loop_now_ns() - g->since_ns;
+        v->failed_ns = e->code && !reach_lost(reach_of(l)) ? loop_now_ns() : 0;
+        if (!e->code)
+            v->took_ns = loop_now_ns() - g->since_ns;
     }
     end(g, e);
     start_some(l);
@@ -301,6 +322,11 @@ void lister_ensure(struct lister *l, uint64_t dir, lister_done_fn *done, void *a
         done(&e, arg);
         return;
     }
+    if (i.listed_ns && reach_lost(reach_of(l))) {
+        lister_probe(l);
+        done(&e, arg);
+        return;
+    }
     wait_for(want(l, &i), done, arg);
     start_some(l);
 }
@@ -328,6 +354,8 @@ static void refresh(struct lister *l, struct visit *v)
         age = v->took_ns * REST;
     if (index_get(l->v->index, v->ino, &i) < 0 || i.nlink == 0)
         v->last_ns = 0;
+    else if (!younger(&i, age) && reach_lost(reach_of(l)))
+        lister_probe(l);
     else if (!younger(&i, age) && !failed_lately(v))
         want(l, &i);
 }
@@ -354,6 +382,54 @@ static void plan_refresh(struct lister *l)
     l->timer = loop_timer(l->v->loop, (uint64_t)(interval_ns(l) / MS_NS / 4), refresh_visited, l);
 }
 
+/* --- a cloud that is out of reach, or back ---------------------------------------------------------------- */
+
+static struct waiter *first_who_need_not_wait(struct lister *l)
+{
+    struct listing *g;
+
+    TAILQ_FOREACH(g, &l->listings, next)
+        if (g->known && !TAILQ_EMPTY(&g->waiters))
+            return TAILQ_FIRST(&g->waiters);
+    return NULL;
+}
+
+static void on_reach(void *arg);
+
+static void look_at_reach(struct lister *l, uint64_t ms)
+{
+    loop_timer_free(l->reach_timer);
+    l->reach_timer = loop_timer(l->v->loop, ms, on_reach, l);
+}
+
+/* Out of reach it is asked now and then even if nobody comes by: whoever does then is not shown what is long past. */
+static void on_reach(void *arg)
+{
+    struct lister *l = arg;
+    struct waiter *w;
+
+    loop_timer_free(take_ptr(l->reach_timer));
+    if (!reach_lost(reach_of(l))) {
+        refresh_visited(l);
+        uploader_answered(l->v->uploader);
+        return;
+    }
+    look_at_reach(l, l->look_again_ms);
+    if (!l->v->paused)
+        lister_probe(l);
+    while ((w = first_who_need_not_wait(l)))
+        leave(w);
+}
+
+/* Whoever finds it out may be in the midst of anything. */
+static void reach_changed(void *arg)
+{
+    struct lister *l = arg;
+
+    l->probed_ns = loop_now_ns();   /* as good as a question that has just been asked */
+    look_at_reach(l, 0);
+}
+
 /* --- life --------------------------------------------------------------------------------------------------- */
 
 int lister_new(struct volume *v, struct lister **ret)
@@ -361,9 +437,12 @@ int lister_new(struct volume *v, struct lister **ret)
     struct lister *l = xcalloc(1, sizeof(*l));
 
     l->v = v;
+    l->look_again_ms = LOOK_AGAIN_MS;
     TAILQ_INIT(&l->listings);
     LIST_INIT(&l->settles);
     plan_refresh(l);
+    reach_of(l)->changed = reach_changed;
+    reach_of(l)->arg = l;
     *ret = l;
     return 0;
 }
@@ -377,7 +456,10 @@ void lister_free(struct lister *l)
         return;
     l->closing = true;
     error_set(&e, -ECANCELED, "The drive was closed.");
+    reach_of(l)->changed = NULL;
     loop_timer_free(l->timer);
+    loop_timer_free(l->reach_timer);
+    errand_abandon(l->v, l->probe);
     loop_timer_free(take_ptr(l->settle_timer));
     while ((g = TAILQ_FIRST(&l->listings)))
         end(g, &e);

@@ -1,6 +1,7 @@
 /* How the files of the lister see each other: listing.c (who waits for what, and when), listing_run.c
  * (one listing and its requests), listing_merge.c (a listing into the index), listing_entry.c (one
- * entry), listing_settle.c (metadata), listing_tree.c (subtrees). */
+ * entry), listing_settle.c (metadata), listing_tree.c (subtrees), listing_probe.c (whether a cloud that is out of reach
+ * still is). */
 #pragma once
 
 #include <sys/queue.h>
@@ -66,6 +67,9 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
                     const struct cloud_object *o, uint64_t *ret_ino);
 /* The object carries metadata and is the version of the index: fills what a listing left open. */
 int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_object *o);
+/* The same of what is changed here, by the object that lies at its key, whichever version, or NULL where there is none:
+ * its times stay, and what the cloud says of the rest holds from now on. */
+int entry_complete(struct volume *v, struct index_inode *i, const struct cloud_object *o);
 /* A directory of the cloud has the name of a file of ours that the cloud does not have, or had not when it was last
  * listed: both are kept, the file under a conflict's name. */
 int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i);
@@ -117,13 +121,12 @@ struct lister {
     struct volume *v;
     bool closing;
     bool unordered;                      /* the server lists in another order than that of the bytes */
-    bool heard;                          /* the cloud has answered since the start */
     TAILQ_HEAD(, listing) listings;      /* wanted and running, oldest first */
     unsigned n_running;
     struct visit {
         uint64_t ino;
         int64_t last_ns, failed_ns;      /* monotonic; failed 0: the last listing went well */
-        int64_t took_ns;                 /* the last listing */
+        int64_t took_ns;                 /* the last listing that went well */
     } visits[VISITS];
     size_t n_visits;
     struct loop_timer *timer;            /* refreshes what is visited */
@@ -136,10 +139,22 @@ struct lister {
     int64_t settle_put_off_ns;           /* since when; 0: it is not */
     unsigned settle_few;                 /* that may be asked though it was put off for long */
     struct loop_timer *settle_timer;
-    int64_t failed_ns;                   /* monotonic; when the cloud last did not answer somebody; 0: it has since */
+    int64_t failed_ns;                   /* monotonic; when somebody last waited in vain; 0: one was answered since */
+    struct loop_timer *reach_timer;      /* the cloud is out of reach, or within it again: that has consequences */
+    uint64_t look_again_ms;              /* while it is out of reach and nobody comes by */
+    struct errand *probe;                /* listing_probe.c's: asks whether it is; when the last one ended */
+    int64_t probed_ns;
 };
 
 /* A listing has ended: what it left open is asked for when no other one follows at once. */
 void settle_later_soon(struct lister *l);
 /* listing_settle.c's part of ending. */
 void settle_cancel_all(struct lister *l);
+/* Where to ask the cloud for metadata of the inode, relative to the drive, owned by the caller; NULL: there is nothing
+ * to ask, because it has none there or it is settled and changed here. */
+char *settle_key(struct volume *v, const struct index_inode *i);
+
+/* --- listing_probe.c ---------------------------------------------------------------------------------- */
+
+/* Asks the cloud a small question, unless it is being asked or was a second ago. */
+void lister_probe(struct lister *l);

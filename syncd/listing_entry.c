@@ -76,7 +76,7 @@ static uint32_t default_mode(const struct cloud_object *o)
     return type == S_IFLNK ? S_IFLNK | 0777 : type | FILE_MODE;
 }
 
-static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
+static void fill_rights(struct index_inode *i, const struct cloud_meta *m)
 {
     if (m->has_mode && !S_ISLNK(i->mode))
         i->mode = (i->mode & S_IFMT) | (m->mode & MODE_BITS);
@@ -84,6 +84,11 @@ static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
         i->uid = m->uid;
         i->gid = m->gid;
     }
+}
+
+static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
+{
+    fill_rights(i, m);
     if (m->has_mtime)
         i->mtime_ns = m->mtime_ns;
     i->settled = true;
@@ -211,6 +216,19 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
     fill_meta(i, &o->meta);
     r = index_update(v->index, i);
     return r < 0 ? r : store_xattrs(v, i->ino, o);
+}
+
+/* A directory's object is a marker, which listings take for a file. */
+int entry_complete(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    bool tells = o && (S_ISDIR(i->mode) || entry_same_type(i, o));
+    int r;
+
+    if (tells)
+        fill_rights(i, &o->meta);
+    i->settled = true;
+    r = index_update(v->index, i);
+    return r == 0 && tells ? store_xattrs(v, i->ino, o) : r;
 }
 
 int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i)

@@ -176,7 +176,7 @@ static int take_marker(struct merge *m, const struct index_inode *i, const struc
     with.cloud_key = m->prefix;
     with.etag = o->etag;
     with.cloud_size = o->size;
-    with.settled = i->pending;   /* then what is here counts */
+    with.settled = i->settled && i->pending;   /* then what is here counts */
     r = index_update(m->v->index, &with);
     return r == 0 && o->has_meta && !i->pending ? entry_settle(m->v, &with, o) : r;
 }

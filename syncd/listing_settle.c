@@ -59,6 +59,7 @@ static int settle_directory(struct volume *v, struct index_inode *i, const char 
     return r == 0 ? index_mark_moved(v->index, i->ino) : r;
 }
 
+/* Of a version that is in use and not the cloud's any more nobody else knows the metadata. */
 static int settle_file(struct volume *v, struct news *news, struct index_inode *i, const char *key,
                        const struct cloud_object *o)
 {
@@ -68,13 +69,21 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     if (entry_same(i, key, o) && entry_same_type(i, o))
         return i->settled ? 0 : entry_settle(v, i, o);
     r = entry_take_over(v, news, i, key, o, &ino);
-    return r == -EBUSY ? 0 : r;
+    if (r == -EBUSY)
+        r = i->settled ? 0 : entry_complete(v, i, o);
+    return r;
 }
 
-/* What is changed here counts; what is only on its way to another key has its metadata there with it. */
-static bool may_settle(const struct index_inode *i)
+/* What is only on its way to another key has its metadata there with it. */
+static bool is_changed(const struct index_inode *i)
 {
-    return !(i->pending & ~(unsigned)INDEX_MOVE);
+    return i->pending & ~(unsigned)INDEX_MOVE;
+}
+
+/* What is changed here counts: bytes and times, since nothing else is changed of what is not settled. */
+static int settle_changed(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    return i->settled ? 0 : entry_complete(v, i, o);
 }
 
 static int settle_inode(struct settle *s, const struct cloud_request *r, struct news *news)
@@ -82,10 +91,14 @@ static int settle_inode(struct settle *s, const struct cloud_request *r, struct 
     struct volume *v = s->lister->v;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int code = index_get(v->index, s->ino, &i);
+    bool unmarked;
 
-    if (code < 0 || !may_settle(&i) || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
+    if (code < 0 || i.nlink == 0 || (i.cloud_key && strcmp(i.cloud_key, s->key) != 0))
         return code;
-    if (r->error.code || (S_ISDIR(i.mode) && entry_marker_leaves(v, i.ino, s->key)))
+    unmarked = r->error.code || (S_ISDIR(i.mode) && entry_marker_leaves(v, i.ino, s->key));
+    if (is_changed(&i))
+        return settle_changed(v, &i, unmarked ? NULL : &r->object);
+    if (unmarked)
         return settle_unmarked(v, &i);
     return S_ISDIR(i.mode) ? settle_directory(v, &i, s->key, &r->object) : settle_file(v, news, &i, s->key, &r->object);
 }
@@ -125,7 +138,7 @@ void lister_learned(struct lister *l, uint64_t ino, const char *key, const struc
     struct index *x = l->v->index;
 
     if (!o->has_meta || index_get(x, ino, &was) < 0 || was.settled || was.nlink == 0 || !S_ISREG(was.mode) ||
-        !may_settle(&was) || !entry_same(&was, key, o) || !entry_same_type(&was, o) || index_get(x, ino, &is) < 0)
+        is_changed(&was) || !entry_same(&was, key, o) || !entry_same_type(&was, o) || index_get(x, ino, &is) < 0)
         return;
     if (settle_learned(l->v, &is, o) == 0 && !looks_the_same(&was, &is))
         volume_invalidate(l->v, ino, NULL, 0, CHANGED_ATTRIBUTES);
@@ -201,16 +214,15 @@ static struct settle *find_settle(struct lister *l, uint64_t ino)
     return NULL;
 }
 
-/* Where to ask the cloud about it, owned by the caller; NULL: there is nothing to ask. */
-static char *key_of(struct lister *l, const struct index_inode *i)
+char *settle_key(struct volume *v, const struct index_inode *i)
 {
-    if (i->ino == INDEX_ROOT || i->nlink == 0 || !may_settle(i))
+    if (i->ino == INDEX_ROOT || i->nlink == 0 || (is_changed(i) && i->settled))
         return NULL;
     if (i->cloud_key)
         return xstrdup(i->cloud_key);
     if (!S_ISDIR(i->mode))
         return NULL;
-    return i->listed_ns ? index_key(l->v->index, i->ino) : index_cloud_prefix(l->v->index, i->ino);
+    return i->listed_ns ? index_key(v->index, i->ino) : index_cloud_prefix(v->index, i->ino);
 }
 
 static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
@@ -222,8 +234,16 @@ static void wait_for(struct settle *s, lister_done_fn *done, void *arg)
     SLIST_INSERT_HEAD(&s->waiters, w, next);
 }
 
-/* `anyway`: whoever asks has seen to it that he does not wait in vain, or has just been answered otherwise. */
-static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode *ret, struct error *e)
+/* Who asks: he shows what is known as well, changes it, or has seen to it that he does not wait in vain, or has just
+ * been answered otherwise. */
+enum asker { VIEWER, CHANGER, ANYWAY };
+
+static bool in_vain(struct lister *l, enum asker who)
+{
+    return who == VIEWER ? lister_failing(l) : who == CHANGER && lister_failed_lately(l);
+}
+
+static int check(struct lister *l, uint64_t ino, enum asker who, struct index_inode *ret, struct error *e)
 {
     int r = l->closing ? -ECANCELED : index_get(l->v->index, ino, ret);
 
@@ -231,20 +251,20 @@ static int check(struct lister *l, uint64_t ino, bool anyway, struct index_inode
         return error_set(e, r, "%s", error_meaning(r)->text);
     if (l->v->paused)
         return error_set(e, -EHOSTUNREACH, "The drive is paused.");
-    if (!anyway && lister_failing(l))
+    if (in_vain(l, who))
         return error_set(e, -EHOSTUNREACH, "The cloud did not answer a moment ago.");
     return 0;
 }
 
-static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *done, void *arg)
+static void ask(struct lister *l, uint64_t ino, enum asker who, lister_done_fn *done, void *arg)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct error e = { 0 };
     struct settle *s = find_settle(l, ino);
     char *key = NULL;
 
-    if (!s && check(l, ino, anyway, &i, &e) == 0 && (anyway || !i.settled))
-        key = key_of(l, &i);
+    if (!s && check(l, ino, who, &i, &e) == 0 && (who == ANYWAY || !i.settled))
+        key = settle_key(l->v, &i);
     if (key)
         s = settle_new(l, ino, key, false);
     if (s)
@@ -255,12 +275,17 @@ static void ask(struct lister *l, uint64_t ino, bool anyway, lister_done_fn *don
 
 void lister_settle(struct lister *l, uint64_t ino, lister_done_fn *done, void *arg)
 {
-    ask(l, ino, false, done, arg);
+    ask(l, ino, VIEWER, done, arg);
+}
+
+void lister_settle_to_change(struct lister *l, uint64_t ino, lister_done_fn *done, void *arg)
+{
+    ask(l, ino, CHANGER, done, arg);
 }
 
 void lister_refresh(struct lister *l, uint64_t ino, lister_done_fn *done, void *arg)
 {
-    ask(l, ino, true, done, arg);
+    ask(l, ino, ANYWAY, done, arg);
 }
 
 /* --- behind the others -------------------------------------------------------------------------------------- */
@@ -271,7 +296,7 @@ static void settle_one_later(struct lister *l, uint64_t ino)
     char *key = NULL;
 
     if (index_get(l->v->index, ino, &i) == 0 && !i.settled && !find_settle(l, ino))
-        key = key_of(l, &i);
+        key = settle_key(l->v, &i);
     if (key)
         (void)settle_new(l, ino, key, true);
 }

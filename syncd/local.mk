@@ -34,6 +34,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_use.h \
 	syncd/cloud.c \
 	syncd/cloud.h \
+	syncd/cloud_deliver.c \
 	syncd/cloud_failing.c \
 	syncd/cloud_local.c \
 	syncd/cloud_local.h \
@@ -66,9 +67,11 @@ libsyncd_a_SOURCES = \
 	syncd/explain.c \
 	syncd/fetch.c \
 	syncd/fetch.h \
+	syncd/fetch_check.c \
 	syncd/fetch_internal.h \
 	syncd/fetch_miss.c \
 	syncd/fetch_plan.c \
+	syncd/fetch_say.c \
 	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \
@@ -76,11 +79,13 @@ libsyncd_a_SOURCES = \
 	syncd/folder.h \
 	syncd/fs.c \
 	syncd/fs_attr.c \
+	syncd/fs_copy.c \
 	syncd/fs_data.c \
 	syncd/fs_link.c \
 	syncd/fs_mark.c \
 	syncd/fs_names.c \
 	syncd/fs_rename.c \
+	syncd/fs_statfs.c \
 	syncd/fs_sync.c \
 	syncd/fs_xattr.c \
 	syncd/hash.c \
@@ -94,6 +99,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing.h \
 	syncd/listing_entry.c \
 	syncd/listing_merge.c \
+	syncd/listing_probe.c \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
 	syncd/listing_tree.c \
@@ -106,6 +112,7 @@ libsyncd_a_SOURCES = \
 	syncd/mover.c \
 	syncd/object_api.c \
 	syncd/object_api.h \
+	syncd/offline.c \
 	syncd/page.h \
 	syncd/pairs.c \
 	syncd/pairs.h \
@@ -116,6 +123,8 @@ libsyncd_a_SOURCES = \
 	syncd/place.h \
 	syncd/presign.c \
 	syncd/presign.h \
+	syncd/reach.c \
+	syncd/reach.h \
 	syncd/retry.c \
 	syncd/retry.h \
 	syncd/s3.c \
@@ -137,6 +146,8 @@ libsyncd_a_SOURCES = \
 	syncd/s3_xml_walk.c \
 	syncd/s3_xml_walk.h \
 	syncd/scan.c \
+	syncd/scan_order.c \
+	syncd/scan_order.h \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \
@@ -151,8 +162,10 @@ libsyncd_a_SOURCES = \
 	syncd/store_index.h \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
+	syncd/store_index_entries.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
+	syncd/store_index_numbers.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
@@ -170,6 +183,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload.h \
 	syncd/upload_abort.c \
 	syncd/upload_ask.c \
+	syncd/upload_clone.c \
 	syncd/upload_delete.c \
 	syncd/upload_gather.c \
 	syncd/upload_look.c \

@@ -38,7 +38,7 @@ static const char *fill(struct syncd *d, const char *after, struct samples *s)
     for (struct drive *drive = d->drives; drive; drive = drive->next) {
         size_t before = s->n;
 
-        if (drive->phase == DRIVE_INSERTING || strcmp(drive->model->id, after) <= 0)
+        if (drive->phase == DRIVE_HIDDEN || strcmp(drive->model->id, after) <= 0)
             continue;
         add_drive(s, drive);
         bytes += weight(s, before);

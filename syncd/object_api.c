@@ -24,6 +24,7 @@ struct ask {
     char *mount_point, *relative;
     struct volume *volume;        /* to be asked again; it answers before it is closed */
     unsigned seconds;             /* to wait */
+    void (*offline)(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
     struct page page;             /* of a directory */
     bool full;
     char *last;                   /* name of the last one in the page */
@@ -271,6 +272,57 @@ static void await_done(const struct error *e, const struct volume_arrival *arriv
     awaited.arrival = &shown;
     ipc_reply(a->req, &reply, NULL, 0);
     end(a);
+}
+
+/* --- offline ---------------------------------------------------------------------------------- */
+
+static void offline_found(const struct error *e, const struct volume_node *n, void *arg);
+static void offline_done(const struct error *e, void *arg);
+
+static void ask_offline(struct syncd *d, struct ipc_request *req, const char *path,
+                        void (*offline)(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg))
+{
+    struct volume *v;
+    struct ask *a = ask_new(d, req, path, &v);
+
+    if (!a)
+        return;
+    a->volume = v;
+    a->offline = offline;
+    volume_stat(v, a->relative, offline_found, a);
+}
+
+static void offline_found(const struct error *e, const struct volume_node *n, void *arg)
+{
+    struct ask *a = arg;
+
+    if (n)
+        a->offline(a->volume, n->ino, offline_done, a);
+    else
+        offline_done(e, a);
+}
+
+static void offline_done(const struct error *e, void *arg)
+{
+    struct ask *a = arg;
+
+    if (e->code)
+        ipc_fail_error(a->req, e);
+    else
+        ipc_done(a->req);
+    end(a);
+}
+
+void object_api_make_offline(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    ask_offline(daemon, req, env->object_make_offline->path, volume_make_offline);
+}
+
+void object_api_remove_offline(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    ask_offline(daemon, req, env->object_remove_offline->path, volume_remove_offline);
 }
 
 /* --- a directory ------------------------------------------------------------------------------ */

@@ -91,7 +91,7 @@ static const char *behind_drive(const struct syncd *d, const struct drive *drive
 static struct drive *by_letter(struct syncd *d, char letter)
 {
     for (struct drive *drive = d->drives; drive; drive = drive->next)
-        if (drive->phase != DRIVE_INSERTING && *drive->model->drive_name &&
+        if (drive->phase != DRIVE_HIDDEN && *drive->model->drive_name &&
             tolower((unsigned char)*drive->model->drive_name) == tolower((unsigned char)letter))
             return drive;
     return NULL;
@@ -124,7 +124,7 @@ static int resolve_absolute(struct syncd *d, const char *path, struct drive **re
     if (r < 0)
         return r;
     for (struct drive *drive = d->drives; drive; drive = drive->next) {
-        const char *rest = drive->phase == DRIVE_INSERTING ? NULL : behind_drive(d, drive, clean);
+        const char *rest = drive->phase == DRIVE_HIDDEN ? NULL : behind_drive(d, drive, clean);
 
         if (!rest)
             continue;

@@ -2,7 +2,7 @@
  * It looks at all pins after every change of them and once in a sync interval: lists the directories, then fetches
  * what is not whole. That nothing of it goes is evict.c's.
  *
- * Must not know where pins are set (fs_xattr.c). */
+ * Must not know where pins are set (fs_xattr.c, offline.c). */
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -99,6 +99,30 @@ static void fetch(struct keeper *k, struct cache_file *f)
     f->keeping = true;
     k->n_fetching++;
     fetch_whole(f, fetched, s);
+}
+
+/* What of it is on its way may be wanted by others, for whom it starts anew. */
+static void give_up(struct keeping *s)
+{
+    struct cache_file *f = take_ptr(s->file);
+
+    fetch_forget(f, s);
+    fetch_stop(f);
+    fetch_go_on(f);
+    f->keeping = false;
+    s->keeper->n_fetching--;
+    cache_release(f);
+    go_on(s->keeper, fetch_more);
+}
+
+void keeper_unpinned(struct volume *v)
+{
+    struct keeper *k = v->keeper;
+
+    for (size_t n = 0; k && n < AT_ONCE; n++)
+        if (k->slots[n].file && !index_pinned_above(v->index, k->slots[n].file->ino))
+            give_up(&k->slots[n]);
+    space_changed(v->cache);
 }
 
 /* What is pinned beyond the limit is fetched when it is read, as all else. */

@@ -117,6 +117,7 @@ struct s3_call {
     /* GET */
     uint64_t received, expected;         /* bytes of what was asked for; expected is known with the first head */
     uint64_t received_before;            /* the present try */
+    int64_t tried_ns;                    /* when it began, of loop_now_ns() */
     char etag[S3_ETAG_MAX + 1];          /* of what was begun */
 };
 
@@ -158,6 +159,8 @@ s3_parse_fn s3_parse_nothing, s3_parse_buckets, s3_parse_list, s3_parse_head, s3
 /* Checks the head of a GET's reply against what was asked and what is here already; fills object. 0, or
  * -EBADMSG, -EBADE, or -ESTALE for another version. */
 int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply);
+/* What came of a GET so far counts as nothing, and the way it came as no good. */
+void s3_get_anew(struct s3_call *c);
 /* The ETag that most services give what PUT or PART_END sends; `body` was hashed with MD5 if there is one. */
 void s3_own_etag(const struct cloud_request *r, const struct hash_extent *body, char out[S3_ETAG_MAX + 1]);
 /* "bytes 0-9/100": 0 or -EBADMSG. */
@@ -171,6 +174,8 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m);
 
 /* s3_error.c */
 void s3_refusal_read(const struct http_reply *reply, struct s3_refusal *ret);
+/* Whether what stands between says so: a proxy, or what passes requests on to the service and does not reach it. */
+bool s3_status_between(int status);
 /* Our errno for it. */
 int s3_refusal_code(const struct s3_refusal *f);
 /* Fills *e with the errno and the sentence. */

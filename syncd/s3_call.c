@@ -227,6 +227,8 @@ static void on_fault(struct s3_call *c, const struct http_reply *reply)
     c->fresh = true;
     c->unsure |= c->step == S3_MAIN && reply->fault != HTTP_UNREACHED && reply->fault != HTTP_REFUSED;
     s3_fault_word(c, reply, &e);
+    if (reply->fault == HTTP_UNREACHED)
+        tally_unreached(c->r->tally, c->tried_ns, &e);
     if (cannot_go_on(c))
         e.code = -EBADE;
     if (retry_fault(reply->fault) && !cannot_go_on(c))
@@ -329,16 +331,33 @@ static void on_verified(struct s3_call *c, const struct http_reply *reply)
                     "what lies there now.");
 }
 
+static void on_received(struct s3_call *c)
+{
+    struct error e = { 0 };
+    int verdict;
+
+    if (c->received != c->expected) {
+        on_unusable(c, HTTP_LOST);
+        return;
+    }
+    verdict = cloud_delivered(c->r, &e);
+    if (verdict && verdict != -ECANCELED)
+        s3_get_anew(c);
+    if (verdict == 0)
+        s3_call_done(c);
+    else if (verdict > 0)
+        s3_call_again(c, S3_MAIN);
+    else if (verdict != -ECANCELED)
+        retry_or_end(c, &e);
+}
+
 static void on_taken(struct s3_call *c, const struct http_reply *reply)
 {
     struct cloud_request *r = c->r;
     int result;
 
     if (c->row->streams) {
-        if (c->received == c->expected)
-            s3_call_done(c);
-        else
-            on_unusable(c, HTTP_LOST);
+        on_received(c);
         return;
     }
     result = c->row->parse(reply, r);

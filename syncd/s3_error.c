@@ -97,6 +97,11 @@ void s3_refusal_read(const struct http_reply *reply, struct s3_refusal *ret)
         ret->why.region[0] = '\0';
 }
 
+bool s3_status_between(int status)
+{
+    return status == 407 || status == 408 || status == 502 || status == 504;
+}
+
 int s3_refusal_code(const struct s3_refusal *f)
 {
     return find(f)->error;

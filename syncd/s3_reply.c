@@ -48,6 +48,16 @@ static void set_clean_etag(char **field, const char *value)
     cloud_request_set(field, etag[0] ? etag : NULL);
 }
 
+/* Encrypted with any keys but the service's own, an object has an ETag that is not its MD5: "Object", Amazon S3 API
+ * reference. */
+static bool has_opaque_etag(const struct http_reply *reply)
+{
+    const char *how = pairs_get(&reply->headers, "x-amz-server-side-encryption");
+
+    return (how && strcmp(how, "AES256") != 0)
+        || pairs_get(&reply->headers, "x-amz-server-side-encryption-customer-algorithm");
+}
+
 /* What GET and HEAD say about the object, but for its size. */
 static void read_object(const struct http_reply *reply, struct cloud_request *r)
 {
@@ -57,6 +67,7 @@ static void read_object(const struct http_reply *reply, struct cloud_request *r)
 
     cloud_request_set(&o->key, r->key);
     set_clean_etag(&o->etag, pairs_get(&reply->headers, "etag"));
+    o->opaque = has_opaque_etag(reply);
     if (version)
         cloud_request_set(&o->version, version);
     if (!modified || date_parse(modified, &o->mtime_ns) < 0)
@@ -142,6 +153,13 @@ int s3_parse_get_head(struct s3_call *c, const struct http_reply *reply)
     c->expected = c->received + length;
     (void)snprintf(c->etag, sizeof(c->etag), "%s", r->object.etag ? r->object.etag : "");
     return 0;
+}
+
+void s3_get_anew(struct s3_call *c)
+{
+    c->received = c->received_before = c->expected = 0;
+    c->etag[0] = '\0';
+    c->fresh = true;
 }
 
 /* --- changes -------------------------------------------------------------------------------------- */

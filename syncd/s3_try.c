@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "syncd/s3.h"
 #include "syncd/sigv4.h"
+#include "syncd/tally.h"
 
 enum { HEADERS_MAX = 16 * 1024, QUERY_MAX = 32 * 1024, URL_MAX = 64 * 1024, BULK = 256 * 1024 };
 
@@ -68,11 +69,22 @@ static int on_body(const void *bytes, size_t n, void *arg)
     return c->paused ? HTTP_PAUSE : HTTP_MORE;
 }
 
+static void on_sent(uint64_t bytes, void *arg)
+{
+    struct s3_call *c = arg;
+
+    if (bytes > c->r->sent)
+        tally_sent(c->r->tally);
+    c->r->sent = bytes;
+}
+
 static void on_done(const struct http_reply *reply, void *arg)
 {
     struct s3_call *c = arg;
 
     c->http = NULL;
+    if (reply->fault == HTTP_ANSWERED && !s3_status_between(reply->status))
+        tally_heard(c->r->tally);
     s3_call_answered(c, reply, NULL);
 }
 
@@ -86,7 +98,7 @@ static int start(struct s3_call *c, const char *url, const struct pairs *headers
     struct http_spec spec = {
         .method = m->method, .url = url, .headers = headers,
         .memory = m->sends_extent ? NULL : m->body.data ? m->body.data : "",
-        .fd = body->fd, .offset = body->offset, .sent = m->sends_extent ? &c->r->sent : NULL,
+        .fd = body->fd, .offset = body->offset, .sent = m->sends_extent ? on_sent : NULL,
         .length = m->sends_extent ? body->length : m->body.len,
         .has_body = m->sends_extent || m->sends_document || m->posts_nothing,
         .bulk = (m->sends_extent && body->length >= BULK) || streams,
@@ -95,6 +107,7 @@ static int start(struct s3_call *c, const char *url, const struct pairs *headers
     };
 
     c->received_before = c->received;
+    c->tried_ns = loop_now_ns();
     c->http = http_start(c->s3->http, &spec);
     return c->http ? 0 : -EINVAL;
 }

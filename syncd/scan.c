@@ -6,12 +6,13 @@
  * Whoever looked up two files and opened each is going to open the third as well. Its metadata would have to be asked
  * for; instead its bytes are, which bring it: one request for the lookup and the open.
  *
- * "In a row" is by inode number, which is the order of readdir(3) and nearly that of the names, or by the number
- * in the name ("scan-9", "scan-10").
+ * Whoever opens a good share of the tiny files of a directory in no order is going to open the rest as well. Then
+ * others are fetched, whichever come next by number: at most as many, not opened yet, as the program has opened. So
+ * what is fetched in vain is never more than what was of use.
  *
- * Must not know who opens, nor how bytes or names come (fetch.c, listing.c). */
-#include <ctype.h>
-#include <stdio.h>
+ * Must not know who opens, what comes after what (scan_order.c), nor how bytes or names come (fetch.c, listing.c). */
+#include "syncd/scan_order.h"
+
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
@@ -20,7 +21,6 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/fetch.h"
-#include "syncd/name.h"
 
 enum {
     ROWS = 4,            /* sequences at the same time */
@@ -29,8 +29,10 @@ enum {
     WINDOW_MAX = 64,
     WINDOW_DIRECTORIES = 16,
     AT_ONCE = 8,         /* requests; the rest of the connections is for those who wait */
-    NEAR = 4,            /* entries of its kind that a step may reach over: what is there already */
-    PASSED_OVER = 64     /* entries that are looked at in one go for something to fetch */
+    SHUFFLED_LEAST = 16, /* opened in no order before anything is fetched so */
+    SHUFFLED_MAX = 512,  /* fetched so and not opened: 32 MiB at most */
+    SHARE = 16,          /* one of so many entries is a good share */
+    ENTRIES_MAX = 8192   /* counted; of a directory with more nothing is fetched so */
 };
 
 /* Of one that is not larger the bytes cost hardly more than the metadata. */
@@ -39,21 +41,31 @@ static const uint64_t TINY = 64 << 10;
 /* A larger one is read ahead by itself, and its reader waits long enough not to mind. */
 static const uint64_t SMALL = 256 << 10;
 
-enum order { BY_NUMBER, BY_NAME, ORDERS };
+/* A directory of which the rest will have been opened by then: half of it before what is fetched now is too old. */
+static const uint64_t SOON_MS = 2 * FORESEEN_MS;
+
 enum kind { FILES, DIRECTORIES, KINDS };
+
+/* What is fetched or listed before anybody opens it. */
+struct ahead {
+    unsigned window;               /* how many it may be */
+    struct scan_place at;          /* as far as was looked */
+    uint64_t inos[SHUFFLED_MAX];   /* here, or on their way, and not opened yet; as they were looked at */
+    unsigned n;
+};
 
 struct row {
     TAILQ_ENTRY(row) next;
-    uint64_t dir, last;            /* 0: free; what was opened last */
+    uint64_t dir;                  /* 0: free */
     enum kind kind;
-    char name[NAME_SIZE];
-    unsigned steps[ORDERS];        /* from file to file, in a row */
-    enum order order;
-    unsigned window;
-    uint64_t at;                   /* as far as was looked ahead */
-    char at_name[NAME_SIZE];
-    uint64_t ahead[WINDOW_MAX];    /* here, or on their way, and not opened yet; in order */
-    unsigned n_ahead;
+    struct scan_place last;        /* what was opened last */
+    unsigned steps[SCAN_ORDERS];   /* from file to file, in a row */
+    enum scan_order order;
+    struct ahead ahead;            /* in that order */
+    struct ahead shuffled;         /* in none: it passes the directory once */
+    unsigned opened;               /* in none, without a rest of FORESEEN_MS */
+    int64_t since_ns, jumped_ns;   /* when the first and the last of these was */
+    uint64_t entries;              /* that the directory had when so many had been opened that it mattered */
     uint64_t looked_up;            /* and not opened yet; 0: nothing */
     unsigned kept;                 /* how many that were looked up were opened, in a row */
 };
@@ -73,105 +85,27 @@ struct scanner {
 
 static void look_ahead(struct scanner *s, struct row *w);
 
-/* --- the order ------------------------------------------------------------------------------------ */
+/* --- fetching ------------------------------------------------------------------------------------- */
 
 static enum kind kind_of(const struct index_inode *i)
 {
     return S_ISDIR(i->mode) ? DIRECTORIES : FILES;
 }
 
-struct near {
-    unsigned passed, near;     /* entries that may still be looked at, in all and of the kind */
-    enum kind kind;
-    uint64_t ino;
-    bool found;
-};
-
-static bool compare_entry(const struct index_inode *i, void *arg)
+/* Its place there counted from 1, or 0. */
+static unsigned place_in(const struct ahead *a, uint64_t ino)
 {
-    struct near *n = arg;
-
-    n->found = i->ino == n->ino;
-    n->near -= kind_of(i) == n->kind;
-    return !n->found && n->near > 0 && --n->passed > 0;
-}
-
-static bool is_near(struct volume *v, const struct row *w, const struct index_inode *i)
-{
-    struct near n = { .passed = PASSED_OVER, .near = NEAR, .kind = w->kind, .ino = i->ino };
-
-    return i->ino > w->last && index_scan(v->index, w->dir, w->last, compare_entry, &n) == 0 && n.found;
-}
-
-/* The last number in the name is one more, with as many digits at least. False: there is none, or no room. */
-static bool name_after(const char *name, char ret[NAME_SIZE])
-{
-    size_t end = strlen(name), begin, len;
-    unsigned long long number;
-
-    while (end > 0 && !isdigit((unsigned char)name[end - 1]))
-        end--;
-    for (begin = end; begin > 0 && end - begin < 18 && isdigit((unsigned char)name[begin - 1]);)
-        begin--;
-    if (begin == end)
-        return false;
-    number = strtoull(name + begin, NULL, 10) + 1;
-    len = (size_t)snprintf(ret, NAME_SIZE, "%.*s%0*llu%s", (int)begin, name, (int)(end - begin), number, name + end);
-    return len < NAME_SIZE;
-}
-
-static bool is_named_next(struct volume *v, const struct row *w, const struct index_inode *i)
-{
-    char next[NAME_SIZE];
-
-    (void)v;
-    return name_after(w->name, next) && strcmp(i->name, next) == 0;
-}
-
-static bool copy_entry(const struct index_inode *i, void *arg)
-{
-    struct near *n = arg;
-
-    n->ino = i->ino;
-    n->found = true;
-    return false;
-}
-
-static uint64_t next_by_number(struct volume *v, struct row *w)
-{
-    struct near n = { 0 };
-
-    return index_scan(v->index, w->dir, w->at, copy_entry, &n) == 0 && n.found ? n.ino : 0;
-}
-
-static uint64_t next_by_name(struct volume *v, struct row *w)
-{
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    char next[NAME_SIZE];
-
-    if (!name_after(w->at_name, next) || index_find(v->index, w->dir, next, strlen(next), &i) < 0)
-        return 0;
-    memcpy(w->at_name, next, sizeof(next));
-    return i.ino;
-}
-
-static const struct {
-    bool (*follows)(struct volume *v, const struct row *w, const struct index_inode *i);
-    uint64_t (*next)(struct volume *v, struct row *w);   /* of the entry after w->at; 0: there is none */
-} orders[ORDERS] = {
-    [BY_NUMBER] = { is_near, next_by_number },
-    [BY_NAME] = { is_named_next, next_by_name },
-};
-
-/* --- fetching ------------------------------------------------------------------------------------- */
-
-/* Its place in `ahead` counted from 1, or 0. */
-static unsigned place_ahead(const struct row *w, uint64_t ino)
-{
-    for (unsigned n = 0; n < w->n_ahead; n++)
-        if (w->ahead[n] == ino)
+    for (unsigned n = 0; n < a->n; n++)
+        if (a->inos[n] == ino)
             return n + 1;
     return 0;
+}
+
+/* Takes `n` away, the last of which has that place. */
+static void take_out(struct ahead *a, unsigned place, unsigned n)
+{
+    memmove(a->inos + place - n, a->inos + place, (a->n - place) * sizeof(*a->inos));
+    a->n -= n;
 }
 
 static struct row *row_of(struct scanner *s, uint64_t ino)
@@ -179,9 +113,20 @@ static struct row *row_of(struct scanner *s, uint64_t ino)
     struct row *w;
 
     TAILQ_FOREACH(w, &s->rows, next)
-        if (place_ahead(w, ino))
+        if (place_in(&w->ahead, ino) || place_in(&w->shuffled, ino))
             return w;
     return NULL;
+}
+
+/* Those that were opened pay for as many once they are a good share, unless at their pace the rest takes too long. */
+static unsigned shuffled_window(const struct row *w)
+{
+    uint64_t left = excess(w->entries, w->opened), ms = (uint64_t)(loop_now_ns() - w->since_ns) / 1000000;
+
+    if (w->opened < most(w->entries / SHARE, SHUFFLED_LEAST) || w->entries == ENTRIES_MAX ||
+        left * ms > w->opened * SOON_MS)
+        return 0;
+    return (unsigned)least(w->opened, SHUFFLED_MAX);
 }
 
 /* What cannot be had is for whoever opens it to hear of. */
@@ -195,8 +140,10 @@ static void fetched(const struct error *e, void *arg)
     s->n_fetching--;
     if (slot->file)
         cache_release(take_ptr(slot->file));
-    if (w && e->code)
-        w->window = 0;
+    if (w && e->code) {
+        w->ahead.window = 0;
+        w->shuffled.window = w->opened = 0;
+    }
     TAILQ_FOREACH(w, &s->rows, next)
         look_ahead(s, w);
 }
@@ -228,33 +175,40 @@ static struct cache_file *foresee(struct volume *v, const struct index_inode *i,
     return f;
 }
 
-static bool fetch_file(struct scanner *s, const struct index_inode *i)
+static bool fetch_file(struct scanner *s, const struct index_inode *i, uint64_t most)
 {
     struct volume *v = s->volume;
-    struct cache_file *f = foresee(v, i, SMALL);
+    struct cache_file *f = cache_opening(v->cache, i->ino) ? NULL : foresee(v, i, most);
 
     if (!f)
         return false;
-    fetch_range(f, FETCH_SCAN, 0, SMALL, (uint64_t)v->config->read_deadline_seconds * 1000, fetched,
+    fetch_range(f, FETCH_SCAN, 0, most, (uint64_t)v->config->read_deadline_seconds * 1000, fetched,
                 begin(s, i->ino, f));
     return true;
 }
 
-static bool list_directory(struct scanner *s, const struct index_inode *i)
+static bool list_directory(struct scanner *s, const struct index_inode *i, uint64_t most)
 {
+    (void)most;
     if (!S_ISDIR(i->mode) || i->listed_ns)
         return false;
     lister_ensure(s->volume->lister, i->ino, fetched, begin(s, i->ino, NULL));
     return true;
 }
 
-static const struct {
+struct fetches {
     unsigned window;
-    bool (*fetch)(struct scanner *s, const struct index_inode *i);   /* false: there is nothing to fetch */
-} kinds[KINDS] = {
-    [FILES] = { WINDOW_MAX, fetch_file },
-    [DIRECTORIES] = { WINDOW_DIRECTORIES, list_directory },
+    uint64_t bytes;   /* the most that one takes */
+    /* False: there is nothing to fetch. */
+    bool (*fetch)(struct scanner *s, const struct index_inode *i, uint64_t most);
 };
+
+static const struct fetches kinds[KINDS] = {
+    [FILES] = { WINDOW_MAX, SMALL, fetch_file },
+    [DIRECTORIES] = { WINDOW_DIRECTORIES, 0, list_directory },
+};
+
+static const struct fetches shuffled_files = { SHUFFLED_MAX, TINY, fetch_file };
 
 /* Space that is scarce is not for what may never be read. */
 static bool may_take(const struct scanner *s, uint64_t space)
@@ -264,27 +218,31 @@ static bool may_take(const struct scanner *s, uint64_t space)
     return !s->closing && !v->paused && !lister_failing(v->lister) && space_ahead(v->cache) >= space;
 }
 
-static bool may_fetch(const struct scanner *s, const struct row *w)
+static bool may_fetch(const struct scanner *s, const struct ahead *a, const struct fetches *k)
 {
-    return w->n_ahead < w->window && s->n_fetching < AT_ONCE &&
-           may_take(s, w->kind == DIRECTORIES ? 0 : (w->n_ahead + 1) * SMALL);
+    return a->n < a->window && s->n_fetching < AT_ONCE && may_take(s, (a->n + 1) * k->bytes);
+}
+
+static void look_on(struct scanner *s, uint64_t dir, struct ahead *a, enum scan_order o, const struct fetches *k)
+{
+    unsigned passed = 0;
+
+    while (passed++ < SCAN_PASSED && may_fetch(s, a, k)) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        if (!scan_orders[o].step(s->volume, dir, &a->at) || index_get(s->volume->index, a->at.ino, &i) < 0)
+            return;
+        a->inos[a->n++] = i.ino;   /* first: its answer may come at once */
+        if (!k->fetch(s, &i, k->bytes))
+            a->n--;
+    }
 }
 
 static void look_ahead(struct scanner *s, struct row *w)
 {
-    unsigned passed = 0;
-
-    while (passed++ < PASSED_OVER && may_fetch(s, w)) {
-        CLEANUP(index_inode_done) struct index_inode i = { 0 };
-        uint64_t ino = orders[w->order].next(s->volume, w);
-
-        if (!ino || index_get(s->volume->index, ino, &i) < 0)
-            return;
-        w->at = ino;
-        w->ahead[w->n_ahead++] = ino;   /* first: its answer may come at once */
-        if (!kinds[w->kind].fetch(s, &i))
-            w->n_ahead--;
-    }
+    look_on(s, w->dir, &w->ahead, w->order, &kinds[w->kind]);
+    if (w->ahead.window == 0)
+        look_on(s, w->dir, &w->shuffled, SCAN_BY_NUMBER, &shuffled_files);
 }
 
 /* --- who opens what --------------------------------------------------------------------------------- */
@@ -292,33 +250,58 @@ static void look_ahead(struct scanner *s, struct row *w)
 /* With it goes what was passed over. */
 static void step_ahead(struct row *w, unsigned place)
 {
-    w->n_ahead -= place;
-    memmove(w->ahead, w->ahead + place, w->n_ahead * sizeof(*w->ahead));
-    w->window = least(w->window * 2, kinds[w->kind].window);
+    take_out(&w->ahead, place, place);
+    w->ahead.window = least(w->ahead.window * 2, kinds[w->kind].window);
 }
 
 /* What was not foreseen: the order that it goes on in, if any, begins here. */
 static void turn(struct row *w, const struct index_inode *i)
 {
-    w->n_ahead = 0;
-    w->order = w->steps[BY_NAME] > w->steps[BY_NUMBER] ? BY_NAME : BY_NUMBER;
-    w->window = w->steps[w->order] >= IN_A_ROW ? WINDOW_FIRST : 0;
-    w->at = i->ino;
-    memcpy(w->at_name, i->name, i->name_len + 1);
+    struct ahead *a = &w->ahead;
+
+    a->n = 0;
+    w->order = w->steps[SCAN_BY_NAME] > w->steps[SCAN_BY_NUMBER] ? SCAN_BY_NAME : SCAN_BY_NUMBER;
+    a->window = w->steps[w->order] >= IN_A_ROW ? WINDOW_FIRST : 0;
+    scan_place_set(&a->at, i);
 }
 
-static void step(struct volume *v, struct row *w, const struct index_inode *i)
+/* False: it is in no order. What was fetched in none does not end one that it follows. */
+static bool step(struct volume *v, struct row *w, const struct index_inode *i, bool shuffled)
 {
-    unsigned place = place_ahead(w, i->ino);
+    unsigned place = place_in(&w->ahead, i->ino);
 
-    for (int o = 0; o < ORDERS; o++)
-        w->steps[o] = w->last && orders[o].follows(v, w, i) ? w->steps[o] + 1 : 0;
+    for (int o = 0; o < SCAN_ORDERS; o++)
+        w->steps[o] = w->last.ino && scan_orders[o].follows(v, &w->last, i) ? w->steps[o] + 1 : 0;
     if (place)
         step_ahead(w, place);
-    else
+    else if (!shuffled || w->ahead.window == 0 || w->steps[w->order] == 0)
         turn(w, i);
-    w->last = i->ino;
-    memcpy(w->name, i->name, i->name_len + 1);
+    scan_place_set(&w->last, i);
+    return w->ahead.window > 0;
+}
+
+static void jump(struct volume *v, struct row *w)
+{
+    int64_t now = loop_now_ns();
+
+    if (w->opened == 0 || now - w->jumped_ns > FORESEEN_MS * INT64_C(1000000)) {
+        w->opened = 0;
+        w->since_ns = now;
+    }
+    w->jumped_ns = now;
+    if (++w->opened == SHUFFLED_LEAST)
+        w->entries = index_entries(v->index, w->dir, ENTRIES_MAX);
+    w->shuffled.window = shuffled_window(w);
+}
+
+static void opened(struct volume *v, struct row *w, const struct index_inode *i)
+{
+    unsigned place = place_in(&w->shuffled, i->ino);
+
+    if (place)
+        take_out(&w->shuffled, place, 1);
+    if (!step(v, w, i, place) && S_ISREG(i->mode) && i->size <= TINY)
+        jump(v, w);
 }
 
 static struct row *find_row(struct scanner *s, uint64_t dir, enum kind kind)
@@ -337,12 +320,11 @@ static struct row *row_for(struct scanner *s, uint64_t dir, enum kind kind)
 
     if (!w) {
         w = TAILQ_LAST(&s->rows, rows);
-        w->dir = dir;
-        w->kind = kind;
-        w->last = w->looked_up = 0;
-        w->n_ahead = w->window = w->kept = 0;
+        TAILQ_REMOVE(&s->rows, w, next);
+        *w = (struct row){ .dir = dir, .kind = kind };
+    } else {
+        TAILQ_REMOVE(&s->rows, w, next);
     }
-    TAILQ_REMOVE(&s->rows, w, next);
     TAILQ_INSERT_HEAD(&s->rows, w, next);
     return w;
 }
@@ -382,11 +364,11 @@ void scanner_opened(struct volume *v, uint64_t ino, bool cold)
 
     if (!opened_as_looked_up(s, ino) && !cold && !row_of(s, ino))
         return;
-    if (index_get(v->index, ino, &i) < 0 || !i.parent || i.name_len >= sizeof(w->name))
+    if (index_get(v->index, ino, &i) < 0 || !i.parent || i.name_len >= sizeof(w->last.name))
         return;
     w = row_for(s, i.parent, kind_of(&i));
-    if (w->last != ino)
-        step(v, w, &i);
+    if (w->last.ino != ino)
+        opened(v, w, &i);
     look_ahead(s, w);
 }
 

@@ -42,6 +42,8 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_INFO_LIST), object_api_list },
     { ROW(OBJECT_EXPLAIN), object_api_explain },
     { ROW(OBJECT_AWAIT), object_api_await },
+    { ROW(OBJECT_MAKE_OFFLINE), object_api_make_offline },
+    { ROW(OBJECT_REMOVE_OFFLINE), object_api_remove_offline },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 

@@ -4,8 +4,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -51,27 +53,84 @@ static void close_dir(DIR **dir)
         (void)closedir(*dir);
 }
 
-static bool kept_aside(const struct dirent *entry)
+static bool kept_aside(const char *name)
 {
     static const char PREFIX[] = "state.db.corrupt-";
 
-    return strncmp(entry->d_name, PREFIX, sizeof(PREFIX) - 1) == 0 && !strstr(entry->d_name, "-wal");
+    return strncmp(name, PREFIX, sizeof(PREFIX) - 1) == 0 && !strstr(name, "-wal");
 }
 
-/* Without a database, but beside one that was kept aside: an empty start would forget everything. */
-static int refuse_empty_start(const char *state_dir, const char *path, struct error *e)
+static bool is_entry(const char *name)
+{
+    return name[0] != '.';
+}
+
+/* The first name in state_dir/folder that is one; false: none is. */
+static bool find(const char *state_dir, const char *folder, bool (*is)(const char *name), char out[NAME_MAX + 1])
 {
     CLEANUP(close_dir) DIR *dir = NULL;
     struct dirent *entry;
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/%s", state_dir, folder) >= (int)sizeof(path))
+        return false;
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir)))
+        if (is(entry->d_name)) {
+            (void)snprintf(out, NAME_MAX + 1, "%s", entry->d_name);
+            return true;
+        }
+    return false;
+}
+
+/* An empty start forgets everything, so there is one only where nothing ever was. A database that we made was never
+ * empty (create()). */
+static int refuse_empty_start(const char *state_dir, const char *path, struct error *e)
+{
+    char name[NAME_MAX + 1], log[PATH_MAX];
+    struct stat st;
+    bool missing = lstat(path, &st) < 0;
+
+    if (!missing && (!S_ISREG(st.st_mode) || st.st_size > 0))
+        return 0;
+    if (snprintf(log, sizeof(log), "%s-wal", path) < (int)sizeof(log) && lstat(log, &st) == 0 && st.st_size > 0)
+        return error_set(e, -EUCLEAN, "The state database %s is missing or empty, but its log %s is there. Move the "
+                         "log elsewhere, also before you restore a backup: its changes would come into that.", path,
+                         log);
+    if (!missing)
+        return error_set(e, -EUCLEAN, "The state database %s is empty: what was in it is lost. Restore a backup in its "
+                         "place, or remove it to start without accounts and drives.", path);
+    if (find(state_dir, ".", kept_aside, name))
+        return error_set(e, -EUCLEAN, "The state database %s is missing, and a damaged one was kept as %s beside "
+                         "it. Restore a backup as state.db, or move the damaged one elsewhere to start without "
+                         "accounts and drives.", path, name);
+    if (find(state_dir, "drives", is_entry, name))
+        return error_set(e, -EUCLEAN, "The state database %s is missing, but there is the index of a drive, %s/drives/"
+                         "%s. Restore a backup as state.db, or move the folders drives and cache elsewhere to start "
+                         "without accounts and drives.", path, state_dir, name);
+    return 0;
+}
+
+/* Under another name until it is whole. */
+static int create(const char *state_dir, const char *path, struct error *e)
+{
+    CLEANUP_CLOSE int folder = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char name[PATH_MAX];
+    struct sql *sql;
+    int r;
 
     if (access(path, F_OK) == 0)
         return 0;
-    dir = opendir(state_dir);
-    while (dir && (entry = readdir(dir)))
-        if (kept_aside(entry))
-            return error_set(e, -EUCLEAN, "The state database %s is missing, and a damaged one was kept as %s beside "
-                             "it. Restore a backup as state.db, or move the damaged one elsewhere to start without "
-                             "accounts and drives.", path, entry->d_name);
+    if (snprintf(name, sizeof(name), "%s.new", path) >= (int)sizeof(name))
+        return error_set(e, -ENAMETOOLONG, "The path %s is too long.", path);
+    (void)unlinkat(folder, "state.db.new", 0);
+    (void)unlinkat(folder, "state.db.new-wal", 0);
+    r = sql_open(name, &SCHEMA, &sql, e);
+    if (r < 0)
+        return r;
+    sql_close(sql);
+    if (rename(name, path) < 0 || fsync(folder) < 0)
+        return error_set(e, -errno, "The state database %s cannot be made: %s.", path, strerror(errno));
     return 0;
 }
 
@@ -84,6 +143,8 @@ int store_open(const char *state_dir, struct store **ret, struct error *e)
     if (snprintf(path, sizeof(path), "%s/state.db", state_dir) >= (int)sizeof(path))
         return error_set(e, -ENAMETOOLONG, "The path %s is too long.", state_dir);
     r = refuse_empty_start(state_dir, path, e);
+    if (r == 0)
+        r = create(state_dir, path, e);
     if (r == 0)
         r = sql_open(path, &SCHEMA, &sql, e);
     if (r < 0)

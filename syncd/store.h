@@ -14,8 +14,9 @@
 struct store;
 
 /* Opens or creates the database. Failures have a sentence for a person in *e, and then the daemon must not go on:
- *  -EUCLEAN: it is damaged and has been kept as "state.db.corrupt-DATE"; or there is none, but one was kept aside
- *      earlier, so that an empty start would drop all accounts and drives. The sentence says how to go on.
+ *  -EUCLEAN: it is damaged and has been kept as "state.db.corrupt-DATE"; or it is empty, or missing beside one that
+ *      was kept aside, its log or drives, so that an empty start would drop all of them. The sentence says how to go
+ *      on.
  *  -EPROTONOSUPPORT: written by a newer version; left as it is. -EBUSY: another process uses it. */
 int store_open(const char *state_dir, struct store **ret, struct error *e);
 void store_close(struct store *s);   /* NULL is fine */
@@ -42,11 +43,19 @@ int store_account_delete(struct store *s, const char *id);   /* -EBUSY: drives u
 
 /* --- store_drive.c ------------------------------------------------------------------------------ */
 
-/* The drive stands unsettled: something may still fail, and after a crash it is to be removed. -EEXIST when
- * the name or the letter (any case) is taken, -ENOENT when the account is gone. */
+/* What is known of a drive whose insertion, or whose deletion, has not come to its end. */
+enum store_drive_state {
+    STORE_DRIVE_HALF_MADE,      /* nobody has had an answer yet */
+    STORE_DRIVE_SETTLED,
+    STORE_DRIVE_LEAVING,        /* nothing brings it back: its folders go, and then its row */
+};
+
+/* The drive stands there half made. -EEXIST when the name or the letter (any case) is taken, -ENOENT when the account
+ * is gone. */
 int store_drive_insert(struct store *s, const Lf__CloudDrive *model);
-int store_drive_settle(struct store *s, const char *id);
+int store_drive_set_state(struct store *s, const char *id, enum store_drive_state state);
 int store_drive_update(struct store *s, const Lf__CloudDrive *model);   /* by its id */
 int store_drive_delete(struct store *s, const char *id);
 /* All drives by rising id, as for accounts. */
-int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, bool settled, void *arg), void *arg);
+int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, enum store_drive_state state, void *arg),
+                     void *arg);

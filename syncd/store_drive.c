@@ -21,9 +21,10 @@ int store_drive_insert(struct store *s, const Lf__CloudDrive *model)
     return r == -EBUSY ? -ENOENT : r;   /* the foreign key */
 }
 
-int store_drive_settle(struct store *s, const char *id)
+int store_drive_set_state(struct store *s, const char *id, enum store_drive_state state)
 {
-    return store_changed(s, sql_run(s->sql, "UPDATE drives SET settled = 1 WHERE id = ?", SQL_TEXT(id)));
+    return store_changed(s, sql_run(s->sql, "UPDATE drives SET settled = ? WHERE id = ?", SQL_INT(state),
+                                    SQL_TEXT(id)));
 }
 
 int store_drive_update(struct store *s, const Lf__CloudDrive *model)
@@ -40,7 +41,14 @@ int store_drive_delete(struct store *s, const char *id)
     return store_changed(s, sql_run(s->sql, "DELETE FROM drives WHERE id = ?", SQL_TEXT(id)));
 }
 
-int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, bool settled, void *arg), void *arg)
+static enum store_drive_state state_of(int64_t column)
+{
+    return column == STORE_DRIVE_HALF_MADE || column == STORE_DRIVE_LEAVING ? (enum store_drive_state)column
+                                                                            : STORE_DRIVE_SETTLED;
+}
+
+int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, enum store_drive_state state, void *arg),
+                     void *arg)
 {
     CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT model, settled FROM drives ORDER BY id");
     int r;
@@ -48,7 +56,7 @@ int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, bool s
     while ((r = sql_next(&q)) > 0) {
         Lf__CloudDrive *model = (Lf__CloudDrive *)store_unpack(&q, 0, &lf__cloud_drive__descriptor);
 
-        if (model && !each(model, sql_int(&q, 1) != 0, arg))
+        if (model && !each(model, state_of(sql_int(&q, 1)), arg))
             return 0;
     }
     return r;

@@ -75,6 +75,12 @@ static const char *const STEPS[] = {
     "CREATE INDEX replay_origin ON replay(origin, mount) WHERE origin <> 0;",
     /* What the disk did not take: an errno, negative. */
     "ALTER TABLE unsynced ADD COLUMN fault INTEGER NOT NULL DEFAULT 0;",
+    /* The last number that a lost index can have given, which this one follows. */
+    "CREATE TABLE predecessor(last INTEGER NOT NULL);",
+    /* index_total(), by the rule of index_share(). */
+    "CREATE TABLE total(blocks INTEGER NOT NULL, names INTEGER NOT NULL);"
+    "INSERT INTO total SELECT ifnull(sum((min(max(size, 0), 1125899906842624) + 511) / 512), 0), count(*) FROM inode"
+    " WHERE nlink > 0;",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -163,6 +169,11 @@ void index_close(struct index *x)
     free(x);
 }
 
+void index_on_damage(struct index *x, void (*fn)(void *arg), void *arg)
+{
+    sql_on_damage(x->sql, fn, arg);
+}
+
 int index_begin(struct index *x)
 {
     return sql_begin(x->sql);
@@ -170,16 +181,19 @@ int index_begin(struct index *x)
 
 int index_commit(struct index *x)
 {
-    int r = sql_commit(x->sql);
+    int r = index_total_put(x);
 
+    if (r == 0)
+        r = sql_commit(x->sql);
     if (r < 0)
-        x->version++;
+        index_rollback(x);
     return r;
 }
 
 void index_rollback(struct index *x)
 {
     sql_rollback(x->sql);
+    x->more = (struct index_share){ 0 };
     x->version++;
 }
 
@@ -356,68 +370,6 @@ int index_orphans(struct index *x, uint64_t after, index_each_fn *each, void *ar
     return index_each(&q, each, arg);
 }
 
-bool index_empty(struct index *x, uint64_t parent)
-{
-    int64_t one;
-
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM inode WHERE parent = ? LIMIT 1", SQL_INT(parent)) == -ENOENT;
-}
-
-uint32_t index_directories(struct index *x, uint64_t parent)
-{
-    int64_t n = 0;
-
-    (void)sql_get_int(x->sql, &n, "SELECT count(*) FROM inode INDEXED BY inode_directory WHERE parent = ?"
-                      " AND (mode & 61440) = 16384", SQL_INT(parent));
-    return (uint32_t)n;
-}
-
-static bool take_file(const struct index_inode *i, void *arg)
-{
-    char **component = arg;
-
-    if (!S_ISDIR(i->mode))
-        *component = xstrdup(index_component(i));
-    return S_ISDIR(i->mode);
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Numbers are given out in the order of the listing that brought the names, so what is evenly spread among them is so
- * among the names, more or less. */
-size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n)
-{
-    int64_t first, last, entries = 0;
-    size_t found = 0, kept = 0;
-
-    if (sql_get_int(x->sql, &entries, "SELECT count(*) FROM (SELECT 1 FROM inode INDEXED BY inode_parent"
-                    " WHERE parent = ? LIMIT ?)", SQL_INT(parent), SQL_INT(least * (n + 1))) < 0 ||
-        (size_t)entries < 2 * least ||
-        sql_get_int(x->sql, &first, "SELECT min(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0 ||
-        sql_get_int(x->sql, &last, "SELECT max(ino) FROM inode WHERE parent = ?", SQL_INT(parent)) < 0)
-        return 0;
-    if (n > (size_t)entries / least - 1)
-        n = (size_t)entries / least - 1;
-    for (size_t i = 0; i < n; i++) {
-        char *component = NULL;
-
-        (void)index_scan(x, parent, (uint64_t)(first + (last - first) / (int64_t)(n + 1) * (int64_t)(i + 1)), take_file,
-                         &component);
-        if (component)
-            ret[found++] = component;
-    }
-    qsort(ret, found, sizeof(*ret), by_bytes);
-    for (size_t i = 0; i < found; i++)
-        if (kept && strcmp(ret[kept - 1], ret[i]) == 0)
-            free(ret[i]);
-        else
-            ret[kept++] = ret[i];
-    return kept;
-}
-
 /* From what is cut upwards, because that is little and a subtree may be everything. Without an answer: yes. */
 bool index_cut_below(struct index *x, uint64_t ino)
 {
@@ -489,12 +441,4 @@ int index_room_below(struct index *x, uint64_t ino, size_t room)
     if (r == 0)
         r = sql_run(x->sql, "UPDATE inode SET deep = ?2 WHERE ino = ?1", SQL_INT(ino), SQL_INT(deep));
     return r < 0 ? r : (size_t)deep <= room ? 0 : -ENAMETOOLONG;
-}
-
-uint64_t index_last_ino(struct index *x)
-{
-    int64_t last = 0;
-
-    (void)sql_get_int(x->sql, &last, "SELECT seq FROM sqlite_sequence WHERE name = 'inode'");
-    return (uint64_t)last;
 }

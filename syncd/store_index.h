@@ -59,6 +59,8 @@ void index_inode_done(struct index_inode *i);
  * gets its root owned by uid/gid with mode 0700 | S_IFDIR. */
 int index_open(const char *path, uint32_t uid, uint32_t gid, struct index **ret, struct error *e);
 void index_close(struct index *x);
+/* As sql_on_damage(). */
+void index_on_damage(struct index *x, void (*fn)(void *arg), void *arg);
 
 /* Everything between begin and commit happens or does not. No nesting. */
 int index_begin(struct index *x);
@@ -87,6 +89,11 @@ int index_scan(struct index *x, uint64_t parent, uint64_t cookie, index_each_fn 
 bool index_empty(struct index *x, uint64_t parent);
 /* How many directories are right below it. */
 uint32_t index_directories(struct index *x, uint64_t parent);
+/* How many entries it has, counted as far as `most`; without an answer `most`. */
+uint64_t index_entries(struct index *x, uint64_t parent, uint64_t most);
+/* How much there is in all: names, the root's included, and their sizes in blocks of 512 bytes, each rounded up. At
+ * once. 0 or negative errno. */
+int index_total(struct index *x, uint64_t *ret_blocks, uint64_t *ret_names);
 /* Components of files that split a directory into parts of about the same size, each of at least `least` entries, in
  * the order of the bytes: at most n, owned by the caller. How many. */
 size_t index_sample(struct index *x, uint64_t parent, size_t least, char **ret, size_t n);
@@ -101,9 +108,6 @@ char *index_child_key(const char *dir_key, const struct index_inode *i);
 /* Whether no key below the directory goes on for more than `room` bytes after the directory's own: 0 or -ENAMETOOLONG.
  * A bound is kept that answers at once as a rule; when it does not the tree is looked at. Inside a transaction. */
 int index_room_below(struct index *x, uint64_t ino, size_t room);
-/* The greatest inode number given out. They are never given out twice. */
-uint64_t index_last_ino(struct index *x);
-
 /* Changes, inside a transaction. */
 int index_insert(struct index *x, struct index_inode *i);             /* fills i->ino when it is 0 */
 int index_update(struct index *x, const struct index_inode *i);       /* all columns but ino, parent, name */
@@ -125,6 +129,16 @@ int index_xattr_remove(struct index *x, uint64_t ino, const char *name);
 int index_xattr_clear(struct index *x, uint64_t ino);
 int index_xattr_list(struct index *x, uint64_t ino,
                      void (*each)(const char *name, const void *value, size_t size, void *arg), void *arg);
+
+/* --- numbers of inodes (store_index_numbers.c) -------------------------------------------------- */
+
+/* The greatest inode number given out. They are never given out twice. */
+uint64_t index_last_ino(struct index *x);
+/* Whether this index has given it out, not a lost one before it. */
+bool index_gave(struct index *x, uint64_t ino);
+/* For an index that may take the place of a lost one: if it has given out no number but the root's, those that it will
+ * are none that the other one gave. 0 or negative errno. */
+int index_succeed(struct index *x);
 
 /* --- what is to be done in the cloud --------------------------------------------------------- */
 

@@ -9,6 +9,8 @@
 #include "syncd/name.h"
 #include "syncd/store_index_internal.h"
 
+static const struct index_share NOTHING;
+
 /* `turned` is written wherever `pending` is: now, when one of the two is zero and the other is not. */
 
 int index_changed(struct index *x, int r)
@@ -65,25 +67,35 @@ int index_insert(struct index *x, struct index_inode *i)
     if (r == 0 && i->ino == 0)
         i->ino = (uint64_t)sql_last_id(x->sql);
     r = index_changed(x, r);
+    if (r == 0)
+        r = index_share_changed(x, NOTHING, index_share(i->size, i->nlink));
     return r == 0 && i->parent ? deepen(x, i->parent, strlen(index_component(i)) + S_ISDIR(i->mode)) : r;
+}
+
+static int update(struct index *x, const struct index_inode *i)
+{
+    return sql_run(x->sql,
+                   "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, nlink = ?5, size = ?6, mtime = ?7, ctime = ?8,"
+                   " atime = ?9, target = ?10, cloud_key = ?11, etag = ?12, cloud_size = ?13, settled = ?14,"
+                   " turned = CASE WHEN (pending = 0) <> (?15 = 0) THEN ?18 ELSE turned END,"
+                   " not_before = CASE WHEN ?15 = 0 THEN 0 ELSE not_before END,"
+                   " reason = CASE WHEN ?15 = 0 THEN NULL ELSE reason END,"
+                   " pending = ?15, generation = ?16, listed = ?17, cut = ?19 WHERE ino = ?1",
+                   SQL_INT(i->ino), SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink),
+                   SQL_INT(i->size), SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns),
+                   SQL_TEXT(i->target), SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size),
+                   SQL_INT(i->settled), SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns),
+                   SQL_INT(loop_wall_ns()), SQL_INT(i->cut));
 }
 
 int index_update(struct index *x, const struct index_inode *i)
 {
-    int r = sql_run(x->sql,
-                    "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, nlink = ?5, size = ?6, mtime = ?7, ctime = ?8,"
-                    " atime = ?9, target = ?10, cloud_key = ?11, etag = ?12, cloud_size = ?13, settled = ?14,"
-                    " turned = CASE WHEN (pending = 0) <> (?15 = 0) THEN ?18 ELSE turned END,"
-                    " not_before = CASE WHEN ?15 = 0 THEN 0 ELSE not_before END,"
-                    " reason = CASE WHEN ?15 = 0 THEN NULL ELSE reason END,"
-                    " pending = ?15, generation = ?16, listed = ?17, cut = ?19 WHERE ino = ?1",
-                    SQL_INT(i->ino), SQL_INT(i->mode), SQL_INT(i->uid), SQL_INT(i->gid), SQL_INT(i->nlink),
-                    SQL_INT(i->size), SQL_INT(i->mtime_ns), SQL_INT(i->ctime_ns), SQL_INT(i->atime_ns),
-                    SQL_TEXT(i->target), SQL_TEXT(i->cloud_key), SQL_TEXT(i->etag), SQL_INT(i->cloud_size),
-                    SQL_INT(i->settled), SQL_INT(i->pending), SQL_INT(i->generation), SQL_INT(i->listed_ns),
-                    SQL_INT(loop_wall_ns()), SQL_INT(i->cut));
+    struct index_share was;
+    int r = index_share_of(x, i->ino, &was);
 
-    return index_changed(x, r);
+    if (r == 0)
+        r = index_changed(x, update(x, i));
+    return r < 0 ? r : index_share_changed(x, was, index_share(i->size, i->nlink));
 }
 
 int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name, size_t len)
@@ -105,8 +117,13 @@ int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name,
 
 int index_orphan(struct index *x, uint64_t ino)
 {
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0"
-                                    " WHERE ino = ?", SQL_INT(ino)));
+    struct index_share was;
+    int r = index_share_of(x, ino, &was);
+
+    if (r == 0)
+        r = index_changed(x, sql_run(x->sql, "UPDATE inode SET parent = NULL, name = NULL, key_name = NULL, nlink = 0"
+                                     " WHERE ino = ?", SQL_INT(ino)));
+    return r < 0 ? r : index_share_changed(x, was, NOTHING);
 }
 
 int index_replace(struct index *x, struct index_inode *i)
@@ -131,13 +148,18 @@ int index_replace(struct index *x, struct index_inode *i)
 
 int index_remove(struct index *x, uint64_t ino)
 {
-    int r = index_xattr_clear(x, ino);
+    struct index_share was;
+    int r = index_share_of(x, ino, &was);
 
+    if (r == 0)
+        r = index_xattr_clear(x, ino);
     if (r == 0)
         r = sql_run(x->sql, "DELETE FROM moved WHERE ino = ?", SQL_INT(ino));
     if (r == 0)
         r = index_unsynced_remove(x, ino);
-    return r < 0 ? r : index_changed(x, sql_run(x->sql, "DELETE FROM inode WHERE ino = ?", SQL_INT(ino)));
+    if (r == 0)
+        r = index_changed(x, sql_run(x->sql, "DELETE FROM inode WHERE ino = ?", SQL_INT(ino)));
+    return r < 0 ? r : index_share_changed(x, was, NOTHING);
 }
 
 int index_touch(struct index *x, uint64_t ino, int64_t now_ns)

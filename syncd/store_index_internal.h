@@ -5,12 +5,18 @@
 #include "syncd/store_index.h"
 #include "syncd/store_sql.h"
 
+/* What one inode, or all of them, are of index_total(). */
+struct index_share {
+    int64_t blocks, names;
+};
+
 struct index {
     struct sql *sql;
     uint64_t version;        /* raised by every change of an inode */
     uint64_t *above;         /* directories with something pending below, ascending; owned */
     size_t n_above;
     uint64_t above_version;  /* the version `above` was made at */
+    struct index_share more; /* than the table `total` says, by the transaction so far */
     uint64_t turn;           /* last given to an extent; 0: not known yet */
 };
 
@@ -27,6 +33,13 @@ int index_first(struct sql_query *q, struct index_inode *ret);
 int index_each(struct sql_query *q, index_each_fn *each, void *arg);
 /* The result of a change of inode rows: raises the version; -ENOENT when no row was there to change. */
 int index_changed(struct index *x, int r);
+/* The share of an inode of that size with so many links: nothing without any. No object has more than a PiB. */
+struct index_share index_share(uint64_t size, uint32_t nlink);
+/* That of a row: 0, -ENOENT, or another negative errno. */
+int index_share_of(struct index *x, uint64_t ino, struct index_share *ret);
+/* A row's share was one and is another now. It goes into the table with the transaction, or without one at once. */
+int index_share_changed(struct index *x, struct index_share was, struct index_share is);
+int index_total_put(struct index *x);
 /* Puts the inode's component of the key, or its name (and '/' for a directory) before `at` and moves on to its parent.
  * False: an orphan, not there, or too long. */
 enum { INDEX_KEY_BYTES = 16384 };

@@ -58,6 +58,10 @@ int sql_commit(struct sql *s);         /* a failed commit has been rolled back *
 void sql_rollback(struct sql *s);      /* nothing begun: fine */
 bool sql_in_transaction(const struct sql *s);
 
+/* fn(arg) runs, from within the statement that meets it, when the database is found to be damaged in use: the next
+ * opening checks it, and keeps it aside. Once. */
+void sql_on_damage(struct sql *s, void (*fn)(void *arg), void *arg);
+
 /* Descriptor of the write-ahead log, borrowed until sql_close(), or negative errno: once it has been
  * fdatasync()ed, in any thread, all earlier commits survive a power cut. */
 int sql_wal_fd(struct sql *s);

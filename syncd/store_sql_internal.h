@@ -17,7 +17,9 @@ struct sql {
     sqlite3 *db;
     int wal_fd;
     char *path;
-    bool damaged;            /* a statement has found it so */
+    bool damaged;            /* a statement has found it so, */
+    void (*on_damage)(void *arg);   /* which is told once; may be NULL */
+    void *arg;
     struct statement statements[STATEMENTS];
 };
 

@@ -88,7 +88,15 @@ int sql_failed(struct sql *s, int code)
     LOG(LOG_CRIT, "database_damaged", "path=%s", s->path, "error=%s", sqlite3_errmsg(s->db));
     if (damage_note(s, name) == 0)
         (void)close(open(name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (s->on_damage)
+        s->on_damage(s->arg);
     return r;
+}
+
+void sql_on_damage(struct sql *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_damage = fn;
+    s->arg = arg;
 }
 
 static bool was_found_damaged(const struct sql *s)
@@ -122,7 +130,7 @@ static bool was_cut_off(const char *path)
 /* The first line of the check's verdict is "ok", or the first fault, which goes into *e. */
 static int check(struct sql *s, const struct sql_schema *schema, struct error *e)
 {
-    CLEANUP(sql_query_end) struct sql_query q = schema->check == SQL_CHECK_FULL
+    CLEANUP(sql_query_end) struct sql_query q = schema->check == SQL_CHECK_FULL || was_found_damaged(s)
         ? sql_query(s, "PRAGMA integrity_check(1)") : sql_query(s, "PRAGMA quick_check(1)");
     int r = sql_next(&q);
 
@@ -244,6 +252,45 @@ static struct sql *new_connection(const char *path)
     return s;
 }
 
+/* It is ours, whatever became of its mode. Bytes in it, 0 when it is not there. */
+static int make_usable(const char *path, const char *suffix, off_t *ret_size, struct error *e)
+{
+    char name[PATH_SIZE];
+    struct stat st;
+
+    *ret_size = 0;
+    if (snprintf(name, sizeof(name), "%s%s", path, suffix) >= (int)sizeof(name))
+        return -ENAMETOOLONG;
+    if (lstat(name, &st) < 0)
+        return 0;
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, -EUCLEAN, "%s is no regular file", name);
+    (void)chmod(name, 0600);
+    *ret_size = st.st_size;
+    return 0;
+}
+
+/* SQLite would remove a log that has lost its database. A database has its first page before it has a log. */
+static int connect_to(struct sql *s, struct error *e)
+{
+    off_t size, log;
+    int r = make_usable(s->path, "", &size, e);
+
+    if (r == 0)
+        r = make_usable(s->path, "-wal", &log, e);
+    if (r == 0 && size == 0 && log > 0)
+        r = error_set(e, -EUCLEAN, "it is missing or empty, and its log is not");
+    if (r < 0)
+        return r;
+    r = sql_errno(sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                                  SQLITE_OPEN_EXRESCODE, NULL));
+    if (r < 0)
+        return r;
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    (void)chmod(s->path, 0600);
+    return 0;
+}
+
 int sql_open(const char *path, const struct sql_schema *schema, struct sql **ret, struct error *e)
 {
     struct error local = { 0 };
@@ -255,13 +302,9 @@ int sql_open(const char *path, const struct sql_schema *schema, struct sql **ret
         e = &local;
     *e = (struct error){ 0 };
     s->damaged = true;   /* what is met before it is in use is said by the refusal */
-    r = sql_errno(sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                  SQLITE_OPEN_EXRESCODE, NULL));
-    if (r == 0) {
-        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-        (void)chmod(path, 0600);
+    r = connect_to(s, e);
+    if (r == 0)
         r = inspect(s, schema, &version, e);
-    }
     if (r == 0)
         r = set_up(s, schema);
     if (r < 0)

@@ -290,6 +290,8 @@ static void got(struct cloud_request *r, void *arg)
     struct stream *s = arg;
     struct error e = r->error;
 
+    if (s->volume)
+        fetch_checked(s->volume, r);
     cloud_request_free(r);
     s->request = NULL;
     if (!answered(s))
@@ -319,6 +321,7 @@ static void get(struct stream *s, const struct index_inode *i)
     r->range_offset = s->at;
     r->range_length = s->end - s->at;
     r->data = on_data;
+    r->checked = s->at == 0 && s->end == i->cloud_size && fetch_checks(s->volume, s->end);
     s->request = r;
     s->awaited++;
     volume_submit(s->volume, r);

@@ -54,7 +54,8 @@ static const char *const op_names[CLOUD_OP_COUNT] = {
     [CLOUD_PUT] = "put", [CLOUD_PART_BEGIN] = "part_begin", [CLOUD_PART_PUT] = "part_put",
     [CLOUD_PART_COPY] = "part_copy", [CLOUD_PART_LIST] = "part_list", [CLOUD_PART_END] = "part_end",
     [CLOUD_PART_ABORT] = "part_abort", [CLOUD_COPY] = "copy", [CLOUD_DELETE] = "delete",
-    [CLOUD_DELETE_BATCH] = "delete_batch", [CLOUD_BUCKET_CREATE] = "bucket_create",
+    [CLOUD_DELETE_BATCH] = "delete_batch", [CLOUD_BUCKET_CREATE] = "bucket_create", [CLOUD_UPLOADS] = "uploads",
+    [CLOUD_SPACE] = "space",
 };
 
 /* NULL: one that the worker does not answer; it counts as "other" if it comes nevertheless. */
@@ -126,17 +127,41 @@ void tally_drop(struct tally *t)
 
 /* --- counting ---------------------------------------------------------------------------------------- */
 
-void tally_request(struct tally *t, const struct cloud_request *r, int64_t submitted_ns)
+void tally_submitted(struct tally *t, const struct cloud_request *r)
+{
+    if (t)
+        reach_asked(&t->reach, r);
+}
+
+void tally_heard(struct tally *t)
+{
+    if (t)
+        reach_heard(&t->reach);
+}
+
+void tally_sent(struct tally *t)
+{
+    if (t)
+        reach_sent(&t->reach);
+}
+
+void tally_unreached(struct tally *t, int64_t tried_ns, const struct error *why)
+{
+    if (t)
+        reach_missed(&t->reach, tried_ns, why);
+}
+
+void tally_request(struct tally *t, const struct cloud_request *r)
 {
     if (!t)
         return;
     t->requests[r->op][tally_kind(r->error.code)]++;
     t->received += r->content_length;
-    if (r->error.code == 0) {
+    t->damaged += r->damaged;
+    if (r->error.code == 0)
         t->sent += r->body.length;
-        t->answered_ns = loop_now_ns();
-    }
-    meter_time(&t->times[r->op], (uint64_t)(loop_now_ns() - submitted_ns));
+    meter_time(&t->times[r->op], (uint64_t)(loop_now_ns() - r->submitted_ns));
+    reach_ended(&t->reach, r);
 }
 
 /* --- showing ----------------------------------------------------------------------------------------- */
@@ -197,8 +222,11 @@ void tally_samples(const struct tally *t, const char *drive, struct samples *s)
     add_each(s, METRIC_EVICTED_BYTES, drive, t->evicted, room_names, ROOM_REASONS);
     add_kinds(s, t->uploads, drive);
     SAMPLE(s, METRIC_CONFLICTS, t->conflicts, drive);
+    SAMPLE(s, METRIC_COPIES, t->copies, drive);
+    SAMPLE(s, METRIC_COPIED_BYTES, t->copied, drive);
     SAMPLE(s, METRIC_SENT_BYTES, t->sent, drive);
     SAMPLE(s, METRIC_RECEIVED_BYTES, t->received, drive);
+    SAMPLE(s, METRIC_DAMAGED_DOWNLOADS, t->damaged, drive);
     for (unsigned op = 0; op < CLOUD_OP_COUNT; op++)
         add_operation(s, t, drive, op);
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/metrics.h"
-#include "syncd/cloud.h"
+#include "syncd/reach.h"
 
 /* Why a program had to wait for content. */
 enum tally_miss { MISS_ABSENT, MISS_EVICTED, MISS_CHANGED, MISS_ARRIVING, MISS_REASONS };
@@ -25,9 +25,10 @@ struct tally {
     int meter_fd;
     struct meter *meter;
     uint64_t misses[MISS_REASONS], fetched[FETCH_WHYS], evicted[ROOM_REASONS], uploads[TALLY_KINDS], conflicts;
-    uint64_t requests[CLOUD_OP_COUNT][TALLY_KINDS], retries[CLOUD_OP_COUNT], sent, received;
+    uint64_t copies, copied;       /* files that the cloud made of others, and their bytes */
+    uint64_t requests[CLOUD_OP_COUNT][TALLY_KINDS], retries[CLOUD_OP_COUNT], sent, received, damaged;
     struct meter_times times[CLOUD_OP_COUNT];
-    int64_t answered_ns;           /* of loop_now_ns(): when a request last went well; 0: none has */
+    struct reach reach;
 };
 
 /* 0 and *ret, or a negative errno. */
@@ -38,9 +39,14 @@ void tally_drop(struct tally *t);            /* likewise */
 /* The place of a negative errno, or 0, among the kinds. */
 unsigned tally_kind(int code);
 
-/* A request to the cloud ended; it was submitted at that time of loop_now_ns(). For a request that counts for nobody
- * (NULL) nothing happens. */
-void tally_request(struct tally *t, const struct cloud_request *r, int64_t submitted_ns);
+/* A request to the cloud is submitted; the cloud answered, or bytes of its answer came; more of its body went out; a
+ * try that began then could not reach the cloud, and there may be another; it ended. For a request that counts for
+ * nobody (NULL) nothing happens. */
+void tally_submitted(struct tally *t, const struct cloud_request *r);
+void tally_heard(struct tally *t);
+void tally_sent(struct tally *t);
+void tally_unreached(struct tally *t, int64_t tried_ns, const struct error *why);
+void tally_request(struct tally *t, const struct cloud_request *r);
 
 /* All that is counted here, as samples of the drive of this name. */
 void tally_samples(const struct tally *t, const char *drive, struct samples *s);

@@ -180,7 +180,8 @@ static bool uses_key(const struct upload *up, const char *key)
 {
     if (up->kind == UPLOAD_BURY)
         return bsearch(&key, up->keys, up->n_keys, sizeof(*up->keys), compare_keys);
-    return strcmp(up->key, key) == 0 || (up->inode.cloud_key && strcmp(up->inode.cloud_key, key) == 0);
+    return strcmp(up->key, key) == 0 || (up->inode.cloud_key && strcmp(up->inode.cloud_key, key) == 0) ||
+        (up->clone && strcmp(upload_source(up).key, key) == 0);
 }
 
 bool uploader_key_busy(const struct uploader *u, const char *key)
@@ -301,6 +302,20 @@ static int owner_of_target(struct uploader *u, uint64_t ino, struct index_inode 
     return r;
 }
 
+bool uploader_free_for(struct uploader *u, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode owner = { 0 };
+
+    return !uploader_busy(u, ino) && owner_of_target(u, ino, &owner) == -ENOENT;
+}
+
+bool uploader_may_copy(const struct uploader *u)
+{
+    int64_t now = loop_now_ns();
+
+    return !u->quit && now >= u->rest_until_ns && now >= u->copies_after_ns;
+}
+
 /* Follows who stands in whose way. */
 static bool choose(struct uploader *u, const struct index_inode *i, struct choice *ret)
 {
@@ -385,6 +400,7 @@ static void scan(void *arg)
     int64_t until;
 
     loop_timer_free(take_ptr(u->timer));
+    fs_copies_go_on(u->volume);
     if (u->volume->paused || u->quit)
         return;
     until = u->rest_until_ns > uploader_held_until(u) ? u->rest_until_ns : uploader_held_until(u);

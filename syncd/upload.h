@@ -9,6 +9,7 @@
  *   upload_parts.c   contents and copies in parts
  *   upload_resume.c  the parts of an earlier try that are still good
  *   upload_abort.c   the end of those that nobody wants
+ *   upload_clone.c   a file made of another one's version, for a program that waits for it
  *   upload_move.c    server-side copies (renamed, new metadata), cutting circles of renames
  *   upload_delete.c  graves; uploads in parts whose file is gone
  *
@@ -37,11 +38,13 @@ enum {
     UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
     UPLOAD_COPY_MAX = 1 << 30,      /* bytes copied by one request, during which nothing is heard of the server */
     UPLOAD_PARALLEL = 4,            /* parts of one file at once */
+    UPLOAD_CLONE_LEAST = 5 << 20,   /* what can be a part before others (S3's rule; smaller ones would be thousands) */
 };
 
-enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_BURY, UPLOAD_KINDS };
+enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_CLONE, UPLOAD_BURY, UPLOAD_KINDS };
 
 struct upload;
+struct upload_clone;
 struct upload_quit;
 /* An upload in parts is ended; e->code: it is not. */
 typedef void upload_aborted_fn(struct upload *u, const struct error *e);
@@ -68,10 +71,13 @@ struct upload {
     struct cloud_meta kept_meta;
     struct upload_parts *parts;    /* upload_parts.c's */
     struct look *look;             /* upload_look.c's */
+    struct upload_clone *clone;    /* upload_clone.c's; NULL: it is none */
+    void (*settled)(struct upload *u);       /* upload_put.c's */
     void (*gathered)(struct upload *u);      /* upload_gather.c's, as is: */
     uint64_t gathered_to;
     void (*go_on)(struct upload *u);         /* upload_parts.c's, as is: */
     int64_t begun_ns;
+    int64_t heard_ns;              /* upload_ask.c's: of loop_now_ns(), when the cloud last did what was asked */
     upload_aborted_fn *aborted;              /* upload_abort.c's, as are: */
     struct error abort_error;
     int64_t abort_since_ns;
@@ -114,6 +120,10 @@ bool uploader_synced(struct uploader *u);
 /* The cloud did what was asked; or it failed with this code, as it would for everybody. */
 void uploader_reached(struct uploader *u);
 void uploader_rest(struct uploader *u, int code);
+/* Whether a change of the inode could be begun now: nothing lies, comes or goes where its object is to be. */
+bool uploader_free_for(struct uploader *u, uint64_t ino);
+/* Whether it is likely that the cloud can be reached, and copies parts. */
+bool uploader_may_copy(const struct uploader *u);
 /* Until when nothing is begun because programs are changing things, on the clock of loop_now_ns(). */
 int64_t uploader_held_until(const struct uploader *u);
 /* Looks again at loop_now_ns() `when_ns` at the latest. */
@@ -123,6 +133,9 @@ void uploader_look_at(struct uploader *u, int64_t when_ns);
 
 /* Begins a change; it may have ended when this returns. */
 void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino);
+void upload_begin(struct upload *u, uint64_t ino);
+/* Goes on as a change of this kind, or ends to be begun anew with metadata that it would have replaced unseen. */
+void upload_start_as(struct upload *u, enum upload_kind kind);
 struct upload *upload_new(struct uploader *u, enum upload_kind kind);
 /* The uploader goes away. */
 void upload_abandon(struct upload *u);
@@ -131,6 +144,9 @@ void upload_free(struct upload *u);
 /* Buries the key beforehand when it is not the inode's cloud_key, and remembers `row` (may be NULL). 0 or negative
  * errno. */
 int upload_declare(struct upload *u, const struct index_upload *row);
+/* upload_look.c: when it would send metadata of which a listing lacked a part, true: the index takes that over from the
+ * object at its key, and the change ends, to be begun anew. */
+bool upload_lacks_metadata(struct upload *u);
 /* Whether the file is still what was read at the start. */
 bool upload_unchanged(const struct upload *u);
 /* Reads the inode again. 0 or negative errno. */
@@ -232,6 +248,9 @@ void upload_refused(struct upload *u, const struct index_upload *sent, const str
  * kept, ours with what there is of it. Ends the change. */
 void upload_incomplete(struct upload *u, const struct error *e);
 
+/* What an earlier change of this inode may have left in the cloud is known or ended after this; then next(u). */
+void upload_settle_earlier(struct upload *u, void (*next)(struct upload *u));
+
 /* --- contents ----------------------------------------------------------------------------------------- */
 
 /* Calls next(u) once all that is to be sent of the cache file, or (UPLOAD_CUT) all of it, is here. */
@@ -246,6 +265,10 @@ uint64_t upload_part_size(const struct upload *u, uint64_t size, bool copy);
 
 /* In parts: of the cache file, or of the object at the inode's cloud_key. */
 void upload_parts_start(struct upload *u, bool copy);
+/* No part is begun any more. */
+void upload_parts_cancel(struct upload *u);
+/* Ends the one that is under way, when the cloud has begun it, and forgets its row; then next(u). */
+void upload_parts_give_up(struct upload *u, void (*next)(struct upload *u));
 /* Whether what `row` tells of comes out when the cache file, as it is now, is sent in parts. */
 bool upload_parts_settles(const struct upload *u, const struct index_upload *row);
 /* Ends an earlier upload in parts that `row` tells of, and forgets the row; then next(u). */
@@ -260,6 +283,42 @@ void upload_copy_failed(struct upload *u, const struct error *e);
 void upload_parts_free(struct upload_parts *p);
 /* Bytes in parts that are there. */
 uint64_t upload_parts_bytes(const struct upload *u);
+
+/* --- upload_clone.c ------------------------------------------------------------------------------- */
+
+/* What the cloud has of another file is to follow what it has of this one. */
+struct clone_spec {
+    uint64_t ino, size;            /* the file, and its size; 0: it is empty, whatever the cloud has of it */
+    const char *key, *etag;        /* what is copied: a version, below the prefix */
+    uint64_t offset, length;       /* and which bytes of it */
+    /* Runs in the transaction that makes it so. 0 or negative errno. */
+    int (*record)(void *arg);
+    /* It is so (0), or is not and will not be. Once; it may be before upload_clone() returns. */
+    void (*ended)(int code, void *arg);
+    void *arg;
+};
+/* Begins it. Whoever has checked that the file is empty, or what the cloud has of it, also checks that
+ * uploader_free_for() it, and that it is marked (fs_when_marked()). What is returned is good until ended(). */
+struct upload *upload_clone(struct uploader *u, const struct clone_spec *spec);
+/* Ends it soon with ECANCELED. When its last request is on its way only if `even_then`: it may be made nevertheless,
+ * and whatever the file becomes replaces that. */
+void upload_clone_cancel(struct upload *u, bool even_then);
+
+/* For the other files here. The version that is copied, of which nothing else says whether it stayed there. */
+struct upload_source { const char *key, *etag; };
+struct upload_source upload_source(const struct upload *u);
+/* Where the part that begins at this byte of the object is copied from: the version, and *ret_offset in it. */
+struct upload_source upload_piece(const struct upload *u, uint64_t at, uint64_t *ret_offset);
+/* The size of its parts, each of which is of one file; `least_size` at least. 0: there is none. */
+uint64_t upload_clone_part(const struct upload *u, uint64_t least_size);
+void upload_clone_start(struct upload *u);
+/* upload_commit() and upload_fail() of a clone. In the transaction, i being what is stored; after it. */
+int upload_clone_record(struct upload *u, struct index_inode *i);
+void upload_clone_made(struct upload *u);
+void upload_clone_failed(struct upload *u, const struct error *e);
+/* Nobody hears of it any more. */
+void upload_clone_end(struct upload *u);
+void upload_clone_free(struct upload_clone *c);   /* NULL is fine */
 
 /* --- upload_quit.c -------------------------------------------------------------------------------- */
 

@@ -45,6 +45,8 @@ static void answered(struct cloud_request *r, void *arg)
     LIST_REMOVE(ask, next);
     u->n_asks--;
     u->unreadable |= r->unreadable;
+    if (r->error.code == 0)
+        u->heard_ns = loop_now_ns();
     if (u->uploader)
         ask->step(u, r);
     else if (LIST_EMPTY(&u->asks))
@@ -58,7 +60,7 @@ struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const c
     CLEANUP_FREE char *full = key ? volume_full_key(u->volume, key) : NULL;
 
     *ask = (struct upload_ask){ .upload = u, .step = step, .request = cloud_request_new(op, answered, ask) };
-    ask->request->yields = true;
+    ask->request->yields = !u->clone;
     cloud_request_set(&ask->request->bucket, u->volume->bucket);
     cloud_request_set(&ask->request->key, full);
     return ask->request;

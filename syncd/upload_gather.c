@@ -24,6 +24,8 @@ uint64_t upload_part_size(const struct upload *u, uint64_t size, bool copy)
     uint64_t needed = l.parts_max ? (size + l.parts_max - 1) / l.parts_max : size;
     uint64_t part = most(most(copy ? PART_COPY : PART_FILE, l.part_min), (needed + MIB - 1) / MIB * MIB);
 
+    if (u->clone)
+        part = upload_clone_part(u, most(needed, l.part_min));
     return l.part_max && part > l.part_max ? 0 : part;
 }
 

@@ -200,7 +200,9 @@ static void found_theirs(struct upload *u)
 {
     const struct cloud_object *o = upload_looked(u);
 
-    if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_special(u, o))
+    if (u->clone)
+        upload_fail_code(u, -ESTALE);   /* that is for the upload of what the file becomes */
+    else if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_special(u, o))
         next_turn(u, upload_own(u, u->key, o));
     else if (may_have_same_bytes(u, o))
         upload_hash_file(u, 0, u->size, hashed);
@@ -218,7 +220,9 @@ static void make_anew(struct upload *u, int code)
 /* The version we are based on was removed. */
 static void found_nothing(struct upload *u)
 {
-    if (!upload_in_place(u))
+    if (u->clone)
+        upload_fail_code(u, -ESTALE);
+    else if (!upload_in_place(u))
         next_turn(u, upload_own(u, u->key, &(struct cloud_object){ 0 }));
     else if (u->file)
         upload_sync_file(u, make_anew);
@@ -303,4 +307,45 @@ void upload_incomplete(struct upload *u, const struct error *e)
         look(u, u->key, sent ? &row : NULL, seen_what_took_them)->refusal = *e;
     else
         upload_fail(u, e);
+}
+
+/* --- metadata that a listing lacked ----------------------------------------------------------------- */
+
+/* Somebody else may have asked meanwhile, and changed it then. */
+static int take_metadata(struct upload *u, const struct cloud_object *o)
+{
+    struct index *x = u->volume->index;
+    int r = upload_reload(u);
+
+    if (r < 0 || u->inode.settled)
+        return r;
+    r = index_begin(x);
+    return r < 0 ? r : index_end(x, entry_complete(u->volume, &u->inode, o));
+}
+
+static void metadata_seen(struct upload *u, enum upload_found found)
+{
+    int r = take_metadata(u, found == UPLOAD_NOTHING ? NULL : upload_looked(u));
+
+    if (r == 0)
+        volume_invalidate(u->volume, u->inode.ino, NULL, 0, CHANGED_ATTRIBUTES);
+    next_turn(u, r == -ENOENT ? 0 : r);
+}
+
+/* A copy of content that is to be replaced, or of what is only moved, keeps the object's own. */
+static bool sends_metadata(const struct upload *u)
+{
+    return u->kind == UPLOAD_MARK || u->kind == UPLOAD_CONTENT ||
+        (u->kind == UPLOAD_COPY && (u->inode.pending & (INDEX_META | INDEX_CONTENT)) == INDEX_META);
+}
+
+bool upload_lacks_metadata(struct upload *u)
+{
+    CLEANUP_FREE char *key = NULL;
+
+    if (!u->inode.settled && sends_metadata(u))
+        key = settle_key(u->volume, &u->inode);
+    if (key)
+        upload_look(u, key, NULL, metadata_seen);
+    return key;
 }

@@ -144,7 +144,7 @@ static void copied(struct upload *u, struct cloud_request *r)
 /* Metadata that is not known is not replaced: the copy has the object's own. */
 static bool knows_metadata(const struct index_inode *i)
 {
-    return !(i->pending & INDEX_CONTENT) && (i->settled || i->pending & INDEX_META);
+    return !(i->pending & INDEX_CONTENT) && i->settled;
 }
 
 static void copy(struct upload *u)
@@ -216,8 +216,7 @@ static void copy_declared(struct upload *u)
     int r;
 
     if (!in_one_piece(u) && !(cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART)) {
-        u->kind = UPLOAD_CONTENT;
-        upload_content_start(u);
+        upload_start_as(u, UPLOAD_CONTENT);
         return;
     }
     r = declare_copy(u);

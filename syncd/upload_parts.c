@@ -78,6 +78,20 @@ static void abort_ours(struct upload *u, void (*next)(struct upload *u))
     upload_parts_abort(u, &row, next);
 }
 
+void upload_parts_cancel(struct upload *u)
+{
+    if (u->parts && u->parts->error.code == 0)
+        u->parts->error.code = -ECANCELED;
+}
+
+void upload_parts_give_up(struct upload *u, void (*next)(struct upload *u))
+{
+    if (u->parts && u->parts->upload_id)
+        abort_ours(u, next);
+    else
+        next(u);
+}
+
 static void source_lost(struct upload *u)
 {
     upload_copy_failed(u, &u->parts->error);
@@ -97,15 +111,24 @@ static void send_all(struct upload *u)
 }
 
 /* Who does not copy now will hardly copy the next file; a version that is gone says nothing about others. */
-static void lose_base(struct upload *u)
+static void note_refusal(struct upload *u)
 {
     int code = u->parts->error.code;
 
-    u->base_lost = true;
-    if (code != -ESTALE && code != -ENOENT && code != -ERANGE) {
-        LOG(LOG_NOTICE, "parts_not_copied", "drive=%s", u->volume->drive->id, "error=%s", error_text(&u->parts->error));
-        u->uploader->copies_after_ns = loop_now_ns() + COPIES_PAUSE_NS;
+    if (code == -ESTALE || code == -ENOENT || code == -ERANGE)
+        return;
+    LOG(LOG_NOTICE, "parts_not_copied", "drive=%s", u->volume->drive->id, "error=%s", error_text(&u->parts->error));
+    u->uploader->copies_after_ns = loop_now_ns() + COPIES_PAUSE_NS;
+}
+
+static void lose_base(struct upload *u)
+{
+    note_refusal(u);
+    if (u->clone) {
+        upload_fail(u, &u->parts->error);
+        return;
     }
+    u->base_lost = true;
     abort_ours(u, send_all);
 }
 
@@ -139,11 +162,11 @@ static void end_done(struct upload *u, struct cloud_request *r)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ENOENT)
         upload_parts_unknown(u);
-    else if (r->error.code == -ESTALE && u->parts->copy && upload_in_place(u))
+    else if (r->error.code == -ESTALE && u->kind == UPLOAD_COPY && upload_in_place(u))
         lose_source(u, &r->error);
     else if (r->error.code == -ESTALE)
         upload_refused(u, &sent, &r->error);   /* by our own object, when the driver tried twice */
-    else if (r->error.code == -EREMOTEIO && !u->parts->compared)
+    else if (r->error.code == -EREMOTEIO && !u->parts->compared && !u->clone)
         upload_parts_compare(u);   /* perhaps an answer was wrong about a part */
     else
         upload_fail(u, &r->error);
@@ -166,11 +189,12 @@ static void put_together(struct upload *u)
 
 static void source_seen(struct upload *u, struct cloud_request *r)
 {
+    struct upload_source source = upload_source(u);
     struct upload_parts *p = u->parts;
 
     p->error = r->error;
-    if (r->error.code == 0 && (!r->object.etag || strcmp(r->object.etag, u->inode.etag) != 0))
-        error_set(&p->error, -ESTALE, "%s was changed in the cloud while it was copied.", u->inode.cloud_key);
+    if (r->error.code == 0 && (!r->object.etag || strcmp(r->object.etag, source.etag) != 0))
+        error_set(&p->error, -ESTALE, "%s was changed in the cloud while it was copied.", source.key);
     if (p->error.code == -ESTALE || p->error.code == -ENOENT)
         lose_base(u);
     else if (p->error.code)
@@ -184,18 +208,20 @@ static bool copies_from_elsewhere(const struct upload *u)
 {
     for (uint32_t n = 0; n < u->parts->n; n++)
         if (u->parts->copied[n])
-            return !upload_in_place(u);
+            return u->clone || !upload_in_place(u);
     return false;
 }
 
 static void end(struct upload *u)
 {
-    if (u->parts->copy)
+    if (u->kind == UPLOAD_COPY)
         put_together(u);
+    else if (!upload_unchanged(u) && u->clone)
+        upload_fail_code(u, -EAGAIN);
     else if (!upload_unchanged(u))
         abort_ours(u, upload_again);
     else if (copies_from_elsewhere(u))
-        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, source_seen));
+        upload_submit(u, upload_request(u, CLOUD_STAT, upload_source(u).key, source_seen));
     else
         upload_guard(u, put_together);
 }
@@ -216,23 +242,29 @@ static void part_done(struct upload *u, struct cloud_request *r)
     upload_parts_go_on(u);
 }
 
+static void copy_piece(struct upload *u, struct cloud_request *r, uint64_t at)
+{
+    struct upload_source source = upload_piece(u, at, &r->range_offset);
+    CLEANUP_FREE char *key = volume_full_key(u->volume, source.key);
+
+    cloud_request_set(&r->source_key, key);
+    cloud_request_set(&r->if_match, u->unconditional ? NULL : source.etag);
+    r->has_range = true;
+}
+
 static struct cloud_request *part_request(struct upload *u, uint32_t n, int *ret_code)
 {
     const struct upload_parts *p = u->parts;
     struct cloud_request *r = upload_request(u, p->copied[n] ? CLOUD_PART_COPY : CLOUD_PART_PUT, u->key, part_done);
-    CLEANUP_FREE char *source = p->copied[n] ? volume_full_key(u->volume, u->inode.cloud_key) : NULL;
 
     cloud_request_set(&r->upload_id, p->upload_id);
     r->part_number = n + 1;
-    if (!p->copied[n]) {
+    if (p->copied[n]) {
+        copy_piece(u, r, n * p->part_size);
+        r->range_length = upload_part_length(u, n);
+    } else {
         *ret_code = upload_body(u, r, n * p->part_size, upload_part_length(u, n));
-        return r;
     }
-    cloud_request_set(&r->source_key, source);
-    cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
-    r->has_range = true;
-    r->range_offset = n * p->part_size;
-    r->range_length = upload_part_length(u, n);
     return r;
 }
 
@@ -254,10 +286,10 @@ static void all_answered(struct upload *u)
 {
     struct upload_parts *p = u->parts;
 
-    if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
-        lose_source(u, &p->error);
-    else if (p->copy_failed && !p->copy && !upload_fails_all(p->error.code))
+    if (p->copy_failed && u->kind != UPLOAD_COPY && !upload_fails_all(p->error.code))
         lose_base(u);
+    else if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
+        lose_source(u, &p->error);
     else if (p->error.code == -ENOENT)
         upload_parts_unknown(u);
     else if (p->error.code)

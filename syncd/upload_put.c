@@ -86,9 +86,9 @@ static void abort_earlier(struct upload *u)
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
 
     if (!upload_in_parts(u, u->size) && index_upload_get(u->volume->index, u->inode.ino, &row) == 0 && row.part_size)
-        upload_parts_abort(u, &row, transmit);
+        upload_parts_abort(u, &row, u->settled);
     else
-        transmit(u);
+        u->settled(u);
 }
 
 /* Where the next try goes it will see for itself; elsewhere what is not ours must not be removed. */
@@ -109,13 +109,14 @@ static void earlier_seen(struct upload *u, enum upload_found found)
 
 /* An earlier change of this inode may have reached the cloud although its answer did not come back. Parts that are
  * still good are gone on with instead; if they were put together already, that comes out then. */
-static void settle_earlier(struct upload *u)
+void upload_settle_earlier(struct upload *u, void (*next)(struct upload *u))
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
     int r = index_upload_get(u->volume->index, u->inode.ino, &row);
 
+    u->settled = next;
     if (r == -ENOENT || (r == 0 && upload_in_parts(u, u->size) && upload_parts_settles(u, &row)))
-        transmit(u);
+        next(u);
     else if (r < 0)
         upload_fail_code(u, r);
     else
@@ -152,7 +153,7 @@ static void content_ready(struct upload *u)
     if (u->file->guard.is_lost)
         upload_fail_code(u, -EIO);
     else
-        settle_earlier(u);
+        upload_settle_earlier(u, transmit);
 }
 
 /* What is doubtful becomes a conflict copy, perhaps, which has nothing to copy from. */
@@ -169,5 +170,5 @@ void upload_mark_start(struct upload *u)
     else if (S_ISDIR(u->inode.mode))
         mark(u);
     else
-        settle_earlier(u);
+        upload_settle_earlier(u, transmit);
 }

@@ -22,6 +22,7 @@ static void (*const STARTS[UPLOAD_KINDS])(struct upload *u) = {
     [UPLOAD_CONTENT] = upload_content_start,
     [UPLOAD_COPY] = upload_copy_start,
     [UPLOAD_CUT] = upload_cut_start,
+    [UPLOAD_CLONE] = upload_clone_start,
 };
 
 /* --- life ----------------------------------------------------------------------------------------- */
@@ -56,6 +57,13 @@ static void show(const struct upload *u, enum uploader_state state)
     uploader_show(u->volume, u->inode.ino, state);
 }
 
+void upload_start_as(struct upload *u, enum upload_kind kind)
+{
+    u->kind = kind;
+    if (!upload_lacks_metadata(u))
+        STARTS[kind](u);
+}
+
 /* Found below a directory only after that was renamed: what can be known is checked by then. */
 static void fail_too_long(struct upload *u)
 {
@@ -66,20 +74,24 @@ static void fail_too_long(struct upload *u)
     upload_fail(u, &e);
 }
 
+void upload_begin(struct upload *u, uint64_t ino)
+{
+    struct volume *v = u->volume;
+
+    if (index_get(v->index, ino, &u->inode) < 0 || !(u->key = index_key(v->index, ino))) {
+        upload_end(u);
+        return;
+    }
+    show(u, UPLOADER_UPLOADING);
+    if (strlen(v->prefix) + strlen(u->key) > FS_KEY_MAX_BYTES)
+        fail_too_long(u);
+    else
+        upload_start_as(u, u->kind);
+}
+
 void upload_start(struct uploader *u, enum upload_kind kind, uint64_t ino)
 {
-    struct upload *up = upload_new(u, kind);
-
-    if (index_get(u->volume->index, ino, &up->inode) < 0 || !(up->key = index_key(u->volume->index, ino))) {
-        upload_end(up);
-        return;
-    }
-    show(up, UPLOADER_UPLOADING);
-    if (strlen(u->volume->prefix) + strlen(up->key) > FS_KEY_MAX_BYTES) {
-        fail_too_long(up);
-        return;
-    }
-    STARTS[kind](up);
+    upload_begin(upload_new(u, kind), ino);
 }
 
 void upload_free(struct upload *u)
@@ -92,6 +104,7 @@ void upload_free(struct upload *u)
     upload_parts_free(u->parts);
     cloud_meta_free(&u->kept_meta);
     upload_look_free(u->look);
+    upload_clone_free(u->clone);
     free(u->abort_spares);
     free(u->key);
     free(u);
@@ -100,6 +113,8 @@ void upload_free(struct upload *u)
 static void let_go(struct upload *u)
 {
     LIST_REMOVE(u, next);
+    if (u->clone)
+        upload_clone_end(u);
     if (u->file) {
         fetch_forget(u->file, u);
         fetch_superseded(u->file, false);
@@ -198,7 +213,7 @@ static unsigned left_to_do(struct upload *u, const struct index_inode *i, const 
 
     if (u->kind == UPLOAD_MARK)
         p = same ? 0 : p | INDEX_CONTENT;
-    if (u->kind == UPLOAD_CONTENT && unchanged_and_clean(u))
+    if ((u->kind == UPLOAD_CONTENT || u->clone) && unchanged_and_clean(u))
         p &= ~(unsigned)INDEX_CONTENT;
     if (u->metadata_sent && u->kind != UPLOAD_MARK)
         p = same ? p & ~(unsigned)INDEX_META : p | INDEX_META;
@@ -242,7 +257,7 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     i->cloud_size = u->size;
     r = index_exhume(x, u->key);
     if (r == 0)
-        r = record_unsynced(u, i);
+        r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);
     if (r == 0)
         r = index_update(x, i);
     if (r == 0 && i->pending)
@@ -275,18 +290,20 @@ void upload_commit(struct upload *u, const char *etag)
     int r = index_begin(u->volume->index);
 
     /* Before the commit: as long as the file is dirty, nobody asks for its version. */
-    if (u->file)
+    if (u->file && !u->clone)
         cache_file_rebase(u->file, refused ? CACHE_OUTDATED : etag);
     if (r == 0)
         r = index_end(u->volume->index, record(u, etag));
     if (r < 0) {
-        if (u->kind == UPLOAD_CONTENT)
+        if (u->kind == UPLOAD_CONTENT || u->clone)
             atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
         upload_fail_code(u, r);
         return;
     }
-    if (refused)
+    if (refused && !u->clone)
         cache_forsake(u->file);
+    if (u->clone)
+        upload_clone_made(u);
     cache_sync_soon(u->volume->cache);
     uploader_reached(u->uploader);
     u->volume->tally->uploads[tally_kind(0)]++;
@@ -442,6 +459,10 @@ void upload_fail(struct upload *u, const struct error *e)
     struct index *x = v->index;
     uint64_t ino = u->inode.ino;
 
+    if (u->clone) {
+        upload_clone_failed(u, e);
+        return;
+    }
     if (was_written_meanwhile(u, e)) {
         upload_again(u);
         return;

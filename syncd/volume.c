@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -27,6 +28,8 @@ const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_DIRTY, fs_dirty },
     { LF__ENVELOPE__BODY_FS_FLUSH, fs_flush },
     { LF__ENVELOPE__BODY_FS_RELEASE, fs_release },
+    { LF__ENVELOPE__BODY_FS_COPY, fs_copy },
+    { LF__ENVELOPE__BODY_FS_COPY_STOP, fs_copy_stop },
     { LF__ENVELOPE__BODY_FS_MKDIR, fs_mkdir },
     { LF__ENVELOPE__BODY_FS_UNLINK, fs_unlink },
     { LF__ENVELOPE__BODY_FS_RMDIR, fs_rmdir },
@@ -113,6 +116,57 @@ static struct volume *volume_new(const struct volume_spec *spec)
     return v;
 }
 
+enum { INDEX_TRIES = 3 };
+
+static void on_damage(void *arg)
+{
+    struct volume *v = arg;
+
+    if (v->spec.damaged)
+        v->spec.damaged(v, v->spec.arg);
+}
+
+static void say_lost(const struct volume *v, const struct error *e)
+{
+    LOG(LOG_CRIT, "index_lost", "drive=%s", v->drive->id, "reason=%s", error_text(e), "then=%s",
+        "The drive begins anew with what the cloud has. Contents that were not sent are kept in the folder lost of the "
+        "cache; an event for each of them gives its place.");
+}
+
+static bool has_bytes(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_size > 0);
+}
+
+/* One that is found damaged in use is checked by the next opening; one that was kept aside is followed by a new one. */
+static int open_index(struct volume *v, const char *path, struct error *e)
+{
+    int r = -EUCLEAN;
+
+    if (v->spec.had_index && !has_bytes(path)) {
+        error_set(e, -EUCLEAN, "The file %s, the index of the drive, is missing or empty.", path);
+        say_lost(v, e);
+    }
+    for (unsigned tries = 0; r == -EUCLEAN && tries < INDEX_TRIES; tries++) {
+        r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+        if (r == -EUCLEAN && access(path, F_OK) < 0)
+            say_lost(v, e);
+    }
+    if (r < 0)
+        return r;
+    r = v->spec.had_index ? index_succeed(v->index) : 0;
+    return r < 0 ? error_set(e, r, "The index %s cannot be written: %s", path, error_meaning(r)->text) : 0;
+}
+
+static int open_index_and_cache(struct volume *v, const char *path, struct error *e)
+{
+    int r = open_index(v, path, e);
+
+    return r == 0 ? cache_new(v, &v->cache, e) : r;
+}
+
 static int open_parts(struct volume *v, const char *state_dir, struct error *e)
 {
     CLEANUP_FREE char *path = below(state_dir, "index.db");
@@ -120,15 +174,14 @@ static int open_parts(struct volume *v, const char *state_dir, struct error *e)
 
     if (r < 0)
         return error_set(e, r, "The drive could not be started: %s", error_meaning(r)->text);
-    r = index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
-    if (r == 0)
-        r = cache_new(v, &v->cache, e);
-    if (r == -EUCLEAN && v->index) {   /* found in use: the next opening checks it, says so and keeps it aside */
+    r = open_index_and_cache(v, path, e);
+    if (r == -EUCLEAN && v->index) {   /* the cache met the damage */
         index_close(take_ptr(v->index));
-        (void)index_open(path, v->spec.uid, v->spec.gid, &v->index, e);
+        r = open_index_and_cache(v, path, e);
     }
     if (r < 0)
         return r;
+    index_on_damage(v->index, on_damage, v);
     r = lister_new(v, &v->lister);
     if (r == 0)
         r = uploader_new(v, &v->uploader);
@@ -147,6 +200,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     volume_purge_later(v);
     keeper_new(v);
     scanner_new(v);
+    capacity_new(v);
     mover_new(v);
     uploader_kick(v->uploader);
     *ret = v;
@@ -160,11 +214,14 @@ void volume_close(struct volume *v)
     await_end(v);
     keeper_free(v);
     scanner_stop(v);
+    offline_end(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);
     uploader_free(v->uploader);
     v->uploader = NULL;
+    fs_copies_end(v);
+    capacity_free(v);
     lister_free(v->lister);
     mover_free(v);
     scanner_free(v);

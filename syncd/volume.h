@@ -25,14 +25,16 @@ struct volume_spec {
     const char *state_dir;            /* of this drive: <StateDir>/drives/<id>; created by the caller, 0700 */
     struct cloud *cloud;              /* borrowed; outlives the volume */
     uint32_t uid, gid;                /* owner of what carries no owner */
+    bool had_index;                   /* the drive was in use: if the index is a new one now, another was lost */
     /* events for whoever shows them; may be NULL */
     void (*changed)(struct volume *v, const char *path, int state_b, void *arg);
+    void (*damaged)(struct volume *v, void *arg);   /* its index: it is to be closed and opened, not from within */
     void *arg;
 };
 
-/* Opens or creates index and cache folder. 0, or -EUCLEAN with a sentence when the index is corrupt
- * (the damaged file is kept aside under a name that the sentence gives, never overwritten), or
- * another negative errno. Starts pending uploads. */
+/* Opens or creates index and cache folder. An index that is damaged is kept aside, never overwritten, under a name that
+ * the log has, and a new one begins with what the cloud has. 0, or with a sentence a negative errno: -EUCLEAN when a
+ * damaged index cannot be kept aside. Starts pending uploads. */
 int volume_open(const struct volume_spec *spec, struct volume **ret, struct error *e);
 
 /* Stops transfers (they go on at the next open), frees everything. Workers' channels must be closed. NULL is fine. */
@@ -98,6 +100,16 @@ void volume_await(struct volume *v, uint64_t ino, unsigned seconds,
                   void (*done)(const struct error *e, const struct volume_arrival *a, void *arg), void *arg);
 /* Whether the inode is there and has a name. */
 bool volume_has(struct volume *v, uint64_t ino);
+
+/* The object, or all that is and will be below the directory, is to be here always. done(e, arg) once, when that is
+ * durable (e->code 0) or has failed, perhaps after the volume was closed; what is not here comes behind, as far as the
+ * limit of the cache allows. More than once is fine. */
+typedef void volume_offline_fn(const struct error *e, void *arg);
+void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+/* Ends that, of all that is at and below the inode. Then what of it is here goes, behind, but for what the cloud lacks
+ * and what the kernel reads by itself. Fine, too, where nothing was to be here always; -EINVAL with a sentence when a
+ * directory above is, as which it would come again. */
+void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the
  * cloud under the old prefix. Asks the index alone. */

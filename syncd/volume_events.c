@@ -1,15 +1,14 @@
 /* What the workers are told of changes in the cloud. A listing may bring very many at once, and a
  * worker that lags too far behind loses its channel: so they go out in small bunches.
  *
- * What a worker was told it hands to the kernel within moments, unless it dies: so it is kept for a while, for its
- * successor. */
+ * What a worker was told it hands to the kernel within moments, or when the kernel waits for a page that is being read,
+ * within the deadline of that; unless it dies: so it is kept for so long, for its successor. */
 #include <stdlib.h>
 
 #include "common/alloc.h"
 #include "syncd/volume_internal.h"
 
-enum { BUNCH = 128, PAUSE_MS = 5, KEPT_MAX = 65536 };
-static const int64_t TOLD_KEPT_NS = INT64_C(10) * 1000000000;
+enum { BUNCH = 128, PAUSE_MS = 5, KEPT_MAX = 65536, MOMENTS_SECONDS = 15 };
 
 struct volume_event {
     STAILQ_ENTRY(volume_event) next;
@@ -28,6 +27,11 @@ static void drop_first(struct volume_events *list, size_t *n)
     (*n)--;
     free(e->name);
     free(e);
+}
+
+static int64_t told_kept_ns(const struct volume *v)
+{
+    return (v->config->read_deadline_seconds + MOMENTS_SECONDS) * INT64_C(1000000000);
 }
 
 static void tell(struct volume *v, const struct volume_event *e)
@@ -55,7 +59,7 @@ static void send_first(struct volume *v)
     v->n_events--;
     STAILQ_INSERT_TAIL(&v->told, e, next);
     v->n_told++;
-    while ((old = STAILQ_FIRST(&v->told)) && (e->told_ns - old->told_ns > TOLD_KEPT_NS || v->n_told > KEPT_MAX))
+    while ((old = STAILQ_FIRST(&v->told)) && (e->told_ns - old->told_ns > told_kept_ns(v) || v->n_told > KEPT_MAX))
         drop_first(&v->told, &v->n_told);
 }
 
@@ -89,7 +93,7 @@ void volume_events_lost(struct volume *v)
 {
     struct volume_event *old;
 
-    while ((old = STAILQ_FIRST(&v->told)) && loop_now_ns() - old->told_ns > TOLD_KEPT_NS)
+    while ((old = STAILQ_FIRST(&v->told)) && loop_now_ns() - old->told_ns > told_kept_ns(v))
         drop_first(&v->told, &v->n_told);
     STAILQ_CONCAT(&v->told, &v->events);
     STAILQ_CONCAT(&v->events, &v->told);

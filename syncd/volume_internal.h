@@ -4,20 +4,23 @@
  *   fs.c          what all handlers share: waiting for listings, transactions, repeated requests
  *   fs_link.c     making and taking away names
  *   fs_names.c    lookup, opendir, readdir, mkdir, mknod, symlink, unlink, rmdir, forget
- *   fs_attr.c     getattr, setattr, readlink, statfs
+ *   fs_attr.c     getattr, setattr, readlink; fs_statfs.c: statfs
  *   fs_rename.c, fs_xattr.c
- *   fs_data.c     contents: open, create, fetch, dirty, release
+ *   fs_data.c     contents: open, create, fetch, dirty, release; fs_sync.c: flush and fsync
+ *   fs_mark.c     the index says so before what is the cloud's is written over
+ *   fs_copy.c     contents of one file that the cloud makes another one of
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
- *                 listing_settle.c: metadata that listings lack
+ *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
  *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
  *                 waits for one
- *   tally.c       what is counted
+ *   tally.c       what is counted; reach.c: whether the cloud answers
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
- *   pin.c         what is to be there always
+ *   pin.c         what is to be there always; offline.c: the same and its end, for the API
  *   fetch.c       absent chunks from the cloud; many waiters, one download
+ *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
  *   mover.c       what a renamed directory takes along
  *   conflict.c    both versions of a file that two sides changed
@@ -38,6 +41,7 @@ struct lister;
 struct stream;
 struct keeper;
 struct scanner;
+struct capacity;
 struct mover;
 struct tally;
 
@@ -50,6 +54,7 @@ struct volume {
     char *bucket, *prefix;           /* prefix "" or ending in '/' */
     char *cache_dir;
     bool paused, read_only;
+    bool etags_match, etags_unlike;  /* fetch_check.c's: an object's ETag was its MD5; they seem to be something else */
     bool told_paused;                /* the log has it, since the pause began, that something could not be listed */
     struct index *index;
     struct cache *cache;
@@ -57,10 +62,13 @@ struct volume {
     struct lister *lister;
     struct keeper *keeper;           /* pin.c's */
     struct scanner *scanner;         /* scan.c's */
+    struct capacity *capacity;       /* fs_statfs.c's */
     struct mover *mover;
     struct tally *tally;             /* held */
     struct stream *streams;          /* stream.c's */
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
+    LIST_HEAD(, copying) copies;     /* fs_copy.c's */
+    LIST_HEAD(, release) releases;   /* offline.c's */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -83,8 +91,9 @@ struct volume {
 
 /* Attributes for the worker: the inode's, with size and mtime of its cache file while it is dirty. */
 void volume_attr(struct volume *v, const struct index_inode *i, Lf__FsAttr *ret);
-/* Tells all workers, soon, and again the next one when a worker goes within 10 s: it may not have heard. name NULL: the
- * inode itself, of which the attributes changed; or those and the bytes; or it is another version altogether. */
+/* Tells all workers, soon, and again the next one when a worker goes within ReadDeadlineSeconds and 15 s more: it may
+ * not have handed it on. name NULL: the inode itself, of which the attributes changed; or those and the bytes; or it is
+ * another version altogether. */
 enum volume_change { CHANGED_ATTRIBUTES, CHANGED_DATA, CHANGED_VERSION };
 void volume_invalidate(struct volume *v, uint64_t ino, const void *name, size_t len, enum volume_change what);
 /* A worker is there: sends what was kept. One has gone: what it was told lately is to be told again. */
@@ -133,6 +142,11 @@ void fs_when_fresh(struct volume *v, struct ipc_request *req, const Lf__Envelope
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                      fs_step_fn *step);
 bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
+/* The same for a change, which waits for as long as the cloud may still answer. Bytes and times can be changed of what
+ * is not settled even so (the upload asks for the rest); `attributes`, which can not be told from those of a listing,
+ * only when they are known: else the request fails. */
+void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
+                        bool attributes, fs_step_fn *step);
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
@@ -166,6 +180,8 @@ bool fs_end_done(struct volume *v, struct ipc_request *req, int r);
 /* The stored reply of a repeated request: 0 and *ret (owned), or -ENOENT: it is new. For replies that carry
  * descriptors, which fs_begin() cannot give again. */
 int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret);
+/* Stores it, in a transaction of the caller. */
+int fs_store_reply(struct volume *v, const struct ipc_identity *who, const Lf__Envelope *reply);
 /* Answers FsEntry, no transaction. */
 void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct index_inode *i);
 
@@ -217,21 +233,34 @@ ipc_handler_fn fs_lookup, fs_opendir, fs_readdir, fs_mkdir, fs_mknod, fs_symlink
     fs_getattr, fs_setattr, fs_readlink, fs_statfs, fs_rename, fs_xattr_get, fs_xattr_set, fs_xattr_list,
     fs_xattr_remove;
 ipc_handler_fn fs_open, fs_create, fs_fetch, fs_dirty, fs_flush, fs_release; /* fs_data.c, fs_sync.c */
+ipc_handler_fn fs_copy, fs_copy_stop;   /* fs_copy.c */
+/* A change in the cloud has ended: perhaps it stood in a copy's way. All of them end. */
+void fs_copies_go_on(struct volume *v);
+void fs_copies_end(struct volume *v);
 /* The worker is gone: what it had open is closed, what it wrote is queued. fs_data.c */
 void fs_data_lost(struct volume *v, struct ipc_peer *p);
+
+/* --- fs_statfs.c ------------------------------------------------------------------------------ */
+void capacity_new(struct volume *v);
+/* Who waits is answered. */
+void capacity_free(struct volume *v);
 
 /* --- listing.c -------------------------------------------------------------------------------- */
 int lister_new(struct volume *v, struct lister **ret);
 void lister_free(struct lister *l);
-/* The cloud did not answer somebody, whatever for; it answers. For 10 s after the one, or until the other, nobody
- * is kept waiting where what is known serves as well: for a listing that is due, for metadata, for a version to be
- * confirmed. */
+/* Somebody waited in vain for an answer, whatever for; somebody got one. */
 void lister_failed(struct lister *l);
 void lister_answered(struct lister *l);
-bool lister_failing(const struct lister *l);
-/* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is;
- * a stale one is given 2 s, or 0.5 s while the cloud has not answered since the start; then what is known serves); a
- * failure only when it was never listed. Coalesces. */
+/* Whether nobody is to be kept waiting where what is known serves as well, for a listing that is due, for metadata,
+ * for a version to be confirmed: the cloud is out of reach or silent (reach.h), or for 10 s after the one or until the
+ * other of the above. */
+bool lister_failing(struct lister *l);
+/* The same without silence that has not lasted yet: for whom what is known does not serve as well. */
+bool lister_failed_lately(struct lister *l);
+/* done(0) once the directory's listing is in the index and no older than the sync interval (at once if it is, or the
+ * cloud is out of reach; else a stale one is given 2 s, or less when the cloud falls silent; then what is known
+ * serves); a failure only when it was never listed. Coalesces. One that nobody waited for replaces the stale one when
+ * it comes. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);
@@ -241,6 +270,8 @@ bool lister_fresh(struct lister *l, uint64_t dir);
 void lister_ensure_tree(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* done(0) once the metadata of the inode is settled (a HEAD of at most 2 s when a listing left it open). */
 void lister_settle(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
+/* The same for somebody who is about to change it: a silent cloud has its time. */
+void lister_settle_to_change(struct lister *l, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 /* The inode is not in the cloud any more, it seems: its directory is listed anew. */
 void lister_recheck(struct lister *l, uint64_t ino);
 /* Settles it behind the others; when it turns out that the attributes are not what the index said, the workers are
@@ -287,8 +318,18 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+/* Something is pinned no longer: what is only fetched for that is fetched no further, and others may have the space. */
+void keeper_unpinned(struct volume *v);
+
+/* --- offline.c ------------------------------------------------------------------------------------ */
+/* Copies that are still to go stay. */
+void offline_end(struct volume *v);
 
 /* --- scan.c --------------------------------------------------------------------------------------- */
+
+/* How long what was fetched before any program opened it is taken for the cloud's version when one does. */
+enum { FORESEEN_MS = 2000 };
+
 void scanner_new(struct volume *v);
 /* Begins nothing any more; and after lister_free(), which answers what it still waits for, goes. */
 void scanner_stop(struct volume *v);

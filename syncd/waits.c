@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 
 enum { LASTING_S = 60, LONG_S = 30 };
 
@@ -91,6 +92,9 @@ static bool say_running(struct volume *v, const struct index_inode *i, char out[
     else if (u && u->kind == UPLOAD_CONTENT && u->size > 0)
         (void)snprintf(out, WAITS_MAX, "It is being uploaded: %" PRIu64 " %%.",
                        (uint64_t)(100.0 * (double)upload_progress(u) / (double)u->size));
+    else if (u && u->clone)
+        (void)snprintf(out, WAITS_MAX, "The cloud is making it, a copy of another file: %" PRIu64 " %%.",
+                       (uint64_t)(100.0 * (double)upload_progress(u) / (double)most(u->size, 1)));
     else if (u)
         (void)snprintf(out, WAITS_MAX, "It is being changed in the cloud.");
     return u;

@@ -43,6 +43,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
+	tests/integration/test_copy.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_damage.py \
@@ -55,12 +56,15 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_make_offline.py \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
+	tests/integration/test_pjdfstest.py \
+	tests/integration/test_old_kernel.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
 	tests/integration/test_power_cut.py \
@@ -70,11 +74,19 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \
 	tests/integration/test_secret_scan.py \
+	tests/integration/test_statfs.py \
 	tests/integration/test_supervisor.py \
+	tests/integration/test_systemd.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
+	tests/integration/test_uploads.py \
 	tests/integration/test_wait.py \
-	tests/integration/twin.py
+	tests/integration/twin.py \
+	tests/pjdfstest/excluded \
+	tests/pjdfstest/exclusions.py \
+	tests/pjdfstest/run \
+	tests/pjdfstest/suite.py \
+	tests/pjdfstest/tap.py
 
 
 EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
@@ -218,6 +230,11 @@ TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_copy
+TESTS += tests/unit/test_copy
+tests_unit_test_copy_SOURCES = tests/unit/test_copy.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_copy_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_crash
 TESTS += tests/unit/test_crash
 tests_unit_test_crash_SOURCES = tests/unit/test_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h tests/unit/crash_steps.c \
@@ -234,6 +251,12 @@ TESTS += tests/unit/test_drive
 tests_unit_test_drive_SOURCES = tests/unit/test_drive.c $(SYNCD_FIXTURE)
 tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_drive_crash
+TESTS += tests/unit/test_drive_crash
+tests_unit_test_drive_crash_SOURCES = tests/unit/test_drive_crash.c tests/unit/crash_steps.c tests/unit/crash_steps.h \
+	$(SYNCD_FIXTURE)
+tests_unit_test_drive_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_drive_keys
 TESTS += tests/unit/test_drive_keys
 tests_unit_test_drive_keys_SOURCES = tests/unit/test_drive_keys.c
@@ -248,6 +271,11 @@ check_PROGRAMS += tests/unit/test_fetch
 TESTS += tests/unit/test_fetch
 tests_unit_test_fetch_SOURCES = tests/unit/test_fetch.c $(VOLUME_RIG)
 tests_unit_test_fetch_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_fetch_check
+TESTS += tests/unit/test_fetch_check
+tests_unit_test_fetch_check_SOURCES = tests/unit/test_fetch_check.c $(VOLUME_RIG)
+tests_unit_test_fetch_check_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_folder
 TESTS += tests/unit/test_folder
@@ -376,6 +404,11 @@ TESTS += tests/unit/test_odd_names
 tests_unit_test_odd_names_SOURCES = tests/unit/test_odd_names.c $(VOLUME_RIG)
 tests_unit_test_odd_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_offline
+TESTS += tests/unit/test_offline
+tests_unit_test_offline_SOURCES = tests/unit/test_offline.c $(VOLUME_RIG)
+tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
@@ -385,6 +418,11 @@ check_PROGRAMS += tests/unit/test_pin_many
 TESTS += tests/unit/test_pin_many
 tests_unit_test_pin_many_SOURCES = tests/unit/test_pin_many.c $(VOLUME_RIG)
 tests_unit_test_pin_many_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_reach
+TESTS += tests/unit/test_reach
+tests_unit_test_reach_SOURCES = tests/unit/test_reach.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_reach_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_rename
 TESTS += tests/unit/test_rename
@@ -442,6 +480,7 @@ check_PROGRAMS += tests/unit/test_scan
 TESTS += tests/unit/test_scan
 tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
 tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_scan_LDFLAGS = -Wl,--wrap=loop_now_ns
 
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
@@ -462,6 +501,11 @@ check_PROGRAMS += tests/unit/test_space
 TESTS += tests/unit/test_space
 tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)
 tests_unit_test_space_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_statfs
+TESTS += tests/unit/test_statfs
+tests_unit_test_statfs_SOURCES = tests/unit/test_statfs.c $(VOLUME_RIG)
+tests_unit_test_statfs_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_store
 TESTS += tests/unit/test_store
@@ -528,22 +572,36 @@ check_PROGRAMS += tests/unit/test_worker
 TESTS += tests/unit/test_worker
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
-tests_unit_test_worker_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 tests_unit_test_worker_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
+
+check_PROGRAMS += tests/unit/test_worker_copy
+TESTS += tests/unit/test_worker_copy
+tests_unit_test_worker_copy_SOURCES = tests/unit/test_worker_copy.c tests/unit/worker_bench.c \
+	tests/unit/worker_bench.h tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c \
+	tests/unit/ipc_fixture.h
+tests_unit_test_worker_copy_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_disk
 TESTS += tests/unit/test_worker_disk
 tests_unit_test_worker_disk_SOURCES = tests/unit/test_worker_disk.c tests/unit/worker_bench.c \
 	tests/unit/worker_bench.h tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c \
 	tests/unit/ipc_fixture.h
-tests_unit_test_worker_disk_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_disk_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 tests_unit_test_worker_disk_LDFLAGS = -Wl,--wrap=pread,--wrap=pwrite
 
 check_PROGRAMS += tests/unit/test_worker_meter
 TESTS += tests/unit/test_worker_meter
 tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
-tests_unit_test_worker_meter_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_wait
+TESTS += tests/unit/test_worker_wait
+tests_unit_test_worker_wait_SOURCES = tests/unit/test_worker_wait.c
+tests_unit_test_worker_wait_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
+tests_unit_test_worker_wait_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_wait_LDFLAGS = -Wl,--wrap=loop_now_ns,--wrap=fuse_session_receive_buf
 
 check_PROGRAMS += tests/unit/test_worker_file
 TESTS += tests/unit/test_worker_file
@@ -554,7 +612,14 @@ check_PROGRAMS += tests/unit/test_worker_mode
 TESTS += tests/unit/test_worker_mode
 tests_unit_test_worker_mode_SOURCES = tests/unit/test_worker_mode.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
-tests_unit_test_worker_mode_LDADD = libworker.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_mode_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_owed
+TESTS += tests/unit/test_worker_owed
+tests_unit_test_worker_owed_SOURCES = tests/unit/test_worker_owed.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
+tests_unit_test_worker_owed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+tests_unit_test_worker_owed_LDFLAGS = -Wl,--wrap=write
 
 check_PROGRAMS += tests/unit/test_worker_sandbox
 TESTS += tests/unit/test_worker_sandbox
@@ -682,3 +747,9 @@ bench-cryptd: tests/bench/cryptd_bench
 .PHONY: bench
 bench: all
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
+
+# --- a suite of others -------------------------------------------------------------------------------
+# PJDFSTEST: a built tree of it; docs/CONFORMANCE.md says where to get it. PJDFSTESTFLAGS: the options of tests/pjdfstest/run
+.PHONY: pjdfstest
+pjdfstest: all
+	$(srcdir)/tests/pjdfstest/run --build $(abs_builddir) --tree "$(PJDFSTEST)" $(PJDFSTESTFLAGS)

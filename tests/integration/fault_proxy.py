@@ -169,14 +169,14 @@ class Exchange:
                 self.proxy.up += len(piece)
             yield reader
 
-    async def back(self, reader, limit=None, edit=lambda response: response):
+    async def back(self, reader, limit=None, edit=lambda response: response, spoil=lambda piece: piece):
         response = edit(await read_head(reader))
         size = len(response.head) + (0 if self.bodiless(response) else response.length)
         pipe = Pipe(self.writer, self.proxy, limit(response, size) if limit else None)
         self.proxy.note(self.request, response.status)
         await pipe.send(response.head)
         async for piece in body_of(response, reader, self.bodiless(response)):
-            await pipe.send(piece)
+            await pipe.send(spoil(piece))
             self.proxy.down += len(piece)
 
     async def swallow(self, reader):
@@ -272,6 +272,16 @@ async def corrupted(x, fault):
         await x.back(reader)
 
 
+async def corrupt_response(x, fault):
+    """One byte of each piece of the response's body is another one when it arrives."""
+    def spoil(piece):
+        wrong = x.proxy.dice.randrange(len(piece))
+        return piece[:wrong] + bytes([piece[wrong] ^ x.proxy.dice.randrange(1, 256)]) + piece[wrong + 1:]
+
+    async with x.forward() as reader:
+        await x.back(reader, spoil=spoil)
+
+
 async def silent(x, fault):
     await x.proxy.until_hung_up(x.reader)
     raise Cut
@@ -292,7 +302,8 @@ async def duplicated(x, fault):
 
 KINDS = {
     "cut_request": cut_request, "cut_response": cut_response, "truncated": truncated, "no_answer": no_answer, "delayed": delayed,
-    "refused": refused, "wrong_etag": wrong_etag, "corrupted": corrupted, "silent": silent, "duplicated": duplicated,
+    "refused": refused, "wrong_etag": wrong_etag, "corrupted": corrupted, "corrupt_response": corrupt_response, "silent": silent,
+    "duplicated": duplicated,
 }
 
 

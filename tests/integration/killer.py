@@ -1,5 +1,6 @@
 """Daemons of an instance, and the workers of its drives, are killed at random moments while something runs."""
 
+import contextlib
 import os
 import random
 import signal
@@ -34,11 +35,13 @@ class Killer:
 
     def kill(self, victim, sig=signal.SIGKILL, worker=None):
         """worker: which of several, 0 is the first drive's."""
-        wait_until(lambda: self.ready(victim), 60, f"a {victim} to kill")
-        pid = self.instance.pid(victim) if victim != "worker" else self.workers()[worker or 0]
-        os.kill(pid, sig)
-        self.killed[victim] += 1
-        return pid
+        while True:
+            wait_until(lambda: self.ready(victim), 60, f"a {victim} to kill")
+            with contextlib.suppress(ProcessLookupError, IndexError):   # it went with another one meanwhile
+                pid = self.instance.pid(victim) if victim != "worker" else self.workers()[worker or 0]
+                os.kill(pid, sig)
+                self.killed[victim] += 1
+                return pid
 
     def kill_soon(self, victim, seconds, sig=signal.SIGKILL):
         """In the middle of what the caller does next. Returns the thread that does it, to be joined."""

@@ -232,6 +232,8 @@ class Model:
         mode = self.dice.choice([0, 0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE])
         if at + length > self.most_size:
             return
+        if mode == KEEP_SIZE or (mode == 0 and at + length <= h.size):   # docs/CONFORMANCE.md, allocated-already
+            self.both(f"futimens({h.name!r})", lambda which: os.utime(h.fds[which]))
         self.both(f"fallocate({h.name!r}, {mode}, {at}, {length})", lambda which: fallocate(h.fds[which], mode, at, length),
                   may_lack=MAY_LACK if mode else ())
         self.checked_handle(h)
@@ -411,6 +413,7 @@ class Model:
 
     def utimens(self):
         name, when = self.old_name(), self.dice.choice([0, 1, 999999999, self.dice.randrange(10**18), self.dice.randrange(10**9) * 10**6])
+        self.flush_maps()        # the time of a store may come as late as that of its page's way to the file
         self.both(f"utimensat({name!r}, {when})",
                   lambda which: os.utime(self.path(which, name), ns=(when, when), follow_symlinks=False))
         self.look_at(name)

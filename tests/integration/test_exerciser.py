@@ -19,17 +19,18 @@ MIB = 1 << 20
 PROGRAM = os.path.join(lt.BUILD, "tests", "integration", "file_exerciser")
 AT_ONCE = 2
 OPERATIONS = 1500
+DENSITIES = [(20, AT_ONCE, 0.5), (20, 5, 0.12)]     # in a soak: for how long, how many, and the pause between two kills
 
 
-class Exerciser(DriveCase):
-    arguments = ("--set", "SettleMilliseconds=50")
+class Exercises:
+    bucket = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.server = lt.Radosgw.shared()
         account = cls.instance.add_s3_account(cls.server)
-        cls.bucket = cls.server.make_bucket("lf-exerciser")
+        cls.server.make_bucket(cls.bucket)
         cls.mount = cls.instance.add_drive(account, cls.bucket, name="exerciser", maximumCacheSize=64 * MIB)["localPath"]
 
     def start(self, seed, *arguments):
@@ -45,16 +46,11 @@ class Exerciser(DriveCase):
         self.assertEqual(RawS3(self.server, self.bucket).get(os.path.basename(path)), content(path), f"{path} in the bucket")
         os.unlink(path)
 
-    def test_files(self):
-        for turn in turns():
-            for running in [self.start(SEED + turn + 1000 * n, "-n", str(OPERATIONS)) for n in range(AT_ONCE)]:
-                self.finish(*running)
-
     def test_files_while_daemons_are_killed(self):
         for turn in turns():
-            seconds = 20 if SOAK else 6
-            started = [self.start(SEED + turn + 1000 * n, "-t", str(seconds)) for n in range(2, 2 + AT_ONCE)]
-            schedule = Schedule(self.instance, 1000, random.Random(f"{SEED} {turn}").random(), pause=0.5)
+            seconds, at_once, pause = random.Random(f"{SEED} {turn}").choice(DENSITIES) if SOAK else (6, AT_ONCE, 0.5)
+            started = [self.start(SEED + turn + 1000 * n, "-t", str(seconds)) for n in range(2, 2 + at_once)]
+            schedule = Schedule(self.instance, 1000, random.Random(f"{SEED} {turn}").random(), pause=pause)
             schedule.start()
             wait_until(lambda s=started: all(p.poll() is not None for _, p in s), 300, "the programs to end")
             schedule.stopped.set()
@@ -62,6 +58,22 @@ class Exerciser(DriveCase):
             print(f"  killed: {schedule.summary()}", flush=True)
             for running in started:
                 self.finish(*running)
+
+
+class Exerciser(Exercises, DriveCase):
+    arguments = ("--set", "SettleMilliseconds=50")
+    bucket = "lf-exerciser"
+
+    def test_files(self):
+        for turn in turns():
+            for running in [self.start(SEED + turn + 1000 * n, "-n", str(OPERATIONS)) for n in range(AT_ONCE)]:
+                self.finish(*running)
+
+
+class OldKernel(Exercises, DriveCase):
+    """One that sends no request again: the next worker carries out what the last one owed."""
+    arguments = ("--set", "SettleMilliseconds=50", "--set", "RecentFuse=false")
+    bucket = "lf-exerciser-old"
 
 
 if __name__ == "__main__":

@@ -144,6 +144,24 @@ class Metrics(FaultCase):
         self.assertEqual(grew(cold, warm, "landfall_fuse_request_seconds_count", operation="read", part="cloud"), 0)
         self.assertGreater(warm.get("landfall_cache_used_bytes", drive="reads"), size)
 
+    def test_files_opened_in_no_order(self):
+        """Some of them are here before they are opened; each is fetched once."""
+        size, count = 1000, 64
+        mount, bucket = self.s3_drive("shuffled")
+        files = {f"{n:03}": content(self.dice, size) for n in range(count)}
+        self.put(bucket, files)
+        self.see(mount, ["050"])
+        before = self.scrape()
+        names = list(files)
+        self.dice.shuffle(names)
+        for name in names:
+            self.assertEqual(read_file(os.path.join(mount, name)), files[name], name)
+        after = self.scrape()
+        fetched = {why: after.get("landfall_fetched_bytes_total", drive="shuffled", why=why) -
+                   before.get("landfall_fetched_bytes_total", drive="shuffled", why=why) for why in ("open", "scan")}
+        self.assertEqual(sum(fetched.values()), size * count, fetched)
+        self.assertGreater(fetched["scan"], 0)
+
     def test_what_is_written(self):
         mount, _ = self.s3_drive("writes")
         before = self.scrape()

@@ -10,6 +10,7 @@ import time
 import unittest
 
 import landfall_test as lt
+from killer import children
 from landfall_test import needs_root, wait_until
 
 QUICKSTART = os.path.join(lt.SOURCE, "quickstart")
@@ -384,13 +385,13 @@ class AsRoot(Quickstart):
         said = self.s3_quickstart(AWS_ACCESS_KEY_ID=server.access_key, AWS_SECRET_ACCESS_KEY=server.secret_key)
         self.assertNotIn(server.secret_key, said.stdout + said.stderr)
         self.check_bucket(server)
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        daemons = [pid for pid in self.info()["pids"].values() if pid]
+        workers = [pid for daemon in daemons for pid in children(daemon)]
+        self.assertGreater(len(workers), 0)
+        for pid in {*daemons, *workers}:
             for what in ("environ", "cmdline"):
-                try:
-                    with open(f"/proc/{pid}/{what}", "rb") as f:
-                        self.assertNotIn(server.secret_key.encode(), f.read(), f"/proc/{pid}/{what}")
-                except OSError:
-                    continue
+                with open(f"/proc/{pid}/{what}", "rb") as f:
+                    self.assertNotIn(server.secret_key.encode(), f.read(), f"/proc/{pid}/{what}")
         self.stop()
 
     def test_a_real_bucket_with_keys_from_a_file(self):

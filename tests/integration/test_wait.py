@@ -268,6 +268,28 @@ class Stat(SayingCase):
         self.proxy.heal()
         self.assertEqual(self.cli("wait", path)[0], THERE)
 
+    def test_reader_without_a_network(self):
+        """cat waits for bytes that are not here: which, since when, and that the cloud does not answer."""
+        mount, bucket = self.s3_drive("reader")
+        data = content(self.dice, 100_000)
+        self.put(bucket, {"f": data})
+        self.see(mount, ["f"])
+        path = os.path.join(mount, "f")
+        self.proxy.silence()
+        cat = subprocess.Popen(["cat", path], env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.addCleanup(cat.communicate)
+        self.addCleanup(cat.kill)
+        said = wait_until(lambda: (lambda s: s if "reads it" in s and "does not answer" in s else None)(self.stat(path).get("waitsFor", "")), 20,
+                          "what cat waits for")
+        print(f"  {said}", flush=True)
+        self.assertRegex(said, r"^A program that reads it waits for the bytes 0 to \d+, for \d+ s so far and \d+ s more at most\. "
+                               r"They were asked for \d+ s ago, and the cloud does not answer\. .+\.$")
+        self.assertIn(f"  waits for   {said[:40]}", self.cli("stat", path)[1])
+        self.proxy.refuse()    # the connections that nothing comes through break
+        self.proxy.heal()
+        self.assertEqual((cat.communicate(timeout=30)[0], cat.returncode), (data, 0))
+        self.assertFalse(self.stat(path).get("waitsFor"))
+
     def test_conflict(self):
         mount, bucket = self.s3_drive("conflict", syncIntervalSeconds=3600)
         path = os.path.join(mount, "f.txt")

@@ -5,10 +5,10 @@ cd "${srcdir:-$(dirname "$0")/../..}"
 command -v shellcheck >/dev/null || exit 77
 
 failed=0
-for script in quickstart check bootstrap .ci/run setup/accounts tests/lint/*.sh tests/bench/run; do
+for script in quickstart check bootstrap .ci/run setup/accounts tests/lint/*.sh tests/bench/run tests/pjdfstest/run; do
     [ ! -e "$script" ] || shellcheck "$script" || failed=1
 done
-for script in tests/integration/*.py tests/bench/*.py; do
+for script in tests/integration/*.py tests/bench/*.py tests/pjdfstest/*.py; do
     [ ! -e "$script" ] || /usr/bin/python3 -B -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script" || failed=1
 done
 # Where this tree lies, by the first directory that is not on every machine, and the home of whoever looks.

@@ -612,6 +612,13 @@ static void cancels(void **state)
     run_taker(s, inside, &t);
     assert_int_equal(inside->error.code, -ECANCELED);
     assert_int_equal(t.at, 1);
+    t.at = 0;
+    t.done = false;
+    inside->checked = inside->has_range = true;
+    inside->range_length = 1000;
+    run_taker(s, inside, &t);
+    assert_int_equal(inside->error.code, -ECANCELED);
+    assert_int_equal(t.at, 1);
     at_once->arg = &w;
     cloud_submit(s->cloud, at_once);
     cloud_cancel(s->cloud, at_once);

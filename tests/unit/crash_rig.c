@@ -167,10 +167,12 @@ static void look_after(const struct crash_story *s, const char *dir)
     void *state;
 
     assert_int_equal(rig_set_up_in(dir, s->prepare, &state), 0);
+    rig_assert_total(state);
     if (s->reopened)
         s->reopened(state, steps->acknowledged);
     settle(state);
     check_cache(state);
+    rig_assert_total(state);
     if (s->after)
         s->after(state, steps->acknowledged);
     check_cloud(state);

@@ -329,6 +329,30 @@ static void dirty_(struct fake_syncd *f, struct ipc_request *req, const Lf__Enve
     ipc_done(req);
 }
 
+static void copy_(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
+{
+    Lf__FsCopied copied = LF__FS_COPIED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FS_COPIED, fs_copied, &copied);
+
+    f->copy = *env->fs_copy;
+    copied.has_more = copied.more = f->copies_last > 0;
+    copied.bytes = copied.more ? 0 : f->copied;
+    f->copies_last -= copied.more;
+    if (f->copy_stopped)
+        ipc_fail(req, -ECANCELED, "stopped");
+    else if (f->copied)
+        ipc_reply(req, &reply, NULL, 0);
+    else
+        ipc_fail(req, -EOPNOTSUPP, "copy it yourself");
+}
+
+static void copy_stop(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
+{
+    (void)env;
+    f->copy_stopped = true;
+    ipc_done(req);
+}
+
 static void flush(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
 {
     if (node_or_fail(f, req, env->fs_flush->ino))
@@ -553,6 +577,8 @@ static const struct {
     { LF__ENVELOPE__BODY_FS_DIRTY, dirty_ },
     { LF__ENVELOPE__BODY_FS_FLUSH, flush },
     { LF__ENVELOPE__BODY_FS_RELEASE, release },
+    { LF__ENVELOPE__BODY_FS_COPY, copy_ },
+    { LF__ENVELOPE__BODY_FS_COPY_STOP, copy_stop },
     { LF__ENVELOPE__BODY_FS_MKDIR, mkdir_ },
     { LF__ENVELOPE__BODY_FS_UNLINK, unlink_ },
     { LF__ENVELOPE__BODY_FS_RMDIR, rmdir_ },

@@ -44,6 +44,10 @@ struct fake_syncd {
     unsigned asked[FAKE_BODIES]; /* how often, by body case */
     uint64_t origin;             /* of the last request */
     unsigned unreadable;         /* FsFetch that said so */
+    uint64_t copied;             /* what FsCopy answers, unless FsCopyStop came; 0: EOPNOTSUPP */
+    unsigned copies_last;        /* after it has said so often that it goes on */
+    bool copy_stopped;
+    Lf__FsCopy copy;             /* the last one */
     Lf__Envelope__BodyCase hold; /* requests of this kind are not answered for now */
     struct { struct ipc_request *req; Lf__Envelope *env; } held[FAKE_HELD_MAX];
     size_t n_held;

@@ -13,7 +13,7 @@
 
 enum { NAMES = 1500 };
 
-const char *fake_volume_bad;
+const char *fake_volume_bad, *fake_volume_changed;
 static struct volume *volumes;
 
 struct volume *fake_volume(const char *drive_id)
@@ -34,29 +34,33 @@ size_t fake_volumes(void)
     return n;
 }
 
-static void write_index(const char *state_dir)
+static int write_index(const char *state_dir)
 {
     char path[512];
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/index.db", state_dir);
     f = fopen(path, "w");
-    if (!f)
-        abort();
-    fclose(f);
+    if (f)
+        fclose(f);
+    return f ? 0 : -errno;
 }
 
 int volume_open(const struct volume_spec *spec, struct volume **ret, struct error *e)
 {
     struct volume *v;
+    int r;
 
     if (fake_volume_bad && strcmp(spec->drive->name, fake_volume_bad) == 0)
         return error_set(e, -EUCLEAN, "The index is damaged and was kept as index.db.corrupt.");
-    write_index(spec->state_dir);
+    r = write_index(spec->state_dir);
+    if (r < 0)
+        return error_set(e, r, "There is no folder %s.", spec->state_dir);
     v = xcalloc(1, sizeof(*v));
     snprintf(v->id, sizeof(v->id), "%s", spec->drive->id);
     v->spec = *spec;
     v->read_only = spec->drive->permission_type == 1;
+    v->pending = fake_volume_changed && strcmp(spec->drive->name, fake_volume_changed) == 0;
     v->next = volumes;
     volumes = v;
     *ret = v;
@@ -151,6 +155,26 @@ void volume_await(struct volume *v, uint64_t ino, unsigned seconds,
 
     (void)v;
     done(NULL, &a, arg);
+}
+
+/* What is below the directory is only offline with it. */
+void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    static const struct error none;
+
+    v->offline = ino;
+    done(&none, arg);
+}
+
+void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    if (v->offline == 1 && ino == 2)
+        error_set(&e, -EINVAL, "It is offline because all of dir/ is.");
+    else
+        v->offline = 0;
+    done(&e, arg);
 }
 
 bool volume_rename_finished(struct volume *v, const char *path)

@@ -11,6 +11,7 @@ struct volume {
     bool paused, read_only;
     uint64_t pending;
     size_t *ended;             /* counts volume_end_uploads(); NULL: nobody looks */
+    uint64_t offline;          /* the inode made so last; 0: none, or removed */
     size_t configured;         /* times volume_configure() ran */
     struct ipc_peer *worker;   /* last attached; NULL once lost */
 };
@@ -21,3 +22,5 @@ size_t fake_volumes(void);
 
 /* Opening a drive of this name fails, as with a corrupt index; NULL: none. */
 extern const char *fake_volume_bad;
+/* One of this name has a change when it is opened. */
+extern const char *fake_volume_changed;

@@ -172,6 +172,17 @@ static void get_object_status(struct ipc_request *r, const Lf__Envelope *env, in
     ipc_reply(r, &reply, NULL, 0);
 }
 
+/* Both ways. The paths are at the same place. */
+static void keep_offline(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)fds;
+    (void)arg;
+    if (strcmp(env->object_make_offline->path, "/none") == 0)
+        ipc_fail(r, -ENOENT, "No drive owns the path /none.");
+    else
+        ipc_done(r);
+}
+
 static void get_object_info(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
 {
     Lf__ObjectInfo info = LF__OBJECT_INFO__INIT;
@@ -365,6 +376,8 @@ static const struct ipc_handler syncd[] = {
     { B(OBJECT_INFO_GET), get_object_info },
     { B(OBJECT_INFO_LIST), list_objects },
     { B(OBJECT_STATUS_GET), get_object_status },
+    { B(OBJECT_MAKE_OFFLINE), keep_offline },
+    { B(OBJECT_REMOVE_OFFLINE), keep_offline },
     { B(STREAM_OPEN), open_stream },
     { B(PRESIGN), presign },
 }, mountd[] = { { B(SHUTDOWN), shut_mountd }, { B(METRICS_GET), mountd_metrics } },

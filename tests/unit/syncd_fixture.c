@@ -299,21 +299,22 @@ static void make_folder(const char *dir, const char *name)
     assert_int_equal(mkdir(path, 0700), 0);
 }
 
-int fixture_set_up(void **state)
+struct fixture *fixture_on(const char *dir)
 {
     static const enum role roles[] = { ROLE_FRONTD, ROLE_MOUNTD, ROLE_SYNCD, ROLE_CRYPTD };
     struct fixture *f = xcalloc(1, sizeof(*f));
 
     log_init("test", LOG_CRIT);
-    strcpy(f->dir, "/tmp/landfall-syncd-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->dir, sizeof(f->dir), "%s", dir);
     snprintf(f->socket, sizeof(f->socket), "%s/syncd.sock", f->dir);
     snprintf(f->cryptd_socket, sizeof(f->cryptd_socket), "%s/cryptd.sock", f->dir);
     snprintf(f->mount_root, sizeof(f->mount_root), "%s/mounts", f->dir);
     snprintf(f->cloud, sizeof(f->cloud), "%s/cloud", f->dir);
-    make_folder(f->dir, "/state");
-    make_folder(f->cloud, "");
-    make_folder(f->cloud, "/bucket");
+    if (!there(f->dir, "/state")) {
+        make_folder(f->dir, "/state");
+        make_folder(f->cloud, "");
+        make_folder(f->cloud, "/bucket");
+    }
     for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
         f->peers[i] = (struct ipc_peer_uid){ roles[i], getuid() };
     load_config(f);
@@ -322,7 +323,15 @@ int fixture_set_up(void **state)
     start_syncd(f);
     f->frontd = start_client(f, ROLE_FRONTD, false);
     f->mountd = start_client(f, ROLE_MOUNTD, true);
-    *state = f;
+    return f;
+}
+
+int fixture_set_up(void **state)
+{
+    char dir[] = "/tmp/landfall-syncd-XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    *state = fixture_on(dir);
     return 0;
 }
 

@@ -36,6 +36,8 @@ struct fixture {
 };
 
 int fixture_set_up(void **state);
+/* One on a folder that is empty, or that another one left when it was killed. */
+struct fixture *fixture_on(const char *dir);
 int fixture_tear_down(void **state);
 /* The daemon ends and starts again on the same state. */
 void fixture_restart(struct fixture *f);

@@ -331,25 +331,21 @@ static void attributes_follow_the_writes(void **state)
 static void a_set_mtime_outlives_earlier_writes(void **state)
 {
     struct rig *rig = *state;
-    Lf__FsSetattr m = LF__FS_SETATTR__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
+    const int64_t set_ns = INT64_C(1234567890123456789);
     struct cloud_request *r;
     struct handle h;
     Lf__FsAttr attr;
 
     assert_int_equal(worker_create(rig, INDEX_ROOT, "a", &h), 0);
     worker_write(rig, &h, 0, "x", 1);
-    m.ino = h.ino;
-    m.has_mtime_ns = true;
-    m.mtime_ns = INT64_C(1234567890123456789);
-    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
+    assert_int_equal(worker_touch(rig, h.ino, set_ns), 0);
     worker_close(rig, &h);
     assert_int_equal(worker_getattr(rig, h.ino, &attr), 0);
-    assert_int_equal(attr.mtime_ns, m.mtime_ns);
+    assert_int_equal(attr.mtime_ns, set_ns);
     assert_int_equal(attr.size, 1);
     rig_settle(rig);
     r = rig_stat(rig, "a");
-    assert_int_equal(r->object.meta.mtime_ns, m.mtime_ns);
+    assert_int_equal(r->object.meta.mtime_ns, set_ns);
     cloud_request_free(r);
     worker_assert_reads(rig, h.ino, "x", 1);
     assert_int_equal(rig->counts[CLOUD_GET], 0);
@@ -358,16 +354,11 @@ static void a_set_mtime_outlives_earlier_writes(void **state)
 static void a_set_mtime_does_not_outlive_later_writes(void **state)
 {
     struct rig *rig = *state;
-    Lf__FsSetattr m = LF__FS_SETATTR__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
     struct handle h;
     Lf__FsAttr attr;
 
     assert_int_equal(worker_create(rig, INDEX_ROOT, "a", &h), 0);
-    m.ino = h.ino;
-    m.has_mtime_ns = true;
-    m.mtime_ns = 1000;
-    assert_int_equal(rig_ask(rig, &env, NULL, NULL), 0);
+    assert_int_equal(worker_touch(rig, h.ino, 1000), 0);
     worker_write(rig, &h, 0, "x", 1);
     assert_int_equal(worker_getattr(rig, h.ino, &attr), 0);
     assert_true(attr.mtime_ns > 1000);

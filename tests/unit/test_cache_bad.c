@@ -388,6 +388,115 @@ static void a_guess_replaces_nothing(void **state)
     assert_int_equal(rig_copies(rig).ino, ino);
 }
 
+/* What a program left, closed and not sent, when it is `size` bytes long. */
+static uint64_t changed_and_closed(struct rig *rig, const char *theirs, uint64_t size)
+{
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", theirs, MIB);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
+    worker_write(rig, &h, 0, "ours", 4);
+    if (size != MIB)
+        assert_int_equal(worker_truncate(rig, ino, size), 0);
+    assert_int_equal(worker_flush(rig, &h, false), 0);
+    worker_forget_handle(&h);
+    rig_close(rig);
+    return ino;
+}
+
+static void cut_data(struct rig *rig, uint64_t ino, off_t size)
+{
+    CLEANUP_CLOSE int fd = open_part(rig, ino, "data");
+
+    assert_int_equal(ftruncate(fd, size), 0);
+}
+
+static void what_was_cut_off_meanwhile_replaces_nothing(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *theirs = pattern(MIB, 1);
+    uint64_t ino = changed_and_closed(rig, theirs, MIB);
+
+    cut_data(rig, ino, 5000);
+    rig_open(rig);
+    rig_settle(rig);
+    assert_object(rig, "a", theirs, MIB);
+    assert_int_equal(rig_copies(rig).n, 1);
+    assert_int_equal(rig_copies(rig).ino, ino);
+}
+
+/* Of a volume that is closed: a copy of its index is made, or put back. */
+static void copy_index(struct rig *rig, const char *from, const char *to)
+{
+    char bytes[4096], paths[2][160];
+    size_t n;
+    FILE *in, *out;
+
+    snprintf(paths[0], sizeof(paths[0]), "%s/%s", rig->dir, from);
+    snprintf(paths[1], sizeof(paths[1]), "%s/%s", rig->dir, to);
+    in = fopen(paths[0], "r");
+    out = fopen(paths[1], "w");
+    assert_true(in && out);
+    while ((n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+        assert_int_equal(fwrite(bytes, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+static bool is_dirty(struct rig *rig, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    return index_get(rig->volume->index, ino, &i) == 0 && i.pending & INDEX_CONTENT;
+}
+
+static void changes_that_the_index_has_forgotten_are_sent(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(MIB, 1);
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", bytes, MIB);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_holds(rig, &h, bytes, 0, MIB);
+    worker_close(rig, &h);
+    rig_close(rig);
+    copy_index(rig, "index.db", "older.db");
+    rig_open(rig);
+    assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
+    worker_write(rig, &h, 0, "ours", 4);
+    worker_write(rig, &h, MIB, "more", 4);
+    assert_int_equal(worker_flush(rig, &h, false), 0);
+    worker_forget_handle(&h);
+    rig_close(rig);
+    copy_index(rig, "older.db", "index.db");
+    rig_open(rig);
+    rig_wait(rig, is_dirty(rig, ino));
+    rig_settle(rig);
+    bytes = realloc(bytes, MIB + 4);
+    memcpy(bytes, "ours", 4);
+    memcpy(bytes + MIB, "more", 4);
+    assert_object(rig, "a", bytes, MIB + 4);
+    assert_int_equal(rig_copies(rig).n, 0);
+}
+
+static void what_a_program_cut_off_is_as_it_left_it(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(MIB, 1);
+
+    (void)changed_and_closed(rig, bytes, 5000);
+    rig_open(rig);
+    rig_settle(rig);
+    memcpy(bytes, "ours", 4);
+    assert_object(rig, "a", bytes, 5000);
+    assert_int_equal(rig_copies(rig).n, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, rig_tear_down)
 #define TEST_FOLDER(f) cmocka_unit_test_setup_teardown(f, set_up_folder, rig_tear_down)
 
@@ -406,6 +515,9 @@ int main(void)
         TEST(a_map_lost_in_use_answers_nothing),
         TEST(a_dirty_file_outlives_its_map),
         TEST(a_guess_replaces_nothing),
+        TEST(what_was_cut_off_meanwhile_replaces_nothing),
+        TEST(changes_that_the_index_has_forgotten_are_sent),
+        TEST(what_a_program_cut_off_is_as_it_left_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

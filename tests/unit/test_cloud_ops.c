@@ -7,12 +7,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "cloud_suite.h"
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/metrics.h"
+#include "syncd/tally.h"
 #include "tests/unit/files.h"
 
 struct fixture {
@@ -401,6 +404,54 @@ static void a_folder_that_is_gone(void **state)
     config_free(config);
 }
 
+/* --- space ------------------------------------------------------------------------------------------- */
+
+/* Others write to the same file system meanwhile. */
+static void a_folder_tells_its_space(void **state)
+{
+    struct fixture *f = *state;
+    SUITE_REQUEST *r = suite_ask(&f->suite, CLOUD_SPACE, NULL), *other = suite_ask(&f->suite, CLOUD_SPACE, NULL);
+    struct statvfs st;
+    double there;
+
+    assert_true(cloud_capabilities(f->suite.cloud) & CLOUD_HAS_SPACE);
+    suite_expect(&f->suite, r, 0);
+    assert_int_equal(statvfs(f->folder, &st), 0);
+    there = (double)st.f_bavail * (double)st.f_frsize;
+    assert_true((double)r->space > there * 0.8 && (double)r->space < there * 1.2);
+    cloud_request_set(&other->bucket, "nowhere");
+    suite_expect(&f->suite, other, -EHOSTUNREACH);
+}
+
+/* --- numbers ----------------------------------------------------------------------------------------- */
+
+static size_t n_labels(const struct metric_row *row)
+{
+    size_t n = 0;
+
+    while (n < METRIC_LABELS_MAX && row->labels[n])
+        n++;
+    return n;
+}
+
+/* One without a name would be left out of /metrics. */
+static void every_operation_is_counted_by_name(void **state)
+{
+    struct samples s = { 0 };
+    struct tally *t = NULL;
+
+    (void)state;
+    assert_int_equal(tally_new(&t), 0);
+    for (unsigned op = 0; op < CLOUD_OP_COUNT; op++)
+        tally_request(t, &(struct cloud_request){ .op = op, .submitted_ns = loop_now_ns() });
+    tally_samples(t, "drive", &s);
+    for (size_t i = 0; i < s.n; i++)
+        if (s.list[i]->n_labels != n_labels(metric_row(s.list[i]->metric)))
+            fail_msg("%s lacks a label", metric_row(s.list[i]->metric)->name);
+    samples_free(&s);
+    tally_drop(t);
+}
+
 /* --- the failing wrapper --------------------------------------------------------------------------- */
 
 struct faults {
@@ -494,10 +545,12 @@ int main(void)
         cmocka_unit_test(a_hidden_folder_of_others),
         cmocka_unit_test(a_lock_held_by_others),
         cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(a_folder_tells_its_space),
         cmocka_unit_test(a_file_written_while_it_is_read),
     };
     static const struct CMUnitTest alone[] = {
         cmocka_unit_test(a_folder_that_is_gone),
+        cmocka_unit_test(every_operation_is_counted_by_name),
         cmocka_unit_test(types),
         cmocka_unit_test_setup_teardown(failures_on_demand, set_up_memory, tear_down),
         cmocka_unit_test_setup_teardown(freed_with_requests, set_up_memory, tear_down),

@@ -81,6 +81,60 @@ static void a_file_is_written(void **state)
     crash_everywhere(&s);
 }
 
+/* --- copied by the cloud -------------------------------------------------------------------------------------- */
+
+enum { COPIED = CHUNK_COPIED_LEAST + 7 };
+
+/* A new file becomes a copy of the object of others, and the copy's bytes are read. */
+static void an_object_of_others(struct rig *rig)
+{
+    CLEANUP_FREE char *bytes = pattern(COPIED, 1);
+
+    rig_put(rig, "a", bytes, COPIED);
+    rig_relist(rig, INDEX_ROOT);
+}
+
+static void copy_it(struct rig *rig)
+{
+    CLEANUP_FREE char *bytes = pattern(COPIED, 1);
+    Lf__FsCopy m = LF__FS_COPY__INIT;
+    struct handle h;
+
+    assert_int_equal(worker_create(rig, INDEX_ROOT, "b", &h), 0);
+    crash_acknowledge();
+    m.ino = h.ino;
+    m.source = worker_find(rig, "a");
+    m.length = COPIED;
+    assert_int_equal(worker_copy(rig, m, 7), COPIED);
+    crash_acknowledge();
+    worker_close(rig, &h);
+    worker_assert_reads(rig, worker_find(rig, "b"), bytes, COPIED);
+    rig_settle(rig);
+}
+
+static void it_is_empty_or_copied(struct rig *rig, unsigned acknowledged)
+{
+    CLEANUP_FREE char *bytes = pattern(COPIED, 1), *there = NULL;
+    size_t n = 0;
+
+    there = rig_object(rig, "b", &n);
+    assert_true(there || acknowledged == 0);
+    assert_true(n == COPIED || (n == 0 && acknowledged < 2));
+    if (there)
+        worker_assert_reads(rig, worker_find(rig, "b"), bytes, n);
+    assert_int_equal(rig_files(rig), there ? 2 : 1);
+    assert_int_equal(rig_uploads(rig), 0);
+}
+
+static void a_file_is_copied_by_the_cloud(void **state)
+{
+    static const struct crash_story s = { .before = an_object_of_others, .act = copy_it,
+                                          .after = it_is_empty_or_copied };
+
+    (void)state;
+    crash_everywhere(&s);
+}
+
 /* --- names -------------------------------------------------------------------------------------------------- */
 
 static void make_names(struct rig *rig)
@@ -616,6 +670,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_written),
+        cmocka_unit_test(a_file_is_copied_by_the_cloud),
         cmocka_unit_test(names_are_made),
         cmocka_unit_test(content_is_given_up),
         cmocka_unit_test(more_is_read_than_there_is_room_for),

@@ -765,29 +765,103 @@ static void one_bad_drive_does_not_stop_the_others(void **state)
     expect_nothing(f);
 }
 
-/* The daemon died after storing and before answering: nobody knows of the drive. */
+/* The daemon died after storing and before answering: nobody knows of the drive. The caller frees the model. */
+static Lf__CloudDrive *half_make(struct fixture *f, struct row *r)
+{
+    Lf__CloudDrive *model = NULL;
+    struct error e = { 0 };
+    struct drive_folders *folders;
+
+    assert_int_equal(drive_model_new(f->syncd, &r->drive, &model, &e), 0);
+    assert_int_equal(store_drive_insert(f->syncd->store, model), 0);
+    folders = drive_folders_new(f->syncd, model);
+    drive_folders_make(folders);
+    assert_int_equal(folders->error.code, 0);
+    drive_folders_free(folders);
+    assert_true(there(model->permanent_local_path, "") && there(model->local_path, ""));
+    return model;
+}
+
+/* As they are after a syncd that died between them and the store. */
+static void folders_that_are_gone_are_no_failure(void **state)
+{
+    struct drive_folders *f = xcalloc(1, sizeof(*f));
+
+    (void)state;
+    f->id = xstrdup("id");
+    f->state_dir = xstrdup("/tmp/landfall-there-is-no-such-folder");
+    f->cache_dir = xstrdup("/tmp/landfall-there-is-no-such-folder");
+    f->made_state_dir = f->made_cache_dir = true;
+    drive_folders_remove(f);
+    assert_int_equal(f->error.code, 0);
+    drive_folders_free(f);
+}
+
 static void half_made_drive_is_removed_at_start(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *state_dir = NULL;
-    Lf__CloudDrive *model = NULL;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__CloudDrive *model;
     struct row r;
-    struct error e = { 0 };
 
     good(&r, account, "half");
-    assert_int_equal(drive_model_new(f->syncd, &r.drive, &model, &e), 0);
-    assert_int_equal(store_drive_insert(f->syncd->store, model), 0);
-    assert_int_equal(mkdir(f->mount_root, 0700), 0);
-    assert_int_equal(mkdir(model->local_path, 0700), 0);
-    if (asprintf(&state_dir, "%s/state/cache", f->dir) < 0)
-        abort();
-    assert_int_equal(mkdir(state_dir, 0700), 0);
-    assert_int_equal(mkdir(model->permanent_local_path, 0700), 0);
+    model = half_make(f, &r);
     fixture_restart(f);
     wait_until(f, !there(model->permanent_local_path, "") && !there(model->local_path, ""));
     lf__cloud_drive__free_unpacked(model, NULL);
     expect_nothing(f);
     expect_done(fixture_insert(f, &r.drive));
+}
+
+static void make_index(struct fixture *f, const Lf__CloudDrive *model)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/state/drives/%s/index.db", f->dir, model->id);
+    assert_int_equal(close(open(path, O_WRONLY | O_CREAT, 0600)), 0);
+}
+
+/* Nobody knows what is on it. */
+static void half_made_drive_with_a_bad_index_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__CloudDrive *model;
+    struct row r;
+
+    good(&r, account, "half");
+    model = half_make(f, &r);
+    make_index(f, model);
+    fake_volume_bad = "half";
+    fixture_restart(f);
+    fake_volume_bad = NULL;
+    assert_int_equal(count(f), 1);
+    assert_true(there(model->permanent_local_path, "") && there(model->local_path, ""));
+    assert_false(fixture_is_mounted(f, model->id));
+    lf__cloud_drive__free_unpacked(model, NULL);
+}
+
+/* It was mounted before the daemon died, and somebody wrote something. */
+static void half_made_drive_with_changes_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    Lf__CloudDrive *model;
+    struct row r;
+
+    good(&r, account, "half");
+    model = half_make(f, &r);
+    make_index(f, model);
+    fake_volume_changed = "half";
+    fixture_restart(f);
+    assert_int_equal(count(f), 1);
+    wait_until(f, fixture_is_mounted(f, model->id));
+    assert_true(there(model->permanent_local_path, "") && there(model->local_path, ""));
+    fake_volume_changed = NULL;
+    fixture_restart(f);
+    assert_int_equal(count(f), 1);
+    expect_error(fixture_insert(f, &r.drive), -EEXIST, "half");
+    lf__cloud_drive__free_unpacked(model, NULL);
 }
 
 /* --- lists, mounts, workers ------------------------------------------------------------------- */
@@ -876,7 +950,10 @@ int main(void)
         TEST(caches_are_apart_from_the_rest),
         TEST(nothing_behind_a_link_is_removed),
         TEST(nothing_in_another_folder_is_removed),
+        cmocka_unit_test(folders_that_are_gone_are_no_failure),
         TEST(half_made_drive_is_removed_at_start),
+        TEST(half_made_drive_with_changes_is_kept),
+        TEST(half_made_drive_with_a_bad_index_is_kept),
         TEST(long_lists_come_in_pages),
         TEST(worker_gets_the_volume),
     };

@@ -90,7 +90,7 @@ static bool use(struct simulation *s, uint64_t ino, uint64_t extent, uint64_t by
         make_room(s, bytes);
         s->used += bytes;
     }
-    assert_int_equal(evict_used(&s->order, ino, extent, bytes, !hit, false, s->now_s), 0);
+    assert_int_equal(evict_used(&s->order, ino, extent, bytes, hit ? EVICT_USED : EVICT_CAME, false, s->now_s), 0);
     assert_int_equal(index_end(s->index, 0), 0);
     assert_true(s->used <= s->room);
     return hit;
@@ -243,9 +243,9 @@ static void what_came_first_stays(void **state)
     s->order.rotates = false;
     assert_int_equal(index_begin(s->index), 0);
     for (unsigned i = 0; i < 90; i++)
-        assert_int_equal(evict_used(&s->order, WORK_FIRST + i, 0, EXTENT, true, true, s->now_s), 0);
+        assert_int_equal(evict_used(&s->order, WORK_FIRST + i, 0, EXTENT, EVICT_CAME, true, s->now_s), 0);
     for (unsigned i = 0; i < 10; i++)
-        assert_int_equal(evict_used(&s->order, SCAN_FIRST + i, 0, EXTENT, true, false, s->now_s), 0);
+        assert_int_equal(evict_used(&s->order, SCAN_FIRST + i, 0, EXTENT, EVICT_CAME, false, s->now_s), 0);
     evict_begin(&s->order, true);
     for (unsigned i = 0; i < 10; i++) {
         assert_int_equal(evict_next(&s->order, &e), 0);
@@ -253,8 +253,69 @@ static void what_came_first_stays(void **state)
         assert_int_equal(evict_gone(&s->order, &e), 0);
     }
     assert_int_equal(evict_next(&s->order, &e), -ENOENT);
+    for (unsigned i = 0; i < 2; i++)   /* fetched ahead, of which one was read */
+        assert_int_equal(evict_used(&s->order, SCAN_FIRST + i, 0, EXTENT, EVICT_CAME_AHEAD, true, s->now_s), 0);
+    assert_int_equal(evict_used(&s->order, SCAN_FIRST, 0, EXTENT, EVICT_USED, true, s->now_s), 0);
+    evict_begin(&s->order, true);
+    assert_int_equal(evict_next(&s->order, &e), 0);
+    assert_int_equal(e.ino, SCAN_FIRST + 1);
+    assert_int_equal(evict_gone(&s->order, &e), 0);
+    assert_int_equal(evict_next(&s->order, &e), -ENOENT);
     evict_begin(&s->order, false);
     assert_int_equal(evict_next(&s->order, &e), 0);
+    assert_int_equal(index_end(s->index, 0), 0);
+}
+
+static void happens(struct simulation *s, enum evict_use use, unsigned from, unsigned to)
+{
+    for (unsigned n = from; n < to; n++)
+        assert_int_equal(evict_used(&s->order, WORK_FIRST + n, 0, EXTENT, use, false, s->now_s), 0);
+}
+
+static void goes_next(struct simulation *s, unsigned from, unsigned to)
+{
+    struct index_extent e;
+
+    evict_begin(&s->order, false);
+    for (unsigned n = from; n < to; n++) {
+        assert_int_equal(evict_next(&s->order, &e), 0);
+        assert_int_equal(e.ino, WORK_FIRST + n);
+        assert_int_equal(evict_gone(&s->order, &e), 0);
+    }
+}
+
+/* Fetched ahead together: whose turn it is are those that were not used, then the others. */
+static void what_was_fetched_ahead_in_vain_goes_before_the_rest(void **state)
+{
+    struct simulation *s = *state;
+
+    assert_int_equal(index_begin(s->index), 0);
+    happens(s, EVICT_CAME_AHEAD, 0, 10);
+    happens(s, EVICT_USED, 0, 5);
+    happens(s, EVICT_CAME_AHEAD, 5, 10);   /* once more: that is no use */
+    goes_next(s, 5, 10);
+    goes_next(s, 0, 5);
+    assert_int_equal(index_end(s->index, 0), 0);
+}
+
+/* Of what went a while ago some is fetched ahead again: only a use makes it something to be kept. */
+static void what_comes_back_ahead_has_to_be_used(void **state)
+{
+    struct simulation *s = *state;
+
+    assert_int_equal(index_begin(s->index), 0);
+    happens(s, EVICT_CAME, 10, 30);
+    happens(s, EVICT_CAME, 0, 10);
+    goes_next(s, 10, 20);
+    happens(s, EVICT_CAME_AHEAD, 10, 20);
+    happens(s, EVICT_USED, 10, 15);
+    goes_next(s, 20, 30);
+    goes_next(s, 0, 10);
+    goes_next(s, 15, 20);
+    assert_int_equal(s->order.n[EVICT_NEW], 5);
+    happens(s, EVICT_CAME, 40, 41);
+    goes_next(s, 40, 41);
+    assert_int_equal(s->order.n[EVICT_KEPT], 5);
     assert_int_equal(index_end(s->index, 0), 0);
 }
 
@@ -272,6 +333,8 @@ int main(void)
         TEST(what_cannot_go_does_not_stop_the_rest),
         TEST(sums_are_what_the_index_has),
         TEST(what_came_first_stays),
+        TEST(what_was_fetched_ahead_in_vain_goes_before_the_rest),
+        TEST(what_comes_back_ahead_has_to_be_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

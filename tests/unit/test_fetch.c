@@ -86,6 +86,39 @@ static void a_small_file_is_one_request(void **state)
     assert_int_equal(rig->bytes[CLOUD_GET], MIB);
 }
 
+/* Counts in place of failing. */
+static unsigned ranges;
+
+static int count_ranges(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    ranges += !after && r->op == CLOUD_GET && r->has_range;
+    return 0;
+}
+
+static void what_is_wanted_whole_is_no_range(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(20 * MIB, 1);
+    uint64_t whole, part;
+    struct handle h;
+    char there[4096];
+
+    rig_put(rig, "a", bytes, 5000);
+    rig_put(rig, "b", bytes, 20 * MIB);
+    whole = worker_lookup(rig, INDEX_ROOT, "a");
+    part = worker_lookup(rig, INDEX_ROOT, "b");
+    ranges = 0;
+    rig->fault = count_ranges;
+    check_content(rig, whole, bytes, 5000, 5000);
+    assert_int_equal(ranges, 0);
+    assert_int_equal(worker_open(rig, part, false, false, &h), 0);
+    assert_int_equal(worker_read(rig, &h, 9000000, there, sizeof(there)), sizeof(there));
+    assert_memory_equal(there, bytes + 9000000, sizeof(there));
+    assert_true(ranges > 0);
+    worker_close(rig, &h);
+}
+
 static void reading_on_takes_few_requests(void **state)
 {
     struct rig *rig = *state;
@@ -336,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(many_wait_for_one_download),
         TEST(a_small_file_is_one_request),
+        TEST(what_is_wanted_whole_is_no_range),
         TEST(reading_on_takes_few_requests),
         TEST(jumping_about_takes_few_bytes),
         TEST(several_requests_are_under_way),

@@ -14,7 +14,7 @@
 #include "common/number.h"
 #include "syncd/cache_use.h"
 
-enum { BYTES = 300000, FILES = 4, ROUNDS = 500, SEEDS = 4, PATIENCE_S = 60 };
+enum { BYTES = 300000, LARGE = 6 << 20, FILES = 4, ROUNDS = 500, SEEDS = 4, PATIENCE_S = 60 };
 
 static int hostile_set_up(void **state)
 {
@@ -123,6 +123,53 @@ static void marks_of_use_are_worth_what_the_disk_has(void **state)
     worker_forget_handle(&h);
 }
 
+/* The map of a file that it may only read says what it likes; so nothing of a drive that is read only is sent for it. */
+static void nothing_is_sent_of_a_drive_that_is_read_only(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(BYTES, 1);
+    struct handle h;
+    uint64_t ino;
+
+    rig_close(rig);
+    rig->drive.has_permission_type = true;
+    rig->drive.permission_type = 1;
+    rig_put(rig, "a", bytes, BYTES);
+    rig_open(rig);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    for (unsigned n = 0; n < 2; n++) {
+        assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+        for (uint64_t c = 0; c << CHUNK_SHIFT < BYTES; c++)
+            chunk_set(h.map, c);
+        atomic_store(&h.map->state, CHUNK_MAP_DIRTY);
+        worker_close(rig, &h);
+        rig_reopen(rig);
+        rig_linger(rig);
+    }
+    assert_int_equal(rig->counts[CLOUD_PUT], 0);
+    assert_object(rig, "a", bytes, BYTES);
+}
+
+/* What is open stays with its version, and by its map it is of none that there ever was. */
+static void a_version_that_never_was_is_not_looked_up_for_ever(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(LARGE, 1);
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", bytes, LARGE);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    rig_idle(rig);
+    h.map->mount_tag = rig->volume->mount_tag;
+    atomic_store(&h.map->passed, 1);
+    (void)strcpy(h.map->base, "never");
+    assert_int_equal(worker_fetch(rig, ino, LARGE - BYTES, BYTES), -EIO);
+    assert_in_range(rig->counts[CLOUD_STAT] + rig->counts[CLOUD_GET], 0, 8);
+    worker_close(rig, &h);
+}
+
 /* --- anything ------------------------------------------------------------------------------------------- */
 
 struct dice {
@@ -171,7 +218,8 @@ static char *a_name(struct dice *d, size_t *ret_len)
 
 static bool is_ino(const ProtobufCFieldDescriptor *f)
 {
-    return strcmp(f->name, "ino") == 0 || strcmp(f->name, "parent") == 0 || strcmp(f->name, "new_parent") == 0;
+    return strcmp(f->name, "ino") == 0 || strcmp(f->name, "parent") == 0 || strcmp(f->name, "new_parent") == 0 ||
+        strcmp(f->name, "source") == 0;
 }
 
 static void fill_field(struct dice *d, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
@@ -202,7 +250,7 @@ static Lf__Envelope *a_request(struct dice *d)
     Lf__Envelope *env;
     ProtobufCMessage *m;
 
-    if (f->id < LF__ENVELOPE__BODY_FS_LOOKUP || f->id > LF__ENVELOPE__BODY_FS_MKNOD || !message_row(f->id))
+    if (f->id < LF__ENVELOPE__BODY_FS_LOOKUP || f->id > LF__ENVELOPE__BODY_FS_COPY_STOP || !message_row(f->id))
         return NULL;
     env = xcalloc(1, sizeof(*env));
     lf__envelope__init(env);
@@ -213,6 +261,32 @@ static Lf__Envelope *a_request(struct dice *d)
         fill_field(d, m, &one->fields[n]);
     env->body_case = (Lf__Envelope__BodyCase)f->id;
     *(ProtobufCMessage **)((char *)env + f->offset) = m;
+    return env;
+}
+
+/* One that may be made: of an object into another one, or into the empty file. */
+static Lf__Envelope *a_copy(struct dice *d)
+{
+    const uint64_t *last = &d->inos[d->n_inos - 3];
+    Lf__Envelope *env = xcalloc(1, sizeof(*env));
+    bool stop = roll(d) % 4 == 0;
+
+    lf__envelope__init(env);
+    if (stop) {
+        env->body_case = LF__ENVELOPE__BODY_FS_COPY_STOP;
+        env->fs_copy_stop = xcalloc(1, sizeof(*env->fs_copy_stop));
+        lf__fs_copy_stop__init(env->fs_copy_stop);
+        env->fs_copy_stop->ino = last[roll(d) % 3];
+        return env;
+    }
+    env->body_case = LF__ENVELOPE__BODY_FS_COPY;
+    env->fs_copy = xcalloc(1, sizeof(*env->fs_copy));
+    lf__fs_copy__init(env->fs_copy);
+    env->fs_copy->ino = last[roll(d) % 3];
+    env->fs_copy->offset = env->fs_copy->ino == last[0] ? 0 : LARGE;
+    env->fs_copy->source = last[roll(d) % 3];
+    env->fs_copy->source_offset = roll(d) % 2 ? 0 : a_number(d);
+    env->fs_copy->length = a_number(d);
     return env;
 }
 
@@ -241,7 +315,7 @@ static void ask_anything(struct rig *rig, struct dice *d, struct handle *handles
     unsigned asked = 0, n_answered = 0;
 
     while (asked < rounds) {
-        Lf__Envelope *env = a_request(d);
+        Lf__Envelope *env = roll(d) % 8 ? a_request(d) : a_copy(d);
 
         scribble(d, &handles[roll(d) % FILES]);
         if (!env)
@@ -258,7 +332,8 @@ static void ask_anything(struct rig *rig, struct dice *d, struct handle *handles
 static void let_loose(struct rig *rig, uint64_t seed)
 {
     CLEANUP_FREE char *bytes = pattern(BYTES, 1);
-    uint64_t inos[FILES + 2] = { INDEX_ROOT, worker_mkdir(rig, "dir") };
+    CLEANUP_FREE char *large = pattern(LARGE, 2);
+    uint64_t inos[FILES + 5] = { INDEX_ROOT, worker_mkdir(rig, "dir") };
     struct dice d = { .state = seed * UINT64_C(0x9e3779b97f4a7c15), .inos = inos, .n_inos = ARRAY_SIZE(inos) };
     struct handle handles[FILES];
 
@@ -268,6 +343,12 @@ static void let_loose(struct rig *rig, uint64_t seed)
         inos[n + 2] = worker_file(rig, name, bytes, BYTES / (n + 1));
         assert_int_equal(worker_open(rig, inos[n + 2], true, false, &handles[n]), 0);
     }
+    inos[FILES + 2] = worker_file(rig, "empty", "", 0);
+    rig_put(rig, "drive/large", large, LARGE);
+    rig_put(rig, "drive/larger", large, LARGE);
+    rig_relist(rig, INDEX_ROOT);
+    inos[FILES + 3] = worker_find(rig, "large");
+    inos[FILES + 4] = worker_find(rig, "larger");
     ask_anything(rig, &d, handles, ROUNDS);
     for (unsigned n = 0; n < FILES; n++)
         worker_forget_handle(&handles[n]);
@@ -323,6 +404,10 @@ int main(void)
                                         hostile_tear_down),
         cmocka_unit_test_setup_teardown(a_grant_of_everything_is_none, hostile_set_up, hostile_tear_down),
         cmocka_unit_test_setup_teardown(marks_of_use_are_worth_what_the_disk_has, hostile_set_up, hostile_tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_sent_of_a_drive_that_is_read_only, hostile_set_up,
+                                        hostile_tear_down),
+        cmocka_unit_test_setup_teardown(a_version_that_never_was_is_not_looked_up_for_ever, hostile_set_up,
+                                        hostile_tear_down),
         cmocka_unit_test(nothing_that_workers_say_or_write_does_harm),
     };
 

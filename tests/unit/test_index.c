@@ -186,6 +186,37 @@ static void test_numbers_are_never_used_again(void **state)
     assert_true(add_file(w, INDEX_ROOT, "b", NULL) > first);
 }
 
+/* Workers and the kernel have numbers of the lost one. */
+static void test_successor_gives_other_numbers(void **state)
+{
+    struct world *w = *state;
+    uint64_t lost = add_file(w, INDEX_ROOT, "a", NULL), first, second;
+
+    assert_int_equal(index_succeed(w->x), 0);   /* it is the same one still */
+    assert_int_equal(add_file(w, INDEX_ROOT, "b", NULL), lost + 1);
+    assert_true(index_gave(w->x, lost) && !index_gave(w->x, lost + 2));
+    index_close(w->x);
+    w->x = NULL;
+    assert_int_equal(unlink(w->path), 0);
+    reopen(w);
+    assert_int_equal(index_succeed(w->x), 0);
+    first = add_file(w, INDEX_ROOT, "a", NULL);
+    assert_true(first > UINT32_MAX);
+    assert_false(index_gave(w->x, lost));
+    assert_false(index_gave(w->x, first - 1));
+    assert_true(index_gave(w->x, first) && index_gave(w->x, INDEX_ROOT));
+    reopen(w);
+    assert_int_equal(index_succeed(w->x), 0);
+    assert_int_equal(add_file(w, INDEX_ROOT, "b", NULL), first + 1);
+    index_close(w->x);
+    w->x = NULL;
+    assert_int_equal(unlink(w->path), 0);
+    reopen(w);
+    assert_int_equal(index_succeed(w->x), 0);
+    second = add_file(w, INDEX_ROOT, "a", NULL);
+    assert_true(second > first + 1);
+}
+
 static void test_damaged_file_is_kept_aside(void **state)
 {
     static const char GARBAGE[] = "this is no database, but somebody may want to look at it";
@@ -213,6 +244,107 @@ static void test_damaged_file_is_kept_aside(void **state)
     globfree(&found);
     reopen(w);
     assert_true(index_empty(w->x, INDEX_ROOT));
+}
+
+/* --- how much there is ---------------------------------------------------------------------------- */
+
+/* By all rows. */
+static void check_total(struct world *w)
+{
+    uint64_t blocks = 0, names = 0, told_blocks, told_names;
+
+    for (uint64_t ino = INDEX_ROOT; ino <= index_last_ino(w->x); ino++) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        if (index_get(w->x, ino, &i) == 0 && i.nlink > 0) {
+            blocks += (i.size + 511) / 512;
+            names++;
+        }
+    }
+    assert_int_equal(index_total(w->x, &told_blocks, &told_names), 0);
+    assert_int_equal(told_blocks, blocks);
+    assert_int_equal(told_names, names);
+}
+
+static void make_some(struct world *w)
+{
+    static unsigned made;
+    char name[32];
+
+    snprintf(name, sizeof(name), "n%u", made++);
+    (void)(rand() % 4 ? add_file(w, INDEX_ROOT, name, name) : add_dir(w, INDEX_ROOT, name, NULL));
+}
+
+static void resize(struct world *w, struct index_inode *i)
+{
+    static const uint64_t sizes[] = { 0, 1, 511, 512, 513, 4096, UINT64_C(5) << 40 };
+
+    i->size = sizes[rand() % (int)(sizeof(sizes) / sizeof(sizes[0]))];
+    assert_int_equal(index_update(w->x, i), 0);
+}
+
+static void change_links(struct world *w, struct index_inode *i)
+{
+    i->nlink = !i->nlink;
+    assert_int_equal(index_update(w->x, i), 0);
+}
+
+static void replace(struct world *w, struct index_inode *i)
+{
+    i->size += 1000;
+    assert_int_equal(index_replace(w->x, i), 0);
+}
+
+static void orphan(struct world *w, struct index_inode *i)
+{
+    assert_int_equal(index_orphan(w->x, i->ino), 0);
+}
+
+static void remove_row(struct world *w, struct index_inode *i)
+{
+    assert_int_equal(index_remove(w->x, i->ino), 0);
+}
+
+static void change_one(struct world *w)
+{
+    static void (*const changes[])(struct world *w, struct index_inode *i) = { resize, resize, change_links, orphan, replace,
+                                                                             remove_row };
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    uint64_t ino = 2 + (uint64_t)rand() % index_last_ino(w->x);
+    unsigned which = (unsigned)rand() % 6;
+
+    if (index_get(w->x, ino, &i) < 0) {
+        assert_int_equal(index_update(w->x, &(struct index_inode){ .ino = ino, .size = 7, .nlink = 1 }), -ENOENT);
+        assert_int_equal(index_remove(w->x, ino), -ENOENT);
+    } else if (changes[which] != replace || i.parent) {
+        changes[which](w, &i);
+    }
+}
+
+static void test_total_is_that_of_all_rows(void **state)
+{
+    struct world *w = *state;
+
+    srand(1);
+    check_total(w);
+    for (unsigned turn = 0; turn < 400; turn++) {
+        assert_int_equal(index_begin(w->x), 0);
+        for (int n = rand() % 8; n >= 0; n--)
+            (void)(rand() % 2 ? make_some(w) : change_one(w));
+        if (turn % 7 == 0)
+            check_total(w);
+        if (turn % 5 == 0)
+            index_rollback(w->x);
+        else
+            assert_int_equal(index_commit(w->x), 0);
+        if (turn % 50 == 0)
+            reopen(w);
+        check_total(w);
+    }
+    make_some(w);   /* without a transaction */
+    check_total(w);
+    reopen(w);
+    check_total(w);
 }
 
 /* --- names -------------------------------------------------------------------------------------- */
@@ -279,6 +411,9 @@ static void test_lists_by_name_and_by_number(void **state)
     assert_int_equal(index_scan(w->x, dir, b, see_inode, &s), 0);
     assert_string_equal(s.text, "a,B");
     assert_false(index_empty(w->x, dir));
+    assert_int_equal(index_entries(w->x, dir, 100), 4);
+    assert_int_equal(index_entries(w->x, dir, 3), 3);
+    assert_int_equal(index_entries(w->x, b, 100), 0);
 }
 
 static void check_key(struct world *w, uint64_t ino, const char *want)
@@ -859,6 +994,8 @@ int main(void)
         TEST(test_new_index_has_a_root),
         TEST(test_what_was_committed_is_there_again),
         TEST(test_numbers_are_never_used_again),
+        TEST(test_total_is_that_of_all_rows),
+        TEST(test_successor_gives_other_numbers),
         TEST(test_damaged_file_is_kept_aside),
         TEST(test_names_are_found_exactly),
         TEST(test_a_name_is_taken_once),

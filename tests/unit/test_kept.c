@@ -71,7 +71,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void a_whole_pair_is_taken(void **state)
+static void what_is_whole_is_taken(void **state)
 {
     struct kept k;
 
@@ -79,12 +79,14 @@ static void a_whole_pair_is_taken(void **state)
     hand_over("ipc", memfd_create("other", MFD_CLOEXEC));
     hand_over("init-" ID, make_record(ID));
     hand_over("fuse-" ID, make_connection());
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     assert_true(kept_take(&daemon_, &k));
     assert_string_equal(k.record->mount->drive_id, ID);
     assert_int_equal(k.record->device, 77);
     assert_int_equal(k.record->init.len, 104);
     assert_true(k.fuse >= 0);
     (void)close(k.fuse);
+    (void)close(k.owed);
     lf__kept_mount__free_unpacked(k.record, NULL);
     assert_false(kept_take(&daemon_, &k));
     assert_true(daemon_.sockets[0].fd >= 0);   /* not ours */
@@ -98,11 +100,25 @@ static void assert_nothing_taken(void)
     assert_int_equal(daemon_.sockets[0].fd, -1);
 }
 
-static void half_a_pair_is_dropped(void **state)
+static void half_of_it_is_dropped(void **state)
 {
     (void)state;
     hand_over("init-" ID, make_record(ID));
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     assert_nothing_taken();
+}
+
+static void what_a_worker_owed_may_be_lost(void **state)
+{
+    struct kept k;
+
+    (void)state;
+    hand_over("init-" ID, make_record(ID));
+    hand_over("fuse-" ID, make_connection());
+    assert_true(kept_take(&daemon_, &k));
+    assert_int_equal(k.owed, -1);
+    (void)close(k.fuse);
+    lf__kept_mount__free_unpacked(k.record, NULL);
 }
 
 static void a_record_of_another_drive_is_dropped(void **state)
@@ -110,6 +126,7 @@ static void a_record_of_another_drive_is_dropped(void **state)
     (void)state;
     hand_over("init-" ID, make_record(OTHER));
     hand_over("fuse-" ID, make_connection());
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     assert_nothing_taken();
 }
 
@@ -121,6 +138,7 @@ static void what_is_no_record_is_dropped(void **state)
     assert_int_equal(write(fd, "\xff\xff\xff\xff", 4), 4);
     hand_over("init-" ID, fd);
     hand_over("fuse-" ID, make_connection());
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     assert_nothing_taken();
 }
 
@@ -129,12 +147,13 @@ static void an_unmounted_drive_is_dropped(void **state)
     (void)state;
     hand_over("init-" ID, make_record(ID));
     hand_over("fuse-" ID, make_connection());
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     cleanup_close(&reader);   /* the write end of a pipe without reader reports POLLERR, as /dev/fuse does */
     reader = -1;
     assert_nothing_taken();
 }
 
-static void one_bad_pair_does_not_hide_the_next(void **state)
+static void one_bad_drive_does_not_hide_the_next(void **state)
 {
     struct kept k;
 
@@ -142,9 +161,11 @@ static void one_bad_pair_does_not_hide_the_next(void **state)
     hand_over("init-" OTHER, make_record(OTHER));
     hand_over("init-" ID, make_record(ID));
     hand_over("fuse-" ID, make_connection());
+    hand_over("owed-" ID, memfd_create("owed", MFD_CLOEXEC));
     assert_true(kept_take(&daemon_, &k));
     assert_string_equal(k.record->mount->drive_id, ID);
     (void)close(k.fuse);
+    (void)close(k.owed);
     lf__kept_mount__free_unpacked(k.record, NULL);
 }
 
@@ -152,12 +173,13 @@ int main(void)
 {
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        FRESH(a_whole_pair_is_taken),
-        FRESH(half_a_pair_is_dropped),
+        FRESH(what_is_whole_is_taken),
+        FRESH(half_of_it_is_dropped),
+        FRESH(what_a_worker_owed_may_be_lost),
         FRESH(a_record_of_another_drive_is_dropped),
         FRESH(what_is_no_record_is_dropped),
         FRESH(an_unmounted_drive_is_dropped),
-        FRESH(one_bad_pair_does_not_hide_the_next),
+        FRESH(one_bad_drive_does_not_hide_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

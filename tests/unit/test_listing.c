@@ -640,6 +640,39 @@ static void test_what_is_known_serves_when_the_cloud_does_not(void **state)
     assert_int_equal(f->seen[CLOUD_LIST], 1);
 }
 
+static void grow_old(struct fixture *f, const char *path)
+{
+    struct index_inode i = inode(f, path);
+
+    i.listed_ns = 1;
+    assert_int_equal(index_update(f->v->index, &i), 0);
+    index_inode_done(&i);
+}
+
+/* Who waited for one directory has found out for all others. */
+static void test_one_wait_is_enough_where_no_cloud_is_reached(void **state)
+{
+    struct fixture *f = *state;
+    struct count c = { 0 };
+
+    cloud_has(f, "d/x", "1");
+    cloud_has(f, "e/y", "1");
+    assert_int_equal(relist(f, INDEX_ROOT), 0);
+    assert_int_equal(relist(f, ino_of(f, "d")), 0);
+    assert_int_equal(relist(f, ino_of(f, "e")), 0);
+    grow_old(f, "d");
+    grow_old(f, "e");
+    fixture_restart(f);
+    fail_op(f, CLOUD_LIST, -EHOSTUNREACH, NULL, 0);
+    lister_ensure(f->v->lister, ino_of(f, "d"), on_done, &c);
+    assert_int_equal(c.done, 0);
+    wait_until(f, c.done == 1);
+    assert_int_equal(c.code, 0);
+    lister_ensure(f->v->lister, ino_of(f, "e"), on_done, &c);
+    assert_int_equal(c.done, 2);
+    assert_int_equal(c.code, 0);
+}
+
 static void test_many_news(void **state)
 {
     struct fixture *f = *state;
@@ -836,6 +869,7 @@ int main(void)
         TEST(test_cloud_that_does_not_answer_a_head),
         TEST(test_many_wait_for_one_listing),
         TEST(test_what_is_known_serves_when_the_cloud_does_not),
+        TEST(test_one_wait_is_enough_where_no_cloud_is_reached),
         TEST(test_many_news),
         TEST(test_news_wait_for_a_new_worker),
         TEST(test_news_of_a_worker_that_died),

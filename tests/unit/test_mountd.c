@@ -498,6 +498,147 @@ static void a_reader_outlives_its_worker(void **state)
     run_app(h, use_files);
 }
 
+/* What msync(2) says. */
+static int change_mapped(void)
+{
+    int fd = open("mapped", O_RDWR | O_CLOEXEC);
+    char *map = mmap(NULL, 6, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    NEED(fd >= 0 && map != MAP_FAILED);
+    map[0] = 'M';
+    return msync(map, 6, MS_SYNC);
+}
+
+static void write_mapped(void)
+{
+    NEED(change_mapped() == 0);
+}
+
+static void write_mapped_in_vain(void)
+{
+    NEED(change_mapped() < 0);
+}
+
+/* Mounts the drive; the program writes a page back to "mapped", whose number is *ret_ino, and gets no answer. */
+static pid_t start_held_write(struct house *h, void (*body)(void), uint64_t *ret_ino)
+{
+    pid_t app;
+
+    *ret_ino = fake_add_file(h->syncd, 1, "mapped", "mapped", 6);
+    mount_drive(h);
+    h->syncd->hold = LF__ENVELOPE__BODY_FS_DIRTY;
+    app = start_app(SERVED, body);
+    wait_until(h, h->syncd->n_held == 1);
+    return app;
+}
+
+/* Whether a thread of the process waits for what no signal ends. */
+static bool is_stuck(pid_t pid)
+{
+    char path[64], line[256], *state;
+    bool stuck = false;
+    struct dirent *task;
+    DIR *d;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    d = opendir(path);
+    while (d && !stuck && (task = readdir(d))) {
+        FILE *f;
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, task->d_name);
+        f = fopen(path, "re");
+        state = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+        stuck = state && strlen(state) > 2 && state[2] == 'D';
+        if (f)
+            (void)fclose(f);
+    }
+    if (d)
+        (void)closedir(d);
+    return stuck;
+}
+
+static pid_t child_of(pid_t pid)
+{
+    char path[64];
+    int child = 0;
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+    f = fopen(path, "re");
+    if (!f || fscanf(f, "%d", &child) != 1)
+        child = 0;
+    if (f)
+        (void)fclose(f);
+    return child;
+}
+
+/* The kernel drops no page that is being written back, and who asked for that waits where no signal comes. */
+static void a_worker_is_replaced_while_the_kernel_waits_for_it(void **state)
+{
+    struct house *h = *state;
+    uint64_t ino;
+    pid_t app = start_held_write(h, write_mapped, &ino), worker = drive_of(h)->child.pid;
+
+    fake_invalidate(h->syncd, ino, NULL, true);
+    wait_until(h, is_stuck(worker) || is_stuck(child_of(worker)));
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    wait_until(h, h->syncd->n_held == 2);
+    fake_resume(h->syncd);
+    finish_app(h, app);
+    run_app(h, use_files);
+}
+
+/* Nobody answers any more, and who waits in the kernel has the connection open. */
+static void a_drive_goes_while_the_kernel_waits(void **state)
+{
+    struct house *h = *state;
+    uint64_t ino;
+    pid_t app = start_held_write(h, write_mapped_in_vain, &ino), worker = drive_of(h)->child.pid;
+
+    fake_invalidate(h->syncd, ino, NULL, true);
+    wait_until(h, is_stuck(child_of(worker)));
+    h->syncd->mount_point = NULL;
+    fake_mounts_changed(h->syncd);
+    wait_until(h, !h->mountd->drives);
+    finish_app(h, app);
+}
+
+/* Else what a request lost to a worker that died while it was read would be an error for a program. */
+static void who_may_write_is_read_into_memory_that_is_there(void **state)
+{
+    struct house *h = *state;
+    unsigned long locked = 0;
+    char path[64], line[256];
+    uint64_t ino;
+    pid_t app = start_held_write(h, write_mapped, &ino);
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", drive_of(h)->child.pid);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        (void)sscanf(line, "VmLck: %lu", &locked);
+    (void)fclose(f);
+#ifndef LANDFALL_SANITIZED   /* sanitizers lock no memory */
+    assert_true(locked > 1024);   /* KiB */
+#endif
+    fake_resume(h->syncd);
+    finish_app(h, app);
+}
+
+static void a_worker_without_its_notifier_is_replaced(void **state)
+{
+    struct house *h = *state;
+    pid_t worker;
+
+    mount_drive(h);
+    run_app(h, use_files);
+    worker = drive_of(h)->child.pid;
+    assert_int_equal(kill(child_of(worker), SIGKILL), 0);
+    wait_until(h, drive_of(h)->child.pid != worker && drive_of(h)->child.pid > 0);
+    run_app(h, use_files);
+}
+
 static void a_reader_outlives_syncd(void **state)
 {
     struct house *h = *state;
@@ -566,12 +707,35 @@ static void a_worker_that_served_a_while_is_replaced_at_once(void **state)
     }
 }
 
+static bool breaks_channels_for(struct house *h, int64_t since_ns, int64_t ns)
+{
+    if (h->syncd->worker)
+        ipc_peer_close(take_ptr(h->syncd->worker));
+    return loop_now_ns() - since_ns > ns;
+}
+
+/* Nor when a worker only says so. */
+static void channels_that_break_at_once_are_not_asked_for_without_a_pause(void **state)
+{
+    struct house *h = *state;
+    const unsigned *asked = &h->syncd->asked[LF__ENVELOPE__BODY_WORKER_ATTACH];
+    unsigned before;
+    int64_t since;
+
+    mount_drive(h);
+    before = *asked;
+    since = loop_now_ns();
+    wait_until(h, breaks_channels_for(h, since, INT64_C(700000000)));
+    assert_in_range(*asked - before, 1, 5);
+    wait_until(h, h->syncd->worker);
+}
+
 /* What the supervisor would have kept for it. */
 static struct kept keep(struct drive *d)
 {
     size_t n = lf__kept_mount__get_packed_size(d->record);
     uint8_t *packed = malloc(n);
-    struct kept k = { .fuse = fcntl(d->fuse, F_DUPFD_CLOEXEC, 0) };
+    struct kept k = { .fuse = fcntl(d->fuse, F_DUPFD_CLOEXEC, 0), .owed = fcntl(d->owed, F_DUPFD_CLOEXEC, 0) };
 
     (void)lf__kept_mount__pack(d->record, packed);
     k.record = lf__kept_mount__unpack(NULL, n, packed);
@@ -707,9 +871,14 @@ static int run_as_root(void)
         IN_HOUSE(a_drive_in_use_goes_all_the_same),
         IN_HOUSE(an_unmount_from_outside_is_undone),
         IN_HOUSE(a_reader_outlives_its_worker),
+        IN_HOUSE(a_worker_is_replaced_while_the_kernel_waits_for_it),
+        IN_HOUSE(a_drive_goes_while_the_kernel_waits),
+        IN_HOUSE(who_may_write_is_read_into_memory_that_is_there),
+        IN_HOUSE(a_worker_without_its_notifier_is_replaced),
         IN_HOUSE(a_reader_outlives_syncd),
         IN_HOUSE(a_writer_outlives_many_workers),
         IN_HOUSE(a_worker_that_served_a_while_is_replaced_at_once),
+        IN_HOUSE(channels_that_break_at_once_are_not_asked_for_without_a_pause),
         IN_HOUSE(a_reader_outlives_mountd),
         IN_HOUSE(a_mount_found_again_stays_when_its_worker_dies_at_once),
         IN_HOUSE(a_mount_found_again_goes_when_unwanted),

@@ -285,6 +285,58 @@ static void waiting_has_a_limit_and_follows_the_object(void **state)
     expect_error(fixture_ask(f, &env), -ENOENT, "No drive owns");
 }
 
+static struct answer ask_offline(struct fixture *f, bool make, const char *path)
+{
+    Lf__ObjectMakeOffline made = LF__OBJECT_MAKE_OFFLINE__INIT;
+    Lf__ObjectRemoveOffline removed = LF__OBJECT_REMOVE_OFFLINE__INIT;
+    Lf__Envelope env = LF__ENVELOPE__INIT;
+
+    env.body_case = make ? LF__ENVELOPE__BODY_OBJECT_MAKE_OFFLINE : LF__ENVELOPE__BODY_OBJECT_REMOVE_OFFLINE;
+    if (make)
+        env.object_make_offline = &made;
+    else
+        env.object_remove_offline = &removed;
+    made.path = removed.path = (char *)(uintptr_t)path;
+    return fixture_ask(f, &env);
+}
+
+static void objects_are_made_offline(void **state)
+{
+    static const struct {
+        bool make;
+        const char *path;
+        int code;
+        const char *text;
+        uint64_t offline;   /* afterwards */
+    } rows[] = {
+        { true, "G:\\dir\\file", 0, NULL, 2 },     { true, "%M/one/dir/file", 0, NULL, 2 },
+        { false, "G:/dir/file", 0, NULL, 0 },        { false, "G:/dir/file", 0, NULL, 0 },
+        { true, "G:\\dir", 0, NULL, 1 },            { false, "%C/dir/file", -EINVAL, "all of dir/", 1 },
+        { true, "G:\\no", -ENOENT, "no", 1 },       { false, "G:\\no", -ENOENT, "no", 1 },
+        { true, "/etc", -ENOENT, "No drive owns", 1 }, { false, "/etc", -ENOENT, "No drive owns", 1 },
+        { true, "G:\\..\\x", -EPERM, "..", 1 },     { false, "%M/one/../x", -EPERM, "..", 1 },
+        { false, "%M/one", 0, NULL, 0 },
+    };
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = lettered_drive(f, account, "one", "G");
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct answer a;
+        char path[512];
+
+        expand(f, drive_find(f->syncd, id), rows[i].path, path, sizeof(path));
+        a = ask_offline(f, rows[i].make, path);
+        assert_int_equal(fake_volume(id)->offline, rows[i].offline);
+        if (rows[i].code) {
+            expect_error(a, rows[i].code, rows[i].text);
+            continue;
+        }
+        assert_int_equal(a.e.code, 0);
+        assert_int_equal(a.reply->body_case, LF__ENVELOPE__BODY_DONE);
+        answer_free(&a);
+    }
+}
+
 static void metrics_have_the_drives(void **state)
 {
     struct fixture *f = *state;
@@ -506,6 +558,7 @@ int main(void)
         TEST(objects_have_state_and_info),
         TEST(objects_are_explained),
         TEST(waiting_has_a_limit_and_follows_the_object),
+        TEST(objects_are_made_offline),
         TEST(metrics_have_the_drives),
         TEST(directories_come_in_pages),
         TEST(contents_come_through_a_pipe),

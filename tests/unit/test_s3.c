@@ -14,6 +14,7 @@
 #include "common/text.h"
 #include "fake_server.h"
 #include "syncd/s3.h"
+#include "syncd/tally.h"
 
 /* MD5 of "abc", and of nothing. */
 #define MD5_ABC "900150983cd24fb0d6963f7d28e17f72"
@@ -391,6 +392,44 @@ static void what_refusals_mean(void **state)
             if (put(&rig, r, "abc") != cases[i].means)
                 fail_msg("%d %s: %d %s", cases[i].status, cases[i].code, r->error.code, r->error.text);
         }
+        close_rig(&rig);
+    }
+}
+
+/* Of a drive whose cloud was out of reach. */
+static void who_refuses_answers(void **state)
+{
+    static const struct { int status; const char *code; bool lost; } cases[] = {
+        { 200, "", false }, { 403, "InvalidAccessKeyId", false }, { 403, "RequestTimeTooSkewed", false },
+        { 503, "SlowDown", false }, { 500, "InternalError", false }, { 400, "RequestTimeout", false },
+        { 407, "", true }, { 408, "", true }, { 502, "", true }, { 504, "", true },
+    };
+    static const char *const sets[] = { "CloudRetries=0" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char reply[256];
+        const struct fake_step steps[] = { { { "PUT" }, reply, FAKE_CLOSE } };
+        struct tally *t;
+        struct rig rig;
+
+        (void)snprintf(reply, sizeof(reply), "HTTP/1.1 %d No\r\nETag: \"" MD5_ABC "\"\r\nContent-Length: *\r\n\r\n"
+                       "%s%s%s", cases[i].status, *cases[i].code ? "<Error><Code>" : "", cases[i].code,
+                       *cases[i].code ? "</Code></Error>" : "");
+        open_rig(&rig, steps, 1, sets, 1);
+        assert_int_equal(tally_new(&t), 0);
+        reach_lose(&t->reach, &(struct error){ .code = -EHOSTUNREACH });
+        t->reach.n_asked = 1;   /* a listing waits behind the body that is sent */
+        t->reach.silent_ns = 1;
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_PUT, "key");
+
+            r->tally = tally_hold(t);
+            (void)put(&rig, r, "abc");
+            if (reach_lost(&t->reach) != cases[i].lost || t->reach.silent_ns == 1)
+                fail_msg("%d %s", cases[i].status, cases[i].code);
+        }
+        tally_drop(t);
         close_rig(&rig);
     }
 }
@@ -782,6 +821,75 @@ static void etags_that_are_no_digests(void **state)
         assert_string_equal(second->object.etag, OTHER_2);
     }
     close_rig(&rig);
+}
+
+/* --- what comes, against its ETag ---------------------------------------------------------------------- */
+
+#define BROUGHT(headers, body) "HTTP/1.1 200 OK\r\n" headers "Content-Length: 3\r\n\r\n" body
+#define ETAG(etag) "ETag: \"" etag "\"\r\n"
+#define CUT { { "!range:" }, BROUGHT(ETAG(MD5_ABC), "ab"), FAKE_CLOSE }
+#define REST(body) { { "range: bytes=2-" }, "HTTP/1.1 206 Partial Content\r\n" ETAG(MD5_ABC) "Content-Length: 1\r\n" \
+                     "Content-Range: bytes 2-2/3\r\n\r\n" body, FAKE_KEEP }
+
+static void bytes_that_the_etag_does_not_name(void **state)
+{
+    static const struct {
+        struct fake_step steps[4];
+        const char *retries, *got;   /* NULL: -EBADE */
+        enum cloud_match match;
+        unsigned damaged;
+    } cases[] = {
+        { { { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_MATCHED, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abd"), FAKE_KEEP },
+            { { "GET", "!range:" }, BROUGHT(ETAG(MD5_ABC), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_MATCHED, 1 },
+        { { { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abd"), FAKE_KEEP },
+            { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abe"), FAKE_KEEP },
+            { { "GET", "!range:" }, BROUGHT(ETAG(MD5_ABC), "abc"), FAKE_KEEP } }, "1", "abc", CLOUD_MATCHED, 2 },
+        { { { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abd"), FAKE_KEEP },
+            { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abe"), FAKE_KEEP },
+            { { "GET" }, BROUGHT(ETAG(MD5_ABC), "abf"), FAKE_KEEP } }, "1", NULL, CLOUD_NOT_COMPARED, 2 },
+        /* over several connections */
+        { { CUT, REST("c") }, "1", "abc", CLOUD_MATCHED, 0 },
+        { { CUT, REST("d"), CUT, REST("c") }, "2", "abc", CLOUD_MATCHED, 1 },
+        /* ETags that are something else */
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1), "abc"), FAKE_KEEP },
+            { { "GET" }, BROUGHT(ETAG(OTHER_1), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_UNLIKE, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1) "x-amz-server-side-encryption: AES256\r\n", "abc"), FAKE_KEEP },
+            { { "GET" }, BROUGHT(ETAG(OTHER_1), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_UNLIKE, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1) "x-amz-server-side-encryption: aws:kms\r\n", "abc"), FAKE_KEEP } },
+          "0", "abc", CLOUD_NOT_COMPARED, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1) "x-amz-server-side-encryption: aws:kms:dsse\r\n", "abc"), FAKE_KEEP } },
+          "0", "abc", CLOUD_NOT_COMPARED, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1) "x-amz-server-side-encryption-customer-algorithm: AES256\r\n", "abc"),
+            FAKE_KEEP } }, "0", "abc", CLOUD_NOT_COMPARED, 0 },
+        { { { { "GET" }, BROUGHT(ETAG(OTHER_1 "-2"), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_NOT_COMPARED, 0 },
+        { { { { "GET" }, BROUGHT(ETAG("e1"), "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_NOT_COMPARED, 0 },
+        { { { { "GET" }, BROUGHT("", "abc"), FAKE_KEEP } }, "0", "abc", CLOUD_NOT_COMPARED, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char retries[32], got[32];
+        const char *sets[] = { retries };
+        struct rig rig;
+        size_t n = 0;
+
+        while (n < ARRAY_SIZE(cases[i].steps) && cases[i].steps[n].reply)
+            n++;
+        (void)snprintf(retries, sizeof(retries), "CloudRetries=%s", cases[i].retries);
+        open_rig(&rig, cases[i].steps, n, sets, 1);
+        {
+            SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_GET, "key");
+
+            r->checked = true;
+            assert_int_equal(get(&rig, r, got), cases[i].got ? 0 : -EBADE);
+            if (cases[i].got)
+                assert_string_equal(got, cases[i].got);
+            assert_int_equal(r->match, cases[i].match);
+            assert_int_equal(r->damaged, cases[i].damaged);
+        }
+        close_rig(&rig);
+    }
 }
 
 /* --- connections for everybody ------------------------------------------------------------------------- */
@@ -1407,6 +1515,7 @@ int main(void)
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(one_with_a_wrong_clock),
         cmocka_unit_test(what_refusals_mean),
+        cmocka_unit_test(who_refuses_answers),
         cmocka_unit_test(silence_ends),
         cmocka_unit_test(unasked_bytes),
         cmocka_unit_test(other_regions),
@@ -1419,6 +1528,7 @@ int main(void)
         cmocka_unit_test(a_lost_answer),
         cmocka_unit_test(an_answer_about_another_version),
         cmocka_unit_test(etags_that_are_no_digests),
+        cmocka_unit_test(bytes_that_the_etag_does_not_name),
         cmocka_unit_test(stuck_uploads_leave_a_connection),
         cmocka_unit_test(errors_that_look_like_success),
         cmocka_unit_test(a_lost_end),

@@ -425,24 +425,97 @@ static void a_vanished_directory_leaves_what_is_dirty(void **state)
     assert_object(rig, "d/ours", "ours", 4);
 }
 
-static void unsent_data_of_a_lost_index_is_put_aside(void **state)
+static char *in_cache(struct rig *rig, const char *folder, uint64_t ino, const char *kind)
 {
-    struct rig *rig = *state;
-    CLEANUP_FREE char *index = NULL, *wal = NULL, *aside = NULL;
+    char *path = NULL;
+
+    assert_true(asprintf(&path, "%s/cache/%s/%" PRIx64 ".%s", rig->dir, folder, ino, kind) > 0);
+    return path;
+}
+
+static char *folder_of(char out[3], uint64_t ino)
+{
+    snprintf(out, 3, "%02x", (unsigned)(ino & 0xff));
+    return out;
+}
+
+/* Of a volume that is closed. The next one has numbers of its own, or with those of the lost one given out once more. */
+static void lose_index(struct rig *rig, bool known)
+{
+    CLEANUP_FREE char *index = NULL, *wal = NULL;
+
+    assert_true(asprintf(&index, "%s/index.db", rig->dir) > 0);
+    assert_true(asprintf(&wal, "%s/index.db-wal", rig->dir) > 0);
+    assert_int_equal(unlink(index), 0);
+    (void)unlink(wal);
+    memset(rig->hold, 0, sizeof(rig->hold));
+    rig->had_index = known;
+    rig_open(rig);
+}
+
+static void put_aside(struct rig *rig, bool known)
+{
+    CLEANUP_FREE char *aside = NULL;
     uint64_t ino;
 
     rig->hold[CLOUD_PUT] = true;
     for (unsigned n = 0; n < 8; n++)
         ino = worker_file(rig, (const char[]){ 'a' + (char)n, 0 }, "precious", 8);
+    aside = in_cache(rig, "lost", ino, "data");
     rig_close(rig);
-    assert_true(asprintf(&index, "%s/index.db", rig->dir) > 0);
-    assert_true(asprintf(&wal, "%s/index.db-wal", rig->dir) > 0);
-    assert_true(asprintf(&aside, "%s/cache/lost/%" PRIx64 ".data", rig->dir, ino) > 0);
-    assert_int_equal(unlink(index), 0);
-    (void)unlink(wal);
-    memset(rig->hold, 0, sizeof(rig->hold));
-    rig_open(rig);
+    lose_index(rig, known);
     rig_wait(rig, access(aside, F_OK) == 0);
+}
+
+static void unsent_data_of_a_lost_index_is_put_aside(void **state)
+{
+    put_aside(*state, false);
+}
+
+static void so_it_is_by_an_index_that_knows_of_it(void **state)
+{
+    struct rig *rig = *state;
+
+    put_aside(rig, true);
+    assert_true(worker_file(rig, "new", "x", 1) > UINT32_MAX);
+}
+
+/* Of what has neither an index nor a map any more, what the cloud has is known by its stamp. */
+static void without_a_map_it_is_kept_as_well(void **state)
+{
+    struct rig *rig = *state;
+    char *maps[2], *lost[2];
+    CLEANUP_FREE char *data = NULL;
+    char bytes[8], low[3];
+    struct handle h;
+    uint64_t inos[2];
+    FILE *f;
+
+    rig_put(rig, "theirs", "whatever", 8);
+    inos[0] = worker_find(rig, "theirs");
+    assert_int_equal(worker_open(rig, inos[0], false, false, &h), 0);
+    assert_int_equal(worker_read(rig, &h, 0, bytes, 8), 8);
+    worker_close(rig, &h);
+    rig->hold[CLOUD_PUT] = true;
+    inos[1] = worker_file(rig, "ours", "precious", 8);
+    rig_close(rig);
+    for (size_t n = 0; n < 2; n++) {
+        maps[n] = in_cache(rig, folder_of(low, inos[n]), inos[n], "map");
+        lost[n] = in_cache(rig, "lost", inos[n], "data");
+        assert_int_equal(truncate(maps[n], 0), 0);
+    }
+    data = in_cache(rig, folder_of(low, inos[0]), inos[0], "data");
+    assert_int_equal(access(data, F_OK), 0);
+    lose_index(rig, true);
+    rig_wait(rig, access(lost[1], F_OK) == 0 && access(data, F_OK) < 0);
+    assert_int_equal(access(lost[0], F_OK), -1);
+    f = fopen(lost[1], "r");
+    assert_true(f && fread(bytes, 1, 8, f) == 8 && memcmp(bytes, "precious", 8) == 0);
+    fclose(f);
+    for (size_t n = 0; n < 2; n++) {
+        free(maps[n]);
+        free(lost[n]);
+    }
 }
 
 /* --- pins ------------------------------------------------------------------------------------------------------ */
@@ -737,6 +810,8 @@ int main(int argc, char **argv)
         TEST(what_is_lent_stays_and_keeps_its_version),
         TEST(a_vanished_directory_leaves_what_is_dirty),
         TEST(unsent_data_of_a_lost_index_is_put_aside),
+        TEST(so_it_is_by_an_index_that_knows_of_it),
+        TEST(without_a_map_it_is_kept_as_well),
         TEST(a_pin_is_set_and_removed),
         TEST(a_pinned_folder_comes_and_stays),
         TEST(fetching_pins_goes_on_after_a_restart),

@@ -398,6 +398,118 @@ static void damage_is_not_followed_by_an_empty_start(void **state)
     store_close(s);
 }
 
+static void expect_refused(const struct fixture *f, const char *part)
+{
+    struct store *s = NULL;
+    struct error e = { 0 };
+
+    assert_int_equal(store_open(f->dir, &s, &e), -EUCLEAN);
+    assert_null(s);
+    if (!strstr(e.text, part))
+        fail_msg("%s", e.text);
+}
+
+static void an_empty_file_is_no_first_start(void **state)
+{
+    struct fixture *f = *state;
+
+    store_close(open_store(f));
+    assert_int_equal(truncate(f->db, 0), 0);
+    expect_refused(f, "is empty");
+    expect_refused(f, "is empty");
+    assert_int_equal(unlink(f->db), 0);
+    store_close(open_store(f));
+}
+
+/* Its pages would come into a new database, or into a backup that is put in the place of the lost one. */
+static void a_log_without_the_database_is_no_first_start(void **state)
+{
+    struct fixture *f = *state;
+    char log[128], away[128];
+
+    store_close(open_store(f));
+    snprintf(log, sizeof(log), "%s-wal", f->db);
+    snprintf(away, sizeof(away), "%s/away", f->dir);
+    write_file(log, "whatever it is", 14);
+    assert_int_equal(truncate(f->db, 0), 0);
+    expect_refused(f, log);
+    assert_int_equal(unlink(f->db), 0);
+    expect_refused(f, log);
+    expect_refused(f, log);
+    assert_int_equal(rename(log, away), 0);
+    store_close(open_store(f));
+}
+
+static void drives_without_a_database_are_no_first_start(void **state)
+{
+    struct fixture *f = *state;
+    char drive[128];
+
+    snprintf(drive, sizeof(drive), "%s/drives", f->dir);
+    assert_int_equal(mkdir(drive, 0700), 0);
+    store_close(open_store(f));
+    snprintf(drive, sizeof(drive), "%s/drives/some-id", f->dir);
+    assert_int_equal(mkdir(drive, 0700), 0);
+    store_close(open_store(f));
+    assert_int_equal(unlink(f->db), 0);
+    expect_refused(f, "some-id");
+    assert_int_equal(access(f->db, F_OK), -1);
+}
+
+/* A start that was cut short while the database was made is no damage. */
+static void a_first_start_can_be_repeated(void **state)
+{
+    struct fixture *f = *state;
+    char half[128];
+
+    snprintf(half, sizeof(half), "%s.new", f->db);
+    write_file(half, "SQLite format 3", 16);
+    store_close(open_store(f));
+    assert_int_equal(access(half, F_OK), -1);
+}
+
+static void modes_are_healed(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+
+    store_close(open_store(f));
+    assert_int_equal(chmod(f->db, 0), 0);
+    store_close(open_store(f));
+    assert_int_equal(stat(f->db, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+/* What was committed last is in the log alone. */
+static void a_log_without_its_database_is_kept_aside(void **state)
+{
+    struct fixture *f = *state;
+    char log[128], kept[160];
+    struct error e = { 0 };
+    struct sql *s = NULL;
+    glob_t found;
+
+    snprintf(log, sizeof(log), "%s-wal", f->db);
+    write_file(log, "whatever it is", 14);
+    assert_int_equal(sql_open(f->db, &ONE, &s, &e), -EUCLEAN);
+    assert_int_equal(access(log, F_OK), -1);
+    snprintf(kept, sizeof(kept), "%s.corrupt-*Z-wal", f->db);
+    assert_int_equal(glob(kept, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    globfree(&found);
+    sql_close(open_sql(f, &ONE));
+}
+
+static void a_directory_is_kept_aside(void **state)
+{
+    struct fixture *f = *state;
+    char kept[128];
+
+    assert_int_equal(mkdir(f->db, 0700), 0);
+    expect_refused(f, "no regular file");
+    kept_aside(f, kept);
+}
+
 static Lf__CloudAccount new_account(char *id)
 {
     Lf__CloudAccount a = LF__CLOUD_ACCOUNT__INIT;
@@ -434,11 +546,11 @@ static bool see_account(Lf__CloudAccount *model, void *arg)
     return --seen->stop_after > 0;
 }
 
-static bool see_drive(Lf__CloudDrive *model, bool settled, void *arg)
+static bool see_drive(Lf__CloudDrive *model, enum store_drive_state state, void *arg)
 {
     struct seen *seen = arg;
 
-    strcat(strcat(seen->ids, model->id), settled ? "+" : "-");
+    strcat(strcat(seen->ids, model->id), state == STORE_DRIVE_SETTLED ? "+" : state == STORE_DRIVE_LEAVING ? "x" : "-");
     lf__cloud_drive__free_unpacked(model, NULL);
     return --seen->stop_after > 0;
 }
@@ -547,8 +659,8 @@ static void drives_are_kept(void **state)
     assert_int_equal(store_drive_insert(s, &two), -ENOENT);
     two.account = &a;
     assert_int_equal(store_drive_insert(s, &two), 0);
-    assert_int_equal(store_drive_settle(s, "2"), 0);
-    assert_int_equal(store_drive_settle(s, "3"), -ENOENT);
+    assert_int_equal(store_drive_set_state(s, "2", STORE_DRIVE_SETTLED), 0);
+    assert_int_equal(store_drive_set_state(s, "3", STORE_DRIVE_SETTLED), -ENOENT);
     assert_int_equal(store_account_delete(s, "a"), -EBUSY);
     assert_int_equal(store_drive_each(s, see_drive, &seen), 0);
     assert_string_equal(seen.ids, "1-2+");
@@ -558,10 +670,11 @@ static void drives_are_kept(void **state)
     assert_int_equal(store_drive_update(s, &two), 0);
     assert_int_equal(store_drive_delete(s, "1"), 0);
     assert_int_equal(store_drive_delete(s, "1"), -ENOENT);
+    assert_int_equal(store_drive_set_state(s, "2", STORE_DRIVE_LEAVING), 0);
     store_close(s);
     s = open_store(*state);
     assert_int_equal(store_drive_each(s, see_drive, &after), 0);
-    assert_string_equal(after.ids, "2+");
+    assert_string_equal(after.ids, "2x");
     assert_int_equal(store_drive_delete(s, "2"), 0);
     assert_int_equal(store_account_delete(s, "a"), 0);
     store_close(s);
@@ -587,6 +700,13 @@ int main(void)
         TEST(rollback_undoes),
         TEST(settings_are_kept),
         TEST(damage_is_not_followed_by_an_empty_start),
+        TEST(an_empty_file_is_no_first_start),
+        TEST(a_log_without_the_database_is_no_first_start),
+        TEST(drives_without_a_database_are_no_first_start),
+        TEST(a_first_start_can_be_repeated),
+        TEST(modes_are_healed),
+        TEST(a_log_without_its_database_is_kept_aside),
+        TEST(a_directory_is_kept_aside),
         TEST(accounts_are_kept),
         TEST(names_of_accounts_become_unique),
         TEST(drives_are_kept),

@@ -1,6 +1,7 @@
 /* The names half of the file system messages, asked through real IPC as a worker asks. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -433,7 +434,10 @@ static void test_setattr(void **state)
     START_WITH(f, "a", "d/x");
     a = ino_of(f, "a");
     d = ino_of(f, "d");
-    hold(f, CLOUD_COPY);
+    assert_int_equal(set(f, d, "atime", 5, &attr), 0);
+    assert_int_equal(attr.atime_ns, 5);
+    assert_int_equal(pending_of(f, "d"), 0);
+    hold(f, CLOUD_COPY);   /* as if the cloud were gone: what is known by now can be changed */
     assert_int_equal(set(f, a, "mode", 0604, &attr), 0);
     assert_int_equal(attr.mode, S_IFREG | 0604);
     assert_int_equal(pending_of(f, "a"), INDEX_META);
@@ -445,9 +449,6 @@ static void test_setattr(void **state)
     assert_int_equal(attr.size, 0);
     assert_true(attr.mtime_ns > 77);
     assert_true(pending_of(f, "a") & INDEX_CONTENT);
-    assert_int_equal(set(f, d, "atime", 5, &attr), 0);
-    assert_int_equal(attr.atime_ns, 5);
-    assert_int_equal(pending_of(f, "d"), 0);
     assert_int_equal(set(f, d, "mode", 0711, NULL), 0);   /* only a marker can carry it */
     assert_int_equal(set(f, INDEX_ROOT, "mode", 0755, &attr), 0);
     assert_int_equal(attr.mode, S_IFDIR | 0755);
@@ -838,6 +839,7 @@ static void test_damaged_index(void **state)
     struct error e = { 0 };
     struct volume *v = NULL;
     char path[160], folder[128];
+    glob_t kept;
     FILE *file;
 
     snprintf(folder, sizeof(folder), "%s/other", f->folder);
@@ -847,11 +849,12 @@ static void test_damaged_index(void **state)
     assert_true(file && fputs("something else altogether, and quite long enough to be looked at", file) > 0);
     fclose(file);
     spec.state_dir = folder;
-    assert_int_equal(volume_open(&spec, &v, &e), -EUCLEAN);
-    assert_null(v);
-    assert_non_null(strstr(e.text, ".corrupt-"));
-    assert_int_equal(volume_open(&spec, &v, &e), 0);
+    assert_int_equal(volume_open(&spec, &v, &e), 0);   /* another one */
     volume_close(v);
+    snprintf(path, sizeof(path), "%s/index.db.corrupt-*", folder);
+    assert_int_equal(glob(path, 0, NULL, &kept), 0);
+    assert_int_equal(kept.gl_pathc, 1);
+    globfree(&kept);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_set_up, fixture_tear_down)

@@ -2,10 +2,12 @@
 #include "volume_rig.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "syncd/cache_space.h"
 #include "syncd/conflict.h"
 
 enum { LONG_S = 60 };
@@ -399,6 +401,136 @@ static void ranges_and_what_they_came_for(void **state)
     worker_close(rig, &h);
 }
 
+/* --- what programs wait for ------------------------------------------------------------------------------------- */
+
+enum { STEP = 1 << 20, LENGTH = 9 * STEP };
+
+static uint64_t absent_file(struct rig *rig)
+{
+    CLEANUP_FREE char *bytes = pattern(LENGTH, 1);
+
+    rig_put(rig, "a", bytes, LENGTH);
+    return worker_lookup(rig, INDEX_ROOT, "a");
+}
+
+static void begin(struct rig *rig, uint64_t ino, bool write, uint64_t offset, struct rig_asked *a)
+{
+    Lf__FsFetch m = LF__FS_FETCH__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &m);
+
+    m.ino = ino;
+    m.offset = offset;
+    m.length = 10;
+    m.has_write = m.write = write;
+    rig_send(rig, &env, a);
+}
+
+#define READER "A program that reads it waits for the bytes 196608 to 196622, for * s so far and * s more at most. "
+
+static void begin_read(struct rig *rig, uint64_t ino, struct rig_asked *a)
+{
+    begin(rig, ino, false, 3 * CHUNK_SIZE + 5, a);
+}
+
+/* As glob(7) has it. */
+static void assert_waits_like(struct rig *rig, uint64_t ino, const char *like)
+{
+    Lf__Explanation *e = explain(rig, ino);
+
+    if (!e->waits_for || fnmatch(like, e->waits_for, 0) != 0)
+        fail_msg("waits for \"%s\", not \"%s\"", e->waits_for ? e->waits_for : "", like);
+    lf__explanation__free_unpacked(e, NULL);
+}
+
+static void end_read(struct rig *rig, uint64_t ino, struct rig_asked *a)
+{
+    rig_release(rig);
+    rig_wait(rig, a->done);
+    assert_int_equal(a->code, 0);
+    assert_waits(rig, ino, "");
+}
+
+static void what_a_reader_waits_for_is_explained(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = absent_file(rig);
+    struct cloud_request *r;
+    struct rig_asked a;
+
+    assert_waits(rig, ino, "");
+    rig->hold[CLOUD_GET] = true;
+    begin_read(rig, ino, &a);
+    rig_wait(rig, rig->n_held > 0);
+    r = rig->held[0];
+    assert_waits_like(rig, ino, READER "They were asked for * s ago.");
+    r->content_length = 5;
+    assert_waits_like(rig, ino, READER "They are coming: 5 of * bytes of the request are here.");
+    r->content_length = 0;
+    reach_lose(&rig->volume->tally->reach, &(struct error){ -EHOSTUNREACH, "No route." });
+    assert_waits_like(rig, ino, READER "They were asked for * s ago, and the cloud does not answer. No route.");
+    error_set(&r->trouble, -EHOSTUNREACH, "The connection broke.");
+    assert_waits_like(rig, ino, READER "* s ago, and the cloud does not answer. The connection broke.");
+    r->next_try_ns = loop_now_ns() + INT64_C(1000000000);
+    assert_waits_like(rig, ino, READER "The connection broke. The next attempt is in [01] s.");
+    r->next_try_ns = 0;
+    end_read(rig, ino, &a);
+}
+
+/* Both are said: what the bucket lacks, and what a program lacks. */
+static void a_reader_of_a_changed_file_is_explained(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = absent_file(rig);
+    struct rig_asked a;
+
+    rig->config->settle_milliseconds = 60000;
+    assert_int_equal(worker_chmod(rig, ino, 0600), 0);
+    rig->hold[CLOUD_GET] = true;
+    begin_read(rig, ino, &a);
+    rig_wait(rig, rig->n_held > 0);
+    assert_waits_like(rig, ino, "It is waiting to settle: * or later. " READER "They were asked for * s ago.");
+    rig_release(rig);
+    rig_wait(rig, a.done);
+}
+
+static void a_reader_without_room_is_explained(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino = absent_file(rig);
+    struct space *space = &rig->volume->cache->space;
+    struct rig_asked a;
+
+    space->limit = 64 << 20;
+    space->reserved += space->limit;
+    begin_read(rig, ino, &a);
+    rig_wait(rig, cache_find(rig->volume->cache, ino) && cache_find(rig->volume->cache, ino)->fetch.space);
+    assert_waits_like(rig, ino, READER "The cache has no room for them, and nothing in it can go now.");
+    space->reserved -= space->limit;
+    space_changed(rig->volume->cache);
+    end_read(rig, ino, &a);
+}
+
+/* A file has eight requests under way at most. */
+static void a_reader_in_the_queue_is_explained(void **state)
+{
+    enum { MOST = 8 };
+    struct rig *rig = *state;
+    uint64_t ino = absent_file(rig);
+    struct rig_asked before[MOST], a;
+
+    rig->hold[CLOUD_GET] = true;
+    for (uint64_t n = 0; n < MOST; n++)
+        begin(rig, ino, true, LENGTH - (n + 1) * STEP, &before[n]);   /* backwards: nothing is fetched ahead */
+    rig_wait(rig, rig->n_held == MOST);
+    assert_waits_like(rig, ino, "A program that writes to it waits for the bytes 8388608 to 8388617, *");
+    begin_read(rig, ino, &a);
+    rig_linger(rig);
+    assert_waits_like(rig, ino, READER "They are in the queue behind 8 requests for other bytes of it.");
+    end_read(rig, ino, &a);
+    for (int n = 0; n < MOST; n++)
+        rig_wait(rig, before[n].done);
+}
+
 static void conflict_names_are_read(void **state)
 {
     static const char *const none[] = {
@@ -443,6 +575,10 @@ int main(void)
         TEST(a_paused_drive_stands_in_the_way),
         TEST(a_new_file_is_explained),
         TEST(ranges_and_what_they_came_for),
+        TEST(what_a_reader_waits_for_is_explained),
+        TEST(a_reader_of_a_changed_file_is_explained),
+        TEST(a_reader_without_room_is_explained),
+        TEST(a_reader_in_the_queue_is_explained),
         TEST(conflict_names_are_read),
     };
 

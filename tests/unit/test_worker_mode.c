@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
-#include "mountd/passthrough.h"
+#include "mountd/fuse_recent.h"
 
 static int setup(void **state)
 {

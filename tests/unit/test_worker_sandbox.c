@@ -25,6 +25,7 @@
 #include "mountd/mountd.h"
 #include "mountd/spawn.h"
 #include "mountd/worker.h"
+#include "mountd/worker_notifier.h"
 
 enum { WORKED = 42, FAILED = 1, SKIPPED = 77, WORKER_UID = 4243 };
 
@@ -66,16 +67,14 @@ static void assert_killed(void (*body)(void))
 
 /* --- the worker -------------------------------------------------------------------------------------- */
 
-static struct loop *enter_worker(void)
+static void enter_worker(void)
 {
-    struct loop *l = NULL;
     struct error e = { 0 };
 
-    if (worker_sandbox(&l, &e) < 0) {
+    if (worker_sandbox(&e) < 0) {
         (void)fprintf(stderr, "worker_sandbox: %s\n", e.text);
         _exit(FAILED);
     }
-    return l;
 }
 
 static void finish(void *arg)
@@ -83,18 +82,15 @@ static void finish(void *arg)
     loop_exit(arg, WORKED);
 }
 
-static void nothing(void *arg)
-{
-    (void)arg;
-}
-
 static void use_what_it_was_handed(void)
 {
-    struct loop *l = enter_worker();
+    struct loop *l = loop_new(0);
     char byte = 'x';
-    void *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, handed[0], 0);
-    void *grown = malloc(8 << 20);
+    void *map, *grown;
 
+    enter_worker();
+    map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, handed[0], 0);
+    grown = malloc(8 << 20);
     if (map == MAP_FAILED || !grown || pwrite(handed[0], &byte, 1, 0) != 1 || pread(handed[0], &byte, 1, 0) != 1)
         _exit(FAILED);
     if (send(handed[1], &byte, 1, 0) != 1 || munmap(map, 4096) < 0 || fcntl(handed[0], F_GETFL) < 0)
@@ -102,15 +98,15 @@ static void use_what_it_was_handed(void)
     if (fallocate(handed[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) < 0)
         _exit(FAILED);
     (void)memset(grown, 1, 8 << 20);
+    (void)mlock(grown, 1 << 20);
     free(grown);
-    loop_work(l, nothing, finish, l);   /* the pool is alive */
-    (void)loop_timer(l, 10000, nothing, NULL);
+    (void)loop_timer(l, 1, finish, l);
     _exit(loop_run(l));
 }
 
 static void open_a_path(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 }
 
@@ -118,19 +114,19 @@ static void open_below_a_descriptor(void)
 {
     int dir = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-    (void)enter_worker();
+    enter_worker();
     (void)openat(dir, "passwd", O_RDONLY | O_CLOEXEC);
 }
 
 static void make_a_socket(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)socket(AF_INET, SOCK_STREAM, 0);
 }
 
 static void make_a_local_socket(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
@@ -138,25 +134,25 @@ static void run_a_program(void)
 {
     char *const argv[] = { (char *)"true", NULL };
 
-    (void)enter_worker();
+    enter_worker();
     (void)execve("/bin/true", argv, argv + 1);
 }
 
 static void make_a_process(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)fork();
 }
 
 static void trace_another(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)syscall(SYS_ptrace, 0, 0, 0, 0);
 }
 
 static void make_code(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
@@ -164,20 +160,20 @@ static void make_memory_code(void)
 {
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    (void)enter_worker();
+    enter_worker();
     (void)mprotect(page, 4096, PROT_READ | PROT_EXEC);
 }
 
 /* syncd has it mapped: what it reads beyond the end would kill it. */
 static void shorten_what_it_was_handed(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)fallocate(handed[0], FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
 }
 
 static void truncate_what_it_was_handed(void)
 {
-    (void)enter_worker();
+    enter_worker();
     (void)syscall(SYS_ftruncate, handed[0], 0);
 }
 
@@ -201,7 +197,7 @@ static void a_worker_is_killed_on_anything_else(void **state)
 
 static void look_at_itself(void)
 {
-    (void)enter_worker();
+    enter_worker();
     _exit(prctl(PR_GET_DUMPABLE) == 0 ? WORKED : FAILED);
 }
 
@@ -209,6 +205,65 @@ static void a_worker_asked_of_itself_is_killed_too(void **state)
 {
     (void)state;
     assert_killed(look_at_itself);   /* prctl(2) is not on its list either */
+}
+
+/* --- its notifier --------------------------------------------------------------------------------------- */
+
+static void enter_notifier(void)
+{
+    struct error e = { 0 };
+
+    if (notifier_sandbox(&e) < 0) {
+        (void)fprintf(stderr, "notifier_sandbox: %s\n", e.text);
+        _exit(FAILED);
+    }
+}
+
+static void write_what_it_was_handed(void)
+{
+    enter_notifier();
+    if (write(handed[0], "x", 1) != 1 || send(handed[1], "x", 1, 0) != 1)
+        _exit(FAILED);
+}
+
+static void read_what_it_was_handed(void)
+{
+    char byte;
+
+    enter_notifier();
+    _exit(read(handed[0], &byte, 1) == 1 ? WORKED : FAILED);
+}
+
+static void map_what_it_was_handed(void)
+{
+    enter_notifier();
+    (void)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, handed[0], 0);
+}
+
+static void open_as_notifier(void)
+{
+    enter_notifier();
+    (void)open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+}
+
+static void signal_as_notifier(void)
+{
+    pid_t parent = getppid();
+
+    enter_notifier();
+    (void)kill(parent, 0);
+}
+
+static void (*const notifier_forbidden[])(void) = {
+    read_what_it_was_handed, map_what_it_was_handed, open_as_notifier, signal_as_notifier,
+};
+
+static void a_notifier_only_writes_and_answers(void **state)
+{
+    (void)state;
+    assert_worked(write_what_it_was_handed);
+    for (size_t i = 0; i < ARRAY_SIZE(notifier_forbidden); i++)
+        assert_killed(notifier_forbidden[i]);
 }
 
 /* --- mountd -------------------------------------------------------------------------------------------- */
@@ -335,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_worker_uses_what_it_was_handed),
         cmocka_unit_test(a_worker_is_killed_on_anything_else),
         cmocka_unit_test(a_worker_asked_of_itself_is_killed_too),
+        cmocka_unit_test(a_notifier_only_writes_and_answers),
         cmocka_unit_test(mountd_starts_workers_and_talks_locally),
         cmocka_unit_test(mountd_is_killed_on_what_it_never_needs),
     };

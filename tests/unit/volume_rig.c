@@ -68,6 +68,24 @@ void rig_reset_counts(struct rig *rig)
     memset(rig->bytes, 0, sizeof(rig->bytes));
 }
 
+void rig_assert_total(struct rig *rig)
+{
+    struct index *x = rig->volume->index;
+    uint64_t blocks = 0, names = 0, told_blocks, told_names;
+
+    for (uint64_t ino = INDEX_ROOT; ino <= index_last_ino(x); ino++) {
+        CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+        if (index_get(x, ino, &i) == 0 && i.nlink > 0) {
+            blocks += (i.size + 511) / 512;
+            names++;
+        }
+    }
+    assert_int_equal(index_total(x, &told_blocks, &told_names), 0);
+    assert_int_equal(told_blocks, blocks);
+    assert_int_equal(told_names, names);
+}
+
 void rig_forget_meta(struct rig *rig, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -90,7 +108,7 @@ static int on_fault(const struct cloud_request *r, bool after, void *arg)
 
     if (!after) {
         rig->counts[r->op]++;
-        rig->bytes[r->op] += r->body.length + (r->has_range ? r->range_length : 0);
+        rig->bytes[r->op] += r->body.length + (r->has_range || r->op == CLOUD_GET ? r->range_length : 0);
     }
     code = rig->fault ? rig->fault(rig, r, after) : 0;
     if (after)
@@ -389,7 +407,7 @@ void rig_open(struct rig *rig)
 {
     struct volume_spec spec = {
         .loop = rig->loop, .config = rig->config, .drive = &rig->drive, .state_dir = rig->dir, .cloud = rig->cloud,
-        .uid = geteuid(), .gid = getegid(),
+        .uid = geteuid(), .gid = getegid(), .had_index = rig->had_index,
     };
     struct ipc_server_spec server = {
         .role = ROLE_SYNCD, .handlers = volume_fs_handlers, .n_handlers = volume_fs_handlers_n, .max_connections = 4,

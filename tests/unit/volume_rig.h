@@ -25,6 +25,7 @@ struct rig {
     struct config *config;
     struct cloud *memory;          /* the provider itself: what tests do to it is not counted */
     struct cloud *cloud;           /* a holding cloud around a failing one around it, as the volume sees it */
+    bool had_index;                /* for rig_open(): as volume_spec's */
     bool hold[CLOUD_OP_COUNT];     /* requests of these kinds wait for rig_release() */
     struct cloud_request *held[64];
     size_t n_held;
@@ -75,6 +76,9 @@ void rig_forget_meta(struct rig *rig, uint64_t ino);
 
 /* What was held goes on its way, and what comes is no longer held. */
 void rig_release(struct rig *rig);
+
+/* That the index's sums are those of its rows. */
+void rig_assert_total(struct rig *rig);
 
 /* --- the cloud as another tool sees it ------------------------------------------------------------- */
 
@@ -150,6 +154,9 @@ int worker_try_write(struct rig *rig, struct handle *h, uint64_t offset, const v
 void worker_write(struct rig *rig, struct handle *h, uint64_t offset, const void *bytes, size_t n);
 /* Bytes read, or negative errno of the fetch. */
 ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *bytes, size_t n);
+/* copy_file_range(2) into `target` at its beginning, until it is answered: bytes that the cloud has copied, or the
+ * negative errno. `origin`: the kernel's number of it. */
+ssize_t worker_copy(struct rig *rig, Lf__FsCopy m, uint64_t origin);
 int worker_flush(struct rig *rig, struct handle *h, bool sync);
 /* That it reads as these n bytes and no more. */
 void worker_assert_reads(struct rig *rig, uint64_t ino, const char *bytes, size_t n);
@@ -157,6 +164,7 @@ void worker_close(struct rig *rig, struct handle *h);   /* flush and release */
 void worker_forget_handle(struct handle *h);            /* closes the descriptors, says nothing */
 int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size);
 int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode);
+int worker_touch(struct rig *rig, uint64_t ino, int64_t mtime_ns);
 /* These take paths from the root. */
 int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags);
 int worker_unlink(struct rig *rig, const char *name);

@@ -227,6 +227,28 @@ ssize_t worker_read(struct rig *rig, struct handle *h, uint64_t offset, void *by
     }
 }
 
+ssize_t worker_copy(struct rig *rig, Lf__FsCopy m, uint64_t origin)
+{
+    Lf__Envelope *reply;
+    ssize_t bytes;
+    bool more;
+
+    do {
+        Lf__Envelope env = IPC_ENVELOPE(FS_COPY, fs_copy, &m);
+        int r;
+
+        env.has_origin = true;
+        env.origin = origin;
+        r = rig_ask(rig, &env, &reply, NULL);
+        if (r < 0)
+            return r;
+        bytes = (ssize_t)reply->fs_copied->bytes;
+        more = reply->fs_copied->more;
+        lf__envelope__free_unpacked(reply, NULL);
+    } while (more);
+    return bytes;
+}
+
 int worker_flush(struct rig *rig, struct handle *h, bool sync)
 {
     Lf__FsFlush m = LF__FS_FLUSH__INIT;
@@ -276,6 +298,17 @@ int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode)
     m.ino = ino;
     m.has_mode = true;
     m.mode = mode;
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
+int worker_touch(struct rig *rig, uint64_t ino, int64_t mtime_ns)
+{
+    Lf__FsSetattr m = LF__FS_SETATTR__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
+
+    m.ino = ino;
+    m.has_mtime_ns = true;
+    m.mtime_ns = mtime_ns;
     return rig_ask(rig, &env, NULL, NULL);
 }
 

@@ -10,7 +10,8 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "mountd/passthrough.h"
+#include "mountd/fuse_recent.h"
+#include "mountd/owed.h"
 
 enum { DEADLINE_MS = 60 * 1000, QUEUE_MAX = 64 };
 
@@ -72,19 +73,25 @@ static const struct ipc_handler handlers[] = {
     { LF__ENVELOPE__BODY_BACKING_CLOSE, on_backing_close },
 };
 
-static size_t make_init(uint8_t out[256])
+static size_t make_init(const struct bench *b, uint8_t out[256])
 {
     struct fuse_init_in in = {
         .major = 7, .minor = 45, .max_readahead = 131072,
         .flags = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS |
                  FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_WRITEBACK_CACHE | FUSE_PARALLEL_DIROPS |
                  FUSE_MAX_PAGES | FUSE_EXPORT_SUPPORT | FUSE_POSIX_ACL | FUSE_INIT_EXT | FUSE_FLOCK_LOCKS,
-        .flags2 = PASSTHROUGH_FLAG2,
+        .flags2 = PASSTHROUGH_FLAG2 | RESEND_FLAG2,
     };
     struct fuse_in_header head = { .len = sizeof(head) + sizeof(in), .opcode = FUSE_INIT, .unique = 1 };
 
     (void)memcpy(out, &head, sizeof(head));
     (void)memcpy(out + sizeof(head), &in, sizeof(in));
+    if (b->old_kernel)
+        fuse_recent_hide(out, head.len);
+    if (b->init_size) {
+        head.len = (uint32_t)b->init_size;
+        (void)memcpy(out, &head, sizeof(head));
+    }
     return head.len;
 }
 
@@ -100,7 +107,7 @@ static void start_worker(struct bench *b, int connection, bool replay)
     b->worker = worker_new(b->loop, control);
     assert_non_null(b->worker);
     msg.drive_id = (char *)"drive";
-    msg.init = (ProtobufCBinaryData){ make_init(init), init };
+    msg.init = (ProtobufCBinaryData){ make_init(b, init), init };
     msg.replay = replay;
     msg.uid = BENCH_UID;
     msg.log_level = 3;
@@ -108,7 +115,7 @@ static void start_worker(struct bench *b, int connection, bool replay)
     msg.queue_length = QUEUE_MAX;
     msg.mount_tag = BENCH_TAG;
     msg.passthrough = true;
-    assert_int_equal(ipc_peer_event(b->control, &env, &connection, 1), 0);
+    assert_int_equal(ipc_peer_event(b->control, &env, (const int[]){ connection, b->owed }, 2), 0);
     wait_until(b, b->ready > before);
 }
 
@@ -149,11 +156,14 @@ static void disconnect_kernel(struct bench *b)
     (void)close(b->kernel);
 }
 
-struct bench *bench_new(void)
+static struct bench *new_bench(bool old_kernel)
 {
     struct bench *b = xcalloc(1, sizeof(*b));
     CLEANUP_CLOSE int connection = -1;
 
+    b->old_kernel = old_kernel;
+    b->owed = owed_make(QUEUE_MAX);
+    assert_true(b->owed >= 0);
     b->loop = loop_new(1);
     b->syncd = fake_new(b->loop, BENCH_UID, BENCH_UID);
     b->mountd = make_mountd(b);
@@ -163,6 +173,16 @@ struct bench *bench_new(void)
     start_worker(b, connection, false);
     bench_attach(b);
     return b;
+}
+
+struct bench *bench_new(void)
+{
+    return new_bench(false);
+}
+
+struct bench *bench_new_old_kernel(void)
+{
+    return new_bench(true);
 }
 
 void bench_replace_worker(struct bench *b)
@@ -186,6 +206,7 @@ void bench_free(struct bench *b)
     for (size_t i = 0; i < b->n_packets; i++)
         free(b->packets[i].body);
     loop_free(b->loop);
+    (void)close(b->owed);
     free(b);
 }
 

@@ -16,7 +16,7 @@
 #include "tests/unit/fake_syncd.h"
 #include "tests/unit/ipc_fixture.h"
 
-enum { BENCH_UID = 4242, BENCH_TAG = 77, BENCH_PACKETS = 128, BENCH_PACKET_MAX = 160 * 1024 };
+enum { BENCH_UID = 4242, BENCH_TAG = 77, BENCH_PACKETS = 256, BENCH_PACKET_MAX = 160 * 1024 };
 
 /* What the worker wrote to the kernel. */
 struct packet {
@@ -32,6 +32,9 @@ struct bench {
     struct ipc_peer *control;
     struct worker *worker;
     int kernel;
+    bool old_kernel;      /* it does not send again, and has no passthrough */
+    int owed;             /* of owed_make() */
+    size_t init_size;     /* of its FUSE_INIT; 0: as that of a recent kernel */
     struct event *readable;
     struct packet packets[BENCH_PACKETS];
     size_t n_packets;
@@ -46,6 +49,8 @@ struct bench {
 
 /* A worker that has been started with FUSE_INIT and has its channel to syncd. */
 struct bench *bench_new(void);
+/* The same with a kernel before 6.9. */
+struct bench *bench_new_old_kernel(void);
 void bench_free(struct bench *b);
 /* The worker dies and another takes its place, as a replay. */
 void bench_replace_worker(struct bench *b);

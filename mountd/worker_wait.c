@@ -1,0 +1,57 @@
+/* Owns how the next request is waited for. A program that waits for each of its answers asks again within microseconds.
+ * To fall asleep and be woken costs more than that where the two run on different processors, most of all in a virtual
+ * machine, where a halted processor is woken by its host. So what is likely to come at once is waited for awake.
+ *
+ * Likely is what the last requests did. A wait in vain, as it always is where the program needs this very processor,
+ * doubles how many must have come quickly before the next one.
+ *
+ * Must not know what a request says. */
+#include <errno.h>
+
+#include "common/loop.h"
+#include "common/number.h"
+#include "mountd/worker_internal.h"
+
+enum { QUICK_FIRST = 4, QUICK_MAX = 4096 };
+
+static const int64_t AWAKE_NS = 60000;
+static const int64_t QUICK_NS = 5 * AWAKE_NS;   /* with falling asleep and being woken */
+
+void wait_ended(struct worker *w)
+{
+    bool quick = w->now_ns - w->wait.since_ns < QUICK_NS;
+
+    w->wait.quick = quick ? least(w->wait.quick + 1, QUICK_MAX) : 0;
+}
+
+/* What waits for others is answered by events, which would not be seen meanwhile. */
+static bool is_likely(const struct worker *w)
+{
+    return w->ops == 0 && w->wait.quick >= most(w->wait.needed, QUICK_FIRST);
+}
+
+static int receive_awake(struct worker *w)
+{
+    int64_t until = w->wait.since_ns + AWAKE_NS;
+    int r;
+
+    do
+        r = fuse_session_receive_buf(w->session, &w->buf);
+    while (r == -EAGAIN && (w->now_ns = loop_now_ns()) < until);
+    return r;
+}
+
+int wait_receive(struct worker *w)
+{
+    int r = fuse_session_receive_buf(w->session, &w->buf);
+
+    if (r != -EAGAIN)
+        return r;
+    w->wait.since_ns = loop_now_ns();
+    if (!is_likely(w))
+        return r;
+    r = receive_awake(w);
+    w->wait.needed = r == -EAGAIN ? least(most(w->wait.needed, QUICK_FIRST) * 2, QUICK_MAX) : QUICK_FIRST;
+    w->wait.quick = r == -EAGAIN ? 0 : QUICK_MAX;
+    return r;
+}
