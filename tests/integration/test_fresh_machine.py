@@ -17,6 +17,7 @@ RELEASE = "bookworm"
 # Every figure it prints is checked below; `set -e` ends it at the first command that fails.
 SCRIPT = r"""
 set -eu
+umount --lazy /mnt
 cd /landfall
 for package in $(awk '$1 == "build" || $1 == "run" { print $2 }' setup/packages); do
     case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true) in ?i*) echo "there: $package" ;; esac
@@ -99,7 +100,9 @@ class FreshMachine(unittest.TestCase):
                 shutil.copy(source, target)
 
     def inside(self, script, seconds):
-        setup = f"mount -t proc proc {self.root}/proc && exec chroot {self.root} /bin/sh -c \"$1\" sh \"$2\""
+        """Of this machine's mounts it keeps no copies: what others unmount meanwhile would live on in those."""
+        setup = (f"mount --bind {self.root} {self.root} && cd {self.root} && mount -t proc proc proc && pivot_root . mnt && "
+                 "exec /bin/sh -c \"$1\" sh \"$2\"")
         return subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", setup, "sh", script, str(lt.free_port())],
                               env=lt.clean_env(HOME="/root"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=seconds, check=False)
