@@ -220,13 +220,26 @@ static void disconnect(struct sql *s)
     s->db = NULL;
 }
 
+/* SQLite's own words do not say why the system refused a file. */
+static void say_fault(struct sql *s, char out[ERROR_TEXT_MAX])
+{
+    int code = sqlite3_errcode(s->db) & 0xff, number = sqlite3_system_errno(s->db);
+    bool of_system = number && (code == SQLITE_CANTOPEN || code == SQLITE_IOERR);
+
+    snprintf(out, ERROR_TEXT_MAX, "%.160s%s%.40s%s", sqlite3_errmsg(s->db), of_system ? " (" : "",
+             of_system ? strerror(number) : "", of_system ? ")" : "");
+}
+
 /* Closes without a checkpoint, so that a damaged file stays as it was found, and says what became of it. */
 static int refuse(struct sql *s, const struct sql_schema *schema, int code, struct error *e)
 {
     char aside[PATH_SIZE], fault[ERROR_TEXT_MAX];
     int r;
 
-    snprintf(fault, sizeof(fault), "%.200s", e->text[0] ? e->text : sqlite3_errmsg(s->db));
+    if (e->text[0])
+        snprintf(fault, sizeof(fault), "%.200s", e->text);
+    else
+        say_fault(s, fault);
     if (code == -EPROTONOSUPPORT)
         return code;
     if (code == -EBUSY)

@@ -240,6 +240,18 @@ static void other_programs_database_is_kept_aside(void **state)
     kept_aside(f, kept);
 }
 
+static void systems_reason_is_said(void **state)
+{
+    struct fixture *f = *state;
+    struct error e = { 0 };
+    struct sql *s = NULL;
+
+    assert_int_equal(rmdir(f->dir), 0);
+    assert_true(sql_open(f->db, &ONE, &s, &e) < 0);
+    assert_non_null(strstr(e.text, "cannot be opened: unable to open database file (No such file or directory)."));
+    assert_int_equal(mkdir(f->dir, 0700), 0);
+}
+
 static void one_process_at_a_time(void **state)
 {
     struct fixture *f = *state;
@@ -693,6 +705,7 @@ int main(void)
         TEST(damaged_page_is_found),
         TEST(damaged_page_is_found_after_a_cut),
         TEST(other_programs_database_is_kept_aside),
+        TEST(systems_reason_is_said),
         TEST(one_process_at_a_time),
         TEST(values_come_back_as_they_went),
         TEST(one_text_runs_inside_itself),
