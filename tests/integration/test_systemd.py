@@ -153,7 +153,9 @@ class Service(unittest.TestCase):
         self.use_drive("second")
         self.change_what_unlocks()
         self.inside(f"systemctl disable --now landfall@{USER}.target")
-        self.assertEqual(self.inside(f"ls -A {DRIVE}; pgrep landfall-", check=False).stdout, "")
+        # systemctl waits for the target, which ends before its services do.
+        wait_until(lambda: not self.inside("pgrep -a landfall-", check=False).stdout, 20, "the end of all processes")
+        self.assertEqual(self.inside(f"ls -A {DRIVE}").stdout, "")
 
 
 if __name__ == "__main__":

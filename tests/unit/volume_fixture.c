@@ -290,6 +290,8 @@ int fixture_tear_down(void **state)
     ipc_client_free(f->worker);
     for (int turns = 0; turns < 50; turns++)
         (void)event_base_loop(loop_base(f->loop), EVLOOP_NONBLOCK);   /* what was cancelled comes back */
+    while (loop_working(f->loop))
+        (void)event_base_loop(loop_base(f->loop), EVLOOP_ONCE);
     cloud_free(f->cloud);
     loop_free(f->loop);
     config_free(f->config);
