@@ -69,7 +69,7 @@ class Service(unittest.TestCase):
             self.nspawn = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit",
                  "--private-network", "--bind=/dev/fuse", "--console=pipe",
-                 f"--machine={os.path.basename(self.dir)}", f"--system-call-filter={ALLOWED}", f"--directory={self.root}",
+                 f"--machine=landfall-{os.getpid()}", f"--system-call-filter={ALLOWED}", f"--directory={self.root}",
                  "systemd.unit=basic.target"], env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd="/")
         self.addCleanup(self.shut_down)
         wait_until(self.booted, 60, "the container")
