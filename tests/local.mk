@@ -20,8 +20,10 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/mounts.py \
 	tests/bench/processes.py \
 	tests/bench/put.lua \
+	tests/bench/put_signed.lua \
 	tests/bench/rows.py \
 	tests/bench/run \
+	tests/bench/signed.py \
 	tests/bench/systems.py \
 	tests/bench/table.py \
 	tests/bench/work.py \

@@ -7,6 +7,7 @@ import time
 
 import ground as g
 import landfall_test as lt
+import signed
 import systems as s
 import work
 
@@ -14,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 RANGES, PART = 8, 8 * work.MIB
 PARTS_AT_ONCE = 8
 PUTS_AT_ONCE, GETS_AT_ONCE = 16, 8
-WRK_SECONDS = 3
+WRK_SECONDS, PUTS_AT_MOST = 3, 20000
 
 
 def curl(*argv):
@@ -94,9 +95,15 @@ def wrk_seconds(ground, script, connections, *arguments):
 
 
 def puts(ground, tag):
-    seconds = wrk_seconds(ground, "put.lua", PUTS_AT_ONCE, f"/{ground.limit.name}/put-{tag}-", str(work.SMALL_BYTES))
+    plain = wrk_seconds(ground, "put.lua", PUTS_AT_ONCE, f"/{ground.limit.name}/put-{tag}-", str(work.SMALL_BYTES))
+    path = os.path.join(ground.scratch, "heads")
+    with open(path, "w") as f:
+        for head in signed.heads(ground.server, ground.limit.name, f"signed-{tag}-", work.SMALL_BYTES, PUTS_AT_MOST):
+            f.write(head + "\0")
+    asked = wrk_seconds(ground, "put_signed.lua", PUTS_AT_ONCE, path, str(work.SMALL_BYTES))
     for row in ("small_cloud", "waiting_small"):
-        yield row, s.SERVER, seconds
+        yield row, s.SERVER, plain
+        yield row, s.SERVER_SIGNED, asked
 
 
 def gets(ground, tag):
