@@ -23,7 +23,7 @@ enum {
     START_SECONDS = 60,         /* start to READY=1 */
     WATCHDOG_SECONDS = 60,      /* a loop that stands still for so long is ended */
     BACKOFF_FIRST_MS = 100,
-    BACKOFF_MOST_MS = 5000,
+    BACKOFF_MOST_MS = 800,      /* programs wait meanwhile: with its start less than a second */
     GOOD_MS = 1000,             /* having run so long wipes out earlier failures: it does not fail over what it finds */
     START_TRIES = 3,
     NAMES_MAX = RUN_KEPT_MAX * RUN_NAME_MAX + 256,

@@ -14,7 +14,7 @@
 
 enum {
     RESTART_FIRST_MS = 50,
-    RESTART_MOST_MS = 5000,
+    RESTART_MOST_MS = 800,   /* programs wait meanwhile: with its start less than a second */
     ATTACH_RETRY_MS = 200,
     PATIENCE_MS = 5000,
     STEADY_MS = 1000,        /* a life that long was no failure: not what it is asked ends it at once */

@@ -227,6 +227,20 @@ class Kills(DriveCase):
         print(f"  stalls when {victim} was killed, ms: " + ", ".join(f"{w * 1000:.0f}" for w in worst), flush=True)
         return worst
 
+    def test_what_is_killed_each_time_it_is_back_comes_soon_again(self):
+        """The pause before the next start grows, but not beyond what a program may wait."""
+        heart = Heartbeat(os.path.join(self.mount, "again"))
+        heart.start()
+        killer = Killer(self.instance)
+        for victim in ("syncd", "worker"):
+            for _ in range(9):
+                wait_until(lambda n=len(heart.waits): len(heart.waits) > n + 1, 30, "the application to go on")
+                killer.kill(victim)
+        wait_until(lambda n=len(heart.waits): len(heart.waits) > n + 1, 30, "the application to go on")
+        longest = max(w for _, w in heart.end())
+        print(f"  killed nine times in a row: the longest call took {longest * 1000:.0f} ms", flush=True)
+        self.assertLess(longest, 1.5)
+
     def test_an_application_waits_briefly_for_the_next_worker(self):
         self.assertLess(max(self.stalls("worker", 3)), 1)
 
