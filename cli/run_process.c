@@ -17,6 +17,7 @@
 #include "cli/run.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "common/text.h"
 
 enum {
@@ -232,12 +233,7 @@ static void on_notified(evutil_socket_t fd, short what, void *arg)
 /* The first time it starts again at once: programs wait for it. */
 static int64_t backoff_ms(const struct run_process *p)
 {
-    unsigned n = p->failures - 1;
-    int64_t ms = n <= 10 ? (int64_t)BACKOFF_FIRST_MS << n >> 1 : BACKOFF_MOST_MS;
-
-    if (n == 0)
-        return 0;
-    return ms < BACKOFF_MOST_MS ? ms : BACKOFF_MOST_MS;
+    return p->failures == 1 ? 0 : (int64_t)backoff(p->failures - 2, BACKOFF_FIRST_MS, BACKOFF_MOST_MS);
 }
 
 static void log_death(const struct run_process *p, int status)

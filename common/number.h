@@ -1,4 +1,4 @@
-/* The smaller and the larger of two numbers, and what one has beyond the other. */
+/* The smaller and the larger of two numbers, what one has beyond the other, and pauses that grow. */
 #pragma once
 
 #include <stdint.h>
@@ -17,4 +17,14 @@ static inline uint64_t most(uint64_t a, uint64_t b)
 static inline uint64_t excess(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
+}
+
+/* A pause after that many failures in a row: `first`, doubling, at most `cap`. */
+static inline uint64_t backoff(unsigned failures, uint64_t first, uint64_t cap)
+{
+    uint64_t pause = first;
+
+    while (failures-- > 0 && pause < cap)
+        pause *= 2;
+    return least(pause, cap);
 }

@@ -8,6 +8,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "mountd/control.h"
 #include "mountd/mountd_internal.h"
 #include "mountd/spawn.h"
@@ -48,7 +49,7 @@ static void restart_later(struct drive *d)
 {
     unsigned n = d->child.failures++;
 
-    set_timer(d, n == 0 ? 0 : mountd_backoff(n - 1, RESTART_FIRST_MS, RESTART_MOST_MS), on_restart);
+    set_timer(d, n == 0 ? 0 : backoff(n - 1, RESTART_FIRST_MS, RESTART_MOST_MS), on_restart);
 }
 
 static int send_start(struct drive *d)

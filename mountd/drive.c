@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "mountd/fuse_recent.h"
 #include "mountd/mountd_internal.h"
 #include "mountd/owed.h"
@@ -100,7 +101,7 @@ static void on_retry(void *arg)
 
 static void retry_later(struct drive *d)
 {
-    uint64_t ms = mountd_backoff(d->failures++, RETRY_FIRST_MS, RETRY_MOST_MS);
+    uint64_t ms = backoff(d->failures++, RETRY_FIRST_MS, RETRY_MOST_MS);
 
     loop_timer_free(d->retry);
     d->retry = loop_timer(d->mountd->spec.loop, ms, on_retry, d);

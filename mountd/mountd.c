@@ -7,17 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
-#include "common/number.h"
 #include "mountd/mountd_internal.h"
-
-uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t cap)
-{
-    uint64_t ms = first;
-
-    while (failures-- > 0 && ms < cap)
-        ms *= 2;
-    return least(ms, cap);
-}
 
 /* --- who asks us ------------------------------------------------------------------------------------ */
 

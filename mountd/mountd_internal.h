@@ -52,8 +52,6 @@ struct mountd {
     bool stopping;
 };
 
-/* Back-off in milliseconds after that many failures in a row: `first`, doubling, at most `cap`. */
-uint64_t mountd_backoff(unsigned failures, uint64_t first, uint64_t cap);
 /* A drive is gone: ends the loop when it was the last one that stopping waits for. */
 void mountd_drive_gone(struct mountd *m);
 

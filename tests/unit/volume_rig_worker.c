@@ -279,37 +279,41 @@ void worker_close(struct rig *rig, struct handle *h)
     worker_forget_handle(h);
 }
 
+static int setattr(struct rig *rig, Lf__FsSetattr *m)
+{
+    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, m);
+
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
 int worker_truncate(struct rig *rig, uint64_t ino, uint64_t size)
 {
     Lf__FsSetattr m = LF__FS_SETATTR__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
 
     m.ino = ino;
     m.has_size = true;
     m.size = size;
-    return rig_ask(rig, &env, NULL, NULL);
+    return setattr(rig, &m);
 }
 
 int worker_chmod(struct rig *rig, uint64_t ino, uint32_t mode)
 {
     Lf__FsSetattr m = LF__FS_SETATTR__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
 
     m.ino = ino;
     m.has_mode = true;
     m.mode = mode;
-    return rig_ask(rig, &env, NULL, NULL);
+    return setattr(rig, &m);
 }
 
 int worker_touch(struct rig *rig, uint64_t ino, int64_t mtime_ns)
 {
     Lf__FsSetattr m = LF__FS_SETATTR__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &m);
 
     m.ino = ino;
     m.has_mtime_ns = true;
     m.mtime_ns = mtime_ns;
-    return rig_ask(rig, &env, NULL, NULL);
+    return setattr(rig, &m);
 }
 
 int worker_rename(struct rig *rig, const char *from, const char *to, unsigned flags)
