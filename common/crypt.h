@@ -8,13 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/cache_record.h"
 #include "common/ipc.h"
 
 enum {
     CRYPT_CHUNK = 64 * 1024,          /* bytes of plaintext of every chunk but the last one of a file */
     CRYPT_OBJECT_CHUNK = CRYPT_CHUNK + 16,   /* the same sealed for an object: an age chunk with its tag */
     CRYPT_CHUNKS_MAX = 128,           /* of a call */
-    CRYPT_RECORD = 64,                /* what is kept beside a chunk of the cache (docs/FORMATS.md) */
     CRYPT_KEY = 104,                  /* a wrapped key of a cache file or an object */
 };
 
@@ -59,9 +59,11 @@ struct crypt_asker {
 
 struct crypt_chunk {
     uint64_t number;                  /* in its file or object */
-    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0 */
+    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0; from the
+                                         cache what is sealed is cut, or filled up with zeros, to that */
     uint64_t in_at, out_at;           /* in the region; what is written to may overlap no other chunk's */
-    uint8_t record[CRYPT_RECORD];     /* from the cache: given; into the cache: after */
+    struct cache_record record;       /* from the cache: given; into the cache: after */
+    bool zeros;                       /* from the cache: there is no chunk, which stands for zeros */
     uint64_t generation;              /* into the cache */
     bool last;                        /* from or into an object: its last chunk */
     int code;                         /* after: 0 or a negative errno (cryptd/bulk.h); then nothing was written for it */
@@ -72,7 +74,7 @@ struct crypt_call {
     enum crypt_form from, to;
     const uint8_t *from_key, *to_key; /* CRYPT_KEY bytes each, copied; NULL for plain */
     struct crypt_chunk *chunks;       /* borrowed until done */
-    size_t n;                         /* 1 to CRYPT_CHUNKS_MAX; all but the last chunk are of CRYPT_CHUNK bytes */
+    size_t n;                         /* 1 to CRYPT_CHUNKS_MAX */
 };
 
 /* Runs the call. done(e, arg) once, from the loop: e->code 0 says that each chunk has its `code`; else nothing is known

@@ -3,10 +3,13 @@ libcommon_a_SOURCES = \
 	common/alloc.h \
 	common/base64.c \
 	common/base64.h \
+	common/cache_record.h \
 	common/chunk_map.h \
 	common/cleanup.h \
 	common/config.c \
 	common/config.h \
+	common/crypt.c \
+	common/crypt.h \
 	common/daemon.c \
 	common/daemon.h \
 	common/error.c \

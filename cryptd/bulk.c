@@ -59,12 +59,21 @@ static int open_plain(const struct job *j, const struct bulk_chunk *c, const uin
     return 0;
 }
 
+/* Bytes that were sealed, as the record says, which nobody vouches for yet. */
+static uint32_t sealed_length(const struct bulk_chunk *c)
+{
+    return c->zeros ? 0 : (uint32_t)least(le32toh(c->record.length), BULK_CHUNK);
+}
+
 static int open_cache(const struct job *j, const struct bulk_chunk *c, const uint8_t *in, uint8_t *plain)
 {
-    int r = cache_chunk_open(&j->secret->from.cache, c->number, &c->record, in, c->length, plain);
+    uint32_t n = sealed_length(c);
+    int r = c->zeros ? 0 : cache_chunk_open(&j->secret->from.cache, c->number, &c->record, in, n, plain);
 
+    if (r == 0 && n < c->length)
+        memset(plain + n, 0, c->length - n);
     /* only what the tag vouches for says how old it is */
-    return r == 0 && c->has_expected && le64toh(c->record.generation) != c->expected ? -ESTALE : r;
+    return r == 0 && !c->zeros && c->has_expected && le64toh(c->record.generation) != c->expected ? -ESTALE : r;
 }
 
 static int open_object(const struct job *j, const struct bulk_chunk *c, const uint8_t *in, uint8_t *plain)
@@ -185,7 +194,7 @@ static int check_forms(const struct bulk_spec *s, struct error *e)
     return 0;
 }
 
-/* Only the end of a file is short; the only empty chunk is that of an empty object. */
+/* Only the end of an object is short; the only empty chunk is that of an empty object. */
 static int check_length(const struct bulk_spec *s, size_t i, struct error *e)
 {
     const struct bulk_chunk *c = &s->chunks[i];
@@ -195,9 +204,6 @@ static int check_length(const struct bulk_spec *s, size_t i, struct error *e)
 
     if (c->length > BULK_CHUNK || (c->length == 0 && !may_be_empty))
         return error_set(e, -EINVAL, "A chunk of %u bytes: it has 1 to %d.", c->length, BULK_CHUNK);
-    if (c->length < BULK_CHUNK && i + 1 < s->n)
-        return error_set(e, -EINVAL, "A chunk of %u bytes stands before others; only the last one may be short.",
-                         c->length);
     if (object && c->length < BULK_CHUNK && !c->last)
         return error_set(e, -EINVAL, "A chunk of %u bytes of an object is not its last one.", c->length);
     return 0;
@@ -209,7 +215,10 @@ struct span {
 
 static struct span span_in(const struct bulk_spec *s, size_t i)
 {
-    return (struct span){ s->chunks[i].in_at, s->chunks[i].length + forms[s->from.form].overhead };
+    const struct bulk_chunk *c = &s->chunks[i];
+    uint32_t n = s->from.form == FORM_CACHE ? sealed_length(c) : c->length + forms[s->from.form].overhead;
+
+    return (struct span){ c->in_at, n };
 }
 
 static struct span span_out(const struct bulk_spec *s, size_t i)

@@ -16,8 +16,9 @@ enum { BULK_CHUNK = 64 * 1024, BULK_CHUNKS_MAX = 128, BULK_SLICE = 16, BULK_SLIC
 
 struct bulk_chunk {
     uint64_t number, in_at, out_at, expected, generation;
-    uint32_t length;
+    uint32_t length;                 /* of plaintext; what the cache has sealed is cut, or filled up with zeros, to that */
     bool has_expected, last;
+    bool zeros;                      /* from the cache: there is no chunk, which stands for zeros */
     struct cache_record record;      /* what is opened from the cache; after, what was sealed into it */
     int code;                        /* after: 0 or a negative errno */
 };

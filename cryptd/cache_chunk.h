@@ -1,17 +1,7 @@
 /* One chunk of a cache file: 64 KiB of plaintext, fewer at the end of the file, sealed into as many bytes and a record
  * of 64 that is kept beside them. Where both lie on the disk is not known here.
  *
- * The record, numbers little endian:
- *
- *   offset  size
- *        0     1  version, 1
- *        1     1  algorithm: 1 AES-256-GCM, 2 ChaCha20-Poly1305
- *        2     2  zero
- *        4     4  bytes of plaintext, 1 to 65536
- *        8     8  number of the chunk
- *       16     8  generation: raised by whoever writes the chunk, with each write of it
- *       24    24  nonce
- *       48    16  tag
+ * The record is common/cache_record.h's.
  *
  * Sealed as cryptd/hedge.h has it: parent the file's key, label "landfall cache chunk 1", additional data bytes 0 to 23
  * of the record and the 16 bytes of the file's id. So a chunk opens only in its file, at its place, with its length
@@ -20,18 +10,12 @@
  * because a snapshot was resumed twice, another plaintext still gets another key. */
 #pragma once
 
+#include "common/cache_record.h"
 #include "cryptd/wrapped_key.h"
 
-enum { CACHE_CHUNK = 64 * 1024, CACHE_RECORD_SIZE = 64 };
-
-struct cache_record {
-    uint8_t version, algorithm, zero[2];
-    uint32_t length;
-    uint64_t number, generation;
-    uint8_t nonce[HEDGE_NONCE_SIZE];
-    uint8_t tag[AEAD_TAG_SIZE];
-};
-_Static_assert(sizeof(struct cache_record) == CACHE_RECORD_SIZE, "bytes only, so no padding");
+enum { CACHE_CHUNK = 64 * 1024 };
+_Static_assert(sizeof(((struct cache_record *)0)->nonce) == HEDGE_NONCE_SIZE &&
+               sizeof(((struct cache_record *)0)->tag) == AEAD_TAG_SIZE, "the record has room for both");
 
 /* What a file's key is used as. To be kept in locked memory. */
 struct cache_keys {

@@ -30,7 +30,8 @@ static int read_chunk(const Lf__CryptChunk *from, bool of_cache, struct bulk_chu
         .number = from->number, .in_at = from->in_at, .out_at = from->out_at, .expected = from->expected,
         .generation = from->generation, .length = from->length, .has_expected = from->has_expected, .last = from->last,
     };
-    if (!of_cache)
+    to->zeros = of_cache && from->has_zeros && from->zeros;
+    if (!of_cache || to->zeros)
         return 0;
     if (!from->has_record || from->record.len != CACHE_RECORD_SIZE)
         return error_set(e, -EINVAL, "A chunk of the cache comes with its record of %d bytes.", CACHE_RECORD_SIZE);

@@ -54,8 +54,8 @@ static void lay_out(enum form from, enum form to, size_t n)
 static void run(struct bench *b, const char *name, enum form from, enum form to, size_t n, unsigned depth)
 {
     const uint8_t *keys[FORMS] = { [FORM_CACHE] = b->cache_key, [FORM_OBJECT] = b->object_key };
-    struct crypt_call call = { b->handle, from, to, keys[from], keys[to], chunks, n };
-    struct crypt_call back = { b->handle, FORM_PLAIN, from, NULL, keys[from], chunks, n };
+    struct crypt_ask call = { b->handle, from, to, keys[from], keys[to], chunks, n };
+    struct crypt_ask back = { b->handle, FORM_PLAIN, from, NULL, keys[from], chunks, n };
     double began, cpu, bytes = 0;
 
     if (from != FORM_PLAIN) {   /* what is opened must have been sealed: in place */

@@ -237,9 +237,10 @@ static void fill(Lf__CryptChunk *m, struct bulk_chunk *c, enum form from)
     m->generation = c->generation;
     m->has_last = true;
     m->last = c->last;
+    m->has_zeros = m->zeros = c->zeros;
 }
 
-void begin_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_call *call)
+void begin_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_ask *call)
 {
     Lf__Crypt crypt = LF__CRYPT__INIT;
     Lf__Envelope env = IPC_ENVELOPE(CRYPT, crypt, &crypt);
@@ -264,7 +265,7 @@ void begin_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct cr
     free(list);
 }
 
-int ask_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_call *call)
+int ask_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_ask *call)
 {
     begin_crypt(f, c, call);
     wait_for(f);

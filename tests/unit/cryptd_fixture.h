@@ -48,13 +48,13 @@ struct ipc_client *ask_lend(struct cryptd_fixture *f, struct ipc_client *c, uint
 int ask_cache_key(struct cryptd_fixture *f, struct ipc_client *c, uint64_t handle, uint8_t *out);
 
 /* A call of bulk work; `handle` 0: none. Codes and records of f->reply are copied back into the chunks. */
-struct crypt_call {
+struct crypt_ask {
     uint64_t handle;
     enum form from, to;
     const uint8_t *from_key, *to_key;
     struct bulk_chunk *chunks;
     size_t n;
 };
-int ask_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_call *call);
+int ask_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_ask *call);
 /* The same without waiting: f->under_way is lowered when it is answered. */
-void begin_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_call *call);
+void begin_crypt(struct cryptd_fixture *f, struct ipc_client *c, const struct crypt_ask *call);

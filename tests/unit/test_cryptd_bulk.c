@@ -73,7 +73,7 @@ static void lay_out(size_t n, uint32_t last, uint64_t in, uint64_t in_step, uint
 
 static int seal_chunks(struct ipc_client *c, uint64_t handle, size_t n, uint32_t last)
 {
-    const struct crypt_call call = { handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, n };
+    const struct crypt_ask call = { handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, n };
 
     memset(chunks, 0, sizeof(chunks));
     lay_out(n, last, 0, BULK_CHUNK, OUT, BULK_CHUNK);
@@ -82,7 +82,7 @@ static int seal_chunks(struct ipc_client *c, uint64_t handle, size_t n, uint32_t
 
 static int open_chunks(struct ipc_client *c, uint64_t handle, size_t n, uint32_t last)
 {
-    const struct crypt_call call = { handle, FORM_CACHE, FORM_PLAIN, rig.key, NULL, chunks, n };
+    const struct crypt_ask call = { handle, FORM_CACHE, FORM_PLAIN, rig.key, NULL, chunks, n };
 
     lay_out(n, last, OUT, BULK_CHUNK, BACK, BULK_CHUNK);
     return ask_crypt(rig.f, c, &call);
@@ -106,6 +106,36 @@ static void chunks_go_into_the_cache_and_back(void **state)
             assert_int_equal(chunks[k].code, 0);
         assert_memory_equal(rig.memory, rig.memory + BACK, bytes);
     }
+}
+
+/* The file was made shorter, or longer, since the chunk was written; or never had it. */
+static void a_chunk_of_the_cache_is_cut_and_filled_up(void **state)
+{
+    static const struct { uint32_t sealed, wanted; } cases[] = {
+        { 1000, 1 }, { 1000, 999 }, { 1000, 1001 }, { 1, BULK_CHUNK }, { BULK_CHUNK, 1 },
+    };
+    static uint8_t zeros[BULK_CHUNK];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint32_t kept = cases[i].sealed < cases[i].wanted ? cases[i].sealed : cases[i].wanted;
+
+        assert_int_equal(seal_chunks(rig.syncd, rig.handle, 1, cases[i].sealed), 0);
+        memset(rig.memory + BACK, 0xaa, BULK_CHUNK + 1);
+        assert_int_equal(open_chunks(rig.syncd, rig.handle, 1, cases[i].wanted), 0);
+        assert_int_equal(chunks[0].code, 0);
+        assert_memory_equal(rig.memory, rig.memory + BACK, kept);
+        assert_memory_equal(rig.memory + BACK + kept, zeros, cases[i].wanted - kept);
+        assert_int_equal(rig.memory[BACK + cases[i].wanted], 0xaa);
+    }
+    memset(&chunks[0].record, 0, sizeof(chunks[0].record));
+    assert_int_equal(open_chunks(rig.syncd, rig.handle, 1, 100), 0);
+    assert_int_equal(chunks[0].code, -EOPNOTSUPP);   /* no chunk, and nobody said so */
+    chunks[0].zeros = true;
+    assert_int_equal(open_chunks(rig.syncd, rig.handle, 1, 100), 0);
+    assert_int_equal(chunks[0].code, 0);
+    assert_memory_equal(rig.memory + BACK, zeros, 100);
+    chunks[0].zeros = false;
 }
 
 static int make_object(uint64_t handle, uint8_t *head, size_t *ret_n, uint8_t *key)
@@ -141,11 +171,11 @@ static int open_object(uint64_t handle, const uint8_t *head, size_t n, uint8_t *
 static void objects_go_through_the_cache(void **state)
 {
     enum { N = 20, LAST = 77, BYTES = (N - 1) * BULK_CHUNK + LAST };
-    const struct crypt_call seal = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, N };
+    const struct crypt_ask seal = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, N };
     uint8_t head[OBJECT_HEAD_MAX], key[WRAPPED_KEY_SIZE], again[WRAPPED_KEY_SIZE];
-    const struct crypt_call up = { rig.handle, FORM_CACHE, FORM_OBJECT, rig.key, key, chunks, N };
-    const struct crypt_call down = { rig.handle, FORM_OBJECT, FORM_CACHE, again, rig.key, chunks, N };
-    const struct crypt_call open = { rig.handle, FORM_CACHE, FORM_PLAIN, rig.key, NULL, chunks, N };
+    const struct crypt_ask up = { rig.handle, FORM_CACHE, FORM_OBJECT, rig.key, key, chunks, N };
+    const struct crypt_ask down = { rig.handle, FORM_OBJECT, FORM_CACHE, again, rig.key, chunks, N };
+    const struct crypt_ask open = { rig.handle, FORM_CACHE, FORM_PLAIN, rig.key, NULL, chunks, N };
     size_t n;
 
     (void)state;
@@ -192,7 +222,7 @@ static void one_bad_chunk_spoils_no_other(void **state)
 static void many_calls_at_once_are_all_answered(void **state)
 {
     enum { CALLS = 40 };
-    const struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 32 };
+    const struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 32 };
 
     (void)state;
     memset(chunks, 0, sizeof(chunks));
@@ -207,7 +237,7 @@ static void many_calls_at_once_are_all_answered(void **state)
 /* A caller that leaves, and a cryptd that stops, in the middle of work. */
 static void work_outlives_its_caller(void **state)
 {
-    const struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 32 };
+    const struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 32 };
 
     (void)state;
     memset(chunks, 0, sizeof(chunks));
@@ -339,7 +369,7 @@ static void a_worker_uses_its_drive_and_nothing_else(void **state)
     struct ipc_client *worker = ask_lend(rig.f, rig.syncd, rig.handle);
     uint64_t other = ask_drive(rig.f, rig.syncd, FIXTURE_OTHER, NULL, NULL);
     uint8_t foreign[WRAPPED_KEY_SIZE];
-    struct crypt_call call = { 0, FORM_PLAIN, FORM_CACHE, NULL, foreign, chunks, 1 };
+    struct crypt_ask call = { 0, FORM_PLAIN, FORM_CACHE, NULL, foreign, chunks, 1 };
 
     (void)state;
     assert_non_null(worker);
@@ -514,7 +544,7 @@ static void places_must_lie_in_the_memory(void **state)
 {
     static const uint64_t wrong[] = { SIZE, SIZE - BULK_CHUNK + 1, SIZE + BULK_CHUNK, UINT64_MAX, UINT64_MAX - BULK_CHUNK + 1,
                                       UINT64_MAX - BULK_CHUNK, UINT64_C(1) << 63 };
-    struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 1 };
+    struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 1 };
     uint8_t head[OBJECT_HEAD_MAX], key[WRAPPED_KEY_SIZE];
     size_t n;
 
@@ -527,7 +557,7 @@ static void places_must_lie_in_the_memory(void **state)
         assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), -ERANGE);
     }
     assert_int_equal(make_object(rig.handle, head, &n, key), 0);   /* there is no room for its tag */
-    call = (struct crypt_call){ rig.handle, FORM_PLAIN, FORM_OBJECT, NULL, key, chunks, 1 };
+    call = (struct crypt_ask){ rig.handle, FORM_PLAIN, FORM_OBJECT, NULL, key, chunks, 1 };
     lay_out(1, BULK_CHUNK, 0, 0, SIZE - BULK_CHUNK - 15, 0);
     assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), -ERANGE);
     lay_out(1, BULK_CHUNK, 0, 0, SIZE - BULK_CHUNK - 16, 0);
@@ -536,7 +566,7 @@ static void places_must_lie_in_the_memory(void **state)
 
 static void chunks_must_not_overlap(void **state)
 {
-    const struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 2 };
+    const struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 2 };
 
     (void)state;
     memset(chunks, 0, sizeof(chunks));
@@ -553,7 +583,7 @@ static void chunks_must_not_overlap(void **state)
 
 static void calls_must_make_sense(void **state)
 {
-    struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 1 };
+    struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, rig.key, chunks, 1 };
 
     (void)state;
     memset(chunks, 0, sizeof(chunks));
@@ -563,8 +593,8 @@ static void calls_must_make_sense(void **state)
     call.n = BULK_CHUNKS_MAX + 1;
     assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), -EINVAL);
     call.n = 3;
-    chunks[1].length = 100;   /* short, and not the last */
-    assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), -EINVAL);
+    chunks[1].length = 100;   /* short, and not the last: so are chunks of a cache file that has grown since */
+    assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), 0);
     call.n = 1;
     chunks[0].length = 0;
     assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), -EINVAL);
@@ -590,7 +620,7 @@ static void calls_must_make_sense(void **state)
 static void only_the_end_of_an_object_is_short_or_empty(void **state)
 {
     uint8_t head[OBJECT_HEAD_MAX], key[WRAPPED_KEY_SIZE];
-    const struct crypt_call call = { rig.handle, FORM_PLAIN, FORM_OBJECT, NULL, key, chunks, 1 };
+    const struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_OBJECT, NULL, key, chunks, 1 };
     size_t n;
 
     (void)state;
@@ -648,6 +678,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(chunks_go_into_the_cache_and_back, make, drop),
+        cmocka_unit_test_setup_teardown(a_chunk_of_the_cache_is_cut_and_filled_up, make, drop),
         cmocka_unit_test_setup_teardown(objects_go_through_the_cache, make, drop),
         cmocka_unit_test_setup_teardown(one_bad_chunk_spoils_no_other, make, drop),
         cmocka_unit_test_setup_teardown(many_calls_at_once_are_all_answered, make, drop),

@@ -290,7 +290,7 @@ static void a_confined_cryptd_does_bulk_work(void **state)
     static struct bulk_chunk chunks[N];
     struct cryptd_fixture f = { 0 };
     uint8_t key[WRAPPED_KEY_SIZE], blob[DRIVE_BLOB_MAX], *memory;
-    struct crypt_call call = { 0, FORM_PLAIN, FORM_CACHE, NULL, key, chunks, N };
+    struct crypt_ask call = { 0, FORM_PLAIN, FORM_CACHE, NULL, key, chunks, N };
     struct ipc_client *syncd, *worker;
     struct place p;
     size_t n;
