@@ -198,6 +198,11 @@ void crypt_place_end(struct crypt *c, struct crypt_place *p)
     serve(c);
 }
 
+void crypt_defer(struct crypt *c, void (*fn)(void *arg), void *arg)
+{
+    loop_defer(c->loop, fn, arg);
+}
+
 /* --- calls ------------------------------------------------------------------------------------------- */
 
 struct run {

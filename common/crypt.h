@@ -47,6 +47,9 @@ void crypt_place(struct crypt *c, size_t n, struct crypt_place *ret, crypt_ready
 /* Gives it back; none is fine. Nothing may work on it any more. */
 void crypt_place_end(struct crypt *c, struct crypt_place *p);
 
+/* Calls fn(arg) later, from the loop, as long as the region is there. */
+void crypt_defer(struct crypt *c, void (*fn)(void *arg), void *arg);
+
 /* --- calls ------------------------------------------------------------------------------------------- */
 
 enum crypt_form { CRYPT_PLAIN = 0, CRYPT_CACHE = 1, CRYPT_OBJECT = 2 };   /* enum Form of proto/ipc.proto */

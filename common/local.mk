@@ -52,6 +52,10 @@ libcommon_a_SOURCES = \
 	common/process.h \
 	common/sandbox.c \
 	common/sandbox.h \
+	common/sealed.c \
+	common/sealed.h \
+	common/sealed_internal.h \
+	common/sealed_job.c \
 	common/text.c \
 	common/text.h \
 	common/timespec.c \

@@ -148,6 +148,8 @@ libsyncd_a_SOURCES = \
 	syncd/scan.c \
 	syncd/scan_order.c \
 	syncd/scan_order.h \
+	syncd/sealed_head.c \
+	syncd/sealed_head.h \
 	syncd/serve.c \
 	syncd/serve.h \
 	syncd/service_url.c \

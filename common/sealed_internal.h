@@ -1,0 +1,13 @@
+/* What sealed.c (the layout) and sealed_job.c (work on it) share; nobody else includes it. */
+#pragma once
+
+#include "common/sealed.h"
+
+/* All n bytes; what lies beyond the end reads as zeros. 0 or negative errno. */
+int sealed_pread(int fd, void *to, size_t n, uint64_t at);
+int sealed_pwrite(int fd, const void *from, size_t n, uint64_t at);
+
+uint64_t sealed_entry_at(uint64_t chunk);
+uint64_t sealed_slot_at(uint64_t chunk, unsigned slot);
+/* The slot that a new version of the chunk goes to. */
+int sealed_free_slot(const struct sealed_entry *e, uint64_t synced);
