@@ -36,7 +36,7 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && !v->cache->bad && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -58,6 +58,7 @@ static void answer_opened(struct volume *v, struct ipc_request *req, const struc
     volume_attr(v, i, &attr);
     opened.attr = &attr;
     opened.has_whole = opened.whole = o->whole;
+    opened.has_sealed = opened.sealed = o->file->is_sealed;
     ipc_reply(req, &reply, o->fds, 2);
     close_fds(o);
 }
@@ -238,6 +239,7 @@ static void commit_created(struct volume *v, struct ipc_request *req, const stru
 
     volume_attr(v, i, &attr);
     opened.attr = &attr;
+    opened.has_sealed = opened.sealed = o->file->is_sealed;
     if (fs_commit(v, req, &reply, o->fds, 2)) {
         uploader_changed(v->uploader);
     } else {

@@ -22,7 +22,9 @@ libsyncd_a_SOURCES = \
 	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
+	syncd/cache_seal.c \
 	syncd/cache_session.c \
+	syncd/cache_name.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
@@ -97,6 +99,8 @@ libsyncd_a_SOURCES = \
 	syncd/http_body.c \
 	syncd/http_call.c \
 	syncd/http_call.h \
+	syncd/key_stock.c \
+	syncd/key_stock.h \
 	syncd/listing.c \
 	syncd/listing.h \
 	syncd/listing_entry.c \
