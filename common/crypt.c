@@ -19,6 +19,7 @@ struct taken {
     TAILQ_ENTRY(taken) next;       /* by rising place */
     uint64_t at;
     size_t n;
+    bool ended;                    /* whoever had it does not any more; see crypt_hold() */
 };
 
 struct waiter {
@@ -35,6 +36,7 @@ struct crypt {
     uint8_t *base;
     size_t size;
     bool locked;
+    unsigned holds;
     TAILQ_HEAD(, taken) taken;
     STAILQ_HEAD(, waiter) waiters;
 };
@@ -121,13 +123,17 @@ void crypt_share(struct crypt *c, struct ipc_client *cryptd)
 
 /* --- places ------------------------------------------------------------------------------------------ */
 
-static struct taken *take(uint64_t at, size_t n)
+/* In front of `before`; NULL: behind all. */
+static void take(struct crypt *c, struct taken *before, uint64_t at, size_t n)
 {
     struct taken *t = xcalloc(1, sizeof(*t));
 
     t->at = at;
     t->n = n;
-    return t;
+    if (before)
+        TAILQ_INSERT_BEFORE(before, t, next);
+    else
+        TAILQ_INSERT_TAIL(&c->taken, t, next);
 }
 
 /* Takes the first gap that is large enough. False: there is none. */
@@ -143,10 +149,7 @@ static bool find(struct crypt *c, size_t n, struct crypt_place *ret)
     }
     if (!t && c->size - at < n)
         return false;
-    if (t)
-        TAILQ_INSERT_BEFORE(t, take(at, n), next);
-    else
-        TAILQ_INSERT_TAIL(&c->taken, take(at, n), next);
+    take(c, t, at, n);
     *ret = (struct crypt_place){ .at = at, .bytes = c->base + at, .n = n };
     return true;
 }
@@ -181,6 +184,12 @@ static void serve(struct crypt *c)
     }
 }
 
+static void give_back(struct crypt *c, struct taken *t)
+{
+    TAILQ_REMOVE(&c->taken, t, next);
+    free(t);
+}
+
 void crypt_place_end(struct crypt *c, struct crypt_place *p)
 {
     struct taken *t;
@@ -188,13 +197,34 @@ void crypt_place_end(struct crypt *c, struct crypt_place *p)
     if (p->n == 0)
         return;
     TAILQ_FOREACH(t, &c->taken, next)
-        if (t->at == p->at)
+        if (t->at == p->at && !t->ended)
             break;
     if (!t)
         abort();
-    TAILQ_REMOVE(&c->taken, t, next);
-    free(t);
     *p = (struct crypt_place){ 0 };
+    t->ended = true;
+    if (c->holds > 0)
+        return;
+    give_back(c, t);
+    serve(c);
+}
+
+void crypt_hold(struct crypt *c)
+{
+    c->holds++;
+}
+
+void crypt_release(struct crypt *c)
+{
+    struct taken *t, *following;
+
+    if (--c->holds > 0)
+        return;
+    for (t = TAILQ_FIRST(&c->taken); t; t = following) {
+        following = TAILQ_NEXT(t, next);
+        if (t->ended)
+            give_back(c, t);
+    }
     serve(c);
 }
 
