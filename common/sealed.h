@@ -87,6 +87,7 @@ struct sealed_job {
     struct crypt_place place;
     uint64_t end;
     unsigned tries;
+    bool deferred, ended;
     sealed_fn *done;
     uint64_t below[SEALED_JOB_MAX];
     struct crypt_chunk chunks[SEALED_JOB_MAX];
@@ -96,7 +97,7 @@ struct sealed_job {
 struct sealed_job *sealed_job_new(const struct sealed_io *io, struct sealed *s, uint64_t first, size_t n);
 /* Calls ready() once there is a place for it: at once, from inside, or later; *e is no error. */
 void sealed_job_begin(struct sealed_job *j, sealed_fn *ready);
-/* NULL is fine. Nothing may be under way. */
+/* NULL is fine. No call may be under way at cryptd; else the job may be anywhere, and its callback does not run any more. */
 void sealed_job_end(struct sealed_job *j);
 
 /* Opens the chunks into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:

@@ -54,8 +54,14 @@ void sealed_job_end(struct sealed_job *j)
 {
     if (!j)
         return;
-    crypt_place_end(j->io->crypt, &j->place);
-    free(j);
+    if (j->place.n)
+        crypt_place_end(j->io->crypt, &j->place);
+    else
+        crypt_place_cancel(j->io->crypt, &j->place);
+    if (j->deferred)
+        j->ended = true;
+    else
+        free(j);
 }
 
 static uint8_t *inner(const struct sealed_job *j, size_t i)
@@ -99,6 +105,38 @@ static void fail(struct sealed_job *j, int code, const char *why)
 
     error_set(&e, code, "%s", why);
     j->done(j, &e);
+}
+
+/* --- what cryptd need not be asked for; but the answer comes later, as any ---------------------------------- */
+
+static void fail_now(struct sealed_job *j, int code, const char *why)
+{
+    j->deferred = false;
+    if (j->ended)
+        free(j);
+    else
+        fail(j, code, why);
+}
+
+static void missing(void *arg)
+{
+    fail_now(arg, -EBADE, "Bytes of the file are missing in the cache.");
+}
+
+static void forged(void *arg)
+{
+    fail_now(arg, -EBADE, "Records of the file were changed in the cache by somebody else.");
+}
+
+static void unreadable(void *arg)
+{
+    fail_now(arg, -EIO, "The disk of the cache does not give bytes of the file back.");
+}
+
+static void fail_later(struct sealed_job *j, void (*say)(void *arg))
+{
+    j->deferred = true;
+    crypt_defer(j->io->crypt, say, j);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -212,22 +250,6 @@ static void opened(const struct error *e, void *arg)
         j->done(j, e);
 }
 
-/* Of what is missing cryptd need not be asked; but the answer comes later, as any. */
-static void missing(void *arg)
-{
-    fail(arg, -EBADE, "Bytes of the file are missing in the cache.");
-}
-
-static void forged(void *arg)
-{
-    fail(arg, -EBADE, "Records of the file were changed in the cache by somebody else.");
-}
-
-static void unreadable(void *arg)
-{
-    fail(arg, -EIO, "The disk of the cache does not give bytes of the file back.");
-}
-
 static void open_again(struct sealed_job *j)
 {
     int r = load(j);
@@ -235,7 +257,7 @@ static void open_again(struct sealed_job *j)
     if (r == 0)
         run(j, true, opened);
     else
-        crypt_defer(j->io->crypt, r == -EBADE ? missing : unreadable, j);
+        fail_later(j, r == -EBADE ? missing : unreadable);
 }
 
 void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done)
@@ -285,14 +307,14 @@ void sealed_seal(struct sealed_job *j, const uint32_t *lengths, sealed_fn *done)
 
     j->done = done;
     if (sealed_entries(j->sealed->fd, j->first, j->n, entries) < 0) {
-        crypt_defer(j->io->crypt, unreadable, j);
+        fail_later(j, unreadable);
         return;
     }
     for (size_t i = 0; i < j->n; i++) {
         lay_out(j, i, false, lengths[i], &j->chunks[i]);
         j->chunks[i].generation = draw(j->sealed->map, &entries[i]);
         if (j->chunks[i].generation == 0) {
-            crypt_defer(j->io->crypt, forged, j);
+            fail_later(j, forged);
             return;
         }
     }

@@ -185,16 +185,13 @@ static void open_when_settled(struct volume *v, struct ipc_request *req, const L
 }
 
 /* Who says that the version is still there says its metadata too. */
-void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+static void open_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
-    struct volume *v = fs_volume(req);
     struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
     bool cold = f, scanned = !m->write && !m->again;
     uint64_t ino = m->ino;
 
-    (void)fds;
-    (void)daemon;
     if (cold)
         lister_yield(v->lister);
     if (f)
@@ -203,6 +200,13 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
         open_when_settled(v, req, env);
     if (scanned)
         scanner_opened(v, ino, cold);
+}
+
+void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_keys(fs_volume(req), req, env, open_with_keys);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */
@@ -318,11 +322,16 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
         fs_when_changeable(v, req, env, there.ino, false, open_existing);
 }
 
+static void create_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_known(v, req, env, env->fs_create->parent, create_known);
+}
+
 void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
-    fs_when_known(fs_volume(req), req, env, env->fs_create->parent, create_known);
+    fs_when_keys(fs_volume(req), req, env, create_with_keys);
 }
 
 /* --- fetch -------------------------------------------------------------------------------------- */

@@ -127,14 +127,9 @@ struct key_stock *key_stock_new(struct loop *l, const struct sealed_io *io)
 
 void key_stock_free(struct key_stock *s)
 {
-    struct waiter *w;
-
     if (!s)
         return;
-    while ((w = STAILQ_FIRST(&s->waiters))) {
-        STAILQ_REMOVE_HEAD(&s->waiters, next);
-        free(w);
-    }
+    tell(s, &(struct error){ .code = -ECANCELED });
     s->freed = true;
     if (!s->asking)
         release(s);

@@ -8,7 +8,7 @@ struct key_stock;
 
 /* Begins to fill. */
 struct key_stock *key_stock_new(struct loop *l, const struct sealed_io *io);
-/* Who waits hears nothing. NULL is fine. */
+/* Who waits is told -ECANCELED. NULL is fine. */
 void key_stock_free(struct key_stock *s);
 
 /* 0 and a key; -EAGAIN: there is none at the moment. */
