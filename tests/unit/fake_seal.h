@@ -1,5 +1,5 @@
-/* What a fake_syncd needs to have sealed cache files: a real cryptd, which is a process of its own and can be killed, the
- * keys of a drive there, and keys of files. Everything waits by turning the loop, but what the fake_syncd asks. */
+/* What a fake_syncd needs to have sealed cache files: a real cryptd, which is a process of its own and can be killed,
+ * the keys of a drive there, and keys of files. Everything waits by turning the loop, but what the fake_syncd asks. */
 #pragma once
 
 #include <sys/types.h>

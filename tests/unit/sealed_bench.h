@@ -1,4 +1,5 @@
-/* A worker on its bench (worker_bench.h) with a drive whose cache is encrypted, by a real cryptd in a process of its own. */
+/* A worker on its bench (worker_bench.h) with a drive whose cache is encrypted, by a real cryptd in a process of its
+ * own. */
 #pragma once
 
 #include "tests/unit/fake_seal.h"

@@ -1,5 +1,5 @@
-/* A sealed file in the worker against a plain array: random operations of a program, and of syncd behind its back. After
- * a failure SEED= in the environment repeats it. */
+/* A sealed file in the worker against a plain array: random operations of a program, and of syncd behind its back.
+ * After a failure SEED= in the environment repeats it. */
 #include "tests/unit/sealed_bench.h"
 
 #include <fcntl.h>
