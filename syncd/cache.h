@@ -47,11 +47,11 @@ struct cache_file {
     LIST_ENTRY(cache_file) next;
     struct volume *volume;
     uint64_t ino;
-    int dir_fd;                    /* of the cache, borrowed */
+    struct cache *cache;           /* borrowed */
     int data_fd, map_fd;
     bool is_sealed;                /* its bytes are in: */
     struct sealed sealed;          /* its descriptor is the file's */
-    struct key_stock *stock;       /* the cache's, borrowed */
+    uint64_t recorded;             /* cache_fresh.c's: generation up to which the index knows what is there */
     struct chunk_map *map;
     struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
     bool same_session;             /* both files were there, and the map is whole and of this session of the machine */
@@ -198,7 +198,7 @@ int cache_name_open(int folder, uint64_t ino, const char *kind, int flags);
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
  * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just now;
  * -ENOKEY: it is sealed, and the drive has no keys. */
-int cache_file_open(const struct cache *c, const struct index_inode *i, struct cache_file **ret);
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it is
  * sealed, writable) and map (writable). 0 or negative errno. */
@@ -276,12 +276,27 @@ void cache_seal_detach(struct cache_file *f);
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
 /* All of it goes, and it gets another key. 0, -EAGAIN, or another negative errno. */
 int cache_seal_empty(struct cache_file *f);
+/* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */
+typedef void cache_seal_each_fn(uint64_t chunk, struct sealed_entry *e, void *arg);
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg);
 /* Chunks without a record, up to the byte `end`, are absent. */
 void cache_seal_lose_missing(struct cache_file *f, uint64_t end);
 /* The chunks are absent, and go: 0, -EAGAIN while a worker writes there, or another negative errno. */
 int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n);
 /* It has that size. 0 or negative errno. */
 int cache_seal_cut(struct cache_file *f, uint64_t size);
+
+/* --- cache_fresh.c: whether what it has is the newest --------------------------------------------------------- */
+
+/* It has a new key, and nothing in it. 0 or negative errno. */
+int cache_fresh_begin(struct cache_file *f);
+/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
+ * another file altogether, and has what the cloud lacks; or another negative errno. */
+int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* What it has up to that generation is on the disk. */
+void cache_fresh_record(struct cache_file *f, uint64_t generation);
+/* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */
+int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end);
 
 /* --- cache_session.c: what is left of a pair ---------------------------------------------------------------- */
 

@@ -66,7 +66,7 @@ static bool give_up_chunk(struct cache_file *f, uint64_t c, uint64_t to)
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     (void)atomic_fetch_and(&f->map->bits[c / 64], ~(UINT64_C(1) << (c % 64)));
     if (f->is_sealed)
-        return cache_seal_punch(f, c, 1) == 0;
+        return cache_seal_punch(f, c, 1) == 0 && cache_fresh_gone(f, c, c + 1) == 0;
     return fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(c << CHUNK_SHIFT),
                      CHUNK_SIZE) == 0;
 }

@@ -137,7 +137,7 @@ static int empty(struct cache_file *f)
 
 static bool can_be_sealed(const struct cache_file *f, const struct index_inode *i)
 {
-    return f->stock && i->size <= SEALED_FILE_MAX;
+    return f->cache->stock && i->size <= SEALED_FILE_MAX;
 }
 
 /* Whether it is to be sealed is looked at when there is nothing of it here and nobody has it open. */
@@ -150,7 +150,7 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
 
     if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0))
         return 0;
-    folder = cache_name_folder(f->dir_fd, f->ino, true);
+    folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
     if (folder < 0)
         return folder;
     if (!wanted) {
@@ -324,6 +324,8 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
 
     if (r == 0 && f->is_sealed)
         r = cache_seal_begin(f, fresh, lost || f->map->session != session);
+    if (r == 0 && f->is_sealed && !fresh)
+        r = cache_fresh_check(f, i);
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;
@@ -346,7 +348,7 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
 
 static int open_pair(struct cache_file *f, bool *ret_fresh)
 {
-    CLEANUP_CLOSE int folder = cache_name_folder(f->dir_fd, f->ino, true);
+    CLEANUP_CLOSE int folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
     int seal;
 
     if (folder < 0)
@@ -362,7 +364,7 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     if (f->data_fd < 0)
         return f->data_fd;
     f->map_fd = cache_name_open(folder, f->ino, "map", O_RDWR | O_CREAT);
-    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->stock ? O_CREAT : 0));
+    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->stock ? O_CREAT : 0));
     if (seal >= 0)
         cache_seal_attach(f, seal);
     else if (seal != -ENOENT)
@@ -370,15 +372,14 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     return map_file(f);
 }
 
-int cache_file_open(const struct cache *c, const struct index_inode *i, struct cache_file **ret)
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret)
 {
     struct cache_file *f = xcalloc(1, sizeof(*f));
     bool fresh = false;
     int r;
 
     f->ino = i->ino;
-    f->dir_fd = c->dir_fd;
-    f->stock = c->stock;
+    f->cache = c;
     f->data_fd = f->map_fd = -1;
     SLIST_INIT(&f->opens);
     r = open_pair(f, &fresh);
@@ -429,6 +430,8 @@ void cache_point_synced(struct cache_file *f, const struct cache_point *point)
 {
     if (atomic_load(&f->map->synced) < point->generation)
         atomic_store(&f->map->synced, point->generation);
+    if (f->is_sealed && f->map->rewritten)
+        cache_fresh_record(f, point->generation);
 }
 
 /* Waits for no page: it looks at a place where there is none. */

@@ -28,15 +28,16 @@ static int put_key(struct cache_file *f, const uint8_t key[CRYPT_KEY])
 {
     int r = sealed_head_write(f->sealed.fd, key);
 
-    if (r == 0)
-        memcpy(f->map->sealed_key, key, CRYPT_KEY);
-    return r;
+    if (r < 0)
+        return r;
+    memcpy(f->map->sealed_key, key, CRYPT_KEY);
+    return cache_fresh_begin(f);
 }
 
 static int new_key(struct cache_file *f)
 {
     uint8_t key[CRYPT_KEY];
-    int r = f->stock ? key_stock_take(f->stock, key) : -ENOKEY;
+    int r = f->cache->stock ? key_stock_take(f->cache->stock, key) : -ENOKEY;
 
     return r < 0 ? r : put_key(f, key);
 }
@@ -48,7 +49,7 @@ int cache_seal_empty(struct cache_file *f)
     int r;
 
     memcpy(key, f->map->sealed_key, CRYPT_KEY);
-    r = f->stock ? key_stock_take(f->stock, key) : 0;
+    r = f->cache->stock ? key_stock_take(f->cache->stock, key) : 0;
     if (r < 0)
         return r;
     if (ftruncate(f->sealed.fd, 0) < 0)
@@ -71,12 +72,10 @@ void cache_seal_detach(struct cache_file *f)
     f->is_sealed = false;
 }
 
-/* Calls each() with the entries that are not holes, in order; returns 0 or negative errno. */
-static int each_entry(const struct cache_file *f, uint64_t end, void (*each)(uint64_t c, struct sealed_entry *e, void *arg),
-                      void *arg)
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg)
 {
     struct sealed_entry entries[EXTENT_CHUNKS];
-    uint64_t c = 0;
+    uint64_t c = 0, end = chunks_of(size);
     off_t at;
     int r = 0;
 
@@ -121,7 +120,7 @@ static int recover(struct cache_file *f)
     end = chunks_of(atomic_load(&m->size));
     r = sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end);
     if (r == 0)
-        r = each_entry(f, end, take_highest, &highest);
+        r = cache_seal_each(f, atomic_load(&m->size), take_highest, &highest);
     m->torn = highest;
     atomic_store(&m->generation, most(highest, atomic_load(&m->generation)));
     atomic_store(&m->synced, least(atomic_load(&m->synced), highest));
@@ -172,7 +171,7 @@ void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
 {
     struct losing l = { .file = f };
 
-    (void)each_entry(f, chunks_of(end), lose_before, &l);
+    (void)cache_seal_each(f, end, lose_before, &l);
     lose(f, l.next, chunks_of(end));
 }
 

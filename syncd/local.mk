@@ -24,6 +24,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_file.c \
 	syncd/cache_seal.c \
 	syncd/cache_session.c \
+	syncd/cache_fresh.c \
 	syncd/cache_name.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
@@ -177,6 +178,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_entries.c \
+	syncd/store_index_fresh.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \
