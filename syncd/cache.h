@@ -105,6 +105,7 @@ struct cache {
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */
+    unsigned kept_chunks;          /* cache_seal_keep_chunk()'s */
     bool bad;                      /* its disk failed: from then on the kernel reads nothing past the worker */
     uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(, content) contents; /* content.c's */
@@ -274,6 +275,10 @@ void cache_seal_detach(struct cache_file *f);
 /* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0; -EAGAIN,
  * -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP (a newer version made it), or another negative errno. */
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
+/* What cannot be used is kept in the folder "lost", and an empty one takes its place. 0 or negative errno. */
+int cache_seal_put_aside(struct cache_file *f);
+/* A copy of the chunk, sealed as it is, for who wants to find out what happened to it: in "lost", of a few only. */
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk);
 /* All of it goes, and it gets another key. 0, -EAGAIN, or another negative errno. */
 int cache_seal_empty(struct cache_file *f);
 /* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */

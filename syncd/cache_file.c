@@ -7,6 +7,7 @@
 #include "syncd/cache.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/number.h"
 #include "common/timespec.h"
 
@@ -317,15 +319,36 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
            (size == i->size || f->map->cut_to != size + 1);
 }
 
+/* Without its head nothing of it can be read. What the cloud has is fetched into another one. */
+static int replace_sealed(struct cache_file *f, int why)
+{
+    int r = cache_seal_put_aside(f);
+
+    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
+        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
+        "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
+    if (r == 0)
+        r = cache_seal_begin(f, true, false);
+    cache_file_rebase(f, CACHE_OUTDATED);
+    return r;
+}
+
+static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut)
+{
+    int r = cache_seal_begin(f, fresh, cut);
+
+    if ((r == -EUCLEAN || r == -EOPNOTSUPP) && !(i->pending & INDEX_CONTENT))
+        return replace_sealed(f, r);
+    return r == 0 && !fresh ? cache_fresh_check(f, i) : r;
+}
+
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
     int r = lost ? init_map(f, fresh) : 0;
 
     if (r == 0 && f->is_sealed)
-        r = cache_seal_begin(f, fresh, lost || f->map->session != session);
-    if (r == 0 && f->is_sealed && !fresh)
-        r = cache_fresh_check(f, i);
+        r = begin_sealed(f, i, fresh, lost || f->map->session != session);
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;

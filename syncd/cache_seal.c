@@ -5,6 +5,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +16,8 @@
 #include "syncd/cache.h"
 #include "syncd/key_stock.h"
 #include "syncd/sealed_head.h"
+
+enum { KEPT_CHUNKS = 64 };
 
 #define CHUNKS_MOST (SEALED_FILE_MAX >> CHUNK_SHIFT)
 
@@ -55,6 +59,60 @@ int cache_seal_empty(struct cache_file *f)
     if (ftruncate(f->sealed.fd, 0) < 0)
         return -errno;
     return put_key(f, key);
+}
+
+/* --- what is damaged -------------------------------------------------------------------------------------- */
+
+int cache_seal_put_aside(struct cache_file *f)
+{
+    char from[CACHE_PATH], to[CACHE_PATH + 32];
+    int dir = f->cache->dir_fd, fd;
+
+    if (mkdirat(dir, "lost", 0700) < 0 && errno != EEXIST)
+        return -errno;
+    (void)snprintf(to, sizeof(to), "lost/%" PRIx64 ".seal.damaged-%" PRIu64, f->ino, (uint64_t)loop_wall_ns());
+    (void)cache_file_path(from, f->ino, "seal");
+    if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) < 0)
+        return -errno;
+    cache_seal_detach(f);
+    fd = openat(dir, from, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    cache_seal_attach(f, fd);
+    return 0;
+}
+
+static int copy(int from, uint64_t at, uint64_t n, int to)
+{
+    off_t offset = (off_t)at;
+
+    while (n > 0) {
+        ssize_t r = copy_file_range(from, &offset, to, NULL, n, 0);
+
+        if (r <= 0)
+            return r < 0 ? -errno : 0;
+        n -= (uint64_t)r;
+    }
+    return 0;
+}
+
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk)
+{
+    struct cache *c = f->cache;
+    CLEANUP_CLOSE int fd = -1;
+    char name[CACHE_PATH + 32];
+
+    if (c->kept_chunks >= KEPT_CHUNKS || (mkdirat(c->dir_fd, "lost", 0700) < 0 && errno != EEXIST))
+        return;
+    (void)snprintf(name, sizeof(name), "lost/%" PRIx64 "-%" PRIx64 ".chunk.damaged", f->ino, chunk);
+    fd = openat(c->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    c->kept_chunks++;
+    (void)copy(f->sealed.fd, 0, SEALED_HEAD, fd);
+    (void)copy(f->sealed.fd, SEALED_HEAD + chunk * SEALED_ENTRY, SEALED_ENTRY, fd);
+    for (uint64_t s = 0; s < SEALED_SLOTS; s++)
+        (void)copy(f->sealed.fd, SEALED_SLOT_0 + s * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT), CHUNK_SIZE, fd);
 }
 
 /* --- beginning --------------------------------------------------------------------------------------- */
