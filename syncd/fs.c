@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "syncd/cache_space.h"
 #include "syncd/fetch.h"
+#include "syncd/object.h"
 
 enum { CONFIRM_MS = 2000 };
 
@@ -110,7 +111,7 @@ bool fs_settled(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
-    return index_get(v->index, ino, &i) < 0 || i.settled;
+    return index_get(v->index, ino, &i) < 0 || (i.settled && object_known(v, &i));
 }
 
 /* A wait that goes on regardless of how it ends, unless `done` says otherwise. */

@@ -110,7 +110,11 @@ libsyncd_a_SOURCES = \
 	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
+	syncd/object.c \
+	syncd/object.h \
 	syncd/object_api.c \
+	syncd/object_look.c \
+	syncd/object_open.c \
 	syncd/object_api.h \
 	syncd/offline.c \
 	syncd/page.h \
@@ -168,6 +172,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \
+	syncd/store_index_object.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \

@@ -105,6 +105,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     v->loop = spec->loop;
     v->config = spec->config;
     v->cloud = spec->cloud;
+    v->keys = spec->keys;
     v->spec = *spec;
     v->spec.state_dir = NULL;
     STAILQ_INIT(&v->events);
