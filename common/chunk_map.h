@@ -45,6 +45,7 @@ enum {
     CHUNK_TOUCHED_WORDS = 256,
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
     CHUNK_WHYS = 8,
+    CHUNK_KEY = 104,
     CHUNK_COPIED_LEAST = 1 << 20,                       /* of less a program makes a copy itself as fast as the cloud */
     CHUNK_PASSED_LEAST = 256 << 10,                     /* below, the kernel's page cache serves a file as well as the
                                                            file itself, and costs no registration */
@@ -91,8 +92,9 @@ struct chunk_map {
     _Atomic uint64_t synced;      /* syncd's: records up to that generation, and their bytes, are on the disk */
     _Atomic uint64_t size;        /* of a sealed file */
     _Atomic int64_t written_ns;   /* of a sealed file: when it was last written, since the epoch */
+    uint8_t sealed_key[CHUNK_KEY]; /* syncd's: of a sealed file, wrapped; it changes when all chunks go */
     uint64_t torn;                /* syncd's: above `synced` and up to this a power cut may have taken bytes; 0: none */
-    uint8_t reserved[CHUNK_MAP_HEADER - 448 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    uint8_t reserved[CHUNK_MAP_HEADER - 552 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

@@ -40,11 +40,11 @@ struct sealed_entry {
 };
 _Static_assert(sizeof(struct sealed_entry) == SEALED_ENTRY, "as above");
 
-/* One file. Everything borrowed; descriptors and map may be exchanged for others of the same file between calls. */
+/* One file. Everything borrowed; descriptor and map may be exchanged for others of the same file between calls. The map
+ * has the key: it is another one after all chunks went, so lost_seq tells whether it still was the same in the end. */
 struct sealed {
     int fd;
     struct chunk_map *map;
-    uint8_t key[CRYPT_KEY];
 };
 
 /* --- entries ----------------------------------------------------------------------------------------- */

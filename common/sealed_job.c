@@ -85,7 +85,8 @@ static void run(struct sealed_job *j, bool opens, crypt_done_fn *done)
     const uint8_t *outer_key = j->form == CRYPT_OBJECT ? j->object_key : NULL;
     struct crypt_call call = {
         .asker = j->io->asker, .from = opens ? CRYPT_CACHE : j->form, .to = opens ? j->form : CRYPT_CACHE,
-        .from_key = opens ? j->sealed->key : outer_key, .to_key = opens ? outer_key : j->sealed->key,
+        .from_key = opens ? j->sealed->map->sealed_key : outer_key,
+        .to_key = opens ? outer_key : j->sealed->map->sealed_key,
         .chunks = j->chunks, .n = j->n,
     };
 

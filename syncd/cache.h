@@ -10,6 +10,7 @@
 
 #include "common/chunk_map.h"
 #include "common/map_guard.h"
+#include "common/sealed.h"
 #include "syncd/volume_internal.h"
 
 /* What space is for: content that can be had again, or dirty data and pins, which stay. */
@@ -47,6 +48,8 @@ struct cache_file {
     struct volume *volume;
     uint64_t ino;
     int data_fd, map_fd;
+    bool is_sealed;                /* its bytes are in: */
+    struct sealed sealed;          /* its descriptor is the file's */
     struct chunk_map *map;
     struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
     bool same_session;             /* both files were there, and the map is whole and of this session of the machine */
@@ -95,6 +98,7 @@ struct space {
 
 struct cache {
     struct volume *volume;
+    const struct sealed_io *io;    /* borrowed; NULL: nothing is sealed, nor encrypted in the cloud */
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */

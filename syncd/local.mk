@@ -50,6 +50,8 @@ libsyncd_a_SOURCES = \
 	syncd/cloud_memory_part.c \
 	syncd/conflict.c \
 	syncd/conflict.h \
+	syncd/content.c \
+	syncd/content.h \
 	syncd/credential.c \
 	syncd/credential.h \
 	syncd/disk_sync.c \
