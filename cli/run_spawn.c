@@ -15,7 +15,7 @@
 #include "cli/run.h"
 #include "common/cleanup.h"
 
-enum { FIRST_FD = 3, EXIT_EXEC = 127 };
+enum { FIRST_FD = 3, EXIT_EXEC = 127, LOCKED_LEAST = 64 * 1024 * 1024 };
 
 char *run_spawn_binary(const char *name)
 {
@@ -69,11 +69,24 @@ static void place_standard(const struct run_launch *l)
         _exit(EXIT_EXEC);
 }
 
+/* Keys, and what is shared with cryptd, are to stay out of the swap: as much as is allowed, which root decides. */
+static void allow_locking(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max < LOCKED_LEAST ? LOCKED_LEAST : limit.rlim_max;
+    if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ limit.rlim_cur, limit.rlim_cur }) < 0)
+        (void)setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ limit.rlim_max, limit.rlim_max });
+}
+
 static void drop_privileges(const struct run_launch *l)
 {
     const struct run_account *a = l->account;
     struct rlimit files = { l->open_files, l->open_files };
 
+    allow_locking();
     /* Without root only down to what is allowed already. */
     if (setrlimit(RLIMIT_NOFILE, &files) < 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -63,6 +63,8 @@
       "share of the cache's file system that caches leave free") \
     X(write_wait_seconds, "WriteWaitSeconds", NUMBER, 10, 0, 3600, \
       "a write into a cache full of unsent data waits, then fails with ENOSPC") \
+    X(encrypted_drives, "EncryptedDrives", FLAG, false, 0, 1, \
+      "accept drives with localCacheEncrypted or cloudObjectsEncrypted (not complete yet)") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, \
       "descriptors of syncd and of each worker; a file that programs have open takes two of syncd's") \
     X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, in syncd, mountd and cryptd each")

@@ -19,6 +19,7 @@ struct taken {
     TAILQ_ENTRY(taken) next;       /* by rising place */
     uint64_t at;
     size_t n;
+    bool ended;                    /* whoever had it does not any more; see crypt_hold() */
 };
 
 struct waiter {
@@ -35,6 +36,7 @@ struct crypt {
     uint8_t *base;
     size_t size;
     bool locked;
+    unsigned holds;
     TAILQ_HEAD(, taken) taken;
     STAILQ_HEAD(, waiter) waiters;
 };
@@ -181,6 +183,12 @@ static void serve(struct crypt *c)
     }
 }
 
+static void give_back(struct crypt *c, struct taken *t)
+{
+    TAILQ_REMOVE(&c->taken, t, next);
+    free(t);
+}
+
 void crypt_place_end(struct crypt *c, struct crypt_place *p)
 {
     struct taken *t;
@@ -188,13 +196,34 @@ void crypt_place_end(struct crypt *c, struct crypt_place *p)
     if (p->n == 0)
         return;
     TAILQ_FOREACH(t, &c->taken, next)
-        if (t->at == p->at)
+        if (t->at == p->at && !t->ended)
             break;
     if (!t)
         abort();
-    TAILQ_REMOVE(&c->taken, t, next);
-    free(t);
     *p = (struct crypt_place){ 0 };
+    t->ended = true;
+    if (c->holds > 0)
+        return;
+    give_back(c, t);
+    serve(c);
+}
+
+void crypt_hold(struct crypt *c)
+{
+    c->holds++;
+}
+
+void crypt_release(struct crypt *c)
+{
+    struct taken *t, *following;
+
+    if (--c->holds > 0)
+        return;
+    for (t = TAILQ_FIRST(&c->taken); t; t = following) {
+        following = TAILQ_NEXT(t, next);
+        if (t->ended)
+            give_back(c, t);
+    }
     serve(c);
 }
 

@@ -50,6 +50,11 @@ void crypt_place_end(struct crypt *c, struct crypt_place *p);
 /* Calls fn(arg) later, from the loop, as long as the region is there. */
 void crypt_defer(struct crypt *c, void (*fn)(void *arg), void *arg);
 
+/* Between the two nobody gets a place that somebody else had: a call whose answer nobody waits for any more may still
+ * be written to it. As often held as released. */
+void crypt_hold(struct crypt *c);
+void crypt_release(struct crypt *c);
+
 /* --- calls ------------------------------------------------------------------------------------------- */
 
 enum crypt_form { CRYPT_PLAIN = 0, CRYPT_CACHE = 1, CRYPT_OBJECT = 2 };   /* enum Form of proto/ipc.proto */

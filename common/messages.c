@@ -81,6 +81,7 @@ static const struct message_row rows[] = {
     { B(FS_XATTR_REMOVE),     W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_FORGET),           W,             S,             B(DONE),             0, 0, REPEAT },
     { B(FS_INVALIDATE),       S,             W,             EVENT,               0, 0, ONCE },
+    { B(FS_CRYPTD),           S,             W,             EVENT,               1, 0, ONCE },
 
     { B(SEAL),                S,             C,             B(SEALED),           0, 0, REPEAT },
     { B(UNSEAL),              S,             C,             B(UNSEALED),         0, 0, REPEAT },

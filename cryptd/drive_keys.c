@@ -99,6 +99,14 @@ static int derive_wrap(struct drive_epoch *epoch, struct error *e)
 
 /* --- making and changing ----------------------------------------------------------------------- */
 
+static int read_identity(const char *text, uint8_t out[KEY_SIZE], struct error *e)
+{
+    if (bech32_decode(AGE_IDENTITY_PREFIX, text, out) < 0)
+        return error_set(e, -EINVAL, "This is no identity: it reads AGE-SECRET-KEY-1 and 58 more characters, as "
+                         "exported. Look for a character that is missing or wrong.");
+    return 0;
+}
+
 int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, struct error *e)
 {
     struct drive_epoch *first = &k->epochs[0];
@@ -111,13 +119,11 @@ int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *iden
     first->number = 1;
     secret_random(first->cache_key, KEY_SIZE);
     secret_random(first->identity, KEY_SIZE);
-    if (identity && bech32_decode(AGE_IDENTITY_PREFIX, identity, first->identity) < 0)
-        return error_set(e, -EINVAL, "This is no identity: it reads AGE-SECRET-KEY-1 and 58 more characters, as "
-                         "exported. Look for a character that is missing or wrong.");
-    return derive_wrap(first, e);
+    r = identity ? read_identity(identity, first->identity, e) : 0;
+    return r < 0 ? r : derive_wrap(first, e);
 }
 
-int drive_keys_rotate(struct drive_keys *k, bool identity, struct error *e)
+static int add_epoch(struct drive_keys *k, const uint8_t identity[KEY_SIZE], struct error *e)
 {
     const struct drive_epoch *before = drive_keys_newest(k);
     struct drive_epoch *next = &k->epochs[k->n_epochs];
@@ -130,15 +136,39 @@ int drive_keys_rotate(struct drive_keys *k, bool identity, struct error *e)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
     next->number = before->number + 1;
     secret_random(next->cache_key, KEY_SIZE);
-    memcpy(next->identity, before->identity, KEY_SIZE);
-    if (identity)
-        secret_random(next->identity, KEY_SIZE);
+    memcpy(next->identity, identity, KEY_SIZE);
     r = derive_wrap(next, e);
     if (r < 0)
         return r;
     k->n_epochs++;
     k->serial++;
     return 0;
+}
+
+int drive_keys_rotate(struct drive_keys *k, bool new_identity, struct error *e)
+{
+    uint8_t identity[KEY_SIZE];
+    int r;
+
+    memcpy(identity, drive_keys_newest(k)->identity, KEY_SIZE);
+    if (new_identity)
+        secret_random(identity, KEY_SIZE);
+    r = add_epoch(k, identity, e);
+    secret_wipe(identity, sizeof(identity));
+    return r;
+}
+
+int drive_keys_import(struct drive_keys *k, const char *text, struct error *e)
+{
+    uint8_t identity[KEY_SIZE];
+    int r = read_identity(text, identity, e);
+
+    if (r == 0 && aead_same(identity, drive_keys_newest(k)->identity, KEY_SIZE))
+        r = error_set(e, -EEXIST, "The drive has this identity already, as its newest one.");
+    if (r == 0)
+        r = add_epoch(k, identity, e);
+    secret_wipe(identity, sizeof(identity));
+    return r;
 }
 
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e)

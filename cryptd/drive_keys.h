@@ -80,8 +80,10 @@ int drive_keys_open(const struct secret *s, const char *drive_id, const void *bl
                     struct drive_keys *k, struct error *e);
 
 /* Changes, each of which raises the serial. 0, or a negative errno with a sentence and nothing changed:
- * -ENOSPC (no room for an epoch), -ENOENT (no such epoch), -EBUSY (the newest one), -EINVAL (a recipient). */
-int drive_keys_rotate(struct drive_keys *k, bool identity, struct error *e);
+ * -ENOSPC (no room for an epoch), -ENOENT (no such epoch), -EBUSY (the newest one), -EINVAL (a recipient, an
+ * identity), -EEXIST (it is the newest identity already). */
+int drive_keys_rotate(struct drive_keys *k, bool new_identity, struct error *e);
+int drive_keys_import(struct drive_keys *k, const char *identity, struct error *e);   /* rotates to that one */
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e);
 int drive_keys_set_escrow(struct drive_keys *k, const char *const *recipients, size_t n, struct error *e);
 

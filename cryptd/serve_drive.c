@@ -146,7 +146,9 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
 
     if (!c->rotate && !c->has_forget && !c->set_escrow)
         return error_set(e, -EINVAL, "Nothing was said of what is to change.");
-    if (c->rotate)
+    if (c->rotate && c->identity)
+        r = drive_keys_import(k, c->identity, e);
+    else if (c->rotate)
         r = drive_keys_rotate(k, c->new_identity, e);
     if (r == 0 && c->has_forget)
         r = drive_keys_forget(k, c->forget, e);
@@ -168,6 +170,8 @@ void serve_drive_change(struct ipc_request *req, const Lf__Envelope *env, int *f
         *k->keys = *h->open->keys;
         r = change(k->keys, env->drive_keys_change, &e);
     }
+    if (env->drive_keys_change->identity)
+        secret_wipe(env->drive_keys_change->identity, strlen(env->drive_keys_change->identity));
     if (r == 0)
         r = reply_sealed(s, req, k->keys, &e);
     if (r < 0)

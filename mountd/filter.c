@@ -38,7 +38,7 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(seccomp), SANDBOX_ANY(capget), SANDBOX_ANY(capset), SANDBOX_ANY(landlock_create_ruleset),
     SANDBOX_ANY(landlock_add_rule), SANDBOX_ANY(landlock_restrict_self), SANDBOX_ANY(arch_prctl),
     SANDBOX_ANY(set_tid_address), SANDBOX_ANY(readlink), SANDBOX_ANY(readlinkat), SANDBOX_ANY(splice),
-    SANDBOX_ANY(fallocate),
+    SANDBOX_ANY(fallocate), SANDBOX_ANY(ftruncate), SANDBOX_ANY(mlock2),   /* also what a worker shares with cryptd */
     SANDBOX_ANY(fstatfs),   /* libcap-ng, when it is loaded */
     /* memory, threads, time, ends */
     SANDBOX_ANY(brk), SANDBOX_ANY(mmap), SANDBOX_ANY(mprotect), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap),

@@ -16,7 +16,10 @@
 #include "common/cleanup.h"
 #include "mountd/control.h"
 
-enum { EXIT_NO_EXEC = 127 };
+enum {
+    EXIT_NO_EXEC = 127,
+    LOCKED_MOST = 32 * 1024 * 1024,   /* what a worker shares with cryptd, and what it reads requests into */
+};
 
 const char *spawn_find_worker(void)
 {
@@ -85,7 +88,8 @@ static void become(const struct spawn_spec *spec, pid_t parent)
     char *const env[] = { NULL };
 
     reset_signals();
-    if (set_limit(RLIMIT_NOFILE, spec->open_files) < 0 || set_limit(RLIMIT_CORE, 0) < 0)
+    if (set_limit(RLIMIT_NOFILE, spec->open_files) < 0 || set_limit(RLIMIT_MEMLOCK, LOCKED_MOST) < 0 ||
+        set_limit(RLIMIT_CORE, 0) < 0)
         return;
     if (arrange_descriptors(spec->control) < 0 || change_user(spec) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return;

@@ -14,11 +14,38 @@
 
 /* --- syncd ---------------------------------------------------------------------------------------------- */
 
-static void on_syncd_event(const Lf__Envelope *env, int *fds, void *arg)
+static void on_invalidate(struct worker *w, const Lf__Envelope *env, int *fds)
 {
     (void)fds;
-    if (env->body_case == LF__ENVELOPE__BODY_FS_INVALIDATE)
-        notify_invalidate(arg, env->fs_invalidate);
+    notify_invalidate(w, env->fs_invalidate);
+}
+
+static void on_cryptd(struct worker *w, const Lf__Envelope *env, int *fds)
+{
+    (void)env;
+    ipc_client_adopt(w->cryptd, take_fd(&fds[0]));
+}
+
+struct event_row {
+    Lf__Envelope__BodyCase body;
+    void (*handle)(struct worker *w, const Lf__Envelope *env, int *fds);
+};
+
+static const struct event_row syncd_events[] = {
+    { LF__ENVELOPE__BODY_FS_INVALIDATE, on_invalidate },
+    { LF__ENVELOPE__BODY_FS_CRYPTD, on_cryptd },
+};
+
+static void dispatch(const struct event_row *rows, size_t n, struct worker *w, const Lf__Envelope *env, int *fds)
+{
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].body == env->body_case)
+            rows[i].handle(w, env, fds);
+}
+
+static void on_syncd_event(const Lf__Envelope *env, int *fds, void *arg)
+{
+    dispatch(syncd_events, ARRAY_SIZE(syncd_events), arg, env, fds);
 }
 
 /* Before requests that the last syncd did not answer are repeated, what they rely on is open again. */
@@ -44,6 +71,33 @@ static struct ipc_client *make_syncd(struct worker *w)
     };
 
     return ipc_client_new(w->loop, &spec);
+}
+
+/* --- cryptd --------------------------------------------------------------------------------------------- */
+
+enum { REGION_SIZE = 8 * 1024 * 1024 };
+
+static void on_cryptd_connected(void *arg)
+{
+    struct worker *w = arg;
+
+    crypt_share(w->crypt, w->cryptd);
+}
+
+/* What is asked waits for the channel, and for the next one after it was lost. */
+static int make_cryptd(struct worker *w)
+{
+    struct ipc_client_spec spec = {
+        .role = ROLE_WORKER, .peer = ROLE_CRYPTD, .max_queue = SIZE_MAX,   /* bounded by w->queue_length */
+        .connected = on_cryptd_connected, .arg = w,
+    };
+    struct error e = { 0 };
+    int r = crypt_new(w->loop, REGION_SIZE, &w->crypt, &e);
+
+    if (r < 0)
+        return r;
+    w->cryptd = ipc_client_new(w->loop, &spec);
+    return w->cryptd ? 0 : -ENOMEM;
 }
 
 /* --- mountd ----------------------------------------------------------------------------------------------- */
@@ -88,19 +142,14 @@ static void on_channel(struct worker *w, const Lf__Envelope *env, int *fds)
         ipc_client_adopt(w->syncd, take_fd(&fds[0]));
 }
 
-static const struct {
-    Lf__Envelope__BodyCase body;
-    void (*handle)(struct worker *w, const Lf__Envelope *env, int *fds);
-} events[] = {
+static const struct event_row mountd_events[] = {
     { LF__ENVELOPE__BODY_WORKER_START, on_start },
     { LF__ENVELOPE__BODY_WORKER_CHANNEL, on_channel },
 };
 
 static void on_mountd_event(const Lf__Envelope *env, int *fds, void *arg)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-        if (events[i].body == env->body_case)
-            events[i].handle(arg, env, fds);
+    dispatch(mountd_events, ARRAY_SIZE(mountd_events), arg, env, fds);
 }
 
 static void on_mountd_lost(void *arg)
@@ -122,7 +171,7 @@ struct worker *worker_new(struct loop *l, int control)
     w->fuse = -1;
     meter_begin(w);
     spec.arg = w;
-    if (notify_begin(w) == 0)
+    if (notify_begin(w) == 0 && make_cryptd(w) == 0)
         w->mountd = ipc_client_new(l, &spec);
     if (!w->mountd) {
         worker_free(w);
@@ -139,10 +188,12 @@ void worker_free(struct worker *w)
     w->ending = true;
     ipc_client_free(w->mountd);
     ipc_client_free(w->syncd);
+    ipc_client_free(w->cryptd);
     session_stop(w);
     notify_end(w);
     session_end(w);
     file_table_done(&w->files);
+    crypt_free(w->crypt);
     meter_end(w);
     free(w);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "common/crypt.h"
 #include "common/ipc.h"
 #include "common/meter.h"
 #include "common/timespec.h"
@@ -17,6 +18,8 @@
 struct worker {
     struct loop *loop;
     struct ipc_client *mountd, *syncd;
+    struct ipc_client *cryptd;          /* goes on when syncd has sent a channel, which a drive with keys has */
+    struct crypt *crypt;                /* shared with it */
     struct file_table files;
     /* the session; NULL before WorkerStart */
     struct fuse_session *session;

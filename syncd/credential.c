@@ -227,6 +227,27 @@ void credential_seal(struct syncd *d, const char *account_id, const struct crede
     check(d, checked, s);
 }
 
+struct store_check {
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
+};
+
+static void store_checked(const struct error *e, const struct cloud_secret *secret, void *arg)
+{
+    CLEANUP_FREE struct store_check *c = arg;
+
+    (void)secret;
+    c->done(e && e->code != -EUCLEAN ? e : NULL, c->arg);
+}
+
+void credential_check_store(struct syncd *d, void (*done)(const struct error *e, void *arg), void *arg)
+{
+    struct store_check *c = xcalloc(1, sizeof(*c));
+
+    *c = (struct store_check){ done, arg };
+    check(d, store_checked, c);
+}
+
 static void log_check(const struct error *e, const struct cloud_secret *secret, void *arg)
 {
     (void)secret;

@@ -111,6 +111,7 @@ static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
         .uid = d->uid,
         .gid = d->gid,
         .had_index = drive->phase == DRIVE_READY,
+        .keys = drive->keys,
         .damaged = on_damaged,
         .arg = drive,
     };
@@ -124,7 +125,12 @@ static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
 
 int drive_open(struct syncd *d, struct drive *drive, struct error *e)
 {
-    int r = open_volume(d, drive, e);
+    int r = drive_keys_begin(drive, e);
+
+    if (r == 0)
+        r = drive_keys_state(drive, e);
+    if (r == 0)
+        r = open_volume(d, drive, e);
 
     if (r < 0) {
         drive->fault = *e;
@@ -140,8 +146,10 @@ void drive_close(struct drive *drive)
 {
     loop_timer_free(take_ptr(drive->reopening));
     mounts_detach(drive);
+    drive_keys_stop(drive);
     volume_close(drive->volume);
     drive->volume = NULL;
+    drive_keys_end(drive);
 }
 
 static void say_down(const struct drive *drive, const struct error *e)
@@ -167,6 +175,8 @@ static void reopen(void *arg)
         LOG(LOG_NOTICE, "drive_opened_anew", "drive=%s", drive->model->id, "name=%s", drive->model->name);
         return;
     }
+    if (e.code == -EAGAIN)   /* once its keys are open; the kernel goes on waiting */
+        return;
     say_down(drive, &e);
     drive->wanted = false;
     mounts_changed(drive->syncd);
@@ -206,7 +216,7 @@ static bool has_changes(struct syncd *d, struct drive *drive)
         abort();
     if (access(index, F_OK) < 0 && errno == ENOENT)
         return false;
-    return drive_open(d, drive, &e) < 0 || volume_pending(drive->volume) > 0;
+    return drive_keys_begin(drive, &e) < 0 || open_volume(d, drive, &e) < 0 || volume_pending(drive->volume) > 0;
 }
 
 /* Its deletion was on its way. */
@@ -252,9 +262,10 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
     struct error e = { 0 };
 
     drive->phase = DRIVE_READY;
-    if (drive_open(d, drive, &e) < 0)
+    if (drive_open(d, drive, &e) < 0 && e.code != -EAGAIN)
         say_down(drive, &e);
-    drive->wanted = drive->volume && model->active;
+    /* What is mounted already stays so while its keys are being opened. */
+    drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active;
 }
 
 static void (*const begin[])(struct syncd *d, Lf__CloudDrive *model) = {
@@ -321,9 +332,12 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
 {
     Lf__CloudDrive *m = drive_model_copy(drive->model);
     const struct error *why = drive->fault.code ? &drive->fault : &drive->mount_error;
+    struct error keys = { 0 };
 
     if (!m)
         abort();
+    if (!drive->fault.code && drive_keys_state(drive, &keys) < 0)
+        why = &keys;
     if (why->code)
         xstrset(&m->mount_error, error_text(why));
     m->has_pending_changes = drive->volume != NULL;

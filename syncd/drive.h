@@ -9,6 +9,7 @@
 #include "proto/api.pb-c.h"
 #include "syncd/volume.h"
 
+struct keys;
 struct mounts_wait;
 struct syncd;
 
@@ -24,6 +25,10 @@ struct drive {
     struct drive *next;
     Lf__CloudDrive *model;        /* as stored */
     struct volume *volume;        /* NULL: down, `fault` says why */
+    struct keys *keys;            /* NULL: it encrypts nothing, or they are not to be opened; drive_keys.c */
+    void (*keys_settled)(void *arg);   /* who waits for that; NULL: nobody */
+    void *keys_settled_arg;
+    struct loop_timer *coming_up; /* its keys are open, and somebody is changing it */
     struct error fault;
     struct syncd *syncd;          /* borrowed */
     struct loop_timer *reopening; /* its index was found damaged */
@@ -39,7 +44,7 @@ struct drive {
     } *workers;                   /* channels given away; mounts.c */
 };
 
-/* Opens all stored drives. What fails is logged and stays down. What a crash left half made, or half deleted, is
+/* Opens all stored drives, those with keys as soon as these are open. What fails is logged and stays down. What a crash left half made, or half deleted, is
  * removed; but a half-made drive with changes that the cloud does not have is kept.
  * 0 or, when the store cannot be read, a negative errno. */
 int drive_load(struct syncd *d);
@@ -58,7 +63,8 @@ struct drive *drive_running(struct drive *drive, struct error *e);
 
 /* Takes the model over. The drive stands in the list, closed, in phase HIDDEN. */
 struct drive *drive_add(struct syncd *d, Lf__CloudDrive *model);
-/* Opens the volume; folders are there. 0, or a negative errno with the sentence also in ->fault. */
+/* Opens the volume; folders are there. 0, or a negative errno with the sentence also in ->fault. A drive with keys runs
+ * once these are open: -EAGAIN until then, and it comes up by itself (drive_keys.c). */
 int drive_open(struct syncd *d, struct drive *drive, struct error *e);
 /* Ends the workers' channels and the volume. */
 void drive_close(struct drive *drive);
@@ -71,10 +77,30 @@ Lf__CloudDrive *drive_shown(const struct drive *drive);
 /* "<StateDir>/drives/<id>": the index. The caller's to free. */
 char *drive_state_dir(const struct syncd *d, const char *id);
 
+/* --- drive_keys.c ---------------------------------------------------------------------------------- */
+
+/* Makes the drive's keys known, if it has any, and begins to open them. 0, or a negative errno with a sentence. */
+int drive_keys_begin(struct drive *drive, struct error *e);
+/* 0 when the drive encrypts nothing or its keys are open; -EAGAIN while they are being opened; or why not. */
+int drive_keys_state(const struct drive *drive, struct error *e);
+/* Calls done(arg) once, when the keys are open or cannot be: at once, or from the loop. One waiter a drive. */
+void drive_keys_await(struct drive *drive, void (*done)(void *arg), void *arg);
+/* Before its volume is closed, and after. */
+void drive_keys_stop(struct drive *drive);
+void drive_keys_end(struct drive *drive);
+/* 0 when keys that are made now can be opened as long as those that other drives and accounts have. done(e, arg) once,
+ * e NULL: they can. -ENOKEY: this is another key store. */
+void drive_keys_check_store(struct syncd *d, void (*done)(const struct error *e, void *arg), void *arg);
+/* cryptd is there (again), or went away. */
+void drive_cryptd_connected(struct syncd *d);
+void drive_cryptd_lost(struct syncd *d);
+
 /* --- drive_model.c -------------------------------------------------------------------------------- */
 
 /* NULL without memory. */
 Lf__CloudDrive *drive_model_copy(const Lf__CloudDrive *m);
+/* Whether the drive has keys. */
+bool drive_model_encrypts(const Lf__CloudDrive *m);
 /* A new model from a request: checked, defaults filled in, forced members forced, with a new id, mount point and cache
  * folder. 0 (lf__cloud_drive__free_unpacked), -EINVAL naming the member, -EPERM for a path that leaves its
  * place, or -EOPNOTSUPP naming what is not available yet. */

@@ -1,4 +1,4 @@
-/* A new drive: checked, its bucket tried, stored half made, its folders made, opened, mounted, settled,
+/* A new drive: checked, its bucket tried, its keys made, stored half made, its folders made, opened, mounted, settled,
  * in this order. What fails on the way is undone from there back, and the reason is the answer. */
 #include <errno.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "syncd/account.h"
 #include "syncd/drive.h"
+#include "syncd/keys.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -97,17 +98,40 @@ static void mount_done(const struct error *e, void *arg)
     end(in);
 }
 
+static void keys_settled(void *arg)
+{
+    struct insert *in = arg;
+    struct error e = { 0 };
+
+    if (drive_open(in->d, in->drive, &e) < 0)
+        undo(in, &e);
+    else
+        mount(in);
+}
+
 static void store_and_make_done(void *folders);
 
+static int store(struct insert *in, const struct store_keys *keys, struct error *e)
+{
+    const Lf__CloudDrive *model = in->drive->model;
+    int r = store_drive_insert(in->d->store, model);
+
+    if (r < 0)
+        return error_set(e, r, r == -ENOENT ? "The account of the drive has been deleted."
+                                            : "The drive could not be stored.");
+    r = keys ? store_keys_put(in->d->store, model->id, keys->blob, keys->n, keys->serial) : 0;
+    if (r == 0)
+        return 0;
+    (void)store_drive_delete(in->d->store, model->id);
+    return error_set(e, r, "The keys of the drive could not be stored.");
+}
+
 /* Stored first: what is made is known to somebody from then on. */
-static void store_and_make(struct insert *in)
+static void store_and_make(struct insert *in, const struct store_keys *keys)
 {
     struct error e = { 0 };
-    int r = store_drive_insert(in->d->store, in->drive->model);
 
-    if (r < 0) {
-        error_set(&e, r, r == -ENOENT ? "The account of the drive has been deleted."
-                                      : "The drive could not be stored.");
+    if (store(in, keys, &e) < 0) {
         refuse(in, &e);
         return;
     }
@@ -121,10 +145,31 @@ static void store_and_make_done(void *folders)
     struct insert *in = ((struct drive_folders *)folders)->arg;
     struct error e = in->folders->error;
 
-    if (e.code < 0 || drive_open(in->d, in->drive, &e) < 0)
+    if (e.code < 0 || drive_keys_begin(in->drive, &e) < 0)
         undo(in, &e);
     else
-        mount(in);
+        drive_keys_await(in->drive, keys_settled, in);
+}
+
+static void make_keys_done(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg)
+{
+    const struct store_keys keys = { .blob = (void *)(uintptr_t)blob, .n = n, .serial = serial };
+
+    if (e)
+        refuse(arg, e);
+    else
+        store_and_make(arg, &keys);
+}
+
+/* With another key store than the others have they would be lost when the right one comes back. */
+static void make_keys(const struct error *e, void *arg)
+{
+    struct insert *in = arg;
+
+    if (e)
+        refuse(in, e);
+    else
+        keys_make(in->d->cryptd, in->drive->model->id, NULL, make_keys_done, in);
 }
 
 static cloud_done_fn probe_done;
@@ -148,8 +193,12 @@ static void probe_done(struct cloud_request *r, void *arg)
     struct error failed = r->error, e = { 0 };
 
     cloud_request_free(r);
+    if (failed.code == 0 && drive_model_encrypts(in->drive->model)) {
+        drive_keys_check_store(in->d, make_keys, in);
+        return;
+    }
     if (failed.code == 0) {
-        store_and_make(in);
+        store_and_make(in, NULL);
         return;
     }
     /* A missing bucket is a fault of the request, not a missing resource of ours. */

@@ -207,14 +207,15 @@ static void settle_flags(Lf__CloudDrive *m)
 }
 
 /* What the contract knows and this version does not do: refused, never accepted silently. */
-static int check_available(const Lf__CloudDrive *m, struct error *e)
+static int check_available(const struct syncd *d, const Lf__CloudDrive *m, struct error *e)
 {
+    bool encrypts = d->config->encrypted_drives;
     const struct {
         bool asked;
         const char *what;
     } missing[] = {
-        { m->local_cache_encrypted, "An encrypted local cache (localCacheEncrypted)" },
-        { m->cloud_objects_encrypted, "Encryption of cloud objects (cloudObjectsEncrypted)" },
+        { m->local_cache_encrypted && !encrypts, "An encrypted local cache (localCacheEncrypted)" },
+        { m->cloud_objects_encrypted && !encrypts, "Encryption of cloud objects (cloudObjectsEncrypted)" },
         { m->drive_type == 2, "A drive of driveType 2 (LocalPath)" },
         { m->sync_type == 2, "A drive of syncType 2 (Mirror)" },
     };
@@ -223,6 +224,11 @@ static int check_available(const Lf__CloudDrive *m, struct error *e)
         if (missing[i].asked)
             return error_set(e, -EOPNOTSUPP, "%s is not available yet.", missing[i].what);
     return 0;
+}
+
+bool drive_model_encrypts(const Lf__CloudDrive *m)
+{
+    return m->local_cache_encrypted || m->cloud_objects_encrypted;
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -284,7 +290,7 @@ static int check_all(struct syncd *d, const Lf__CloudDrive *old, Lf__CloudDrive 
     if (r == 0)
         r = settle_numbers(m, e);
     if (r == 0)
-        r = check_available(m, e);
+        r = check_available(d, m, e);
     if (r == 0)
         r = check_cache_dir(m, e);
     if (r == 0)
@@ -396,6 +402,10 @@ static int check_fixed(const Lf__CloudDrive *old, const Lf__CloudDrive *in, cons
         return error_set(e, -EINVAL, "The prefix of a drive cannot be changed; make a new drive.");
     if (names_cache(in) && differs(old->permanent_local_path, in->permanent_local_path))
         return error_set(e, -EINVAL, "The cache folder of a drive cannot be changed this way.");
+    if (merged->local_cache_encrypted != old->local_cache_encrypted)
+        return error_set(e, -EOPNOTSUPP, "Changing localCacheEncrypted of a drive is not available yet.");
+    if (merged->cloud_objects_encrypted != old->cloud_objects_encrypted)
+        return error_set(e, -EOPNOTSUPP, "Changing cloudObjectsEncrypted of a drive is not available yet.");
     return 0;
 }
 

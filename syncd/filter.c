@@ -57,7 +57,8 @@ static const struct sandbox_call ALLOWED[] = {
     SANDBOX_ANY(sched_getscheduler), SANDBOX_ANY(exit), SANDBOX_ANY(exit_group), SANDBOX_ANY(tgkill),
     /* memory */
     SANDBOX_ANY(brk), SANDBOX_ANY(mmap), SANDBOX_ANY(mprotect), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap),
-    SANDBOX_ANY(madvise), SANDBOX_ANY(msync), SANDBOX_ANY(mincore), SANDBOX_ANY(mlock), SANDBOX_ANY(munlock),
+    SANDBOX_ANY(madvise), SANDBOX_ANY(msync), SANDBOX_ANY(mincore), SANDBOX_ANY(mlock), SANDBOX_ANY(mlock2),
+    SANDBOX_ANY(munlock),
     /* time, signals, facts */
     SANDBOX_ANY(clock_gettime), SANDBOX_ANY(clock_getres), SANDBOX_ANY(clock_nanosleep), SANDBOX_ANY(nanosleep),
     SANDBOX_ANY(gettimeofday), SANDBOX_ANY(time), SANDBOX_ANY(rt_sigaction), SANDBOX_ANY(rt_sigprocmask),

@@ -61,6 +61,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_delete.c \
 	syncd/drive_folder.c \
 	syncd/drive_insert.c \
+	syncd/drive_keys.c \
 	syncd/drive_model.c \
 	syncd/drive_update.c \
 	syncd/evict.c \
@@ -97,6 +98,11 @@ libsyncd_a_SOURCES = \
 	syncd/http_body.c \
 	syncd/http_call.c \
 	syncd/http_call.h \
+	syncd/keys.c \
+	syncd/keys.h \
+	syncd/keys_change.c \
+	syncd/keys_internal.h \
+	syncd/keys_lend.c \
 	syncd/listing.c \
 	syncd/listing.h \
 	syncd/listing_entry.c \
@@ -179,6 +185,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
+	syncd/store_keys.c \
 	syncd/store_sql.c \
 	syncd/store_sql.h \
 	syncd/store_sql_internal.h \

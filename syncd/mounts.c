@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/drive.h"
+#include "syncd/keys.h"
 #include "syncd/page.h"
 #include "syncd/syncd.h"
 
@@ -233,6 +234,8 @@ static int attach(struct syncd *d, struct drive *drive, uint64_t mount_tag, int 
     w->next = drive->workers;
     drive->workers = w;
     volume_worker_attached(drive->volume, w->peer, mount_tag);
+    if (drive->keys)
+        keys_lend(drive->keys, w->peer);
     return 0;
 }
 
@@ -260,6 +263,8 @@ void mounts_attach(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
 /* The volume lets go of the peer, and the peer of the volume. */
 static void detach(struct drive *drive, struct drive_worker *w)
 {
+    if (drive->keys)
+        keys_worker_lost(drive->keys, w->peer);
     volume_worker_lost(drive->volume, w->peer);
     ipc_peer_set_data(w->peer, NULL);
     free(w);

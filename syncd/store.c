@@ -36,6 +36,16 @@ static const char *const STEPS[] = {
     "CREATE INDEX drives_account ON drives(account_id);",
     "ALTER TABLE accounts ADD COLUMN name TEXT;"   /* NULL: store_account_claim_names() */
     "CREATE UNIQUE INDEX accounts_name ON accounts(name);",
+    "CREATE TABLE keys("
+    "  drive_id TEXT PRIMARY KEY REFERENCES drives(id) ON DELETE CASCADE,"
+    "  serial INTEGER NOT NULL,"
+    "  blob BLOB,"                             /* NULL: destroyed */
+    "  destroyed INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE former_keys("
+    "  drive_id TEXT NOT NULL REFERENCES drives(id) ON DELETE CASCADE,"
+    "  replaced INTEGER NOT NULL,"
+    "  blob BLOB NOT NULL,"
+    "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;",
 };
 
 static const struct sql_schema SCHEMA = {
@@ -44,6 +54,7 @@ static const struct sql_schema SCHEMA = {
     .steps = STEPS,
     .n_steps = ARRAY_SIZE(STEPS),
     .full_sync = true,
+    .overwrite = true,
     .check = SQL_CHECK_FULL,
 };
 

@@ -1,7 +1,7 @@
 /* The state database, <StateDir>/state.db: settings, accounts, drives (docs/FORMATS.md has the tables).
  *
  * Models are kept as packed protobuf messages beside the columns that identify and constrain them.
- * Keys of accounts stand in it only sealed by cryptd. Every change is durable when its function
+ * Keys of accounts and drives stand in it only sealed by cryptd. Every change is durable when its function
  * returns. Results: 0 or a negative errno as in store_sql.h; -ENOENT: no such row. */
 #pragma once
 
@@ -59,3 +59,23 @@ int store_drive_delete(struct store *s, const char *id);
 /* All drives by rising id, as for accounts. */
 int store_drive_each(struct store *s, bool (*each)(Lf__CloudDrive *model, enum store_drive_state state, void *arg),
                      void *arg);
+
+/* --- store_keys.c ------------------------------------------------------------------------------- */
+
+/* The keys of a drive as cryptd sealed them (cryptd/drive_keys.h), and the number of that change. They go with the
+ * drive's row. */
+struct store_keys {
+    void *blob;                 /* the caller's to free; NULL: they were destroyed */
+    size_t n;
+    uint32_t serial;
+    int64_t destroyed_ns;       /* wall clock */
+};
+int store_keys_get(struct store *s, const char *drive_id, struct store_keys *ret);
+/* In the place of those that were, which are overwritten. -ENOENT: no such drive. */
+int store_keys_put(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
+/* The same, but those that were stay beside them: they cannot be opened here, perhaps elsewhere. */
+int store_keys_replace(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
+/* Overwrites all keys that the drive has and had. That it happened, and when, is kept. */
+int store_keys_destroy(struct store *s, const char *drive_id);
+/* Whether there are keys of the drive that could be destroyed; also when that cannot be told. */
+bool store_keys_kept(struct store *s, const char *drive_id);

@@ -41,6 +41,7 @@ struct sql_schema {
     size_t n_steps;
     bool full_sync;             /* every commit survives a power cut; else the death of the process */
     enum sql_check check;
+    bool overwrite;             /* of what is removed nothing stays in the file (secure_delete) */
 };
 
 /* Opens or creates `path` (0600). 0, or with a sentence in *e:
@@ -65,6 +66,10 @@ void sql_on_damage(struct sql *s, void (*fn)(void *arg), void *arg);
 /* Descriptor of the write-ahead log, borrowed until sql_close(), or negative errno: once it has been
  * fdatasync()ed, in any thread, all earlier commits survive a power cut. */
 int sql_wal_fd(struct sql *s);
+
+/* Brings the write-ahead log into the database, overwrites what it has and cuts it to nothing: of what `overwrite`
+ * removed no copy is left there. Not within a transaction. -EBUSY while a query runs, or another negative errno. */
+int sql_wipe_log(struct sql *s);
 
 /* --- statements -------------------------------------------------------------------------------
  * `text` must be a string literal: statements are cached by its address. */

@@ -152,7 +152,9 @@ static int set_up(struct sql *s, const struct sql_schema *schema)
 
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(SETTINGS); i++)
         r = execute(s, SETTINGS[i]);
-    return r < 0 ? r : execute(s, schema->full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (r == 0)
+        r = execute(s, schema->full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    return r < 0 ? r : set_pragma(s, "secure_delete", schema->overwrite);
 }
 
 static int migrate_step(struct sql *s, const struct sql_schema *schema, size_t step, struct error *e)
@@ -343,6 +345,42 @@ void sql_close(struct sql *s)
     cleanup_close(&s->wal_fd);
     free(s->path);
     free(s);
+}
+
+static int overwrite(int fd, off_t size)
+{
+    static const char zeros[64 * 1024];
+
+    for (off_t at = 0; at < size;) {
+        ssize_t n = pwrite(fd, zeros, size - at < (off_t)sizeof(zeros) ? (size_t)(size - at) : sizeof(zeros), at);
+
+        if (n < 0)
+            return -errno;
+        at += n;
+    }
+    return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+/* All of the log is in the database, and on the disk there: from then on nobody reads it, whatever it has. */
+static int bring_in(struct sql *s, int mode)
+{
+    int in_log = 0, brought = 0;
+    int r = sql_errno(sqlite3_wal_checkpoint_v2(s->db, NULL, mode, &in_log, &brought));
+
+    return r == 0 && in_log != brought ? -EBUSY : r;
+}
+
+int sql_wipe_log(struct sql *s)
+{
+    int fd = sql_wal_fd(s), r = fd < 0 ? fd : bring_in(s, SQLITE_CHECKPOINT_RESTART);
+    struct stat st;
+
+    if (r < 0)
+        return r;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    r = overwrite(fd, st.st_size);
+    return r < 0 ? r : bring_in(s, SQLITE_CHECKPOINT_TRUNCATE);
 }
 
 int sql_wal_fd(struct sql *s)

@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/crypt.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
 #include "syncd/credential.h"
@@ -19,6 +20,20 @@
 static void on_peer_lost(struct ipc_peer *p, void *arg)
 {
     mounts_peer_lost(arg, p);
+}
+
+static void on_cryptd_connected(void *arg)
+{
+    struct syncd *d = arg;
+
+    if (d->crypt)
+        crypt_share(d->crypt, d->cryptd);
+    drive_cryptd_connected(d);
+}
+
+static void on_cryptd_lost(void *arg)
+{
+    drive_cryptd_lost(arg);
 }
 
 static int set_mount_root(struct syncd *d, const struct syncd_spec *spec, struct error *e)
@@ -60,6 +75,8 @@ static int open_peers(struct syncd *d, const struct syncd_spec *spec, struct err
         .peer = ROLE_CRYPTD,
         .path = spec->cryptd_path,
         .max_queue = (size_t)spec->config->ipc_queue_length,
+        .connected = on_cryptd_connected,
+        .lost = on_cryptd_lost,
         .arg = d,
     };
     struct ipc_server_spec server = {
@@ -131,6 +148,7 @@ void syncd_free(struct syncd *d)
     drive_unload(d);
     mounts_unsubscribe_all(d);
     ipc_client_free(d->cryptd);
+    crypt_free(d->crypt);
     ipc_server_free(d->server);
     store_close(d->store);
     free(d->state_dir);

@@ -12,6 +12,7 @@
 #include "common/loop.h"
 
 struct account;
+struct crypt;
 struct drive;
 struct mounts_subscriber;
 struct store;
@@ -26,6 +27,7 @@ struct syncd {
     uint32_t uid, gid;                      /* the served user */
     struct store *store;
     struct ipc_client *cryptd;
+    struct crypt *crypt;                    /* shared with it; NULL until there is a drive with keys */
     struct ipc_server *server;
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */

@@ -14,6 +14,7 @@
 #include "proto/ipc.pb-c.h"
 #include "syncd/cloud.h"
 
+struct keys;
 struct volume;
 struct samples;
 
@@ -24,7 +25,7 @@ struct volume_spec {
                                          permission */
     const char *state_dir;            /* of this drive: <StateDir>/drives/<id>; created by the caller, 0700 */
     struct cloud *cloud;              /* borrowed; outlives the volume */
-    struct keys *keys;                /* the same; NULL: nothing of the drive is encrypted */
+    struct keys *keys;                /* borrowed, as the cloud; NULL: the drive encrypts nothing */
     uint32_t uid, gid;                /* owner of what carries no owner */
     bool had_index;                   /* the drive was in use: if the index is a new one now, another was lost */
     /* events for whoever shows them; may be NULL */

@@ -49,7 +49,7 @@ struct volume {
     struct loop *loop;
     const struct config *config;
     struct cloud *cloud;             /* borrowed */
-    struct keys *keys;               /* borrowed; NULL: nothing is encrypted */
+    struct keys *keys;               /* borrowed; NULL: none */
     struct volume_spec spec;         /* drive points to our own copy */
     Lf__CloudDrive *drive;           /* owned */
     char *bucket, *prefix;           /* prefix "" or ending in '/' */

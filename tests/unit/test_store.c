@@ -48,9 +48,9 @@ static const char *const STEPS[] = {
     "ALTER TABLE things ADD COLUMN size INTEGER NOT NULL DEFAULT 7;",
 };
 
-static const struct sql_schema ONE = { "the test database", 0x11223344, STEPS, 1, true, true };
-static const struct sql_schema TWO = { "the test database", 0x11223344, STEPS, 2, true, false };
-static const struct sql_schema OTHER = { "the other database", 0x55667788, STEPS, 1, true, true };
+static const struct sql_schema ONE = { "the test database", 0x11223344, STEPS, 1, true, true, false };
+static const struct sql_schema TWO = { "the test database", 0x11223344, STEPS, 2, true, false, false };
+static const struct sql_schema OTHER = { "the other database", 0x55667788, STEPS, 1, true, true, false };
 
 static struct sql *open_sql(const struct fixture *f, const struct sql_schema *schema)
 {
@@ -91,7 +91,7 @@ static void migrates_from_each_version(void **state)
 static void failed_migration_changes_nothing(void **state)
 {
     const char *const bad[] = { STEPS[0], "CREATE TABLE half(a); CREATE TABLE things(b);" };
-    const struct sql_schema faulty = { "the test database", 0x11223344, bad, 2, true, true };
+    const struct sql_schema faulty = { "the test database", 0x11223344, bad, 2, true, true, false };
     struct fixture *f = *state;
     struct error e = { 0 };
     struct sql *s = NULL;
@@ -609,7 +609,7 @@ static const char *const BEFORE[] = {
     " WITHOUT ROWID;"
     "CREATE INDEX drives_account ON drives(account_id);",
 };
-static const struct sql_schema OLD_STATE = { "the state database", 0x4c467374, BEFORE, 1, true, true };
+static const struct sql_schema OLD_STATE = { "the state database", 0x4c467374, BEFORE, 1, true, true, false };
 
 static void put_old_account(struct sql *s, char *id, char *name)
 {
