@@ -19,6 +19,7 @@
 #include "syncd/cache_sync.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
+#include "syncd/keys.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
@@ -196,6 +197,10 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     v->cache = c;
     c->dir_fd = -1;
     c->opens_most = opens_most(v->config);
+    if (v->keys) {
+        c->keys_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
+        c->io = &c->keys_io;
+    }
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);

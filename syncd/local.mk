@@ -71,8 +71,11 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.c \
 	syncd/fetch.h \
 	syncd/fetch_check.c \
+	syncd/fetch_inflow.c \
+	syncd/fetch_inflow.h \
 	syncd/fetch_internal.h \
 	syncd/fetch_miss.c \
+	syncd/fetch_object.c \
 	syncd/fetch_plan.c \
 	syncd/fetch_say.c \
 	syncd/fetch_wait.c \
@@ -123,6 +126,7 @@ libsyncd_a_SOURCES = \
 	syncd/object_api.c \
 	syncd/object_look.c \
 	syncd/object_open.c \
+	syncd/object_unseal.c \
 	syncd/object_api.h \
 	syncd/offline.c \
 	syncd/page.h \
@@ -199,6 +203,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload.h \
 	syncd/upload_abort.c \
 	syncd/upload_ask.c \
+	syncd/upload_bind.c \
 	syncd/upload_clone.c \
 	syncd/upload_delete.c \
 	syncd/upload_gather.c \
@@ -206,10 +211,12 @@ libsyncd_a_SOURCES = \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
 	syncd/upload_parts.h \
+	syncd/upload_parts_seal.c \
 	syncd/upload_put.c \
 	syncd/upload_quit.c \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
+	syncd/upload_seal.c \
 	syncd/volume.c \
 	syncd/volume.h \
 	syncd/volume_api.c \

@@ -81,6 +81,14 @@ void object_refused(struct volume *v, const char *key, const struct error *e);
 /* The same, kept with the inode for as long as it has that version, so that it is not fetched again and again. */
 void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code);
 
+/* Opens the chunks from number `first` on that n bytes of the object are: whole ones, but for its last one, and at most
+ * OBJECT_UNSEAL_MAX. done(e, plain, length, arg) once, from the loop; plain is borrowed for the call, and with e->code
+ * -EBADMSG what comes before the first chunk that did not open. Nobody cancels. Bytes are copied. */
+enum { OBJECT_UNSEAL_MAX = 16 };
+typedef void object_unsealed_fn(const struct error *e, const uint8_t *plain, size_t length, void *arg);
+void object_unseal(struct volume *v, const struct object_key *key, uint64_t first, const void *bytes, size_t n,
+                   object_unsealed_fn *done, void *arg);
+
 /* Asks for the first bytes of the object `o`, whose metadata is known, and completes that: its kind and size as if they
  * were in the metadata (looked_into). done(e, arg) once, from the loop, with e->code 0, or why it cannot be. `o` is
  * borrowed until then. The result is to be dropped by object_look_end(), which also ends it early. */

@@ -22,16 +22,11 @@ struct object_look {
     struct errand *errand;
     char *bytes;
     size_t n, room;
-    struct object_key opened;
-    struct crypt_place place;      /* of an empty object's only chunk */
-    struct crypt_chunk chunk;
     unsigned awaited;              /* answers of cryptd */
 };
 
 static void free_look(struct object_look *l)
 {
-    if (l->place.n)
-        crypt_place_end(keys_crypt(l->volume->keys), &l->place);
     free(l->bytes);
     free(l->key);
     free(l);
@@ -95,31 +90,20 @@ static void refuse(struct object_look *l, int code, const char *why)
 
 /* --- nothing in it ----------------------------------------------------------------------------------- */
 
-static void tag_opened(const struct error *e, void *arg)
+static void tag_opened(const struct error *e, const uint8_t *plain, size_t length, void *arg)
 {
     struct object_look *l = arg;
 
+    (void)plain;
+    (void)length;
     if (!answered(l))
         return;
-    if (e->code)
-        l->done(e, l->arg);
-    else if (l->chunk.code)
+    if (e->code == -EBADMSG)
         refuse(l, -EBADMSG, "is not what was stored there: what it ends with does not belong to it.");
+    else if (e->code)
+        l->done(e, l->arg);
     else
         found(l, true, 0, 0);
-}
-
-static void open_tag(void *arg)
-{
-    struct object_look *l = arg;
-    struct crypt_call call = {
-        .asker = keys_asker(l->volume->keys), .from = CRYPT_OBJECT, .to = CRYPT_PLAIN, .from_key = l->opened.key,
-        .chunks = &l->chunk, .n = 1,
-    };
-
-    memcpy(l->place.bytes, l->bytes + l->opened.head_size, TAG);
-    l->chunk = (struct crypt_chunk){ .in_at = l->place.at, .out_at = l->place.at, .last = true };
-    crypt_run(&call, tag_opened, l);
 }
 
 /* --- the head ---------------------------------------------------------------------------------------- */
@@ -134,14 +118,13 @@ static void opened(const struct error *e, const struct object_key *key, void *ar
         found_bad(l, e);
         return;
     }
-    l->opened = *key;
     if (key->plain) {
         found(l, true, key->plain, 0);
     } else if (l->n < key->head_size + TAG) {
         refuse(l, -ENODATA, "ends before it should.");
     } else {
         l->awaited++;
-        crypt_place(keys_crypt(l->volume->keys), TAG, &l->place, open_tag, l);
+        object_unseal(l->volume, key, 0, l->bytes + key->head_size, TAG, tag_opened, l);
     }
 }
 

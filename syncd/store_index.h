@@ -359,7 +359,7 @@ void index_object_done(struct index_object *o);
 
 /* An object that goes up in parts, one row for each inode: with what it is sealed, so that it can be gone on with, and
  * a digest of each part that may have been sent, since none may be sealed with two plaintexts. */
-enum { INDEX_SEALING_KEY = 104, INDEX_DIGEST = 64 + 32 + 1 };
+enum { INDEX_SEALING_KEY = 104, INDEX_DIGEST = 64 + 1 };
 struct index_sealing {
     uint64_t generation, session;  /* of the content; of the machine: a power cut takes content without a trace */
     uint64_t size, version;        /* bytes of plaintext */
@@ -371,7 +371,7 @@ int index_sealing_get(struct index *x, uint64_t ino, struct index_sealing *ret);
 int index_sealing_put(struct index *x, uint64_t ino, const struct index_sealing *s);   /* forgets the parts */
 int index_sealing_remove(struct index *x, uint64_t ino);
 void index_sealing_done(struct index_sealing *s);
-/* Hex of the SHA-256 and of the MD5 of a part, from 0. 0 or -ENOENT. */
+/* Hex of the SHA-256 of what tells a part, from 0. 0 or -ENOENT. */
 int index_sealed_get(struct index *x, uint64_t ino, uint32_t part, char ret[INDEX_DIGEST]);
 int index_sealed_put(struct index *x, uint64_t ino, uint32_t part, const char *digest);
 
