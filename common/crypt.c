@@ -123,13 +123,17 @@ void crypt_share(struct crypt *c, struct ipc_client *cryptd)
 
 /* --- places ------------------------------------------------------------------------------------------ */
 
-static struct taken *take(uint64_t at, size_t n)
+/* In front of `before`; NULL: behind all. */
+static void take(struct crypt *c, struct taken *before, uint64_t at, size_t n)
 {
     struct taken *t = xcalloc(1, sizeof(*t));
 
     t->at = at;
     t->n = n;
-    return t;
+    if (before)
+        TAILQ_INSERT_BEFORE(before, t, next);
+    else
+        TAILQ_INSERT_TAIL(&c->taken, t, next);
 }
 
 /* Takes the first gap that is large enough. False: there is none. */
@@ -145,10 +149,7 @@ static bool find(struct crypt *c, size_t n, struct crypt_place *ret)
     }
     if (!t && c->size - at < n)
         return false;
-    if (t)
-        TAILQ_INSERT_BEFORE(t, take(at, n), next);
-    else
-        TAILQ_INSERT_TAIL(&c->taken, take(at, n), next);
+    take(c, t, at, n);
     *ret = (struct crypt_place){ .at = at, .bytes = c->base + at, .n = n };
     return true;
 }

@@ -1,5 +1,5 @@
 /* A drive and its keys: it runs when they are open. When they cannot be opened it stays down and says why, with all it
- * has left as it is, and comes up by itself once they can. One that runs when its keys cannot be opened any more, because
+ * has left as it is, and comes up by itself once they can. One that runs when its keys cannot be opened any more, since
  * cryptd came back with another key store, goes on running, and what needs the keys fails. */
 #include <errno.h>
 #include <string.h>

@@ -103,6 +103,8 @@ libsyncd_a_SOURCES = \
 	syncd/http_call.h \
 	syncd/keys.c \
 	syncd/keys.h \
+	syncd/keys_api.c \
+	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
 	syncd/keys_lend.c \

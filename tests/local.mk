@@ -57,6 +57,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
 	tests/integration/test_make_offline.py \
 	tests/integration/test_many_files.py \
@@ -136,6 +137,12 @@ SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syn
 
 # A cryptd in the process of the test.
 CRYPTD_FIXTURE = tests/unit/cryptd_fixture.c tests/unit/cryptd_fixture.h
+
+# A cryptd in a process of its own.
+CRYPTD_PROCESS = tests/unit/cryptd_process.c tests/unit/cryptd_process.h
+check_PROGRAMS += tests/unit/cryptd_alone
+tests_unit_cryptd_alone_SOURCES = tests/unit/cryptd_alone.c
+tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
@@ -345,6 +352,11 @@ check_PROGRAMS += tests/unit/test_json_pb
 TESTS += tests/unit/test_json_pb
 tests_unit_test_json_pb_SOURCES = tests/unit/test_json_pb.c
 tests_unit_test_json_pb_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_keys
+TESTS += tests/unit/test_keys
+tests_unit_test_keys_SOURCES = tests/unit/test_keys.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_keys_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_large_index
 TESTS += tests/unit/test_large_index
