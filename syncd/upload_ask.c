@@ -55,6 +55,13 @@ static void answered(struct cloud_request *r, void *arg)
     upload_drop(r);
 }
 
+struct upload *upload_of(const void *arg)
+{
+    const struct upload_ask *ask = arg;
+
+    return ask->upload->uploader ? ask->upload : NULL;
+}
+
 struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const char *key, upload_step_fn *step)
 {
     struct upload_ask *ask = xcalloc(1, sizeof(*ask));
@@ -116,6 +123,8 @@ bool upload_detach_asks(struct upload *u)
 {
     if (u->job)
         u->job->upload = NULL;
+    upload_seal_abandon(u);
+    upload_bind_abandon(u);
     upload_cancel_asks(u);
     return LIST_EMPTY(&u->asks);
 }
@@ -167,6 +176,14 @@ bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_
         upload_is_sent(v, &row, o);
 }
 
+static void add_sealed(const struct upload *u, struct cloud_meta *m)
+{
+    if (u->seal)
+        upload_seal_meta(u, m);
+    else if (u->bind)
+        upload_bind_meta(u, m);
+}
+
 void upload_meta(struct upload *u, struct cloud_meta *m)
 {
     struct index_upload sent = upload_sent(u);
@@ -175,6 +192,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     if (u->keeps_meta) {
         if (cloud_meta_copy(m, &u->kept_meta) < 0)
             abort();
+        add_sealed(u, m);
         return;
     }
     m->has_mtime = m->has_mode = m->has_owner = true;
@@ -184,6 +202,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     m->gid = i->gid;
     m->symlink = xstrdup(i->target);
     m->stamp = stamp(u->volume, &sent);
+    add_sealed(u, m);
     (void)index_xattr_list(u->volume->index, i->ino, add_xattr, m);
     u->metadata_sent = true;
 }
