@@ -225,6 +225,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \
 	syncd/volume_api.c \
