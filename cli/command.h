@@ -11,6 +11,7 @@ int command_account(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_drive(int argc, char **argv);
 int command_install(int argc, char **argv);
+int command_key(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_status(int argc, char **argv);

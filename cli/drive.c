@@ -21,7 +21,7 @@ enum { MOUNT_SECONDS = 60, LOOK_MS = 500 };
 struct wish {
     const char *name, *account, *bucket, *prefix;
     struct account_wish cloud;          /* instead of `account` */
-    bool if_absent, read_only, wait;
+    bool if_absent, read_only, wait, encrypt_cache, encrypt_objects;
 };
 
 static int list(int argc, char **argv)
@@ -54,6 +54,8 @@ static struct json_object *make_drive(const struct wish *w, const char *account_
     put_number(o, "syncType", SYNC_STREAM);
     put_number(o, "permissionType", w->read_only ? PERMISSION_READ : PERMISSION_READ_WRITE);
     json_object_object_add(o, "allowDelete", json_object_new_boolean(!w->read_only));
+    json_object_object_add(o, "localCacheEncrypted", json_object_new_boolean(w->encrypt_cache));
+    json_object_object_add(o, "cloudObjectsEncrypted", json_object_new_boolean(w->encrypt_objects));
     json_object_object_add(o, "account", account);
     return o;
 }
@@ -193,7 +195,8 @@ static int add(int argc, char **argv)
     const struct target_option options[] = {
         { "name", &w.name, NULL },           { "account", &w.account, NULL },     { "bucket", &w.bucket, NULL },
         { "prefix", &w.prefix, NULL },       { "if-absent", NULL, &w.if_absent }, { "read-only", NULL, &w.read_only },
-        { "wait", NULL, &w.wait },           ACCOUNT_OPTIONS(&w.cloud),           { 0 },
+        { "wait", NULL, &w.wait },           { "encrypt-cache", NULL, &w.encrypt_cache },
+        { "encrypt-objects", NULL, &w.encrypt_objects }, ACCOUNT_OPTIONS(&w.cloud),           { 0 },
     };
     struct json_object *instance = NULL;
     struct error e = { 0 };
@@ -249,7 +252,8 @@ int command_drive(int argc, char **argv)
         { "list", "[--dir DIR]", "id, name, bucket and mount point of every drive", list },
         { "add",
           "--name NAME --bucket BUCKET (--account NAME | --s3-endpoint URL [--region R] [--keys-file FILE] |\n"
-          "      --folder PATH) [--prefix P] [--read-only] [--if-absent] [--wait] [--dir DIR]",
+          "      --folder PATH) [--prefix P] [--read-only] [--encrypt-cache] [--encrypt-objects]\n"
+          "      [--if-absent] [--wait] [--dir DIR]",
           "mounts a bucket; prints the mount point. With an endpoint or folder its account is made on the way. --wait\n"
           "      returns when it is mounted, or with the reason why it is not", add },
         { "remove", "--name NAME [--force] [--dir DIR]",

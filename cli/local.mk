@@ -13,6 +13,9 @@ libcli_a_SOURCES = \
 	cli/install.c \
 	cli/instance.c \
 	cli/instance.h \
+	cli/key.c \
+	cli/key_kit.c \
+	cli/key_kit.h \
 	cli/keys.c \
 	cli/keys.h \
 	cli/listing.c \
@@ -31,6 +34,8 @@ libcli_a_SOURCES = \
 	cli/run_spawn.c \
 	cli/place.c \
 	cli/place.h \
+	cli/secret_line.c \
+	cli/secret_line.h \
 	cli/stat.c \
 	cli/status.c \
 	cli/stop.c \

@@ -26,6 +26,8 @@ static const struct command commands[] = {
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
     { "account", "list | add ... | remove ...", "cloud accounts of a running instance", command_account },
     { "drive", "list | add ... | remove ...", "drives of a running instance", command_drive },
+    { "key", "show | export | import | rotate | escrow | destroy | passphrase",
+      "the keys of a drive that encrypts: recovery kit, rotation, crypto-erase", command_key },
     { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
       command_stat },
     { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",

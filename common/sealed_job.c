@@ -148,10 +148,12 @@ static uint32_t sealed_bytes(const struct cache_record *r)
 
 /* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody had
  * synced, out of a file whose bytes are nowhere else. */
-static bool may_lack(const struct sealed_job *j, size_t i)
+static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, size_t i)
 {
     const struct chunk_map *m = j->sealed->map;
 
+    if (e->floor)
+        return false;
     if ((j->first + i) << CHUNK_SHIFT >= atomic_load(&m->fetchable))
         return true;
     return j->below[i] != UINT64_MAX && atomic_load(&m->state) == CHUNK_MAP_DIRTY;
@@ -198,7 +200,7 @@ static int load(struct sealed_job *j)
         lay_out(j, i, true, (uint32_t)least(excess(j->end, begins), CRYPT_CHUNK), c);
         slots[i] = sealed_newest(&entries[i], j->below[i]);
         c->zeros = slots[i] < 0;
-        if (c->zeros && !may_lack(j, i))
+        if (c->zeros && !may_lack(j, &entries[i], i))
             return -EBADE;
         if (!c->zeros)
             c->record = entries[i].records[slots[i]];

@@ -107,16 +107,18 @@ static int read_identity(const char *text, uint8_t out[KEY_SIZE], struct error *
     return 0;
 }
 
-int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, struct error *e)
+int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, uint32_t after, struct error *e)
 {
     struct drive_epoch *first = &k->epochs[0];
     int r;
 
-    *k = (struct drive_keys){ .serial = 1, .n_epochs = 1 };
+    if (after == UINT32_MAX)
+        return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
+    *k = (struct drive_keys){ .serial = after + 1, .n_epochs = 1 };
     r = drive_id_read(drive_id, k->id, e);
     if (r < 0)
         return r;
-    first->number = 1;
+    first->number = after + 1;
     secret_random(first->cache_key, KEY_SIZE);
     secret_random(first->identity, KEY_SIZE);
     r = identity ? read_identity(identity, first->identity, e) : 0;

@@ -68,8 +68,10 @@ struct drive_keys {
     uint8_t escrow[DRIVE_ESCROW_MAX][KEY_SIZE];
 };
 
-/* New keys; `identity` NULL: a random one, else one that was exported. 0, -EINVAL, -EIO, with a sentence. */
-int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, struct error *e);
+/* New keys; `identity` NULL: a random one, else one that was exported. `after`: the serial of the drive's keys that are
+ * lost (0: there were none), behind which serial and epoch go on, so that what those wrapped is told from damage. 0,
+ * -EINVAL, -ENOSPC, -EIO, with a sentence. */
+int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, uint32_t after, struct error *e);
 
 /* Seals them into out (DRIVE_BLOB_MAX bytes). 0 and *ret_n, or -EIO with a sentence. */
 int drive_keys_seal(const struct secret *s, const struct drive_keys *k, uint8_t *out, size_t *ret_n, struct error *e);

@@ -29,7 +29,7 @@ void serve_drive_make(struct ipc_request *req, const Lf__Envelope *env, int *fds
     struct serve *s = daemon;
     struct error e;
     struct open_keys *k = keyring_take(s->ring, &e);
-    int r = k ? drive_keys_make(k->keys, make->drive_id, make->identity, &e) : e.code;
+    int r = k ? drive_keys_make(k->keys, make->drive_id, make->identity, make->after, &e) : e.code;
 
     (void)fds;
     if (make->identity)

@@ -12,6 +12,7 @@ struct exchange;
 enum route_policy {
     ROUTE_READS = 1,
     ROUTE_CHANGES = 2,
+    ROUTE_LOCAL = 8, /* answered over the Unix socket alone: keys go over no port */
     ROUTE_TOKEN = 4, /* the contract has a token here; the owner's uid does without until users exist */
 };
 

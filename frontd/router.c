@@ -1,4 +1,4 @@
-/* The order in which a request is looked at: guard, path, method, query, what changes need, body, handler. */
+/* The order in which a request is looked at: guard, path, method, listener, query, what changes need, body, handler. */
 #include "frontd/router.h"
 
 #include <errno.h>
@@ -76,6 +76,15 @@ static bool look_method(struct exchange *x, const struct http_head *h)
     return false;
 }
 
+static bool look_listener(struct exchange *x, const struct http_head *h)
+{
+    (void)h;
+    if (!(x->match.route->policy & ROUTE_LOCAL) || http_request_peer(x->http)->local)
+        return true;
+    return refuse(x, HTTP_REFUSE(403, "This is answered over the Unix socket alone, which `landfall key` uses: keys go "
+                                      "over no port."));
+}
+
 static bool look_query(struct exchange *x, const struct http_head *h)
 {
     int r = query_parse(h->query, &x->query);
@@ -112,7 +121,7 @@ static bool look_body(struct exchange *x, const struct http_head *h)
 
 static bool on_head(struct http_request *r, void *arg)
 {
-    static look_fn *const looks[] = { look_guard,  look_path,    look_method, look_query,
+    static look_fn *const looks[] = { look_guard,  look_path,    look_method,  look_listener, look_query,
                                       look_change, look_missing, look_body };
     struct exchange *x = exchange_new(arg, r);
     const struct http_head *h = http_request_head(r);

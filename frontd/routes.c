@@ -14,6 +14,7 @@
 #define READS ROUTE_READS
 #define CHANGES ROUTE_CHANGES
 #define TOKEN ROUTE_TOKEN
+#define LOCAL ROUTE_LOCAL
 
 /* One field of syncd's reply, or nothing, is the answer. */
 #define ROW(method, path, policy, serve, request, query, body, view, summary) \
@@ -54,6 +55,19 @@ static const struct route table[] = {
         "Removes a drive and its cache, not what is in the cloud"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
+
+    ROW(GET, "/management/drive_keys/{id}", READS, call_serve, KEYS_GET, NULL, NULL, "keys",
+        "The keys of a drive that encrypts: recipient, epochs, escrow recipients"),
+    ROW(POST, "/management/drive_keys_export/{id}", CHANGES | LOCAL, call_serve, KEYS_EXPORT, NULL, NULL, "kit",
+        "The identities that the drive's objects can be read with. Over the Unix socket alone"),
+    ROW(POST, "/management/drive_keys_import/{id}", CHANGES | LOCAL, call_serve, KEYS_IMPORT, NULL, "identity", "keys",
+        "Makes an exported identity the drive's newest one. Over the Unix socket alone"),
+    ROW(POST, "/management/drive_keys_rotate/{id}", CHANGES, call_serve, KEYS_ROTATE, "newIdentity", NULL, "keys",
+        "Gives the drive a new key for what is made from now on"),
+    ROW(POST, "/management/drive_keys_escrow/{id}", CHANGES, call_serve, KEYS_ESCROW, NULL, "escrow", "keys",
+        "Adds and removes recipients that can read new objects as well"),
+    ROW(POST, "/management/drive_keys_destroy/{id}", CHANGES | LOCAL, call_serve, KEYS_DESTROY, "confirmed", NULL,
+        "said", "Removes the keys, so that nobody can read the drive's cache. Over the Unix socket alone"),
 
     ROW(GET, "/management/object_status", READS, call_serve, OBJECT_STATUS_GET, "path", NULL, "state",
         "State of an object"),

@@ -59,6 +59,7 @@ void cache_discard(struct cache_file *f)
         remove_open(f, SLIST_FIRST(&f->opens));
     LIST_REMOVE(f, next);
     use_closed(f);
+    fetch_discard(f);
     cache_file_close(f);
 }
 
@@ -308,6 +309,7 @@ int cache_dirty(struct cache_file *f)
     if (r == 0) {
         cache_file_unstamp(f);
         cache_alike_begin(f);
+        f->map->rewritten = f->is_sealed;
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         cache_sync_soon(f->volume->cache);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
@@ -390,7 +392,10 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
         cache_alike_begin(f);
     cache_file_unstamp(f);   /* first: by it what was cut off is known not to be the cloud's version any more */
+    f->map->rewritten = f->is_sealed;
     r = cache_file_resize(f, size);
+    if (r == 0 && f->is_sealed)
+        r = cache_fresh_gone(f, (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT, UINT64_MAX / EXTENT_CHUNKS);
     if (r == 0 && size == 0)
         r = index_unsynced_anew(f->volume->index, f->ino);   /* what was there of it is gone */
     if (r == 0 && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)

@@ -27,6 +27,7 @@ struct fetch {
     bool refreshing;               /* the cloud's version is being looked up again */
     bool superseded;               /* perhaps by an upload of ours, that will tell */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
+    struct fetch_object *object;   /* fetch_object.c's; NULL: nothing is known */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;
     struct {                       /* the range waited for in vain last, how long at most, until when, and why */
@@ -47,11 +48,11 @@ struct cache_file {
     LIST_ENTRY(cache_file) next;
     struct volume *volume;
     uint64_t ino;
-    int dir_fd;                    /* of the cache, borrowed */
+    struct cache *cache;           /* borrowed */
     int data_fd, map_fd;
     bool is_sealed;                /* its bytes are in: */
     struct sealed sealed;          /* its descriptor is the file's */
-    struct key_stock *stock;       /* the cache's, borrowed */
+    uint64_t recorded;             /* cache_fresh.c's: generation up to which the index knows what is there */
     struct chunk_map *map;
     struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
     bool same_session;             /* both files were there, and the map is whole and of this session of the machine */
@@ -100,11 +101,13 @@ struct space {
 
 struct cache {
     struct volume *volume;
+    struct sealed_io keys_io;      /* of the drive's keys, if it has any */
     const struct sealed_io *io;    /* borrowed; NULL: nothing is sealed, nor encrypted in the cloud */
     struct key_stock *stock;       /* NULL: new pairs are not sealed */
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */
+    unsigned kept_chunks;          /* cache_seal_keep_chunk()'s */
     bool bad;                      /* its disk failed: from then on the kernel reads nothing past the worker */
     uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(, content) contents; /* content.c's */
@@ -198,7 +201,7 @@ int cache_name_open(int folder, uint64_t ino, const char *kind, int flags);
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
  * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just now;
  * -ENOKEY: it is sealed, and the drive has no keys. */
-int cache_file_open(const struct cache *c, const struct index_inode *i, struct cache_file **ret);
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
 /* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it is
  * sealed, writable) and map (writable). 0 or negative errno. */
@@ -274,14 +277,33 @@ void cache_seal_detach(struct cache_file *f);
 /* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0; -EAGAIN,
  * -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP (a newer version made it), or another negative errno. */
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
+/* What cannot be used is kept in the folder "lost", and an empty one takes its place. 0 or negative errno. */
+int cache_seal_put_aside(struct cache_file *f);
+/* A copy of the chunk, sealed as it is, for who wants to find out what happened to it: in "lost", of a few only. */
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk);
 /* All of it goes, and it gets another key. 0, -EAGAIN, or another negative errno. */
 int cache_seal_empty(struct cache_file *f);
+/* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */
+typedef void cache_seal_each_fn(uint64_t chunk, struct sealed_entry *e, void *arg);
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg);
 /* Chunks without a record, up to the byte `end`, are absent. */
 void cache_seal_lose_missing(struct cache_file *f, uint64_t end);
 /* The chunks are absent, and go: 0, -EAGAIN while a worker writes there, or another negative errno. */
 int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n);
 /* It has that size. 0 or negative errno. */
 int cache_seal_cut(struct cache_file *f, uint64_t size);
+
+/* --- cache_fresh.c: whether what it has is the newest --------------------------------------------------------- */
+
+/* It has a new key, and nothing in it. 0 or negative errno. */
+int cache_fresh_begin(struct cache_file *f);
+/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
+ * another file altogether, and has what the cloud lacks; or another negative errno. */
+int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* What it has up to that generation is on the disk. */
+void cache_fresh_record(struct cache_file *f, uint64_t generation);
+/* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */
+int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end);
 
 /* --- cache_session.c: what is left of a pair ---------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "syncd/cache.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/number.h"
 #include "common/timespec.h"
 
@@ -137,7 +139,7 @@ static int empty(struct cache_file *f)
 
 static bool can_be_sealed(const struct cache_file *f, const struct index_inode *i)
 {
-    return f->stock && i->size <= SEALED_FILE_MAX;
+    return f->cache->stock && i->size <= SEALED_FILE_MAX;
 }
 
 /* Whether it is to be sealed is looked at when there is nothing of it here and nobody has it open. */
@@ -150,7 +152,7 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
 
     if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0))
         return 0;
-    folder = cache_name_folder(f->dir_fd, f->ino, true);
+    folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
     if (folder < 0)
         return folder;
     if (!wanted) {
@@ -317,13 +319,36 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
            (size == i->size || f->map->cut_to != size + 1);
 }
 
+/* Without its head nothing of it can be read. What the cloud has is fetched into another one. */
+static int replace_sealed(struct cache_file *f, int why)
+{
+    int r = cache_seal_put_aside(f);
+
+    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
+        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
+        "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
+    if (r == 0)
+        r = cache_seal_begin(f, true, false);
+    cache_file_rebase(f, CACHE_OUTDATED);
+    return r;
+}
+
+static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut)
+{
+    int r = cache_seal_begin(f, fresh, cut);
+
+    if ((r == -EUCLEAN || r == -EOPNOTSUPP) && !(i->pending & INDEX_CONTENT))
+        return replace_sealed(f, r);
+    return r == 0 && !fresh ? cache_fresh_check(f, i) : r;
+}
+
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
     int r = lost ? init_map(f, fresh) : 0;
 
     if (r == 0 && f->is_sealed)
-        r = cache_seal_begin(f, fresh, lost || f->map->session != session);
+        r = begin_sealed(f, i, fresh, lost || f->map->session != session);
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;
@@ -346,7 +371,7 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
 
 static int open_pair(struct cache_file *f, bool *ret_fresh)
 {
-    CLEANUP_CLOSE int folder = cache_name_folder(f->dir_fd, f->ino, true);
+    CLEANUP_CLOSE int folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
     int seal;
 
     if (folder < 0)
@@ -362,7 +387,7 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     if (f->data_fd < 0)
         return f->data_fd;
     f->map_fd = cache_name_open(folder, f->ino, "map", O_RDWR | O_CREAT);
-    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->stock ? O_CREAT : 0));
+    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->stock ? O_CREAT : 0));
     if (seal >= 0)
         cache_seal_attach(f, seal);
     else if (seal != -ENOENT)
@@ -370,15 +395,14 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     return map_file(f);
 }
 
-int cache_file_open(const struct cache *c, const struct index_inode *i, struct cache_file **ret)
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret)
 {
     struct cache_file *f = xcalloc(1, sizeof(*f));
     bool fresh = false;
     int r;
 
     f->ino = i->ino;
-    f->dir_fd = c->dir_fd;
-    f->stock = c->stock;
+    f->cache = c;
     f->data_fd = f->map_fd = -1;
     SLIST_INIT(&f->opens);
     r = open_pair(f, &fresh);
@@ -429,6 +453,8 @@ void cache_point_synced(struct cache_file *f, const struct cache_point *point)
 {
     if (atomic_load(&f->map->synced) < point->generation)
         atomic_store(&f->map->synced, point->generation);
+    if (f->is_sealed && f->map->rewritten)
+        cache_fresh_record(f, point->generation);
 }
 
 /* Waits for no page: it looks at a place where there is none. */

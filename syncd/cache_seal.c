@@ -5,6 +5,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +16,8 @@
 #include "syncd/cache.h"
 #include "syncd/key_stock.h"
 #include "syncd/sealed_head.h"
+
+enum { KEPT_CHUNKS = 64 };
 
 #define CHUNKS_MOST (SEALED_FILE_MAX >> CHUNK_SHIFT)
 
@@ -28,15 +32,16 @@ static int put_key(struct cache_file *f, const uint8_t key[CRYPT_KEY])
 {
     int r = sealed_head_write(f->sealed.fd, key);
 
-    if (r == 0)
-        memcpy(f->map->sealed_key, key, CRYPT_KEY);
-    return r;
+    if (r < 0)
+        return r;
+    memcpy(f->map->sealed_key, key, CRYPT_KEY);
+    return cache_fresh_begin(f);
 }
 
 static int new_key(struct cache_file *f)
 {
     uint8_t key[CRYPT_KEY];
-    int r = f->stock ? key_stock_take(f->stock, key) : -ENOKEY;
+    int r = f->cache->stock ? key_stock_take(f->cache->stock, key) : -ENOKEY;
 
     return r < 0 ? r : put_key(f, key);
 }
@@ -48,12 +53,66 @@ int cache_seal_empty(struct cache_file *f)
     int r;
 
     memcpy(key, f->map->sealed_key, CRYPT_KEY);
-    r = f->stock ? key_stock_take(f->stock, key) : 0;
+    r = f->cache->stock ? key_stock_take(f->cache->stock, key) : 0;
     if (r < 0)
         return r;
     if (ftruncate(f->sealed.fd, 0) < 0)
         return -errno;
     return put_key(f, key);
+}
+
+/* --- what is damaged -------------------------------------------------------------------------------------- */
+
+int cache_seal_put_aside(struct cache_file *f)
+{
+    char from[CACHE_PATH], to[CACHE_PATH + 32];
+    int dir = f->cache->dir_fd, fd;
+
+    if (mkdirat(dir, "lost", 0700) < 0 && errno != EEXIST)
+        return -errno;
+    (void)snprintf(to, sizeof(to), "lost/%" PRIx64 ".seal.damaged-%" PRIu64, f->ino, (uint64_t)loop_wall_ns());
+    (void)cache_file_path(from, f->ino, "seal");
+    if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) < 0)
+        return -errno;
+    cache_seal_detach(f);
+    fd = openat(dir, from, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    cache_seal_attach(f, fd);
+    return 0;
+}
+
+static int copy(int from, uint64_t at, uint64_t n, int to)
+{
+    off_t offset = (off_t)at;
+
+    while (n > 0) {
+        ssize_t r = copy_file_range(from, &offset, to, NULL, n, 0);
+
+        if (r <= 0)
+            return r < 0 ? -errno : 0;
+        n -= (uint64_t)r;
+    }
+    return 0;
+}
+
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk)
+{
+    struct cache *c = f->cache;
+    CLEANUP_CLOSE int fd = -1;
+    char name[CACHE_PATH + 32];
+
+    if (c->kept_chunks >= KEPT_CHUNKS || (mkdirat(c->dir_fd, "lost", 0700) < 0 && errno != EEXIST))
+        return;
+    (void)snprintf(name, sizeof(name), "lost/%" PRIx64 "-%" PRIx64 ".chunk.damaged", f->ino, chunk);
+    fd = openat(c->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    c->kept_chunks++;
+    (void)copy(f->sealed.fd, 0, SEALED_HEAD, fd);
+    (void)copy(f->sealed.fd, SEALED_HEAD + chunk * SEALED_ENTRY, SEALED_ENTRY, fd);
+    for (uint64_t s = 0; s < SEALED_SLOTS; s++)
+        (void)copy(f->sealed.fd, SEALED_SLOT_0 + s * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT), CHUNK_SIZE, fd);
 }
 
 /* --- beginning --------------------------------------------------------------------------------------- */
@@ -71,12 +130,10 @@ void cache_seal_detach(struct cache_file *f)
     f->is_sealed = false;
 }
 
-/* Calls each() with the entries that are not holes, in order; returns 0 or negative errno. */
-static int each_entry(const struct cache_file *f, uint64_t end, void (*each)(uint64_t c, struct sealed_entry *e, void *arg),
-                      void *arg)
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg)
 {
     struct sealed_entry entries[EXTENT_CHUNKS];
-    uint64_t c = 0;
+    uint64_t c = 0, end = chunks_of(size);
     off_t at;
     int r = 0;
 
@@ -121,7 +178,7 @@ static int recover(struct cache_file *f)
     end = chunks_of(atomic_load(&m->size));
     r = sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end);
     if (r == 0)
-        r = each_entry(f, end, take_highest, &highest);
+        r = cache_seal_each(f, atomic_load(&m->size), take_highest, &highest);
     m->torn = highest;
     atomic_store(&m->generation, most(highest, atomic_load(&m->generation)));
     atomic_store(&m->synced, least(atomic_load(&m->synced), highest));
@@ -172,7 +229,7 @@ void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
 {
     struct losing l = { .file = f };
 
-    (void)each_entry(f, chunks_of(end), lose_before, &l);
+    (void)cache_seal_each(f, end, lose_before, &l);
     lose(f, l.next, chunks_of(end));
 }
 

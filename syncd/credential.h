@@ -29,8 +29,8 @@ struct cloud_keyring credential_keyring(struct syncd *d);
  * with. */
 void credential_check(struct syncd *d);
 
-/* Calls done(e, arg), from the loop or at once: e NULL when nothing says that cryptd's key store is another one than the
- * keys of accounts were sealed with. */
+/* Calls done(e, arg), from the loop or at once: e NULL when nothing says that cryptd's key store is another one than
+ * that which the keys of accounts were sealed with. */
 void credential_check_store(struct syncd *d, void (*done)(const struct error *e, void *arg), void *arg);
 
 /* Has cryptd seal the keys for this account, unless its key store is not the one that other accounts were sealed with

@@ -44,8 +44,8 @@ struct drive {
     } *workers;                   /* channels given away; mounts.c */
 };
 
-/* Opens all stored drives, those with keys as soon as these are open. What fails is logged and stays down. What a crash left half made, or half deleted, is
- * removed; but a half-made drive with changes that the cloud does not have is kept.
+/* Opens all stored drives, those with keys as soon as these are open. What fails is logged and stays down. What a crash
+ * left half made, or half deleted, is removed; but a half-made drive with changes that the cloud does not have is kept.
  * 0 or, when the store cannot be read, a negative errno. */
 int drive_load(struct syncd *d);
 /* Ends what runs. */

@@ -169,7 +169,7 @@ static void make_keys(const struct error *e, void *arg)
     if (e)
         refuse(in, e);
     else
-        keys_make(in->d->cryptd, in->drive->model->id, NULL, make_keys_done, in);
+        keys_make(in->d->cryptd, in->drive->model->id, NULL, 0, make_keys_done, in);
 }
 
 static cloud_done_fn probe_done;

@@ -47,6 +47,8 @@ static int punch(struct cache_file *f, uint64_t extent, uint64_t *freed)
     if (fetch_concerns(f, extent << EXTENT_SHIFT, (extent + 1) << EXTENT_SHIFT))
         return -EBUSY;
     r = cache_file_punch(f, extent);
+    if (r == 0 && f->is_sealed)
+        r = cache_fresh_gone(f, extent * EXTENT_CHUNKS, (extent + 1) * EXTENT_CHUNKS);
     space_measure(f);
     *freed += excess(before, f->charged);
     return r;

@@ -299,9 +299,9 @@ static int read_stored(struct keys *k, struct store_keys *ret, struct error *e)
     if (ret->blob)
         return 0;
     date_iso(ret->destroyed_ns, date);
-    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read what is in its "
-                     "cache. What is in the cloud can be read with the drive's exported identity, if there is a copy "
-                     "of it: import it here, or use it with age.", k->id, date);
+    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. What "
+                     "is in the cloud can be read with the drive's exported identity, if there is a copy of it: import "
+                     "it here, or use it with age.", k->id, date);
 }
 
 static void ask_open(struct keys *k, const struct store_keys *stored)

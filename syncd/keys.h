@@ -77,9 +77,11 @@ void keys_reopen(struct keys *k);
 typedef void keys_done_fn(const struct error *e, void *arg);
 
 /* Makes keys for a drive that is being made, without storing them; done(e, blob, n, serial, arg). `identity`: an
- * exported one, or NULL. -EINVAL: it is none. The drive is to be stored with them before they are opened. */
+ * exported one, or NULL. -EINVAL: it is none. `after`: the serial of keys that are lost, behind which serial and epoch
+ * go on, or 0. The drive is to be stored with them before they are opened. */
 typedef void keys_made_fn(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg);
-void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *identity, keys_made_fn *made, void *arg);
+void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *identity, uint32_t after,
+               keys_made_fn *made, void *arg);
 
 struct keys_change {
     bool rotate;                  /* a new epoch, */

@@ -28,7 +28,8 @@ static void make_done(const struct error *e, const Lf__Envelope *reply, int *fds
         m->made(e, NULL, 0, 0, m->arg);
 }
 
-void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *identity, keys_made_fn *made, void *arg)
+void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *identity, uint32_t after,
+               keys_made_fn *made, void *arg)
 {
     struct making *m = xcalloc(1, sizeof(*m));
     Lf__DriveKeysMake msg = LF__DRIVE_KEYS_MAKE__INIT;
@@ -37,6 +38,8 @@ void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *iden
     *m = (struct making){ made, arg };
     msg.drive_id = (char *)(uintptr_t)drive_id;
     msg.identity = (char *)(uintptr_t)identity;
+    msg.has_after = true;
+    msg.after = after;
     (void)ipc_call(cryptd, &env, NULL, 0, CRYPTD_DEADLINE_MS, make_done, m);
 }
 

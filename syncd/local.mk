@@ -24,6 +24,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_file.c \
 	syncd/cache_seal.c \
 	syncd/cache_session.c \
+	syncd/cache_fresh.c \
 	syncd/cache_name.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
@@ -73,8 +74,11 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.c \
 	syncd/fetch.h \
 	syncd/fetch_check.c \
+	syncd/fetch_inflow.c \
+	syncd/fetch_inflow.h \
 	syncd/fetch_internal.h \
 	syncd/fetch_miss.c \
+	syncd/fetch_object.c \
 	syncd/fetch_plan.c \
 	syncd/fetch_say.c \
 	syncd/fetch_wait.c \
@@ -104,6 +108,8 @@ libsyncd_a_SOURCES = \
 	syncd/key_stock.h \
 	syncd/keys.c \
 	syncd/keys.h \
+	syncd/keys_api.c \
+	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
 	syncd/keys_lend.c \
@@ -122,7 +128,12 @@ libsyncd_a_SOURCES = \
 	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
+	syncd/object.c \
+	syncd/object.h \
 	syncd/object_api.c \
+	syncd/object_look.c \
+	syncd/object_open.c \
+	syncd/object_unseal.c \
 	syncd/object_api.h \
 	syncd/offline.c \
 	syncd/page.h \
@@ -177,9 +188,11 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_entries.c \
+	syncd/store_index_fresh.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \
+	syncd/store_index_object.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
@@ -198,6 +211,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload.h \
 	syncd/upload_abort.c \
 	syncd/upload_ask.c \
+	syncd/upload_bind.c \
 	syncd/upload_clone.c \
 	syncd/upload_delete.c \
 	syncd/upload_gather.c \
@@ -205,10 +219,13 @@ libsyncd_a_SOURCES = \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
 	syncd/upload_parts.h \
+	syncd/upload_parts_seal.c \
 	syncd/upload_put.c \
 	syncd/upload_quit.c \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
+	syncd/upload_seal.c \
+	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \
 	syncd/volume_api.c \

@@ -9,6 +9,7 @@
 #include "syncd/agent.h"
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
+#include "syncd/keys_api.h"
 #include "syncd/metrics.h"
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
@@ -28,6 +29,13 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_INSERT), drive_insert },
     { ROW(DRIVE_UPDATE), drive_update },
     { ROW(DRIVE_DELETE), drive_delete },
+
+    { ROW(KEYS_GET), keys_api_get },
+    { ROW(KEYS_EXPORT), keys_api_export },
+    { ROW(KEYS_IMPORT), keys_api_import },
+    { ROW(KEYS_ROTATE), keys_api_rotate },
+    { ROW(KEYS_ESCROW), keys_api_escrow },
+    { ROW(KEYS_DESTROY), keys_api_destroy },
 
     { ROW(ACCOUNT_LIST), account_list },
     { ROW(ACCOUNT_GET), account_get },
@@ -52,7 +60,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(WORKER_ATTACH), mounts_attach },
 };
 
-enum { ROWS_MOST = 64 };
+enum { ROWS_MOST = 96 };
 
 const struct ipc_handler *serve_handlers(size_t *ret_n)
 {

@@ -38,7 +38,12 @@ int store_drive_update(struct store *s, const Lf__CloudDrive *model)
 
 int store_drive_delete(struct store *s, const char *id)
 {
-    return store_changed(s, sql_run(s->sql, "DELETE FROM drives WHERE id = ?", SQL_TEXT(id)));
+    bool keys = store_keys_kept(s, id);
+    int r = store_changed(s, sql_run(s->sql, "DELETE FROM drives WHERE id = ?", SQL_TEXT(id)));
+
+    if (r == 0 && keys)
+        (void)sql_wipe_log(s->sql);   /* of which they go some day anyway */
+    return r;
 }
 
 static enum store_drive_state state_of(int64_t column)

@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
-#include "syncd/keys.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -107,8 +106,6 @@ static struct volume *volume_new(const struct volume_spec *spec)
     v->config = spec->config;
     v->cloud = spec->cloud;
     v->keys = spec->keys;
-    if (v->keys)
-        v->sealed_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
     v->spec = *spec;
     v->spec.state_dir = NULL;
     STAILQ_INIT(&v->events);
@@ -260,6 +257,12 @@ void volume_pause(struct volume *v, bool paused)
     uploader_kick(v->uploader);
     keeper_kick(v);
     mover_kick(v);
+}
+
+void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
+{
+    (void)v;
+    done(NULL, 0, arg);
 }
 
 uint64_t volume_pending(struct volume *v)

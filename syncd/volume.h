@@ -48,6 +48,11 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
 /* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
 void volume_pause(struct volume *v, bool paused);
 
+/* The drive's keys have a new epoch: what the cache has under older ones is put under it. done(e, n, arg) once, at once
+ * or from the loop: e NULL and how many files that were. The drive is open until then. */
+typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
+void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
+
 /* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the
  * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
  * closed before. */

@@ -17,7 +17,7 @@ static void begin(void)
         return;
     if (aead_begin(&e) < 0 ||
         drive_keys_make(&drive, "01234567-89ab-4def-8123-456789abcdef",
-                        "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX", &e) < 0)
+                        "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX", 0, &e) < 0)
         abort();
 }
 

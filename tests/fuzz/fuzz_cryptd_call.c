@@ -26,7 +26,7 @@ static void begin(void)
     f = cryptd_fixture_new(0);
     (void)shared_memory(1 << 20, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, &memory_fd);
     keys = keyring_take(f->serve.ring, &e);
-    if (!keys || drive_keys_make(keys->keys, FIXTURE_DRIVE, NULL, &e) < 0)
+    if (!keys || drive_keys_make(keys->keys, FIXTURE_DRIVE, NULL, 0, &e) < 0)
         abort();
 }
 

@@ -18,7 +18,7 @@ static void begin(void)
 
     if (secret)
         return;
-    if (aead_begin(&e) < 0 || secret_new(&secret, &e) < 0 || drive_keys_make(&drive, DRIVE, NULL, &e) < 0)
+    if (aead_begin(&e) < 0 || secret_new(&secret, &e) < 0 || drive_keys_make(&drive, DRIVE, NULL, 0, &e) < 0)
         abort();
 }
 

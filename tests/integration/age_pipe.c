@@ -110,7 +110,7 @@ static int make_file(char **escrow, size_t n_escrow)
     struct error e;
     uint64_t chunks = age_chunks(n);
 
-    if (drive_keys_make(&keys, "01234567-89ab-4def-8123-456789abcdef", first_identity, &e) < 0 ||
+    if (drive_keys_make(&keys, "01234567-89ab-4def-8123-456789abcdef", first_identity, 0, &e) < 0 ||
         drive_keys_set_escrow(&keys, (const char *const *)escrow, n_escrow, &e) < 0 ||
         age_object_make(&keys, &name, 7, head, &head_n, &payload, &e) < 0)
         return BAD_USE;

@@ -23,7 +23,7 @@ static struct error e;
 static int make(void **state)
 {
     (void)state;
-    return aead_begin(&e) < 0 || drive_keys_make(&drive, DRIVE, NULL, &e) < 0 ? -1 : 0;
+    return aead_begin(&e) < 0 || drive_keys_make(&drive, DRIVE, NULL, 0, &e) < 0 ? -1 : 0;
 }
 
 static int drop(void **state)

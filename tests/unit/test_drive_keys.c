@@ -32,7 +32,7 @@ static int make(void **state)
     if (aead_begin(&rig.e) < 0 || secret_new(&rig.secret, &rig.e) < 0)
         return -1;
     secret_random(rig.secret->data_key, KEY_SIZE);
-    return drive_keys_make(&rig.keys, DRIVE, NULL, &rig.e);
+    return drive_keys_make(&rig.keys, DRIVE, NULL, 0, &rig.e);
 }
 
 static int drop(void **state)
@@ -156,14 +156,14 @@ static void identities_come_from_outside_and_go_there(void **state)
 
     (void)state;
     memset(expected, 0x42, KEY_SIZE);
-    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, IDENTITY, &rig.e), 0);
+    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, IDENTITY, 0, &rig.e), 0);
     assert_int_equal(drive_keys_rotate(&rig.keys, false, &rig.e), 0);
     assert_int_equal(drive_keys_identities(&rig.keys, list), 1);
     assert_memory_equal(list[0], expected, KEY_SIZE);
     assert_int_equal(drive_keys_rotate(&rig.keys, true, &rig.e), 0);
     assert_int_equal(drive_keys_identities(&rig.keys, list), 2);
     assert_memory_equal(list[1], expected, KEY_SIZE);
-    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, RECIPIENT, &rig.e), -EINVAL);
+    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, RECIPIENT, 0, &rig.e), -EINVAL);
 }
 
 static void escrow_recipients_must_be_keys(void **state)

@@ -469,11 +469,13 @@ static void escrow_recipients_are_set(void **state)
     struct fixture *f = *state;
     struct drive *drive = made(f, "secret");
     const struct keys_facts *facts = keys_facts(drive->keys);
+    struct heard h;
 
     assert_int_equal(change(f, &(struct keys_change){ .set_escrow = true, .escrow = TWO, .n_escrow = 2 }).code, 0);
     assert_int_equal(facts->n_escrow, 2);
     assert_string_equal(facts->escrow[1], TWO[1]);
-    assert_int_equal(change(f, &(struct keys_change){ .set_escrow = true, .escrow = BAD, .n_escrow = 1 }).code, -EINVAL);
+    h = change(f, &(struct keys_change){ .set_escrow = true, .escrow = BAD, .n_escrow = 1 });
+    assert_int_equal(h.code, -EINVAL);
     assert_int_equal(facts->n_escrow, 2);
     assert_int_equal(change(f, &(struct keys_change){ .set_escrow = true }).code, 0);
     assert_int_equal(facts->n_escrow, 0);

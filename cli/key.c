@@ -1,0 +1,310 @@
+/* `landfall key`: the keys of a drive that encrypts. An identity comes from stdin and goes to stdout, nowhere else. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "cli/api.h"
+#include "cli/command.h"
+#include "cli/instance.h"
+#include "cli/key_kit.h"
+#include "cli/listing.h"
+#include "cli/target.h"
+#include "common/cleanup.h"
+
+/* What each verb has: the instance, the drive that was named, and what follows it. */
+struct call {
+    struct json_object *instance, *drive;
+    const char **words;
+    size_t n_words;
+    bool yes, new_identity;
+};
+
+static void call_end(struct call *c)
+{
+    json_object_put(c->instance);
+    json_object_put(c->drive);
+    free(c->words);
+}
+
+static int find_drive(struct call *c, struct error *e)
+{
+    const char *name = c->words[0];
+    int r;
+
+    if (c->n_words == 0)
+        return error_set(e, -EINVAL, "Say which drive; `landfall drive list` shows them.");
+    r = listing_find(c->instance, "/management/clouddrive", listing_named, (void *)(uintptr_t)name, &c->drive, e);
+    if (r == 0 && !c->drive)
+        r = error_set(e, -ENOENT, "There is no drive %s; `landfall drive list` shows them.", name);
+    return r;
+}
+
+static int ask(struct call *c, const char *method, const char *what, const char *query, struct json_object *body,
+               struct json_object **ret, struct error *e)
+{
+    CLEANUP_FREE char *path = NULL;
+
+    if (asprintf(&path, "/management/drive_keys%s/%s%s", what, instance_text(c->drive, "id"), query) < 0)
+        return -ENOMEM;
+    return api_call(c->instance, method, path, body, ret, e);
+}
+
+/* Reads the arguments, runs act() and says why it failed. `most`: words that may follow the drive. */
+typedef int act_fn(struct call *c, struct error *e);
+
+static int run(int argc, char **argv, size_t most, act_fn *act)
+{
+    CLEANUP(call_end) struct call c = { .words = calloc((size_t)argc, sizeof(*c.words)) };
+    const struct target_option options[] = {
+        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity }, { 0 },
+    };
+    struct error e = { 0 };
+    int r;
+
+    (void)prctl(PR_SET_DUMPABLE, 0);   /* identities pass here */
+    r = target_open_paths(argc, argv, options, c.words, &c.n_words, &c.instance);
+    if (r)
+        return r;
+    r = find_drive(&c, &e);
+    if (r == 0 && c.n_words > 1 + most)
+        r = error_set(&e, -EINVAL, "%s is one word too many.", c.words[1 + most]);
+    if (r == 0)
+        r = act(&c, &e);
+    return r < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
+}
+
+/* --- showing --------------------------------------------------------------------------------------------- */
+
+static size_t length(struct json_object *o, const char *key)
+{
+    struct json_object *list = json_object_object_get(o, key);
+
+    return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+}
+
+static const char *item(struct json_object *o, const char *key, size_t i)
+{
+    return json_object_get_string(json_object_array_get_idx(json_object_object_get(o, key), i));
+}
+
+static void print_list(const char *label, struct json_object *o, const char *key)
+{
+    for (size_t i = 0; i < length(o, key); i++) {
+        printf("%-11s", i ? "" : label);
+        listing_puts(item(o, key, i));
+        putchar('\n');
+    }
+}
+
+static void print_info(struct json_object *info)
+{
+    size_t n = length(info, "epochs");
+    struct json_object *rewrapped = json_object_object_get(info, "rewrapped");
+
+    printf("recipient  ");
+    listing_puts(instance_text(info, "recipient"));
+    printf("\nkeys       ");
+    for (size_t i = 0; i < n; i++)
+        printf("%s%s", i ? ", " : "", item(info, "epochs", i));
+    printf(n > 1 ? " (new things are made with %s)\n" : "\n", n > 1 ? item(info, "epochs", n - 1) : "");
+    print_list("escrow", info, "escrow");
+    printf("changes    %" PRId64 "\n", json_object_get_int64(json_object_object_get(info, "serial")));
+    if (rewrapped)
+        printf("rewrapped  %" PRId64 "\n", json_object_get_int64(rewrapped));
+}
+
+static int print_after(struct call *c, const char *method, const char *what, const char *query,
+                       struct json_object *body, struct error *e)
+{
+    struct json_object *info = NULL;
+    int r = ask(c, method, what, query, body, &info, e);
+
+    if (r == 0)
+        print_info(info);
+    json_object_put(info);
+    return r;
+}
+
+static int act_show(struct call *c, struct error *e)
+{
+    return print_after(c, "GET", "", "", NULL, e);
+}
+
+static int show(int argc, char **argv)
+{
+    return run(argc, argv, 0, act_show);
+}
+
+/* --- identities ------------------------------------------------------------------------------------------ */
+
+static int act_export(struct call *c, struct error *e)
+{
+    struct json_object *kit = NULL;
+    int r = ask(c, "POST", "_export", "", NULL, &kit, e);
+
+    if (r == 0)
+        r = key_kit_print(kit, e);
+    json_object_put(kit);
+    return r;
+}
+
+static int export(int argc, char **argv)
+{
+    return run(argc, argv, 0, act_export);
+}
+
+/* That it is there is what is wanted. */
+static bool there_already(const struct error *e)
+{
+    return strstr(error_text(e), "has this identity already") != NULL;
+}
+
+static int import_one(struct call *c, const char *identity, struct error *e)
+{
+    struct json_object *body = json_object_new_object(), *reply = NULL;
+    int r;
+
+    json_object_object_add(body, "identity", json_object_new_string(identity));
+    r = ask(c, "POST", "_import", "", body, &reply, e);
+    json_object_put(body);
+    json_object_put(reply);
+    return r;
+}
+
+/* A kit has the newest identity first, and it is to be the newest here. */
+static int act_import(struct call *c, struct error *e)
+{
+    static struct key_kit kit;
+    int r = key_kit_read(&kit, e);
+
+    for (size_t i = kit.n; r == 0 && i-- > 0;) {
+        r = import_one(c, kit.identities[i], e);
+        if (r < 0 && there_already(e) && kit.n > 1)
+            r = 0;
+    }
+    explicit_bzero(&kit, sizeof(kit));
+    return r < 0 ? r : act_show(c, e);
+}
+
+static int import(int argc, char **argv)
+{
+    return run(argc, argv, 0, act_import);
+}
+
+/* --- changes --------------------------------------------------------------------------------------------- */
+
+static int act_rotate(struct call *c, struct error *e)
+{
+    return print_after(c, "POST", "_rotate", c->new_identity ? "?newIdentity=true" : "", NULL, e);
+}
+
+static int rotate(int argc, char **argv)
+{
+    return run(argc, argv, 0, act_rotate);
+}
+
+static int list_escrow(struct call *c, struct error *e)
+{
+    struct json_object *info = NULL;
+    int r = ask(c, "GET", "", "", NULL, &info, e);
+
+    for (size_t i = 0; r == 0 && i < length(info, "escrow"); i++) {
+        listing_puts(item(info, "escrow", i));
+        putchar('\n');
+    }
+    json_object_put(info);
+    return r;
+}
+
+static int change_escrow(struct call *c, const char *verb, struct error *e)
+{
+    struct json_object *body = json_object_new_object(), *list = json_object_new_array();
+    int r;
+
+    for (size_t i = 2; i < c->n_words; i++)
+        json_object_array_add(list, json_object_new_string(c->words[i]));
+    json_object_object_add(body, verb, list);
+    r = print_after(c, "POST", "_escrow", "", body, e);
+    json_object_put(body);
+    return r;
+}
+
+static int act_escrow(struct call *c, struct error *e)
+{
+    const char *verb = c->n_words > 1 ? c->words[1] : "list";
+
+    if (strcmp(verb, "list") == 0)
+        return list_escrow(c, e);
+    if (strcmp(verb, "add") != 0 && strcmp(verb, "remove") != 0)
+        return error_set(e, -EINVAL, "%s is none of add, remove and list.", verb);
+    if (c->n_words < 3)
+        return error_set(e, -EINVAL, "Say which recipients to %s: age1 and 58 more characters.", verb);
+    return change_escrow(c, verb, e);
+}
+
+static int escrow(int argc, char **argv)
+{
+    return run(argc, argv, SIZE_MAX - 1, act_escrow);
+}
+
+static int act_destroy(struct call *c, struct error *e)
+{
+    struct json_object *said = NULL;
+    char why[ERROR_TEXT_MAX];
+    int r = ask(c, "POST", "_destroy", c->yes ? "?confirmed=true" : "", NULL, &said, e);
+
+    if (r == 0)
+        printf("The keys of the drive are gone. %s\n", json_object_get_string(said));
+    json_object_put(said);
+    if (r == 0 || c->yes)
+        return r;
+    (void)snprintf(why, sizeof(why), "%s", error_text(e));
+    return error_set(e, r, "%.400s With --yes it is done.", why);
+}
+
+static int destroy(int argc, char **argv)
+{
+    return run(argc, argv, 0, act_destroy);
+}
+
+/* --- the key store --------------------------------------------------------------------------------------- */
+
+static int passphrase(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("What unlocks the key store is changed when an instance starts, since nothing that runs keeps it:\n"
+         "\n"
+         "  landfall stop && landfall run --new-passphrase\n"
+         "\n"
+         "asks for the passphrase that holds now, if one does, and twice for the new one. One thing is sealed anew,\n"
+         "the data key; nothing else changes. From then on `landfall run` asks for it at each start.\n"
+         "As a service: systemd-creds(1) makes landfall.passphrase and, for one start, landfall.new-passphrase, in\n"
+         "/etc/credstore.encrypted.");
+    return EXIT_SUCCESS;
+}
+
+int command_key(int argc, char **argv)
+{
+    static const struct command verbs[] = {
+        { "show", "DRIVE [--dir DIR]", "recipient, keys by number, escrow recipients", show },
+        { "export", "DRIVE [--dir DIR]",
+          "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud", export },
+        { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
+          import },
+        { "rotate", "DRIVE [--new-identity] [--dir DIR]",
+          "a new key for what is made from now on; --new-identity: objects have another recipient, too", rotate },
+        { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
+          escrow },
+        { "destroy", "DRIVE --yes [--dir DIR]", "removes the keys: nobody can read the drive's cache any more",
+          destroy },
+        { "passphrase", "", "says how to change what unlocks all keys", passphrase },
+        { 0 },
+    };
+
+    return command_verb(verbs, argc, argv);
+}

@@ -1,0 +1,305 @@
+#!/usr/bin/python3
+"""Keys of drives: `landfall key` with real daemons, and what becomes of a drive without its keys."""
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import signal
+import sqlite3
+import subprocess
+import unittest
+
+import landfall_test as lt
+from drive_case import SERVED, DriveCase
+
+IDENTITY = re.compile(r"^AGE-SECRET-KEY-1[A-Z0-9]{58}$", re.MULTILINE)
+RECIPIENT = re.compile(r"^age1[a-z0-9]{58}$")
+
+
+def keygen():
+    """An identity of age's own making, and its recipient."""
+    text = subprocess.run(["age-keygen"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout.decode()
+    return IDENTITY.findall(text)[0], re.search(r"public key: (\S+)", text).group(1)
+
+
+def recipients_of(text):
+    """What age-keygen says of the identities in a text."""
+    return subprocess.run(["age-keygen", "-y"], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout.decode().split()
+
+
+class KeyCase(DriveCase):
+    arguments = ("--set", "EncryptedDrives=true")
+
+    @classmethod
+    def drive(cls, name, **more):
+        mount, bucket = cls.folder_drive(name, **{"localCacheEncrypted": True, **more})
+        return mount, bucket
+
+    def key(self, *argv, stdin="", check=True, instance=None):
+        """`landfall key ...`. Returns (status, stdout, stderr)."""
+        instance = instance or self.instance
+        done = subprocess.run([os.path.join(instance.bin, "landfall"), "key", *argv, "--dir", instance.dir], input=stdin,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, env=lt.clean_env())
+        if check:
+            self.assertEqual(done.returncode, 0, done.stderr)
+        return done.returncode, done.stdout, done.stderr
+
+    def refused(self, part, *argv, **more):
+        status, out, err = self.key(*argv, check=False, **more)
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn(part, err)
+
+    def shown(self, name, label):
+        return re.search(rf"^{label} +(.*)$", self.key("show", name)[1], re.MULTILINE).group(1)
+
+    def entry(self, name):
+        return next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == name)
+
+    def recipient(self, name):
+        return self.shown(name, "recipient")
+
+    def state(self):
+        return os.path.join(self.instance.dir, "state", "state.db")
+
+
+class Keys(KeyCase):
+    def test_a_kit_is_what_age_says(self):
+        self.drive("kit")
+        self.assertRegex(self.recipient("kit"), RECIPIENT)
+        kit = self.key("export", "kit")[1]
+        identities = IDENTITY.findall(kit)
+        self.assertEqual(len(identities), 1)
+        self.assertEqual(recipients_of(kit), [self.recipient("kit")])
+        self.assertEqual(recipients_of(identities[0]), [self.recipient("kit")])
+        for fact in "kit", "bucket", self.entry("kit")["id"], self.recipient("kit"), "age -d -i", "landfall key import":
+            self.assertIn(fact, kit)
+        path = os.path.join(self.scratch, "kit.txt")
+        with open(path, "w") as f:
+            f.write(kit)
+        sealed = subprocess.run(["age", "-r", self.recipient("kit")], input=b"hello", stdout=subprocess.PIPE, check=True).stdout
+        plain = subprocess.run(["age", "-d", "-i", path], input=sealed, stdout=subprocess.PIPE, check=True).stdout
+        self.assertEqual(plain, b"hello")
+
+    def test_identities_go_over_no_port(self):
+        self.drive("port")
+        path = "/management/drive_keys%s/" + self.entry("port")["id"]
+        for what in "_export", "_destroy?confirmed=true":
+            action, _, query = what.partition("?")
+            reply = self.instance.request("POST", path % action + ("?" + query if query else ""), body=b"")
+            self.assertEqual(reply.status, 403)
+            self.assertIn(b"Unix socket", reply.body)
+        reply = self.instance.request("POST", path % "_import", body={"identity": keygen()[0]})
+        self.assertEqual(reply.status, 403)
+        self.assertEqual(self.instance.api("GET", path % "")["serial"], 1)   # nothing happened
+        for daemon in "frontd", "syncd", "cryptd":
+            self.assertNotIn("AGE-SECRET", self.instance.log(daemon))
+
+    def test_import_makes_it_the_newest(self):
+        self.drive("import")
+        first = self.recipient("import")
+        identity, recipient = keygen()
+        self.key("import", "import", stdin=identity + "\n")
+        self.assertEqual(self.recipient("import"), recipient)
+        self.assertEqual(self.shown("import", "keys"), "1, 2 (new things are made with 2)")
+        self.assertEqual(recipients_of(self.key("export", "import")[1]), [recipient, first])
+        self.refused("has this identity already", "import", "import", stdin=identity + "\n")
+        self.refused("This is no identity", "import", "import", stdin=identity[:-1] + "\n")
+        self.refused("This is no identity", "import", "import", stdin=recipient + "\n")
+        self.refused("There is no identity on stdin", "import", "import", stdin="# nothing\n\n")
+        self.assertEqual(self.shown("import", "changes"), "2")
+
+    def test_a_second_machine(self):
+        self.drive("one")
+        self.key("rotate", "one", "--new-identity")
+        kit = self.key("export", "one")[1]
+        other = lt.Instance(arguments=self.arguments)
+        self.addCleanup(other.remove)
+        other.start()
+        cloud = os.path.join(self.instance.dir, "cloud-one")
+        account = other.add_folder_account(cloud)
+        other.add_drive(account, "bucket", name="two", localCacheEncrypted=True)
+        self.key("import", "two", stdin=kit, instance=other)
+        mine, theirs = IDENTITY.findall(kit), IDENTITY.findall(self.key("export", "two", instance=other)[1])
+        self.assertEqual(theirs[:2], mine)
+        self.assertEqual(len(theirs), 3)
+
+    def test_rotating(self):
+        self.drive("rotate")
+        first = self.recipient("rotate")
+        self.assertIn("rewrapped", self.key("rotate", "rotate")[1])
+        self.assertEqual(self.recipient("rotate"), first)
+        self.key("rotate", "rotate", "--new-identity")
+        self.assertNotEqual(self.recipient("rotate"), first)
+        self.assertEqual(self.shown("rotate", "keys"), "1, 2, 3 (new things are made with 3)")
+        for _ in range(13):
+            self.key("rotate", "rotate")
+        self.refused("has 16 keys already", "rotate", "rotate")
+
+    def test_escrow(self):
+        self.drive("escrow")
+        one, two = keygen()[1], keygen()[1]
+        self.key("escrow", "escrow", "add", one, two)
+        self.assertEqual(self.key("escrow", "escrow", "list")[1].split(), [one, two])
+        self.key("escrow", "escrow", "remove", one)
+        self.assertEqual(self.key("escrow", "escrow")[1].split(), [two])
+        self.refused("is no escrow recipient", "escrow", "escrow", "remove", one)
+        self.refused("This is no recipient", "escrow", "escrow", "add", one[:-1])
+        self.refused("none of add, remove and list", "escrow", "escrow", "give", one)
+        self.refused("Say which recipients", "escrow", "escrow", "add")
+        self.refused("8 escrow recipients at most", "escrow", "escrow", "add", *(keygen()[1] for _ in range(8)))
+
+    def test_what_has_no_keys(self):
+        self.folder_drive("plain")
+        self.refused("encrypts nothing", "show", "plain")
+        self.refused("encrypts nothing", "export", "plain")
+        self.refused("encrypts nothing", "destroy", "plain", "--yes")
+        self.refused("There is no drive nothing", "show", "nothing")
+        self.refused("Say which drive", "show")
+        self.refused("one word too many", "show", "plain", "more")
+
+    def test_processes_are_killed(self):
+        mount, _ = self.drive("killed")
+        before = self.recipient("killed")
+        for daemon in "cryptd", "syncd", "mountd", "cryptd":
+            self.instance.restart(daemon)
+            lt.wait_until(lambda: "mountError" not in self.entry("killed"), 30, "the drive after a restart")
+            self.assertEqual(self.recipient("killed"), before)
+            self.instance.wait_mounted(mount)
+
+    def test_workers_have_their_channel(self):
+        """The worker's memory is shared with cryptd: a file of that name is mapped in both."""
+        self.drive("worker")
+        cryptd = self.instance.pid("cryptd")
+
+        def regions(pid):
+            with open(f"/proc/{pid}/maps") as f:
+                return {line.split()[4] for line in f if "memfd:landfall-region" in line}
+
+        worker = self.worker()
+        lt.wait_until(lambda: regions(worker) & regions(cryptd), 20, "memory that is shared")
+        self.instance.restart("cryptd")
+        lt.wait_until(lambda: regions(worker) & regions(self.instance.pid("cryptd")), 20, "memory that is shared again")
+        self.assertTrue(regions(self.instance.pid("syncd")) & regions(self.instance.pid("cryptd")))
+
+
+class Lost(KeyCase):
+    """Each test has an instance that ends up without the keys of its drive."""
+
+    def setUp(self):
+        self.names = getattr(type(self), "names", 0) + 1
+        type(self).names = self.names
+        self.name = f"lost{self.names}"
+        self.mount, self.bucket = self.drive(self.name)
+
+    def down(self, part):
+        lt.wait_until(lambda: part in self.entry(self.name).get("mountError", ""), 30, part)
+        lt.wait_until(lambda: not os.path.ismount(self.mount), 30, "the end of the mount")
+        self.refused(part, "show", self.name)
+        self.refused(part, "export", self.name)
+
+    def edit(self, change):
+        """The state database, while nobody uses it."""
+        self.assertEqual(self.instance.stop(), 0)
+        with contextlib.closing(sqlite3.connect(self.state())) as db:
+            change(db)
+            db.commit()
+        account = pwd.getpwnam(SERVED)
+        for name in os.listdir(os.path.dirname(self.state())):
+            if name.startswith("state.db"):
+                os.chown(os.path.join(os.path.dirname(self.state()), name), account.pw_uid, account.pw_gid)
+        self.instance.start()
+
+    def identify(self):
+        return self.entry(self.name)["id"]
+
+    def test_damaged(self):
+        drive = self.identify()
+        kit = self.key("export", self.name)[1]
+
+        def spoil(db):
+            blob = bytearray(db.execute("SELECT blob FROM keys WHERE drive_id = ?", (drive,)).fetchone()[0])
+            blob[100] ^= 1
+            db.execute("UPDATE keys SET blob = ? WHERE drive_id = ?", (bytes(blob), drive))
+
+        self.edit(spoil)
+        self.down("are damaged")
+        self.key_comes_back(kit, kept=1)
+
+    def test_missing(self):
+        drive = self.identify()
+        kit = self.key("export", self.name)[1]
+        self.edit(lambda db: db.execute("DELETE FROM keys WHERE drive_id = ?", (drive,)))
+        self.down("are missing from the state database")
+        self.key_comes_back(kit, kept=0)
+
+    def key_comes_back(self, kit, kept):
+        status, _, err = self.key("import", self.name, stdin=kit, check=False)
+        lt.wait_until(lambda: "mountError" not in self.entry(self.name), 30, "the drive")
+        self.assertEqual(IDENTITY.findall(self.key("export", self.name)[1]), IDENTITY.findall(kit), err)
+        self.instance.wait_mounted(self.mount)
+        with contextlib.closing(sqlite3.connect(f"file:{self.copy_of_state()}", uri=True)) as db:
+            rows = db.execute("SELECT count(*) FROM former_keys WHERE drive_id = ?", (self.identify(),)).fetchone()[0]
+        self.assertEqual(rows, kept)
+        self.assertEqual(status, 0, err)
+
+    def copy_of_state(self):
+        """syncd has it locked."""
+        folder = os.path.join(self.scratch, "copy" + self.name)
+        os.mkdir(folder)
+        for end in "", "-wal":
+            with contextlib.suppress(FileNotFoundError):
+                lt.run("cp", self.state() + end, folder)
+        return os.path.join(folder, "state.db")
+
+    def test_another_key_store(self):
+        store = os.path.join(self.instance.dir, "keys", "keys")
+        before = self.recipient(self.name)
+        self.assertEqual(self.instance.stop(), 0)
+        os.rename(store, store + ".kept")
+        self.instance.start()
+        self.down("sealed with another key store")
+        reply = self.instance.request("POST", "/management/clouddrive", body={
+            **self.entry(self.name), "id": None, "name": "another", "localPath": None, "permanentLocalPath": "$$$"})
+        self.assertIn(b"another key store", reply.body)
+        os.rename(store + ".kept", store)
+        self.instance.restart("cryptd")
+        lt.wait_until(lambda: "mountError" not in self.entry(self.name), 30, "the drive, by itself")
+        self.instance.wait_mounted(self.mount)
+        self.assertEqual(self.recipient(self.name), before)
+
+    def test_destroyed(self):
+        kit = self.key("export", self.name)[1]
+        with contextlib.closing(sqlite3.connect(self.copy_of_state())) as db:
+            blob = db.execute("SELECT blob FROM keys WHERE drive_id = ?", (self.identify(),)).fetchone()[0]
+        self.refused("With --yes it is done.", "destroy", self.name)
+        self.assertEqual(self.shown(self.name, "changes"), "1")
+        self.assertIn("All changes are in the cloud.", self.key("destroy", self.name, "--yes")[1])
+        self.down("were destroyed on 2")
+        for name in os.listdir(os.path.dirname(self.state())):
+            if name.startswith("state.db"):
+                with open(os.path.join(os.path.dirname(self.state()), name), "rb") as f:
+                    self.assertNotIn(blob[40:64], f.read(), name)
+        self.instance.restart("syncd")
+        self.down("were destroyed on 2")
+        self.key_comes_back(kit, kept=0)
+
+    def test_destroyed_with_changes(self):
+        self.instance.api("POST", "/management/command/2")    # Pause
+        self.addCleanup(self.instance.api, "POST", "/management/command/4")
+        self.instance.api("POST", "/management/command/4")
+        os.kill(self.instance.pid("syncd"), 0)
+        os.chmod(self.bucket, 0o500)                          # what is written stays here
+        self.addCleanup(os.chmod, self.bucket, 0o700)
+        for n in range(3):
+            with open(os.path.join(self.mount, f"f{n}"), "w") as f:
+                f.write("unsent")
+        lt.wait_until(lambda: self.entry(self.name)["pendingChanges"] == 3, 30, "three changes")
+        self.refused("3 changes are lost", "destroy", self.name)
+        self.assertIn("3 changes are lost", self.key("destroy", self.name, "--yes")[1])
+        self.down("were destroyed on 2")
+
+
+if __name__ == "__main__":
+    unittest.main()
