@@ -180,6 +180,19 @@ void crypt_place(struct crypt *c, size_t n, struct crypt_place *ret, crypt_ready
     STAILQ_INSERT_TAIL(&c->waiters, w, next);
 }
 
+void crypt_place_cancel(struct crypt *c, const struct crypt_place *ret)
+{
+    struct waiter *w;
+
+    STAILQ_FOREACH(w, &c->waiters, next)
+        if (w->place == ret)
+            break;
+    if (!w)
+        return;
+    STAILQ_REMOVE(&c->waiters, w, waiter, next);
+    free(w);
+}
+
 /* Whoever goes on may give back or ask for more. */
 static void serve(struct crypt *c)
 {

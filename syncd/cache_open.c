@@ -17,8 +17,10 @@
 #include "common/text.h"
 #include "syncd/cache_sweep.h"
 #include "syncd/cache_sync.h"
+#include "syncd/content.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
+#include "syncd/key_stock.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
@@ -194,6 +196,9 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
 
     c->volume = v;
     v->cache = c;
+    LIST_INIT(&c->contents);
+    c->io = v->keys ? &v->sealed_io : NULL;
+    c->stock = v->keys && v->drive->local_cache_encrypted ? key_stock_new(v->loop, c->io) : NULL;
     c->dir_fd = -1;
     c->opens_most = opens_most(v->config);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
@@ -222,6 +227,7 @@ void cache_free(struct cache *c)
     if (!c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
+    content_end_all(c);
     sweep_end(c);
     cache_sync_end(c);
     space_end(c);
@@ -232,6 +238,7 @@ void cache_free(struct cache *c)
             cache_discard(f);
         }
     use_end(c);
+    key_stock_free(c->stock);
     if (c->dir_fd >= 0)
         (void)close(c->dir_fd);
     free(c);

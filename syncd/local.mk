@@ -22,7 +22,10 @@ libsyncd_a_SOURCES = \
 	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
+	syncd/cache_seal.c \
 	syncd/cache_session.c \
+	syncd/cache_fresh.c \
+	syncd/cache_name.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
@@ -98,6 +101,8 @@ libsyncd_a_SOURCES = \
 	syncd/http_body.c \
 	syncd/http_call.c \
 	syncd/http_call.h \
+	syncd/key_stock.c \
+	syncd/key_stock.h \
 	syncd/keys.c \
 	syncd/keys.h \
 	syncd/keys_api.c \
@@ -175,6 +180,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_entries.c \
+	syncd/store_index_fresh.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \

@@ -28,7 +28,8 @@ struct upload_ask {
 /* fdatasync of its cache file, or a digest of it, by a pool thread; the descriptors are the job's own. */
 struct file_job {
     struct upload *upload;   /* NULL: abandoned */
-    int fds[2];
+    int fds[CACHE_FILES];
+    size_t n_fds;
     int error;
     void (*synced)(struct upload *u, int code);
     struct hash_extent hash;
@@ -227,11 +228,11 @@ void upload_condition(struct upload *u, struct cloud_request *r)
 static struct file_job *job_new(struct upload *u)
 {
     struct file_job *j = xcalloc(1, sizeof(*j));
-    int from[2] = { u->file->data_fd, u->file->map_fd };
 
     j->upload = u;
-    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
-        j->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
+    j->n_fds = cache_file_fds(u->file, j->fds);
+    for (size_t n = 0; n < j->n_fds; n++)
+        j->fds[n] = fcntl(j->fds[n], F_DUPFD_CLOEXEC, 3);
     u->job = j;
     return j;
 }
@@ -239,7 +240,7 @@ static struct file_job *job_new(struct upload *u)
 /* The change it was for, or NULL. */
 static struct upload *job_end(struct file_job *j)
 {
-    for (size_t n = 0; n < ARRAY_SIZE(j->fds); n++)
+    for (size_t n = 0; n < j->n_fds; n++)
         if (j->fds[n] >= 0)
             (void)close(j->fds[n]);
     if (j->upload)
@@ -251,7 +252,7 @@ static void sync_files(void *arg)
 {
     struct file_job *j = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(j->fds) && j->error == 0; n++)
+    for (size_t n = 0; n < j->n_fds && j->error == 0; n++)
         if (fdatasync(j->fds[n]) < 0)
             j->error = -errno;
 }

@@ -31,6 +31,7 @@
 
 #include <sys/queue.h>
 
+#include "common/sealed.h"
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
 
@@ -50,6 +51,7 @@ struct volume {
     const struct config *config;
     struct cloud *cloud;             /* borrowed */
     struct keys *keys;               /* borrowed; NULL: none */
+    struct sealed_io sealed_io;      /* with keys: how the cache asks cryptd */
     struct volume_spec spec;         /* drive points to our own copy */
     Lf__CloudDrive *drive;           /* owned */
     char *bucket, *prefix;           /* prefix "" or ending in '/' */
@@ -149,6 +151,11 @@ bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
 void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                         bool attributes, fs_step_fn *step);
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
+/* Runs it once a cache file can be made: for one that is sealed there must be a key. */
+void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
+/* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. */
+void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
+                     fs_step_fn *step);
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
  * the cloud's may be written over in place; else at once. */
