@@ -27,6 +27,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/systems.py \
 	tests/bench/table.py \
 	tests/bench/work.py \
+	tests/integration/age_vectors \
+	tests/integration/age_vectors.txt \
 	tests/integration/cable.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
