@@ -27,6 +27,7 @@ static const struct error_meaning meanings[] = {
     { ENETDOWN, 499, "DEFAULT", ENETDOWN, "The drive is paused, and this is not here." },
     { ETIMEDOUT, 499, "DEFAULT", EIO, "It took too long." },
     { EAGAIN, 499, "DEFAULT", EIO, "Too much at once; try again." },
+    { EREMCHG, 499, "CHECKSUM_MISMATCH", EIO, "An older version than one that was seen before lies in the cloud." },
     { EREMOTEIO, 499, "DEFAULT", EIO, "The provider reported an error." },
     { ECONNRESET, 499, "INTERNAL_ERROR", EIO, "A part of Landfall restarted while it worked on this; try again." },
     { ENOTCONN, 499, "INTERNAL_ERROR", EIO, "A part of Landfall that is needed for this does not run." },

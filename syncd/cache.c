@@ -59,6 +59,7 @@ void cache_discard(struct cache_file *f)
         remove_open(f, SLIST_FIRST(&f->opens));
     LIST_REMOVE(f, next);
     use_closed(f);
+    fetch_discard(f);
     cache_file_close(f);
 }
 

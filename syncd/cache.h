@@ -27,6 +27,7 @@ struct fetch {
     bool refreshing;               /* the cloud's version is being looked up again */
     bool superseded;               /* perhaps by an upload of ours, that will tell */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
+    struct fetch_object *object;   /* fetch_object.c's; NULL: nothing is known */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;
     struct {                       /* the range waited for in vain last, how long at most, until when, and why */
@@ -100,6 +101,7 @@ struct space {
 
 struct cache {
     struct volume *volume;
+    struct sealed_io keys_io;      /* of the drive's keys, if it has any */
     const struct sealed_io *io;    /* borrowed; NULL: nothing is sealed, nor encrypted in the cloud */
     struct key_stock *stock;       /* NULL: new pairs are not sealed */
     int dir_fd;

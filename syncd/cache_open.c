@@ -21,6 +21,7 @@
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
 #include "syncd/key_stock.h"
+#include "syncd/keys.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
@@ -197,10 +198,14 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     c->volume = v;
     v->cache = c;
     LIST_INIT(&c->contents);
-    c->io = v->keys ? &v->sealed_io : NULL;
-    c->stock = v->keys && v->drive->local_cache_encrypted ? key_stock_new(v->loop, c->io) : NULL;
     c->dir_fd = -1;
     c->opens_most = opens_most(v->config);
+    if (v->keys) {
+        c->keys_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
+        c->io = &c->keys_io;
+    }
+    if (v->keys && v->drive->local_cache_encrypted)
+        c->stock = key_stock_new(v->loop, c->io);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);

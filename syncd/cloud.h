@@ -74,6 +74,8 @@ enum cloud_op {
     CLOUD_OP_COUNT
 };
 
+enum { CLOUD_BINDING = 32 };
+
 /* POSIX metadata kept beside an object. Text forms and header names are the provider's affair
  * (on S3: x-amz-meta-mtime as rclone writes it, decimal seconds; mode, uid, gid decimal as s3fs
  * writes them; symlink as x-amz-meta-landfall-symlink, percent-encoded). */
@@ -85,6 +87,10 @@ struct cloud_meta {
     char *symlink;              /* target, owned; NULL: not a symlink */
     char *stamp;                /* letters, digits and hyphens that tell who wrote it when; owned; NULL: somebody who
                                    writes none; "": the place it lies in keeps none */
+    bool has_size;              /* the object is encrypted, and this many bytes are: */
+    uint64_t size;
+    bool has_binding;           /* of an encrypted object that was copied to its key (cryptd/age_object.h) */
+    uint8_t binding[CLOUD_BINDING];
     struct cloud_xattr {        /* user.* extended attributes, owned */
         char *name;
         void *value;
@@ -103,6 +109,8 @@ struct cloud_object {
     char *version;              /* owned; NULL */
     bool opaque;                /* the provider says in other words that the ETag is no digest of the bytes */
     bool has_meta;              /* listings on S3 carry none */
+    bool looked_into;           /* syncd/object.h: what it is was seen in its first bytes, and meta says so */
+    int refused;                /* negative errno: what was seen is not to be read; 0: it is */
     struct cloud_meta meta;
 };
 

@@ -165,6 +165,23 @@ static void get_stamp(int fd, struct cloud_meta *m)
     cloud_request_set(&m->stamp, stamp);
 }
 
+/* Without the size an object tells it itself; without the binding it would be taken for another one. */
+static int put_sealed(int fd, const struct cloud_meta *m)
+{
+    int r = m->has_size ? set_number(fd, OURS "size", (int64_t)m->size) : 0;
+
+    return r == 0 && m->has_binding ? set(fd, OURS "binding", m->binding, CLOUD_BINDING) : r;
+}
+
+static void get_sealed(int fd, struct cloud_meta *m)
+{
+    int64_t size;
+
+    m->has_size = get_number(fd, OURS "size", &size) && size >= 0;
+    m->size = m->has_size ? (uint64_t)size : 0;
+    m->has_binding = fgetxattr(fd, OURS "binding", m->binding, CLOUD_BINDING) == CLOUD_BINDING;
+}
+
 int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
 {
     int r = m->has_mode ? put_mode(fd, m->mode, directory) : 0;
@@ -175,6 +192,8 @@ int local_meta_put(int fd, const struct cloud_meta *m, bool directory)
         r = set_number(fd, OURS "gid", m->gid);
     if (r == 0 && m->stamp)
         r = put_stamp(fd, m->stamp);
+    if (r == 0)
+        r = put_sealed(fd, m);
     for (size_t i = 0; i < m->n_xattrs && r == 0; i++)
         if (strncmp(m->xattrs[i].name, OURS, strlen(OURS)) != 0)
             r = set(fd, m->xattrs[i].name, m->xattrs[i].value, m->xattrs[i].size);
@@ -231,6 +250,7 @@ void local_meta_get(int fd, const struct stat *st, struct cloud_meta *m)
         return;
     }
     get_stamp(fd, m);
+    get_sealed(fd, m);
     if (get_number(fd, OURS "mode", &mode) && mode >= 0 && is_type_of((uint32_t)mode, st))
         m->mode = (uint32_t)mode;
     if (S_ISDIR(st->st_mode) && get_number(fd, OURS "mtime", &mtime))

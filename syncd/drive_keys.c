@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/crypt.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/keys.h"
@@ -81,7 +82,7 @@ static int make_region(struct syncd *d, struct error *e)
 
     if (r < 0)
         return r;
-    if (!crypt_locked(d->crypt))
+    if (!process_lock_memory())
         LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
     if (ipc_client_connected(d->cryptd))
         crypt_share(d->crypt, d->cryptd);

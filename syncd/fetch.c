@@ -14,10 +14,12 @@
 /* --- transfers ---------------------------------------------------------------------------------- */
 
 /* The caller holds the file as well. */
-static void detach(struct fetch_transfer *t)
+void fetch_detach(struct fetch_transfer *t)
 {
     struct cache_file *f = take_ptr(t->file);
 
+    if (t->in)
+        fetch_inflow_detached(t, f);
     TAILQ_REMOVE(&f->fetch.transfers, t, next);
     f->fetch.n_transfers--;
     space_measure(f);
@@ -27,8 +29,11 @@ static void detach(struct fetch_transfer *t)
 
 static void stop(struct fetch_transfer *t)
 {
-    detach(t);
-    cloud_cancel(t->cloud, t->request);
+    fetch_detach(t);
+    if (t->in)
+        fetch_inflow_stop(t);
+    else
+        cloud_cancel(t->cloud, t->request);
 }
 
 static void count(const struct fetch_transfer *t, uint64_t to)
@@ -40,7 +45,7 @@ static void count(const struct fetch_transfer *t, uint64_t to)
     t->file->volume->tally->fetched[why] += bytes;
 }
 
-static void arrived(struct fetch_transfer *t, uint64_t to)
+void fetch_arrived(struct fetch_transfer *t, uint64_t to)
 {
     for (; t->from < to; t->from += CHUNK_SIZE) {
         count(t, to);
@@ -51,7 +56,7 @@ static void arrived(struct fetch_transfer *t, uint64_t to)
 }
 
 /* Before anybody who waits for the bytes goes on: then nobody asks for what came with them. */
-static void learn(struct fetch_transfer *t, const struct cloud_request *r)
+void fetch_learn(struct fetch_transfer *t, const struct cloud_request *r)
 {
     struct volume *v = t->file->volume;
 
@@ -71,8 +76,8 @@ static void on_progress(struct cloud_request *r, uint64_t bytes, void *arg)
     if (!f || to <= t->from)
         return;
     cache_hold(f);
-    learn(t, r);
-    arrived(t, to);
+    fetch_learn(t, r);
+    fetch_arrived(t, to);
     fetch_wake(f);
     cache_release(f);
 }
@@ -129,7 +134,7 @@ static void refreshed(const struct error *e, void *arg)
 }
 
 /* Whether the index says something else by now than what was asked for: the file was moved in the cloud. */
-static bool asked_for_old(const struct cache_file *f, const struct cloud_request *r)
+bool fetch_asked_for_old(const struct cache_file *f, const struct cloud_request *r)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     CLEANUP_FREE char *key = NULL;
@@ -140,12 +145,12 @@ static bool asked_for_old(const struct cache_file *f, const struct cloud_request
     return strcmp(key, r->key) != 0 || (i.etag && r->if_match && strcmp(i.etag, r->if_match) != 0);
 }
 
-static void failed(struct cache_file *f, const struct fetch_transfer *t, const struct error *e)
+void fetch_failed(struct cache_file *f, const struct fetch_transfer *t, const struct error *e, bool late)
 {
     f->fetch.window = f->fetch.ahead = 0;
     if (!gone_or_changed(e->code))
         fetch_fail_within(f, t->from, t->to, e);
-    else if (asked_for_old(f, t->request))
+    else if (late)
         return;
     else if (uploader_places(f->volume->uploader, f->ino))
         fetch_superseded(f, true);
@@ -166,12 +171,12 @@ static void on_done(struct cloud_request *r, void *arg)
         cache_hold(f);
         fetch_checked(f->volume, r);
         if (e.code == 0) {
-            learn(t, r);
-            arrived(t, t->to);
+            fetch_learn(t, r);
+            fetch_arrived(t, t->to);
         }
-        detach(t);
+        fetch_detach(t);
         if (e.code)
-            failed(f, t, &e);
+            fetch_failed(f, t, &e, fetch_asked_for_old(f, r));
         fetch_wake(f);
         fetch_plan(f);
         cache_release(f);
@@ -213,35 +218,62 @@ static int reserve(struct cache_file *f, enum space_for what, uint64_t from, uin
     return 0;
 }
 
+/* The bytes go where they belong as they come. */
+static int start_straight(struct fetch_transfer *t, const struct index_inode *i)
+{
+    int fd = fcntl(t->file->data_fd, F_DUPFD_CLOEXEC, 3);
+
+    if (fd < 0)
+        return -errno;
+    t->request = make_request(t, i, fd);
+    return 0;
+}
+
+static struct fetch_transfer *new_transfer(struct cache_file *f, const struct fetch_wish *wish, uint64_t from,
+                                           uint64_t to)
+{
+    struct fetch_transfer *t = xcalloc(1, sizeof(*t));
+
+    *t = (struct fetch_transfer){
+        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to, .why = wish->why,
+        .asked = wish->to,
+    };
+    TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
+    f->fetch.n_transfers++;
+    return t;
+}
+
 int fetch_start(struct cache_file *f, const struct fetch_wish *wish, uint64_t from, uint64_t to)
 {
-    uint64_t reserved = 0;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    int r = index_get(f->volume->index, f->ino, &i), way;
+    uint64_t reserved = 0;
     struct fetch_transfer *t;
-    int r = index_get(f->volume->index, f->ino, &i), fd;
 
     if (r < 0)
         return r;
     if (!i.cloud_key || !cache_file_current(f, &i))
         return -ESTALE;
-    fd = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
-    if (fd < 0)
-        return -errno;
+    way = fetch_object_ready(f, &i);
+    if (way < 0)
+        return way;
     r = reserve(f, wish->what, from, &to, &reserved);
-    if (r < 0) {
-        (void)close(fd);
+    if (r < 0)
         return r;
+    t = new_transfer(f, wish, from, to);
+    t->reserved = reserved;
+    if (way == FETCH_CHUNKS) {
+        fetch_object_start(t, &i);
+        return 0;
     }
-    t = xcalloc(1, sizeof(*t));
-    *t = (struct fetch_transfer){
-        .file = cache_hold(f), .cloud = f->volume->cloud, .start = from, .from = from, .to = to, .reserved = reserved,
-        .why = wish->why, .asked = wish->to,
-    };
-    t->request = make_request(t, &i, fd);
-    TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
-    f->fetch.n_transfers++;
-    volume_submit(f->volume, t->request);
-    return 0;
+    r = start_straight(t, &i);
+    if (r == 0) {
+        volume_submit(f->volume, t->request);
+    } else {
+        fetch_detach(t);
+        free(t);
+    }
+    return r;
 }
 
 /* --- the contract ------------------------------------------------------------------------------- */
@@ -252,11 +284,22 @@ void fetch_init(struct cache_file *f)
     TAILQ_INIT(&f->fetch.transfers);
 }
 
+void fetch_discard(struct cache_file *f)
+{
+    fetch_object_forget(f);
+}
+
 void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
                  fetch_done_fn *done, void *arg)
 {
-    struct fetch_waiter *w = fetch_wait(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
+    struct fetch_waiter *w;
+    struct error e;
 
+    if (fetch_object_refuses(f, offset, offset + least(length, excess(fetch_reach(f), offset)), &e)) {
+        done(&e, arg);
+        return;
+    }
+    w = fetch_wait(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
     if (!w)
         return;
     w->why = why;
@@ -334,6 +377,7 @@ void fetch_end(struct cache_file *f, const struct error *e)
 {
     fetch_stop(f);
     fetch_fail_all(f, e);
+    fetch_object_forget(f);
     if (f->fetch.space) {
         space_forget(take_ptr(f->fetch.space));
         cache_release(f);

@@ -12,6 +12,8 @@ typedef void fetch_done_fn(const struct error *e, void *arg);
 
 /* For cache.c: the empty state of a new file. */
 void fetch_init(struct cache_file *f);
+/* Nobody uses it any more. */
+void fetch_discard(struct cache_file *f);
 
 /* Calls done(e) once [offset, offset + length), as far as the file reaches, is present (code 0) or cannot be
  * had; at once when there is nothing to fetch. The caller holds the file until then. `deadline_ms` 0: none.

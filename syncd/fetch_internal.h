@@ -45,6 +45,12 @@ struct fetch_transfer {
     enum fetch_why why;            /* of what lies below: */
     uint64_t asked;                /* what follows comes with it, ahead */
     bool learned;                  /* metadata that came with it is in the index */
+    /* fetch_object.c's: */
+    struct fetch_inflow *in;       /* NULL: the bytes go from the socket into the file */
+    char *key;                     /* below the prefix; owned */
+    uint64_t object_size;
+    bool late;                     /* the index had another version by the time it failed */
+    struct cloud_meta meta;        /* what it says of size and binding */
 };
 
 /* Bytes that are wanted, and for what. */
@@ -57,6 +63,14 @@ struct fetch_wish {
 /* Begins a transfer of [from, to), or of the first part of it. 0; -EAGAIN: there is no space; -ESTALE: the index
  * has another version; or another negative errno. */
 int fetch_start(struct cache_file *f, const struct fetch_wish *wish, uint64_t from, uint64_t to);
+/* For fetch_object.c. Takes it from the file's transfers; t->file is NULL from then on. The caller holds the file. */
+void fetch_detach(struct fetch_transfer *t);
+/* It has failed, and `late` says whether it asked for what the index does not believe any more. */
+void fetch_failed(struct cache_file *f, const struct fetch_transfer *t, const struct error *e, bool late);
+/* All up to `to` is in the file. Metadata came with it. */
+void fetch_arrived(struct fetch_transfer *t, uint64_t to);
+void fetch_learn(struct fetch_transfer *t, const struct cloud_request *r);
+bool fetch_asked_for_old(const struct cache_file *f, const struct cloud_request *r);
 /* Looks up what version the cloud has, then goes on or fails all who wait. */
 void fetch_refresh(struct cache_file *f);
 
@@ -66,3 +80,21 @@ void fetch_refresh(struct cache_file *f);
 void fetch_plan(struct cache_file *f);
 /* A reader that goes on where it stopped gets a growing window. */
 void fetch_note_reader(struct cache_file *f, uint64_t from, uint64_t to);
+
+/* --- fetch_object.c: what may be encrypted ----------------------------------------------------------- */
+
+/* How the bytes of the version come; or negative errno: -EINPROGRESS (its head is on its way, and fetch_plan() follows),
+ * or why it is refused. */
+enum fetch_way { FETCH_STRAIGHT, FETCH_CHUNKS };
+int fetch_object_ready(struct cache_file *f, const struct index_inode *i);
+/* Begins it, for a transfer that is among the file's. It may reach less far than was wanted. */
+void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i);
+/* It was taken from the file's transfers; and it is to end. */
+void fetch_inflow_detached(struct fetch_transfer *t, struct cache_file *f);
+void fetch_inflow_stop(struct fetch_transfer *t);
+/* Nothing is known of the file's version any more. */
+void fetch_object_forget(struct cache_file *f);
+/* Whether the chunk at this byte did not open a moment ago; whether one of the range that is not here did, with a
+ * sentence. */
+bool fetch_object_bad(const struct cache_file *f, uint64_t at);
+bool fetch_object_refuses(const struct cache_file *f, uint64_t from, uint64_t to, struct error *e);

@@ -34,7 +34,7 @@ static uint64_t next_wanted(const struct cache_file *f, uint64_t from, uint64_t 
 
     from &= ~(uint64_t)(CHUNK_SIZE - 1);
     while (from < to) {
-        if (chunk_present(f->map, from >> CHUNK_SHIFT))
+        if (chunk_present(f->map, from >> CHUNK_SHIFT) || fetch_object_bad(f, from))
             from += CHUNK_SIZE;
         else if ((t = covering(f, from)))
             from = (t->to + CHUNK_SIZE - 1) & ~(uint64_t)(CHUNK_SIZE - 1);
@@ -47,7 +47,7 @@ static uint64_t next_wanted(const struct cache_file *f, uint64_t from, uint64_t 
 /* The end of the run of absent bytes that nobody fetches yet, at most `to`. */
 static uint64_t run_end(const struct cache_file *f, uint64_t from, uint64_t to)
 {
-    while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from))
+    while (from < to && !chunk_present(f->map, from >> CHUNK_SHIFT) && !covering(f, from) && !fetch_object_bad(f, from))
         from += CHUNK_SIZE;
     return least(from, to);
 }
@@ -95,7 +95,7 @@ static int want_ahead(struct cache_file *f)
 {
     int r = want(f, &(struct fetch_wish){ SPACE_READ, FETCH_AHEAD, f->fetch.ahead }, f->fetch.expected, PARALLEL_AHEAD);
 
-    return r == -EAGAIN ? 0 : r;
+    return r == -EAGAIN || r == -EINPROGRESS ? 0 : r;
 }
 
 static void await_space(struct cache_file *f, enum space_for what);
@@ -147,7 +147,7 @@ void fetch_plan(struct cache_file *f)
         fetch_fail_all(f, &e);
     } else if ((r = want_all(f)) == -ESTALE) {
         fetch_refresh(f);
-    } else if (r < 0 && r != -EAGAIN) {
+    } else if (r < 0 && r != -EAGAIN && r != -EINPROGRESS) {
         error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
         fetch_fail_all(f, &e);
     }

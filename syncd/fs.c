@@ -12,6 +12,7 @@
 #include "syncd/content.h"
 #include "syncd/fetch.h"
 #include "syncd/key_stock.h"
+#include "syncd/object.h"
 
 enum { CONFIRM_MS = 2000 };
 
@@ -140,7 +141,7 @@ bool fs_settled(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
-    return index_get(v->index, ino, &i) < 0 || i.settled;
+    return index_get(v->index, ino, &i) < 0 || (i.settled && object_known(v, &i));
 }
 
 /* A wait that goes on regardless of how it ends, unless `done` says otherwise. */
@@ -201,7 +202,7 @@ static void confirm_done(const struct error *e, void *arg)
 
     if (same && gone)
         lister_recheck(l, f->ino);
-    else if (same && e->code && e->code != -ECANCELED)
+    else if (same && e->code && e->code != -ECANCELED && !object_is_refusal(e->code))
         lister_failed(l);
     w->regardless = same && !gone;
     wait_done(same || e->code == -ECANCELED ? e : &stale, w);

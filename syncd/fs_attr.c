@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
-#include "syncd/volume_internal.h"
+#include "syncd/object.h"
 
 enum { MODE_BITS = 07777 };
 
@@ -30,6 +30,8 @@ static int set_size(struct volume *v, struct index_inode *i, uint64_t size)
 {
     if (S_ISDIR(i->mode))
         return -EISDIR;
+    if (S_ISREG(i->mode) && size && !object_known(v, i))
+        return -EHOSTUNREACH;
     return S_ISREG(i->mode) ? cache_truncate(v->cache, i, size) : -EINVAL;
 }
 

@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/object.h"
 #include "syncd/upload.h"
 
 /* Of what is here nothing is downloaded, and what goes up in one request does so behind. */
@@ -42,7 +43,7 @@ static bool is_possible_now(const struct wish *w)
     const struct volume *v = w->v;
     unsigned needed = CLOUD_CAN_MULTIPART | CLOUD_CAN_COPY_PART;
 
-    return volume_writable(w->v) == 0 && (cloud_capabilities(v->cloud) & needed) == needed &&
+    return volume_writable(w->v) == 0 && !object_seals(v) && (cloud_capabilities(v->cloud) & needed) == needed &&
         !reach_lost(&v->tally->reach) && uploader_may_copy(v->uploader);
 }
 

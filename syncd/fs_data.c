@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "syncd/fetch.h"
+#include "syncd/object.h"
 
 /* --- open --------------------------------------------------------------------------------------- */
 
@@ -109,6 +110,8 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = volume_writable(v);
     if (r == 0)
         r = check_room(v, m->ino, m->again);
+    if (r == 0 && !m->truncate && !object_known(v, i))
+        r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate)
@@ -167,7 +170,7 @@ static struct cache_file *unconfirmed(struct volume *v, uint64_t ino)
         return NULL;
     if (check_room(v, ino, false) < 0 || cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
-    if ((foreseen_long_ago(f) || !cache_file_whole(f)) && !cache_written_by_anyone(f))
+    if ((foreseen_long_ago(f) || !cache_file_whole(f) || !object_known(v, &i)) && !cache_written_by_anyone(f))
         return f;
     cache_release(f);
     return NULL;
@@ -178,7 +181,7 @@ static void open_when_settled(struct volume *v, struct ipc_request *req, const L
 {
     const Lf__FsOpen *m = env->fs_open;
 
-    if ((m->write || m->truncate) && !fs_settled(v, m->ino))
+    if ((m->write || m->truncate || !object_known_ino(v, m->ino)) && !fs_settled(v, m->ino))
         fs_when_changeable(v, req, env, m->ino, false, open_to_write);
     else
         open_to_write(v, req, env);
@@ -382,7 +385,7 @@ static void fetched(const struct error *e, void *arg)
     } else {
         struct error told = *e;
 
-        told.code = e->code == -ENOENT ? -EIO : e->code;
+        told.code = e->code == -ENOENT || object_is_refusal(e->code) ? -EIO : e->code;
         LOG_TRACE(LOG_WARNING, ipc_request_trace(w->request), "fetch_failed", "drive=%s", w->file->volume->drive->id,
                   "ino=%" PRIu64, w->file->ino, "error=%s", error_text(e));
         ipc_fail_error(w->request, &told);

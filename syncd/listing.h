@@ -70,6 +70,8 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
 /* The same of what is changed here, by the object that lies at its key, whichever version, or NULL where there is none:
  * its times stay, and what the cloud says of the rest holds from now on. */
 int entry_complete(struct volume *v, struct index_inode *i, const struct cloud_object *o);
+/* The size alone, if the object is the version of the index and may be encrypted. */
+int entry_size(struct volume *v, struct index_inode *i, const struct cloud_object *o);
 /* A directory of the cloud has the name of a file of ours that the cloud does not have, or had not when it was last
  * listed: both are kept, the file under a conflict's name. */
 int entry_step_aside(struct volume *v, struct news *news, const struct index_inode *i);

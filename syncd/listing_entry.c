@@ -10,6 +10,7 @@
 #include "syncd/conflict.h"
 #include "syncd/listing.h"
 #include "syncd/name.h"
+#include "syncd/object.h"
 
 /* Whoever writes to the bucket writes its metadata: no set-user-ID comes from there, lest a copy as root keep it. */
 enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, MODE_BITS = 01777 };
@@ -94,8 +95,16 @@ static void fill_meta(struct index_inode *i, const struct cloud_meta *m)
     i->settled = true;
 }
 
+/* Bytes that the file has, by what is known of its object. What only an encrypted object itself can tell is not
+ * settled. */
+static void fill_size(const struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    if (S_ISREG(i->mode) && object_told(v, o, &i->size) == INDEX_OBJECT_UNKNOWN)
+        i->settled = false;
+}
+
 /* The strings of *i that come from the object are borrowed from it. */
-static void fill_version(struct index_inode *i, const char *key, const struct cloud_object *o)
+static void fill_version(const struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *o)
 {
     i->cloud_key = (char *)(uintptr_t)key;
     i->etag = o->etag;
@@ -106,6 +115,7 @@ static void fill_version(struct index_inode *i, const char *key, const struct cl
     i->size = i->target ? strlen(i->target) : o->size;
     if (o->has_meta)
         fill_meta(i, &o->meta);
+    fill_size(v, i, o);
 }
 
 static int store_xattrs(struct volume *v, uint64_t ino, const struct cloud_object *o)
@@ -141,10 +151,12 @@ int entry_add(struct volume *v, uint64_t dir, const char *key, const struct clou
     struct index_inode i = new_inode(v, dir, slash ? slash + 1 : key, default_mode(o), name);
     int r;
 
-    fill_version(&i, key, o);
+    fill_version(v, &i, key, o);
     i.atime_ns = i.mtime_ns;
     r = index_insert(v->index, &i);
     *ret_ino = i.ino;
+    if (r == 0)
+        r = object_note(v, &i, o);
     return r == 0 && o->has_meta && o->meta.n_xattrs ? store_xattrs(v, i.ino, o) : r;
 }
 
@@ -197,7 +209,7 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
         return -EBUSY;
     if (!entry_same_type(i, o))
         new.mode = default_mode(o);
-    fill_version(&new, key, o);
+    fill_version(v, &new, key, o);
     new.generation++;
     if (S_ISREG(new.mode) && cache_opening(v->cache, i->ino)) {
         r = index_update(v->index, &new);
@@ -206,6 +218,8 @@ int entry_take_over(struct volume *v, struct news *news, const struct index_inod
         r = entry_replace(v, news, &new);
     }
     *ret_ino = new.ino;
+    if (r == 0)
+        r = object_note(v, &new, o);
     return r == 0 && o->has_meta ? store_xattrs(v, new.ino, o) : r;
 }
 
@@ -214,8 +228,28 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
     int r;
 
     fill_meta(i, &o->meta);
+    fill_size(v, i, o);
     r = index_update(v->index, i);
+    if (r == 0)
+        r = object_note(v, i, o);
     return r < 0 ? r : store_xattrs(v, i->ino, o);
+}
+
+static bool same_version(const struct index_inode *i, const struct cloud_object *o)
+{
+    return i->cloud_size == o->size && i->etag && o->etag && strcmp(i->etag, o->etag) == 0;
+}
+
+int entry_size(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    int r;
+
+    if (!v->keys || !same_version(i, o))
+        return 0;
+    if (!(i->pending & INDEX_CONTENT))
+        fill_size(v, i, o);
+    r = index_update(v->index, i);
+    return r < 0 ? r : object_note(v, i, o);
 }
 
 /* A directory's object is a marker, which listings take for a file. */
@@ -228,6 +262,8 @@ int entry_complete(struct volume *v, struct index_inode *i, const struct cloud_o
         fill_rights(i, &o->meta);
     i->settled = true;
     r = index_update(v->index, i);
+    if (r == 0 && tells)
+        r = entry_size(v, i, o);
     return r == 0 && tells ? store_xattrs(v, i->ino, o) : r;
 }
 

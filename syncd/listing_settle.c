@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/listing.h"
+#include "syncd/object.h"
 
 enum { SETTLE_MS = 2000, LATER_MAX = 65536, FEW = 128, QUIET_MS = 500, PUT_OFF_MS = 10000 };
 
@@ -24,6 +25,8 @@ struct settle {
     char *key;                           /* relative to the drive */
     bool later;                          /* nobody waits: a difference must be pushed */
     struct errand *request;
+    struct cloud_request *answer;        /* what it brought, while that is looked into */
+    struct object_look *look;
     SLIST_HEAD(, settle_waiter) waiters;
 };
 
@@ -59,6 +62,12 @@ static int settle_directory(struct volume *v, struct index_inode *i, const char 
     return r == 0 ? index_mark_moved(v->index, i->ino) : r;
 }
 
+/* Metadata is known, and of an object that may be encrypted its size as well: a drive may have got keys since. */
+static bool is_settled(struct volume *v, const struct index_inode *i)
+{
+    return i->settled && object_known(v, i);
+}
+
 /* Of a version that is in use and not the cloud's any more nobody else knows the metadata. */
 static int settle_file(struct volume *v, struct news *news, struct index_inode *i, const char *key,
                        const struct cloud_object *o)
@@ -67,7 +76,7 @@ static int settle_file(struct volume *v, struct news *news, struct index_inode *
     int r;
 
     if (entry_same(i, key, o) && entry_same_type(i, o))
-        return i->settled ? 0 : entry_settle(v, i, o);
+        return is_settled(v, i) ? 0 : entry_settle(v, i, o);
     r = entry_take_over(v, news, i, key, o, &ino);
     if (r == -EBUSY)
         r = i->settled ? 0 : entry_complete(v, i, o);
@@ -83,7 +92,9 @@ static bool is_changed(const struct index_inode *i)
 /* What is changed here counts: bytes and times, since nothing else is changed of what is not settled. */
 static int settle_changed(struct volume *v, struct index_inode *i, const struct cloud_object *o)
 {
-    return i->settled ? 0 : entry_complete(v, i, o);
+    if (!i->settled)
+        return entry_complete(v, i, o);
+    return o && !object_known(v, i) ? entry_size(v, i, o) : 0;
 }
 
 static int settle_inode(struct settle *s, const struct cloud_request *r, struct news *news)
@@ -137,7 +148,7 @@ void lister_learned(struct lister *l, uint64_t ino, const char *key, const struc
     CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
     struct index *x = l->v->index;
 
-    if (!o->has_meta || index_get(x, ino, &was) < 0 || was.settled || was.nlink == 0 || !S_ISREG(was.mode) ||
+    if (!o->has_meta || index_get(x, ino, &was) < 0 || is_settled(l->v, &was) || was.nlink == 0 || !S_ISREG(was.mode) ||
         is_changed(&was) || !entry_same(&was, key, o) || !entry_same_type(&was, o) || index_get(x, ino, &is) < 0)
         return;
     if (settle_learned(l->v, &is, o) == 0 && !looks_the_same(&was, &is))
@@ -154,6 +165,8 @@ static void end(struct settle *s, const struct error *e)
     LIST_REMOVE(s, next);
     l->n_settling_later -= s->later;
     errand_abandon(l->v, s->request);
+    object_look_end(s->look);
+    cloud_request_free(s->answer);
     while ((w = SLIST_FIRST(&s->waiters))) {
         SLIST_REMOVE_HEAD(&s->waiters, next);
         w->done(e, w->arg);
@@ -163,23 +176,51 @@ static void end(struct settle *s, const struct error *e)
     free(s);
 }
 
-static void on_stat(struct cloud_request *r, void *owner, size_t n)
+static void take_and_end(struct settle *s)
 {
-    struct settle *s = owner;
+    struct cloud_request *r = s->answer;
     struct lister *l = s->lister;
     struct error e = { .code = take_answer(s, r) };
 
-    (void)n;
     if (e.code == r->error.code)
         e = r->error;
     if (e.code && e.code != -ENOENT)
         lister_failed(l);
     else
         lister_answered(l);
-    s->request = NULL;
-    cloud_request_free(r);
     end(s, &e);
     settle_next_later(l);
+}
+
+static void looked(const struct error *e, void *arg)
+{
+    struct settle *s = arg;
+
+    s->answer->error = *e;
+    take_and_end(s);
+}
+
+/* What only its first bytes tell. */
+static bool is_to_be_looked_into(const struct settle *s, struct cloud_request *r)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    r->object.has_meta = true;
+    return r->error.code == 0 && index_get(s->lister->v->index, s->ino, &i) == 0 && S_ISREG(i.mode) &&
+           object_lacks(s->lister->v, &r->object) && !(entry_same(&i, s->key, &r->object) && i.settled);
+}
+
+static void on_stat(struct cloud_request *r, void *owner, size_t n)
+{
+    struct settle *s = owner;
+
+    (void)n;
+    s->request = NULL;
+    s->answer = r;
+    if (is_to_be_looked_into(s, r))
+        s->look = object_look(s->lister->v, s->key, &r->object, looked, s);
+    else
+        take_and_end(s);
 }
 
 /* `key` is taken over. */
@@ -216,7 +257,7 @@ static struct settle *find_settle(struct lister *l, uint64_t ino)
 
 char *settle_key(struct volume *v, const struct index_inode *i)
 {
-    if (i->ino == INDEX_ROOT || i->nlink == 0 || (is_changed(i) && i->settled))
+    if (i->ino == INDEX_ROOT || i->nlink == 0 || (is_changed(i) && is_settled(v, i)))
         return NULL;
     if (i->cloud_key)
         return xstrdup(i->cloud_key);
@@ -263,7 +304,7 @@ static void ask(struct lister *l, uint64_t ino, enum asker who, lister_done_fn *
     struct settle *s = find_settle(l, ino);
     char *key = NULL;
 
-    if (!s && check(l, ino, who, &i, &e) == 0 && (who == ANYWAY || !i.settled))
+    if (!s && check(l, ino, who, &i, &e) == 0 && (who == ANYWAY || !is_settled(l->v, &i)))
         key = settle_key(l->v, &i);
     if (key)
         s = settle_new(l, ino, key, false);
@@ -295,7 +336,7 @@ static void settle_one_later(struct lister *l, uint64_t ino)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     char *key = NULL;
 
-    if (index_get(l->v->index, ino, &i) == 0 && !i.settled && !find_settle(l, ino))
+    if (index_get(l->v->index, ino, &i) == 0 && !is_settled(l->v, &i) && !find_settle(l, ino))
         key = settle_key(l->v, &i);
     if (key)
         (void)settle_new(l, ino, key, true);

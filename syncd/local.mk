@@ -74,8 +74,11 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.c \
 	syncd/fetch.h \
 	syncd/fetch_check.c \
+	syncd/fetch_inflow.c \
+	syncd/fetch_inflow.h \
 	syncd/fetch_internal.h \
 	syncd/fetch_miss.c \
+	syncd/fetch_object.c \
 	syncd/fetch_plan.c \
 	syncd/fetch_say.c \
 	syncd/fetch_wait.c \
@@ -125,7 +128,12 @@ libsyncd_a_SOURCES = \
 	syncd/name.h \
 	syncd/mounts.h \
 	syncd/mover.c \
+	syncd/object.c \
+	syncd/object.h \
 	syncd/object_api.c \
+	syncd/object_look.c \
+	syncd/object_open.c \
+	syncd/object_unseal.c \
 	syncd/object_api.h \
 	syncd/offline.c \
 	syncd/page.h \
@@ -184,6 +192,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \
+	syncd/store_index_object.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
@@ -202,6 +211,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload.h \
 	syncd/upload_abort.c \
 	syncd/upload_ask.c \
+	syncd/upload_bind.c \
 	syncd/upload_clone.c \
 	syncd/upload_delete.c \
 	syncd/upload_gather.c \
@@ -209,10 +219,13 @@ libsyncd_a_SOURCES = \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \
 	syncd/upload_parts.h \
+	syncd/upload_parts_seal.c \
 	syncd/upload_put.c \
 	syncd/upload_quit.c \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
+	syncd/upload_seal.c \
+	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \
 	syncd/volume_api.c \

@@ -56,6 +56,14 @@ static void put_xattr(struct pairs *headers, const struct cloud_xattr *x)
     pairs_add(headers, name.data, x->size ? value : "=");
 }
 
+static void put_binding(struct pairs *headers, const uint8_t binding[CLOUD_BINDING])
+{
+    char hex[2 * CLOUD_BINDING + 1];
+
+    text_hex(binding, CLOUD_BINDING, hex);
+    pairs_add(headers, PREFIX "landfall-binding", hex);
+}
+
 /* Bytes that count: names without the prefix, and values. */
 static size_t weigh(const struct pairs *headers)
 {
@@ -82,6 +90,10 @@ int s3_meta_put(const struct cloud_meta *m, struct pairs *headers, struct error 
         put_symlink(&mine, m->symlink);
     if (m->stamp)
         pairs_add(&mine, PREFIX "landfall-stamp", m->stamp);
+    if (m->has_size)
+        pairs_addf(&mine, PREFIX "landfall-size", "%" PRIu64, m->size);
+    if (m->has_binding)
+        put_binding(&mine, m->binding);
     for (size_t i = 0; i < m->n_xattrs; i++)
         put_xattr(&mine, &m->xattrs[i]);
     if (mine.error || weigh(&mine) > S3_META_MAX)
@@ -164,6 +176,20 @@ static void read_stamp(struct cloud_meta *m, const char *value)
         xstrset(&m->stamp, value);
 }
 
+static void read_size(struct cloud_meta *m, const char *value)
+{
+    char *end;
+
+    errno = 0;
+    m->size = isdigit((unsigned char)*value) ? strtoull(value, &end, 10) : 0;
+    m->has_size = isdigit((unsigned char)*value) && !*end && errno == 0;
+}
+
+static void read_binding(struct cloud_meta *m, const char *value)
+{
+    m->has_binding = strlen(value) == (size_t)2 * CLOUD_BINDING && text_unhex(value, m->binding, CLOUD_BINDING) == 0;
+}
+
 static void add_xattr(struct cloud_meta *m, const char *name, size_t n, void *value, size_t size)
 {
     struct cloud_xattr *x = xadd(m->xattrs, m->n_xattrs);
@@ -218,6 +244,8 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
     const char *uid = pairs_get(headers, PREFIX "uid"), *gid = pairs_get(headers, PREFIX "gid");
     const char *symlink = pairs_get(headers, PREFIX "landfall-symlink");
     const char *stamp = pairs_get(headers, PREFIX "landfall-stamp");
+    const char *size = pairs_get(headers, PREFIX "landfall-size");
+    const char *binding = pairs_get(headers, PREFIX "landfall-binding");
     const char *s3cmd = pairs_get(headers, PREFIX "s3cmd-attrs"), *mc = pairs_get(headers, PREFIX "mc-attrs");
 
     if (mtime)
@@ -230,6 +258,10 @@ void s3_meta_get(const struct pairs *headers, struct cloud_meta *m)
         read_symlink(m, symlink);
     if (stamp)
         read_stamp(m, stamp);
+    if (size)
+        read_size(m, size);
+    if (binding)
+        read_binding(m, binding);
     for (size_t i = 0; i < headers->n; i++)
         if (strncmp(headers->v[i].name, XATTR, strlen(XATTR)) == 0)
             read_xattr(m, headers->v[i].name + strlen(XATTR), headers->v[i].value);

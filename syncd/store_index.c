@@ -84,6 +84,15 @@ static const char *const STEPS[] = {
     /* What sealed cache files must have at least. */
     "CREATE TABLE fresh(ino INTEGER NOT NULL, extent INTEGER NOT NULL, floors BLOB NOT NULL, PRIMARY KEY(ino, extent))"
     " WITHOUT ROWID;",
+    /* Encrypted objects. */
+    "CREATE TABLE object(ino INTEGER PRIMARY KEY, etag TEXT NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, head BLOB, binding BLOB, fault INTEGER NOT NULL DEFAULT 0,"
+    " found INTEGER NOT NULL DEFAULT 0);"
+    "CREATE TABLE sealing(ino INTEGER PRIMARY KEY, generation INTEGER NOT NULL, session INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, version INTEGER NOT NULL, head BLOB NOT NULL, key BLOB NOT NULL);"
+    "CREATE TABLE sealed(ino INTEGER NOT NULL, part INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(ino, part))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE anchor(key BLOB PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -351,6 +351,53 @@ int index_pinned_lacking(struct index *x, uint64_t after, uint64_t *ret, size_t 
 /* Bytes of disk of those that are kept. */
 uint64_t index_pinned_bytes(struct index *x);
 
+/* --- encrypted objects (store_index_object.c) ------------------------------------------------------- */
+
+/* What a version in the cloud is made of, kept with the inode that is based on it and good for that ETag alone: another
+ * version makes it unknown without anybody saying so. */
+enum index_object_kind { INDEX_OBJECT_UNKNOWN = 0, INDEX_OBJECT_PLAIN = 1, INDEX_OBJECT_SEALED = 2 };
+enum { INDEX_BINDING = 32 };
+struct index_object {
+    enum index_object_kind kind;
+    uint64_t size;                 /* bytes of plaintext */
+    uint64_t version;              /* of what is sealed, once its head was seen; 0: it has none */
+    void *head;                    /* owned; NULL: not seen yet */
+    size_t head_size;
+    bool has_binding;              /* metadata says to which key it was copied */
+    uint8_t binding[INDEX_BINDING];
+    int fault;                     /* negative errno: why it is not to be read; 0: it may be */
+    int64_t found_ns;              /* and when that was found */
+};
+/* Of the inode's version with that ETag. 0 and *ret (index_object_done() it), or -ENOENT: unknown. */
+int index_object_get(struct index *x, uint64_t ino, const char *etag, struct index_object *ret);
+int index_object_put(struct index *x, uint64_t ino, const char *etag, const struct index_object *o);
+int index_object_remove(struct index *x, uint64_t ino);
+void index_object_done(struct index_object *o);
+
+/* An object that goes up in parts, one row for each inode: with what it is sealed, so that it can be gone on with, and
+ * a digest of each part that may have been sent, since none may be sealed with two plaintexts. */
+enum { INDEX_SEALING_KEY = 104, INDEX_DIGEST = 64 + 1 };
+struct index_sealing {
+    uint64_t generation, session;  /* of the content; of the machine: a power cut takes content without a trace */
+    uint64_t size, version;        /* bytes of plaintext */
+    void *head;                    /* owned */
+    size_t head_size;
+    uint8_t key[INDEX_SEALING_KEY];
+};
+int index_sealing_get(struct index *x, uint64_t ino, struct index_sealing *ret);   /* 0 or -ENOENT */
+int index_sealing_put(struct index *x, uint64_t ino, const struct index_sealing *s);   /* forgets the parts */
+int index_sealing_remove(struct index *x, uint64_t ino);
+void index_sealing_done(struct index_sealing *s);
+/* Hex of the SHA-256 of what tells a part, from 0. 0 or -ENOENT. */
+int index_sealed_get(struct index *x, uint64_t ino, uint32_t part, char ret[INDEX_DIGEST]);
+int index_sealed_put(struct index *x, uint64_t ino, uint32_t part, const char *digest);
+
+/* The highest version that was seen of an object at the key, below the drive's prefix, whoever has the key now; 0:
+ * none. Raised, or set whatever it was. */
+uint64_t index_anchor(struct index *x, const char *key);
+int index_anchor_raise(struct index *x, const char *key, uint64_t version);
+int index_anchor_set(struct index *x, const char *key, uint64_t version);
+
 /* --- repeated requests ------------------------------------------------------------------------ */
 
 /* The packed reply that was given to this request, stored in the same transaction as its effect. It is the same

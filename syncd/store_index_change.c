@@ -158,6 +158,10 @@ int index_remove(struct index *x, uint64_t ino)
     if (r == 0)
         r = index_unsynced_remove(x, ino);
     if (r == 0)
+        r = index_object_remove(x, ino);
+    if (r == 0)
+        r = index_sealing_remove(x, ino);
+    if (r == 0)
         r = index_changed(x, sql_run(x->sql, "DELETE FROM inode WHERE ino = ?", SQL_INT(ino)));
     return r < 0 ? r : index_share_changed(x, was, NOTHING);
 }

@@ -395,7 +395,9 @@ int index_upload_sent(struct index *x, const char *key, uint64_t size, int64_t m
 
 int index_upload_remove(struct index *x, uint64_t ino)
 {
-    return sql_run(x->sql, "DELETE FROM upload WHERE ino = ?", SQL_INT(ino));
+    int r = sql_run(x->sql, "DELETE FROM upload WHERE ino = ?", SQL_INT(ino));
+
+    return r < 0 ? r : index_sealing_remove(x, ino);
 }
 
 void index_upload_done(struct index_upload *u)

@@ -7,6 +7,7 @@
  *   upload_gather.c  what has to be here for it, and what the cloud can copy instead
  *   upload_put.c     contents, links and markers in one PUT
  *   upload_parts.c   contents and copies in parts
+ *   upload_seal.c    what encrypted objects are made of; upload_bind.c: those that are copied to another key
  *   upload_resume.c  the parts of an earlier try that are still good
  *   upload_abort.c   the end of those that nobody wants
  *   upload_clone.c   a file made of another one's version, for a program that waits for it
@@ -44,8 +45,16 @@ enum {
 enum upload_kind { UPLOAD_MARK, UPLOAD_CONTENT, UPLOAD_COPY, UPLOAD_CUT, UPLOAD_CLONE, UPLOAD_BURY, UPLOAD_KINDS };
 
 struct upload;
+struct upload_seal;
+struct upload_bind;
 struct upload_clone;
 struct upload_quit;
+/* A body in memory that is locked, as long as that lasts; the descriptor is somebody else's. */
+struct upload_plain {
+    int fd;
+    uint8_t *bytes;
+    size_t n;                      /* 0: none */
+};
 /* An upload in parts is ended; e->code: it is not. */
 typedef void upload_aborted_fn(struct upload *u, const struct error *e);
 
@@ -88,6 +97,12 @@ struct upload {
     LIST_HEAD(, upload_ask) asks;  /* requests under way */
     unsigned n_asks;
     struct file_job *job;          /* the pool's, under way */
+    struct upload_seal *seal;      /* upload_seal.c's, as is: NULL: the object is what the file is */
+    struct seal_job *seal_job;     /* under way */
+    bool heard;                    /* the cloud answered that the object is in place */
+    struct unseal_job *unseal_job; /* upload_unseal.c's, as is the next */
+    struct upload_plain plain;     /* the body that was made last, until it is sent */
+    struct upload_bind *bind;      /* upload_bind.c's; NULL: what is copied is not encrypted */
 };
 
 struct uploader {
@@ -184,6 +199,7 @@ void upload_end(struct upload *u);
 /* A request for the change's bucket and, when not NULL, full key of `key`. After upload_submit(), step(u, r) runs with
  * the answer; r is freed after. A body's descriptor is the request's own and is closed. */
 typedef void upload_step_fn(struct upload *u, struct cloud_request *r);
+struct upload *upload_of(const void *arg);   /* of a request, by its `arg`; NULL: it was abandoned */
 struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const char *key, upload_step_fn *step);
 void upload_submit(struct upload *u, struct cloud_request *r);
 void upload_drop(struct cloud_request *r);   /* one that was not submitted */
@@ -220,6 +236,53 @@ void upload_mark_start(struct upload *u);
 void upload_content_start(struct upload *u);
 void upload_copy_start(struct upload *u);
 void upload_cut_start(struct upload *u);
+
+/* --- upload_seal.c -------------------------------------------------------------------------------- */
+
+/* For a file of u->size bytes that is to be sent: has a head and a key made where objects are encrypted, or takes those
+ * of an earlier try that was of the same bytes; from then on u->size is the object's. Then next(u). */
+void upload_seal_begin(struct upload *u, void (*next)(struct upload *u));
+/* Whether they are kept in the index. */
+bool upload_seal_kept(const struct upload *u);
+/* Before the first part is sent: keeps them. In a transaction. 0 or negative errno. */
+int upload_seal_keep(struct upload *u);
+/* Makes the next `length` bytes of the object, from the beginning after upload_seal_rewind(). made(u, fd, code) once,
+ * perhaps from within: the descriptor of a file of these bytes, the callee's; or -1 and -EBADE (an earlier try has sent
+ * others as this part, which must not be) or another negative errno. One at a time. */
+typedef void upload_body_fn(struct upload *u, int fd, int code);
+void upload_seal_body(struct upload *u, uint32_t part, uint64_t length, upload_body_fn *made);
+void upload_seal_rewind(struct upload *u);
+/* As upload_hash_file(), of a body. */
+void upload_seal_hash(struct upload *u, int fd, uint64_t length, void (*step)(struct upload *u, const char *md5));
+/* What the metadata say of it. */
+void upload_seal_meta(const struct upload *u, struct cloud_meta *m);
+/* What the index says of the object once it is in place, whatever put it there; in a transaction. */
+int upload_record_object(struct upload *u, const char *etag);
+void upload_seal_abandon(struct upload *u);
+void upload_seal_free(struct upload_seal *s);   /* NULL is fine */
+
+/* --- upload_unseal.c ------------------------------------------------------------------------------ */
+
+/* Whether the file is sealed in the cache and the object is not. */
+bool upload_unseals(const struct upload *u);
+/* As upload_seal_body(), of the file's bytes from `offset` on; more than none. */
+void upload_unseal_body(struct upload *u, uint64_t offset, uint64_t length, upload_body_fn *made);
+/* For upload_hash_file(). */
+void upload_unseal_hash(struct upload *u, uint64_t offset, uint64_t length,
+                        void (*step)(struct upload *u, const char *md5));
+void upload_unseal_abandon(struct upload *u);
+void upload_plain_end(struct upload_plain *p);
+
+/* --- upload_bind.c -------------------------------------------------------------------------------- */
+
+/* For an object that is to be copied to u->key, or onto itself with other metadata: what that needs when it is
+ * encrypted, or may be. Then next(u). */
+void upload_bind_begin(struct upload *u, void (*next)(struct upload *u));
+/* As for the above. */
+void upload_bind_meta(const struct upload *u, struct cloud_meta *m);
+int upload_bind_record(struct upload *u, const char *etag);
+void upload_bind_abandon(struct upload *u);
+void upload_bind_free(struct upload_bind *b);   /* NULL is fine */
 
 /* --- upload_look.c -------------------------------------------------------------------------------- */
 

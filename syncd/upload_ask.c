@@ -23,6 +23,7 @@ struct upload_ask {
     struct upload *upload;
     struct cloud_request *request;
     upload_step_fn *step;
+    struct upload_plain body;
 };
 
 /* fdatasync of its cache file, or a digest of it, by a pool thread; the descriptors are the job's own. */
@@ -55,6 +56,13 @@ static void answered(struct cloud_request *r, void *arg)
     upload_drop(r);
 }
 
+struct upload *upload_of(const void *arg)
+{
+    const struct upload_ask *ask = arg;
+
+    return ask->upload->uploader ? ask->upload : NULL;
+}
+
 struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const char *key, upload_step_fn *step)
 {
     struct upload_ask *ask = xcalloc(1, sizeof(*ask));
@@ -69,7 +77,10 @@ struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const c
 
 void upload_drop(struct cloud_request *r)
 {
-    free(r->arg);
+    struct upload_ask *ask = r->arg;
+
+    upload_plain_end(&ask->body);
+    free(ask);
     if (r->body.fd >= 0)
         (void)close(r->body.fd);
     cloud_request_free(r);
@@ -79,6 +90,10 @@ void upload_submit(struct upload *u, struct cloud_request *r)
 {
     struct upload_ask *ask = r->arg;
 
+    if (u->plain.n && u->plain.fd == r->body.fd) {
+        ask->body = u->plain;
+        u->plain = (struct upload_plain){ .fd = -1 };
+    }
     LIST_INSERT_HEAD(&u->asks, ask, next);
     u->n_asks++;
     volume_submit(u->volume, r);
@@ -116,6 +131,9 @@ bool upload_detach_asks(struct upload *u)
 {
     if (u->job)
         u->job->upload = NULL;
+    upload_seal_abandon(u);
+    upload_unseal_abandon(u);
+    upload_bind_abandon(u);
     upload_cancel_asks(u);
     return LIST_EMPTY(&u->asks);
 }
@@ -167,6 +185,14 @@ bool upload_is_ours(const struct volume *v, const char *key, const struct cloud_
         upload_is_sent(v, &row, o);
 }
 
+static void add_sealed(const struct upload *u, struct cloud_meta *m)
+{
+    if (u->seal)
+        upload_seal_meta(u, m);
+    else if (u->bind)
+        upload_bind_meta(u, m);
+}
+
 void upload_meta(struct upload *u, struct cloud_meta *m)
 {
     struct index_upload sent = upload_sent(u);
@@ -175,6 +201,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     if (u->keeps_meta) {
         if (cloud_meta_copy(m, &u->kept_meta) < 0)
             abort();
+        add_sealed(u, m);
         return;
     }
     m->has_mtime = m->has_mode = m->has_owner = true;
@@ -184,6 +211,7 @@ void upload_meta(struct upload *u, struct cloud_meta *m)
     m->gid = i->gid;
     m->symlink = xstrdup(i->target);
     m->stamp = stamp(u->volume, &sent);
+    add_sealed(u, m);
     (void)index_xattr_list(u->volume->index, i->ino, add_xattr, m);
     u->metadata_sent = true;
 }
@@ -299,8 +327,13 @@ static void file_hashed(void *arg)
 void upload_hash_file(struct upload *u, uint64_t offset, uint64_t length,
                       void (*step)(struct upload *u, const char *md5))
 {
-    struct file_job *j = job_new(u);
+    struct file_job *j;
 
+    if (u->file->is_sealed) {
+        upload_unseal_hash(u, offset, length, step);
+        return;
+    }
+    j = job_new(u);
     j->hashed = step;
     j->hash = (struct hash_extent){ .fd = j->fds[0], .offset = offset, .length = length, .md5_wanted = true };
     loop_work(u->volume->loop, hash_file, file_hashed, j);

@@ -7,7 +7,9 @@
  * Must not know how parts travel (upload_parts.c). */
 #include "syncd/upload.h"
 
+#include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/object.h"
 
 static const uint64_t MIB = 1 << 20;
 static const uint64_t PART_FILE = 16 << 20;
@@ -29,9 +31,18 @@ uint64_t upload_part_size(const struct upload *u, uint64_t size, bool copy)
     return l.part_max && part > l.part_max ? 0 : part;
 }
 
+/* Of what is, or becomes, encrypted no part is as another one. */
+static bool is_plain(const struct upload *u)
+{
+    CLEANUP(index_object_done) struct index_object base = { 0 };
+
+    return !u->volume->keys || (!object_seals(u->volume) && object_get(u->volume, &u->inode, &base) == 0 &&
+                                base.kind == INDEX_OBJECT_PLAIN);
+}
+
 bool upload_copies(const struct upload *u, uint64_t from, uint64_t to)
 {
-    return u->kind == UPLOAD_CONTENT && !u->base_lost && loop_now_ns() >= u->uploader->copies_after_ns &&
+    return is_plain(u) && u->kind == UPLOAD_CONTENT && !u->base_lost && loop_now_ns() >= u->uploader->copies_after_ns &&
            cloud_capabilities(u->volume->cloud) & CLOUD_CAN_COPY_PART && u->inode.cloud_key &&
            to <= u->inode.cloud_size && cache_alike(u->file, u->inode.etag, from, to);
 }

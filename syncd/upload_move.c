@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/listing.h"
+#include "syncd/object.h"
 
 /* --- home ----------------------------------------------------------------------------------------- */
 
@@ -61,10 +62,17 @@ static int take_over_version(struct upload *u, const struct cloud_object *o, str
 {
     struct index_inode *i = &u->inode;
 
+    int r;
+
     xstrset(&i->etag, o->etag);
     i->size = i->cloud_size = o->size;
     i->mtime_ns = o->has_meta && o->meta.has_mtime ? o->meta.mtime_ns : o->mtime_ns;
-    return S_ISREG(i->mode) ? entry_replace(u->volume, news, i) : index_update(u->volume->index, i);
+    if (!S_ISREG(i->mode))
+        return index_update(u->volume->index, i);
+    if (object_told(u->volume, o, &i->size) == INDEX_OBJECT_UNKNOWN)
+        i->settled = false;
+    r = entry_replace(u->volume, news, i);
+    return r < 0 ? r : object_note(u->volume, i, o);
 }
 
 static void take_over(struct upload *u, const struct cloud_object *o)
@@ -154,31 +162,25 @@ static void copy(struct upload *u)
 
     cloud_request_set(&r->source_key, source);
     cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
-    r->replace_metadata = knows_metadata(&u->inode);
+    r->replace_metadata = knows_metadata(&u->inode) || u->keeps_meta;
     if (r->replace_metadata)
         upload_meta(u, &r->meta);
     upload_submit(u, r);
 }
 
-/* Parts have no metadata of their own to keep, so what the object has is asked for and given along. */
-static void metadata_seen(struct upload *u, struct cloud_request *r)
+/* Parts have no metadata of their own to keep, and what is encrypted gets some more than it has: so what the object has
+ * is asked for and given along. */
+static void metadata_kept(struct upload *u, struct cloud_request *r)
 {
     if (r->error.code) {
         upload_copy_failed(u, &r->error);
         return;
     }
     u->keeps_meta = true;
+    cloud_meta_free(&u->kept_meta);
     if (cloud_meta_copy(&u->kept_meta, &r->object.meta) < 0)
         abort();
-    upload_parts_start(u, true);
-}
-
-static void copy_parts(struct upload *u)
-{
-    if (knows_metadata(&u->inode) || u->keeps_meta)
-        upload_parts_start(u, true);
-    else
-        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, metadata_seen));
+    copy_object(u);
 }
 
 static bool in_one_piece(const struct upload *u)
@@ -192,11 +194,15 @@ static bool in_one_piece(const struct upload *u)
 
 static void copy_object(struct upload *u)
 {
+    bool keeps = !knows_metadata(&u->inode) && (u->bind || !in_one_piece(u));
+
     upload_parts_free(take_ptr(u->parts));
-    if (in_one_piece(u))
+    if (keeps && !u->keeps_meta)
+        upload_submit(u, upload_request(u, CLOUD_STAT, u->inode.cloud_key, metadata_kept));
+    else if (in_one_piece(u))
         copy(u);
     else
-        copy_parts(u);
+        upload_parts_start(u, true);
 }
 
 /* A copy may have another ETag than what was copied: it is known by what is sent along, if anything is. The row of an
@@ -236,6 +242,11 @@ static int hold_cached(struct upload *u)
     return cache_acquire(c, &u->inode, &u->file);
 }
 
+static void guard_copy(struct upload *u)
+{
+    upload_guard(u, copy_declared);
+}
+
 void upload_copy_start(struct upload *u)
 {
     bool moves = strcmp(u->inode.cloud_key, u->key) != 0;
@@ -249,5 +260,5 @@ void upload_copy_start(struct upload *u)
     else if (S_ISDIR(u->inode.mode))
         copy_declared(u);   /* as upload_put.c's mark() */
     else
-        upload_guard(u, copy_declared);
+        upload_bind_begin(u, guard_copy);
 }

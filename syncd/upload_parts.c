@@ -104,6 +104,14 @@ static void lose_source(struct upload *u, const struct error *e)
     abort_ours(u, source_lost);
 }
 
+/* With another key: what is sent may be something else now. */
+static void begin_anew(struct upload *u)
+{
+    upload_parts_free(take_ptr(u->parts));
+    upload_seal_free(take_ptr(u->seal));
+    upload_content_start(u);
+}
+
 static void send_all(struct upload *u)
 {
     upload_parts_free(take_ptr(u->parts));
@@ -158,6 +166,7 @@ static void end_done(struct upload *u, struct cloud_request *r)
 {
     struct index_upload sent = upload_sent(u);
 
+    u->heard = r->error.code == 0;
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ENOENT)
@@ -252,7 +261,8 @@ static void copy_piece(struct upload *u, struct cloud_request *r, uint64_t at)
     r->has_range = true;
 }
 
-static struct cloud_request *part_request(struct upload *u, uint32_t n, int *ret_code)
+/* `body` is that of an encrypted part, the request's from here on; -1: none. */
+static struct cloud_request *part_request(struct upload *u, uint32_t n, int body, int *ret_code)
 {
     const struct upload_parts *p = u->parts;
     struct cloud_request *r = upload_request(u, p->copied[n] ? CLOUD_PART_COPY : CLOUD_PART_PUT, u->key, part_done);
@@ -262,16 +272,18 @@ static struct cloud_request *part_request(struct upload *u, uint32_t n, int *ret
     if (p->copied[n]) {
         copy_piece(u, r, n * p->part_size);
         r->range_length = upload_part_length(u, n);
+    } else if (body >= 0) {
+        r->body = (struct cloud_extent){ .fd = body, .length = upload_part_length(u, n) };
     } else {
         *ret_code = upload_body(u, r, n * p->part_size, upload_part_length(u, n));
     }
     return r;
 }
 
-static int send_part(struct upload *u, uint32_t n)
+int upload_part_send(struct upload *u, uint32_t n, int body)
 {
     int code = 0;
-    struct cloud_request *r = part_request(u, n, &code);
+    struct cloud_request *r = part_request(u, n, body, &code);
 
     u->parts->parts[n] = (struct cloud_part){ .number = n + 1, .size = upload_part_length(u, n) };
     if (code < 0)
@@ -281,12 +293,16 @@ static int send_part(struct upload *u, uint32_t n)
     return code;
 }
 
+/* --- all of them ---------------------------------------------------------------------------------- */
+
 /* Nothing more to send or nothing more to hope for. */
 static void all_answered(struct upload *u)
 {
     struct upload_parts *p = u->parts;
 
-    if (p->copy_failed && u->kind != UPLOAD_COPY && !upload_fails_all(p->error.code))
+    if (p->changed)
+        abort_ours(u, begin_anew);
+    else if (p->copy_failed && u->kind != UPLOAD_COPY && !upload_fails_all(p->error.code))
         lose_base(u);
     else if (p->copy && (p->error.code == -ENOENT || p->error.code == -ESTALE))
         lose_source(u, &p->error);
@@ -305,8 +321,10 @@ void upload_parts_go_on(struct upload *u)
 
     if (u->volume->paused && p->error.code == 0)
         error_set(&p->error, -ECANCELED, "The drive is paused.");
-    while (p->error.code == 0 && p->next < p->n && u->n_asks < UPLOAD_PARALLEL) {
-        if (!p->parts[p->next].etag && (code = send_part(u, p->next)) < 0)
+    if (upload_parts_are_made(u) && upload_parts_make(u))
+        return;   /* it may have ended */
+    while (!upload_parts_are_made(u) && p->error.code == 0 && p->next < p->n && u->n_asks < UPLOAD_PARALLEL) {
+        if (!p->parts[p->next].etag && (code = upload_part_send(u, p->next, -1)) < 0)
             error_set(&p->error, code, "%s", error_meaning(code)->text);
         p->next++;
     }
@@ -389,7 +407,7 @@ static void resume(struct upload *u, const struct index_upload *row)
 
 static bool goes_on(const struct upload *u, const struct index_upload *row, uint64_t size_of_parts)
 {
-    return row->part_size && *row->upload_id && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
+    return (!u->seal || upload_seal_kept(u)) && row->part_size && *row->upload_id && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
         row->size == u->size && row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
 }
 
@@ -416,6 +434,17 @@ static bool divide(struct upload *u)
     return true;
 }
 
+/* A head whose upload is not gone on with is never used again. */
+static void forsake_seal(struct upload *u, const struct index_upload *row)
+{
+    if (row && row->part_size) {
+        upload_parts_abort(u, row, begin_anew);
+        return;
+    }
+    forget(u);
+    begin_anew(u);
+}
+
 void upload_parts_start(struct upload *u, bool copy)
 {
     CLEANUP(index_upload_done) struct index_upload row = { 0 };
@@ -434,6 +463,10 @@ void upload_parts_start(struct upload *u, bool copy)
         return;
     }
     r = index_upload_get(u->volume->index, u->inode.ino, &row);
+    if (u->seal && upload_seal_kept(u) && !(r == 0 && goes_on(u, &row, p->part_size))) {
+        forsake_seal(u, r == 0 ? &row : NULL);
+        return;
+    }
     if (r == -ENOENT)
         begin(u);
     else if (r < 0)

@@ -42,6 +42,7 @@ static void put_done(struct upload *u, struct cloud_request *r)
 {
     struct index_upload sent = upload_sent(u);
 
+    u->heard = r->error.code == 0;
     if (r->error.code == 0)
         upload_commit(u, r->object.etag);
     else if (r->error.code == -ESTALE)   /* perhaps by our own object, when the driver tried twice */
@@ -50,12 +51,17 @@ static void put_done(struct upload *u, struct cloud_request *r)
         upload_fail(u, &r->error);
 }
 
-static void put(struct upload *u)
+/* The body is `fd`, or else the file. */
+static void put_body(struct upload *u, int fd)
 {
     struct index_upload sent = upload_sent(u);
     struct cloud_request *r = upload_request(u, CLOUD_PUT, u->key, put_done);
-    int failed = upload_body(u, r, 0, u->size);
+    int failed = 0;
 
+    if (fd >= 0)
+        r->body = (struct cloud_extent){ .fd = fd, .length = u->size };
+    else
+        failed = upload_body(u, r, 0, u->size);
     upload_condition(u, r);
     if (failed == 0)
         failed = upload_declare(u, &sent);
@@ -66,6 +72,26 @@ static void put(struct upload *u)
     }
     upload_meta(u, &r->meta);
     upload_submit(u, r);
+}
+
+static void body_made(struct upload *u, int fd, int code)
+{
+    if (code < 0 && !upload_unchanged(u))
+        upload_again(u);
+    else if (code < 0)
+        upload_fail_code(u, code);
+    else
+        put_body(u, fd);
+}
+
+static void put(struct upload *u)
+{
+    if (u->seal)
+        upload_seal_body(u, 0, u->size, body_made);
+    else if (upload_unseals(u) && u->size > 0)
+        upload_unseal_body(u, 0, u->size, body_made);
+    else
+        put_body(u, -1);
 }
 
 static void transmit(struct upload *u)
@@ -125,6 +151,11 @@ void upload_settle_earlier(struct upload *u, void (*next)(struct upload *u))
 
 /* --- all that is needed here ----------------------------------------------------------------------------- */
 
+static void settle_earlier(struct upload *u)
+{
+    upload_settle_earlier(u, transmit);
+}
+
 /* It may have been renamed or deleted while bytes were fetched; then its next turn knows better. */
 static bool still_there(const struct upload *u)
 {
@@ -153,7 +184,7 @@ static void content_ready(struct upload *u)
     if (u->file->guard.is_lost)
         upload_fail_code(u, -EIO);
     else
-        upload_settle_earlier(u, transmit);
+        upload_seal_begin(u, settle_earlier);
 }
 
 /* What is doubtful becomes a conflict copy, perhaps, which has nothing to copy from. */

@@ -32,6 +32,9 @@ static void compare_next(struct upload *u)
 {
     struct upload_parts *p = u->parts;
 
+    for (; u->seal && p->next < p->n; p->next++)   /* it is compared when it has been made */
+        if (!has_digest(&p->parts[p->next]))
+            free(take_ptr(p->parts[p->next].etag));
     for (; p->next < p->n && !p->copy; p->next++) {
         if (has_digest(&p->parts[p->next]) && !p->copied[p->next] && !u->volume->paused) {
             upload_hash_file(u, p->next * p->part_size, upload_part_length(u, p->next), hashed);

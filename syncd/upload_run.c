@@ -104,6 +104,9 @@ void upload_free(struct upload *u)
     upload_parts_free(u->parts);
     cloud_meta_free(&u->kept_meta);
     upload_look_free(u->look);
+    upload_seal_free(u->seal);
+    upload_bind_free(u->bind);
+    upload_plain_end(&u->plain);
     upload_clone_free(u->clone);
     free(u->abort_spares);
     free(u->key);
@@ -149,6 +152,8 @@ static int declare(struct upload *u, bool bury, const struct index_upload *row)
 
     if (r == 0 && row && u->file && !u->inode.cloud_key)   /* from now on the cloud may have something better */
         r = index_unsynced_put(u->volume->index, u->inode.ino);
+    if (r == 0 && row && row->part_size)
+        r = upload_seal_keep(u);
     return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
 }
 
@@ -255,7 +260,9 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     xstrset(&i->cloud_key, u->key);
     xstrset(&i->etag, etag);
     i->cloud_size = u->size;
-    r = index_exhume(x, u->key);
+    r = upload_record_object(u, etag);
+    if (r == 0)
+        r = index_exhume(x, u->key);
     if (r == 0)
         r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);
     if (r == 0)

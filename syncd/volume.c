@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
-#include "syncd/keys.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -107,8 +106,6 @@ static struct volume *volume_new(const struct volume_spec *spec)
     v->config = spec->config;
     v->cloud = spec->cloud;
     v->keys = spec->keys;
-    if (v->keys)
-        v->sealed_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
     v->spec = *spec;
     v->spec.state_dir = NULL;
     STAILQ_INIT(&v->events);

@@ -31,7 +31,6 @@
 
 #include <sys/queue.h>
 
-#include "common/sealed.h"
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
 
@@ -51,7 +50,6 @@ struct volume {
     const struct config *config;
     struct cloud *cloud;             /* borrowed */
     struct keys *keys;               /* borrowed; NULL: none */
-    struct sealed_io sealed_io;      /* with keys: how the cache asks cryptd */
     struct volume_spec spec;         /* drive points to our own copy */
     Lf__CloudDrive *drive;           /* owned */
     char *bucket, *prefix;           /* prefix "" or ending in '/' */

@@ -147,6 +147,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+# What is encrypted of the drives of all tests: LANDFALL_ENCRYPT=cache, objects or both runs them so.
+ENCRYPTED = {
+    "": {}, "cache": {"localCacheEncrypted": True}, "objects": {"cloudObjectsEncrypted": True},
+    "both": {"localCacheEncrypted": True, "cloudObjectsEncrypted": True},
+}[os.environ.get("LANDFALL_ENCRYPT", "")]
+ENCRYPTING = ["--set", "EncryptedDrives=true"] if ENCRYPTED else []
+
+
 class Instance:
     """One `landfall run` in a directory of its own. As root with separate users, else rootless."""
 
@@ -157,7 +165,7 @@ class Instance:
         self.owns_dir = directory is None
         self.user = user              # the account that starts it; None: ours
         self.bin = bin_dir or programs()
-        self.arguments = list(arguments)
+        self.arguments = [*ENCRYPTING, *arguments]
         self.env = {}
         self.starter = []             # a command that runs the supervisor
         self.stdin = subprocess.DEVNULL
@@ -296,7 +304,7 @@ class Instance:
         """Stores a drive, waits for its mount and returns the mount point."""
         drive = self.api("POST", "/management/clouddrive", {
             "name": name, "storageName": bucket, "prefix": "", "driveType": 1, "syncType": 1, "permissionType": 2,
-            "allowDelete": True, "permanentLocalPath": "$$$", "account": {"id": account["id"]}, **more})
+            "allowDelete": True, "permanentLocalPath": "$$$", "account": {"id": account["id"]}, **ENCRYPTED, **more})
         self.wait_mounted(drive["localPath"])
         return drive
 

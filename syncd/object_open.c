@@ -1,0 +1,223 @@
+/* Owns the question which key opens an object, and whether it is the object that belongs to its name: cryptd says whether
+ * it was made for it by somebody who knows the drive's identity, the index which version was seen last.
+ *
+ * Must not know how objects are fetched. */
+#include "syncd/object.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#define ORIGIN "age-encryption.org/"
+#define LAST_LINE "\n--- "
+
+enum { NONCE = 16, OPEN_FOREIGN = 0, OPEN_ELSEWHERE = 3 };   /* enum object_bound of cryptd/age_object.h */
+
+/* --- its text ---------------------------------------------------------------------------------------- */
+
+bool object_is_age(const void *bytes, size_t n)
+{
+    return n >= strlen(ORIGIN) && memcmp(bytes, ORIGIN, strlen(ORIGIN)) == 0;
+}
+
+size_t object_head_end(const void *bytes, size_t n)
+{
+    const char *begin = bytes, *line = memmem(begin, n, LAST_LINE, strlen(LAST_LINE)), *end;
+    size_t at;
+
+    if (!line)
+        return 0;
+    at = (size_t)(line - begin) + strlen(LAST_LINE);
+    end = memchr(begin + at, '\n', n - at);
+    at = end ? (size_t)(end - begin) + 1 + NONCE : n + 1;
+    return at <= n ? at : 0;
+}
+
+/* --- refusals ---------------------------------------------------------------------------------------- */
+
+/* What the log calls them, and what is to be done. */
+static const struct refusal {
+    int code;
+    const char *event, *advice;
+} refusals[] = {
+    { -EBADE, "object_damaged", "Its header was changed. Restore the object, or delete it." },
+    { -EBADMSG, "object_chunk_refused", "What lies there was changed, exchanged or cut. Restore the object, or delete "
+      "it; the other parts of it can be read." },
+    { -ENOKEY, "object_for_others", "It is encrypted for keys that this drive does not have. Import them with "
+      "'landfall key import'." },
+    { -EUCLEAN, "object_unreadable", "It is no age file any more. Restore the object, or delete it." },
+    { -EOPNOTSUPP, "object_too_new", "It says that another version of age made it. Restore the object, or update "
+      "Landfall." },
+    { -EMSGSIZE, "object_head_too_long", "Its header is longer than any that is read. Restore the object, or delete "
+      "it." },
+    { -ENODATA, "object_cut", "It is shorter or longer than what it says it is. Restore the object, or delete it." },
+    { -EXDEV, "object_exchanged", "It was made for another name, and put there by somebody else. Restore the object, or "
+      "delete it." },
+    { -EREMCHG, "object_rolled_back", "An older version than one that was seen lies there. If it was restored on "
+      "purpose: 'landfall accept PATH'." },
+};
+
+static const struct refusal *refusal_of(int code)
+{
+    for (size_t n = 0; n < ARRAY_SIZE(refusals); n++)
+        if (refusals[n].code == code)
+            return &refusals[n];
+    return NULL;
+}
+
+bool object_is_refusal(int code)
+{
+    return refusal_of(code);
+}
+
+void object_refused(struct volume *v, const char *key, const struct error *e)
+{
+    const struct refusal *r = refusal_of(e->code);
+    CLEANUP_FREE char *full = volume_full_key(v, key);
+
+    if (r)
+        LOG(LOG_ERR, r->event, "drive=%s", v->drive->id, "key=%s", full, "error=%s", error_text(e), "advice=%s",
+            r->advice);
+}
+
+static int note_fault(struct index *x, uint64_t ino, const char *etag, int code)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+    int r = index_object_get(x, ino, etag, &o);
+
+    if (r < 0)
+        return r;
+    o.fault = code;
+    o.found_ns = loop_wall_ns();
+    return index_object_put(x, ino, etag, &o);
+}
+
+void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code)
+{
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        (void)index_end(v->index, note_fault(v->index, ino, etag, code));
+}
+
+/* --- opening ----------------------------------------------------------------------------------------- */
+
+struct opening {
+    struct volume *volume;
+    char *key;
+    uint64_t size;
+    bool has_size;
+    uint64_t claimed;             /* by its metadata */
+    object_opened_fn *done;
+    void *arg;
+};
+
+static int judge_size(const struct opening *o, const Lf__ObjectOpened *m, struct object_key *ret, struct error *e)
+{
+    if (object_plain_size(o->size, m->head_size, &ret->plain) < 0)
+        return error_set(e, -ENODATA, "%s has %" PRIu64 " bytes, which no age file with its header has.", o->key,
+                         o->size);
+    if (o->has_size && o->claimed != ret->plain)
+        return error_set(e, -ENODATA, "%s contains %" PRIu64 " bytes and says that it contains %" PRIu64 ".", o->key,
+                         ret->plain, o->claimed);
+    return 0;
+}
+
+/* Who knows no identity can make no version, so what he made counts as older than anything of ours. */
+static int judge(const struct opening *o, const Lf__ObjectOpened *m, struct object_key *ret, struct error *e)
+{
+    uint64_t anchor = index_anchor(o->volume->index, o->key);
+
+    if (m->key.len != CRYPT_KEY)
+        return error_set(e, -EPROTO, "cryptd's answer is not one to what it was asked.");
+    memcpy(ret->key, m->key.data, CRYPT_KEY);
+    ret->head_size = m->head_size;
+    ret->ours = m->bound != OPEN_FOREIGN;
+    ret->version = ret->ours ? m->version : 0;
+    if (m->bound == OPEN_ELSEWHERE)
+        return error_set(e, -EXDEV, "%s was made for another name.", o->key);
+    if (ret->version < anchor)
+        return error_set(e, -EREMCHG, "%s is version %" PRIu64 ", and %" PRIu64 " was there before.", o->key,
+                         ret->version, anchor);
+    return judge_size(o, m, ret, e);
+}
+
+static void end(struct opening *o)
+{
+    free(o->key);
+    free(o);
+}
+
+/* cryptd's own troubles look as the object's do where codes are the same: what it says of keys is about the drive. */
+static void answered(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    struct opening *o = arg;
+    struct object_key key = { 0 };
+    struct error result = { 0 };
+
+    (void)fds;
+    if (reply)
+        (void)judge(o, reply->object_opened, &key, &result);
+    else
+        result = *e;
+    if (result.code)
+        object_refused(o->volume, o->key, &result);
+    o->done(&result, result.code ? NULL : &key, o->arg);
+    end(o);
+}
+
+void object_open(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg)
+{
+    Lf__ObjectOpen msg = LF__OBJECT_OPEN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(OBJECT_OPEN, object_open, &msg);
+    CLEANUP_FREE char *full = volume_full_key(v, q->key);
+    struct opening *o = xcalloc(1, sizeof(*o));
+
+    *o = (struct opening){
+        .volume = v, .key = xstrdup(q->key), .size = q->size, .has_size = q->meta->has_size, .claimed = q->meta->size,
+        .done = done, .arg = arg,
+    };
+    msg.name = (ProtobufCBinaryData){ strlen(full), (uint8_t *)full };
+    msg.head = (ProtobufCBinaryData){ q->n, (uint8_t *)(uintptr_t)q->head };
+    msg.has_moved = q->meta->has_binding;
+    msg.moved = (ProtobufCBinaryData){ CLOUD_BINDING, (uint8_t *)(uintptr_t)q->meta->binding };
+    keys_ask(v->keys, &env, answered, o);
+}
+
+/* --- bindings ---------------------------------------------------------------------------------------- */
+
+struct binding {
+    object_bound_fn *done;
+    void *arg;
+};
+
+static void bound(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    static const struct error none;
+    CLEANUP_FREE struct binding *b = arg;
+
+    (void)fds;
+    if (reply && reply->object_bound->binding.len == CLOUD_BINDING)
+        b->done(&none, reply->object_bound->binding.data, b->arg);
+    else if (!reply && e->code == -EINVAL)   /* it has no stanza of ours, so there is nothing to be bound */
+        b->done(&none, NULL, b->arg);
+    else
+        b->done(reply ? &(struct error){ .code = -EPROTO } : e, NULL, b->arg);
+}
+
+void object_bind(struct volume *v, const char *to_key, const void *head, size_t n, object_bound_fn *done, void *arg)
+{
+    Lf__ObjectBind msg = LF__OBJECT_BIND__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(OBJECT_BIND, object_bind, &msg);
+    CLEANUP_FREE char *full = volume_full_key(v, to_key);
+    struct binding *b = xcalloc(1, sizeof(*b));
+
+    *b = (struct binding){ .done = done, .arg = arg };
+    msg.name = (ProtobufCBinaryData){ strlen(full), (uint8_t *)full };
+    msg.head = (ProtobufCBinaryData){ n, (uint8_t *)(uintptr_t)head };
+    keys_ask(v->keys, &env, bound, b);
+}

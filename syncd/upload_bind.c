@@ -1,0 +1,188 @@
+/* Owns what an encrypted object needs to be copied by the cloud: its bytes stay as they are, so metadata say to which
+ * name they belong now. Whose head is not known is asked for it.
+ *
+ * Must not know how it is copied (upload_move.c). */
+#include "syncd/upload.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/number.h"
+#include "syncd/object.h"
+
+/* What is copied. An answer may come after the change was abandoned. */
+struct upload_bind {
+    struct upload *upload;         /* NULL: abandoned */
+    unsigned awaited;              /* answers of cryptd */
+    struct index_object object;    /* with its binding to the new name */
+    void (*next)(struct upload *u);
+};
+
+void upload_bind_free(struct upload_bind *b)
+{
+    if (!b)
+        return;
+    b->upload = NULL;
+    if (b->awaited)
+        return;
+    index_object_done(&b->object);
+    free(b);
+}
+
+void upload_bind_abandon(struct upload *u)
+{
+    if (u->bind)
+        u->bind->upload = NULL;
+}
+
+/* It is not encrypted after all. */
+static void go_without(struct upload *u)
+{
+    struct upload_bind *b = take_ptr(u->bind);
+    void (*next)(struct upload *u) = b->next;
+
+    upload_bind_free(b);
+    next(u);
+}
+
+/* --- binding ------------------------------------------------------------------------------------------- */
+
+/* What was changed or is for others goes where it is to be all the same, and is refused there. */
+static void bound(const struct error *e, const uint8_t *binding, void *arg)
+{
+    struct upload_bind *b = arg;
+    struct upload *u = b->upload;
+
+    b->awaited--;
+    if (!u) {
+        upload_bind_free(b);
+        return;
+    }
+    if (e->code && !object_is_refusal(e->code)) {
+        upload_fail(u, e);
+        return;
+    }
+    b->object.has_binding = binding;
+    if (binding)
+        memcpy(b->object.binding, binding, sizeof(b->object.binding));
+    b->next(u);
+}
+
+static void bind_head(struct upload *u)
+{
+    struct upload_bind *b = u->bind;
+
+    if (!b->object.head) {
+        b->next(u);
+        return;
+    }
+    b->awaited++;
+    object_bind(u->volume, u->key, b->object.head, b->object.head_size, bound, b);
+}
+
+/* --- its head -------------------------------------------------------------------------------------------- */
+
+static bool on_data(struct cloud_request *r, const void *bytes, size_t n, void *arg)
+{
+    struct upload *u = upload_of(arg);
+    struct index_object *o = u ? &u->bind->object : NULL;
+
+    (void)r;
+    n = o ? least(n, OBJECT_HEAD_MOST - o->head_size) : 0;
+    if (n) {
+        memcpy((char *)o->head + o->head_size, bytes, n);
+        o->head_size += n;
+    }
+    return true;
+}
+
+static void head_came(struct upload *u, struct cloud_request *r)
+{
+    struct index_object *o = &u->bind->object;
+    uint64_t size;
+
+    if (r->error.code) {
+        upload_copy_failed(u, &r->error);
+        return;
+    }
+    if (!object_is_age(o->head, o->head_size)) {
+        go_without(u);
+        return;
+    }
+    o->head_size = most(object_head_end(o->head, o->head_size), 1);
+    r->object.size = u->inode.cloud_size;
+    (void)object_told(u->volume, &r->object, &size);
+    if (!r->object.meta.has_size)
+        (void)object_plain_size(u->inode.cloud_size, o->head_size, &size);
+    o->kind = INDEX_OBJECT_SEALED;
+    o->size = size;
+    bind_head(u);
+}
+
+static void ask_for_head(struct upload *u)
+{
+    struct cloud_request *r = upload_request(u, CLOUD_GET, u->inode.cloud_key, head_came);
+
+    index_object_done(&u->bind->object);
+    u->bind->object = (struct index_object){ .head = xcalloc(1, OBJECT_HEAD_MOST) };
+    cloud_request_set(&r->if_match, u->unconditional ? NULL : u->inode.etag);
+    r->has_range = u->inode.cloud_size > OBJECT_HEAD_MOST;
+    r->range_length = OBJECT_HEAD_MOST;
+    r->data = on_data;
+    upload_submit(u, r);
+}
+
+/* --- the contract -------------------------------------------------------------------------------------- */
+
+void upload_bind_begin(struct upload *u, void (*next)(struct upload *u))
+{
+    bool moves = strcmp(u->inode.cloud_key, u->key) != 0;
+    struct upload_bind *b;
+
+    if (!u->volume->keys || !S_ISREG(u->inode.mode) || u->inode.cloud_size < OBJECT_LEAST) {
+        next(u);
+        return;
+    }
+    b = xcalloc(1, sizeof(*b));
+    b->upload = u;
+    b->next = next;
+    upload_bind_free(take_ptr(u->bind));
+    u->bind = b;
+    (void)object_get(u->volume, &u->inode, &b->object);
+    if (b->object.kind == INDEX_OBJECT_PLAIN)
+        go_without(u);
+    else if (b->object.kind == INDEX_OBJECT_SEALED && !moves)
+        next(u);
+    else if (b->object.head)
+        bind_head(u);
+    else
+        ask_for_head(u);
+}
+
+void upload_bind_meta(const struct upload *u, struct cloud_meta *m)
+{
+    const struct index_object *o = &u->bind->object;
+
+    m->has_size = o->kind == INDEX_OBJECT_SEALED;
+    m->size = o->size;
+    m->has_binding = o->has_binding;
+    memcpy(m->binding, o->binding, sizeof(m->binding));
+}
+
+/* A head that was only asked for to be bound was not judged. */
+int upload_bind_record(struct upload *u, const char *etag)
+{
+    struct index_object o = u->bind->object;
+    int r;
+
+    if (!o.version) {
+        o.head = NULL;
+        o.head_size = 0;
+    }
+    o.fault = 0;
+    r = index_object_put(u->volume->index, u->inode.ino, etag, &o);
+    return r < 0 || !o.version ? r : index_anchor_raise(u->volume->index, u->key, o.version);
+}
