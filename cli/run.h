@@ -175,8 +175,8 @@ struct run_passphrase {
     int now, next;              /* -1: none */
 };
 
-/* Asks, on the terminal or from stdin, for what the key store needs, and with `change` for what it is to be from now on.
- * 0 or a negative errno with a sentence. */
+/* Asks, on the terminal or from stdin, for what the key store needs, and with `change` for what it is to be from now
+ * on. 0 or a negative errno with a sentence. */
 int run_passphrase_ask(struct run_passphrase *pass, const struct run_plan *p, bool change, struct error *e);
 /* The next one who reads them begins at their beginning. */
 void run_passphrase_rewind(const struct run_passphrase *pass);

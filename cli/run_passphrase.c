@@ -55,8 +55,8 @@ static int read_line(const char *prompt, char line[LINE_SIZE], struct error *e)
 
     if (n > 0)
         return 0;
-    return n < 0 && n != -ENODATA ? n : error_set(e, -EINVAL, "No passphrase was given. It is asked for on a terminal, or "
-                                                  "read from stdin, one line each.");
+    return n < 0 && n != -ENODATA ? n : error_set(e, -EINVAL, "No passphrase was given. It is asked for on a terminal, "
+                                                  "or read from stdin, one line each.");
 }
 
 static int ask_present(int *ret, struct error *e)
