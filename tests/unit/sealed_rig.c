@@ -14,6 +14,7 @@
 #include "cryptd/age_stream.h"
 #include "cryptd/x25519.h"
 #include "syncd/store.h"
+#include "syncd/store_index_internal.h"
 #include "tests/unit/cryptd_process.h"
 
 #define DRIVE "01234567-89ab-4def-8123-456789abcdef"
@@ -149,6 +150,26 @@ void sealed_restart_cryptd(struct rig *rig)
     (void)rig;
     cryptd_process_kill(s.cryptd);
     s.cryptd = cryptd_process_start(s.socket, CRYPTD_OURS);
+}
+
+void sealed_settle(struct rig *rig)
+{
+    rig_settle(rig);
+    assert_int_equal(sql_run(rig->volume->index->sql, "UPDATE inode SET turned = 0"), 0);
+}
+
+void sealed_lose_index(struct rig *rig)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    char path[128];
+
+    rig_settle(rig);
+    rig_close(rig);
+    for (size_t n = 0; n < ARRAY_SIZE(ends); n++) {
+        (void)snprintf(path, sizeof(path), "%s/index.db%s", rig->dir, ends[n]);
+        (void)remove(path);
+    }
+    rig_open(rig);
 }
 
 /* --- objects ------------------------------------------------------------------------------------------- */

@@ -12,6 +12,12 @@ int sealed_tear_down(void **state);
 /* cryptd is killed and comes back. */
 void sealed_restart_cryptd(struct rig *rig);
 
+/* Until nothing is pending; and as if it had been so for long, so that the next listing is believed. */
+void sealed_settle(struct rig *rig);
+
+/* The index is gone, once nothing is pending: what the cloud has is all that there is. */
+void sealed_lose_index(struct rig *rig);
+
 /* What is in the object as cryptd opens it under that name; the caller's. NULL: it does not open. */
 char *sealed_content(struct rig *rig, const char *key, size_t *ret_n);
 /* The object at the key is an age file with these bytes in it. */

@@ -144,20 +144,6 @@ static void what_was_written_reads(void **state)
     }
 }
 
-/* The index is gone: what the cloud has is all that there is. */
-static void lose_index(struct rig *rig)
-{
-    rig_settle(rig);
-    rig_close(rig);
-    for (const char *const *e = (const char *const[]){ "", "-wal", "-shm", NULL }; *e; e++) {
-        char path[128];
-
-        (void)snprintf(path, sizeof(path), "%s/index.db%s", rig->dir, *e);
-        (void)remove(path);
-    }
-    rig_open(rig);
-}
-
 static void a_small_file_comes_with_one_request(void **state)
 {
     struct rig *rig = *state;
@@ -165,7 +151,7 @@ static void a_small_file_comes_with_one_request(void **state)
     uint64_t ino;
 
     (void)worker_file(rig, "a", bytes, 100000);
-    lose_index(rig);
+    sealed_lose_index(rig);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     rig_reset_counts(rig);
     worker_assert_reads(rig, ino, bytes, 100000);
@@ -184,7 +170,7 @@ static void another_index_reads_it(void **state)
         (void)snprintf(name, sizeof(name), "f%zu", SIZES[n]);
         (void)worker_file(rig, name, bytes, SIZES[n]);
     }
-    lose_index(rig);
+    sealed_lose_index(rig);
     for (size_t n = 0; n < ARRAY_SIZE(SIZES); n++) {
         CLEANUP_FREE char *bytes = pattern(SIZES[n], (unsigned)n);
 
