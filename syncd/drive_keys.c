@@ -134,9 +134,12 @@ void drive_keys_stop(struct drive *drive)
 
 void drive_keys_end(struct drive *drive)
 {
+    void (*settled)(void *arg) = take_ptr(drive->keys_settled);
+
     loop_timer_free(take_ptr(drive->coming_up));
-    drive->keys_settled = NULL;
     keys_free(take_ptr(drive->keys));
+    if (settled)
+        settled(drive->keys_settled_arg);
 }
 
 /* --- cryptd ---------------------------------------------------------------------------------------------- */
