@@ -110,6 +110,12 @@ void crypt_free(struct crypt *c)
     free(c);
 }
 
+void *crypt_memory(const struct crypt *c, size_t *ret_size)
+{
+    *ret_size = c->size;
+    return c->base;
+}
+
 bool crypt_locked(const struct crypt *c)
 {
     return c->locked;

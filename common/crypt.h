@@ -25,6 +25,8 @@ struct crypt;
 int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e);
 /* No call may be under way. NULL is fine. */
 void crypt_free(struct crypt *c);
+/* All of it, which a process that is forked has as well; *ret_size bytes. */
+void *crypt_memory(const struct crypt *c, size_t *ret_size);
 /* Whether its pages cannot be swapped. */
 bool crypt_locked(const struct crypt *c);
 
