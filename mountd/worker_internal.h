@@ -332,12 +332,21 @@ void push_stop(struct worker *w, uint64_t ino);
 
 /* --- worker_kept.c ------------------------------------------------------------------------------------------ */
 
-/* The job of a write that is through, of one chunk, of which `length` bytes are at job->outer: kept, for the next write
- * of that chunk. It is the keeper's from here on. */
-void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t length);
-/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it. The caller's from here on;
- * NULL: there is none. */
-struct sealed_job *kept_take(struct worker *w, struct file *f, uint64_t chunk, size_t *ret_length);
+/* What is kept of the last write, for the next one of that chunk: the job, and how many bytes are at job->outer. */
+struct kept {
+    struct sealed_job *job;      /* of one chunk */
+    size_t length;
+    unsigned writes;             /* of that chunk in a row */
+};
+
+/* It is the keeper's from here on. */
+void kept_put(struct worker *w, struct file *f, struct kept kept);
+/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it: the caller's from here on.
+ * False: there is none. */
+bool kept_take(struct worker *w, struct file *f, uint64_t chunk, struct kept *ret);
+/* Whether the chunk was written so often that one more write takes hardly any space: only what is synced meanwhile
+ * makes it go to another place on the disk. */
+bool kept_has_space(const struct file *f, uint64_t chunk);
 /* When the program closes it, at the latest. May free the file, unless that is in use. */
 void kept_drop(struct worker *w, struct file *f);
 /* The memory is wanted. */

@@ -31,7 +31,8 @@ struct memory {
 };
 
 static const struct sandbox_call allowed[] = {
-    SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(write), SANDBOX_ANY(writev), SANDBOX_ANY(exit_group), SANDBOX_ANY(rt_sigreturn),
+    SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(write), SANDBOX_ANY(writev), SANDBOX_ANY(exit_group),
+    SANDBOX_ANY(rt_sigreturn),
     SANDBOX_ANY(restart_syscall),
     /* memory is given back when the filter is there */
     SANDBOX_ANY(brk), SANDBOX_ANY(munmap), SANDBOX_ANY(madvise),

@@ -43,7 +43,8 @@ struct push {
 
 static bool may_be_written(const struct worker *w, const struct file *f)
 {
-    return f->handles[FILE_WRITE] > 0 || f->held[FILE_WRITE] || chunk_map_written(f->map, w->mount_tag) || file_dirty(f);
+    return f->handles[FILE_WRITE] > 0 || f->held[FILE_WRITE] || chunk_map_written(f->map, w->mount_tag) ||
+           file_dirty(f);
 }
 
 /* What is read again and again though the kernel was given it is given again when that costs no more than the reads. */

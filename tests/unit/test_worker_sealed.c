@@ -117,14 +117,15 @@ static void all_of_it_is_data(void **state)
 static void size_and_time_are_told_before_syncd_knows(void **state)
 {
     struct sealed_bench *s = *state;
-    uint64_t ino = open_file(s, "f", O_RDWR);
+    uint64_t ino = open_file(s, "f", O_RDWR), unique;
     struct fuse_getattr_in in = { 0 };
     struct fuse_attr_out out;
     int64_t before = loop_wall_ns();
 
     sealed_bench_write(s, ino, SIZE, "more", 4);
     fake_node(s->b->syncd, ino)->mtime_ns = 5;
-    (void)memcpy(&out, bench_answer(s->b, bench_send(s->b, FUSE_GETATTR, ino, BENCH_PART(in), NULL))->body, sizeof(out));
+    unique = bench_send(s->b, FUSE_GETATTR, ino, BENCH_PART(in), NULL);
+    (void)memcpy(&out, bench_answer(s->b, unique)->body, sizeof(out));
     assert_int_equal(out.attr.size, SIZE + 4);
     assert_true((int64_t)out.attr.mtime * 1000000000 + out.attr.mtimensec >= before);
 }
