@@ -418,7 +418,7 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
-tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects_changed
