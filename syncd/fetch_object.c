@@ -130,16 +130,16 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
 }
 
 /* The object is refused as a whole. */
-static void refuse(struct fetch_transfer *t, const struct error *e)
+static void refuse(struct fetch_transfer *t, const struct error *e, enum index_object_kind kind, uint64_t version)
 {
     struct cache_file *f = cache_hold(t->file);
     CLEANUP_FREE char *etag = xstrdup(f->fetch.object->etag);
-    struct index_object bad = { .kind = INDEX_OBJECT_SEALED, .size = cache_file_size(f) };
+    struct index_object bad = { .kind = kind, .size = cache_file_size(f) };
     CLEANUP(index_object_done) struct index_object known = { 0 };
 
     if (index_object_get(f->volume->index, f->ino, etag, &known) < 0 && index_begin(f->volume->index) == 0)
         (void)index_end(f->volume->index, index_object_put(f->volume->index, f->ino, etag, &bad));
-    object_note_fault(f->volume, f->ino, etag, e->code);
+    object_note_fault(f->volume, f->ino, etag, e->code, version);
     uploader_show(f->volume, f->ino, UPLOADER_ERROR);
     fetch_fail_all(f, e);
     if (t->file)
@@ -198,7 +198,7 @@ static void head_opened(const struct error *e, const struct object_key *key, voi
     if (f && e->code == 0)
         take_key(t, key);
     else if (f && object_is_refusal(e->code))
-        refuse(t, e);
+        refuse(t, e, INDEX_OBJECT_SEALED, key ? key->version : 0);
     else if (f)
         inflow_end(t, e);
     inflow_leave(t);
@@ -212,7 +212,7 @@ static void refuse_plain(struct fetch_transfer *t)
 
     error_set(&e, -EUCLEAN, "%s was encrypted, and what lies there now is not.", t->key);
     object_refused(t->file->volume, t->key, &e);
-    refuse(t, &e);
+    refuse(t, &e, t->meta.has_size ? INDEX_OBJECT_SEALED : INDEX_OBJECT_PLAIN, 0);
 }
 
 /* Whether there is enough of it to be looked at. */

@@ -176,6 +176,7 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
     known.kind = kind;
     known.size = size;
     known.fault = fault;
+    known.version = o->refused_version;
     known.found_ns = fault ? loop_wall_ns() : 0;
     known.has_binding = o->meta.has_binding;
     memcpy(known.binding, o->meta.binding, sizeof(known.binding));

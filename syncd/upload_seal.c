@@ -438,3 +438,13 @@ void upload_seal_meta(const struct upload *u, struct cloud_meta *m)
     m->size = u->seal->kept.size;
     m->has_binding = false;
 }
+
+bool uploader_seals(const struct uploader *u, uint64_t ino)
+{
+    const struct upload *up;
+
+    LIST_FOREACH(up, &u->running, next)
+        if (up->inode.ino == ino && up->seal && up->seal_job)
+            return true;
+    return false;
+}

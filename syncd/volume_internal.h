@@ -368,6 +368,8 @@ void uploader_changed(struct uploader *u);
 /* Tells those who listen to the drive how it is about the inode, in the numbers of their stream. */
 enum uploader_state { UPLOADER_NORMAL = 0, UPLOADER_UPLOADING = 4, UPLOADER_ERROR = 256 };
 void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state);
+/* Whether it is being encrypted for that. */
+bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
 /* Whether one of them may have put its object in place already, unheard. */
