@@ -29,6 +29,7 @@ libcli_a_SOURCES = \
 	cli/run_limits.c \
 	cli/run_mounts.c \
 	cli/run_notify.c \
+	cli/run_passphrase.c \
 	cli/run_plan.c \
 	cli/run_process.c \
 	cli/run_sockets.c \

@@ -19,8 +19,9 @@ static int command_version(int argc, char **argv)
 static const struct command commands[] = {
     { "install", "[--dir DIR]", "make DIR and copy the programs into DIR/bin, for `DIR/bin/landfall run`",
       command_install },
-    { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]...",
-      "start all processes and keep them running, in the foreground", command_run },
+    { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]... [--new-passphrase]",
+      "start all processes and keep them running, in the foreground; asks for the key store's passphrase, if it has\n"
+      "           one. --new-passphrase: gives it another one, or its first", command_run },
     { "stop", "[--wait SECONDS] [--dir DIR]",
       "wait for uploads (60 seconds at most), end an instance in order, say what is left to do", command_stop },
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },

@@ -69,12 +69,13 @@ static void place_standard(const struct run_launch *l)
         _exit(EXIT_EXEC);
 }
 
-/* Keys, and what is shared with cryptd, are to stay out of the swap: as much as is allowed, which root decides. */
+/* Keys, and what was opened with them, are to stay out of the swap: without root as much as is allowed. */
 static void allow_locking(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+    if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }) == 0 ||
+        getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max < LOCKED_LEAST ? LOCKED_LEAST : limit.rlim_max;
     if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ limit.rlim_cur, limit.rlim_cur }) < 0)

@@ -94,7 +94,8 @@ struct chunk_map {
     _Atomic int64_t written_ns;   /* of a sealed file: when it was last written, since the epoch */
     uint8_t sealed_key[CHUNK_KEY]; /* syncd's: of a sealed file, wrapped; it changes when all chunks go */
     uint64_t torn;                /* syncd's: above `synced` and up to this a power cut may have taken bytes; 0: none */
-    uint8_t reserved[CHUNK_MAP_HEADER - 552 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    uint64_t rewritten;           /* syncd's: 1: what was written here since it has its key is recorded in the index */
+    uint8_t reserved[CHUNK_MAP_HEADER - 560 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

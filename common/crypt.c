@@ -6,13 +6,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, OTHERS_LOCK = 4 * 1024 * 1024 };
 
 /* A part of the region that is taken. */
 struct taken {
@@ -43,6 +44,15 @@ struct crypt {
 
 /* --- the region -------------------------------------------------------------------------------------- */
 
+/* Not the last of what this process may lock: others have things that must be in memory. */
+static bool may_lock(size_t size)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY ||
+                                                      limit.rlim_cur >= size + OTHERS_LOCK);
+}
+
 static int map(struct crypt *c, size_t size)
 {
     void *base;
@@ -57,7 +67,7 @@ static int map(struct crypt *c, size_t size)
     c->base = base;
     c->size = size;
     (void)madvise(base, size, MADV_DONTDUMP);
-    c->locked = mlock2(base, size, MLOCK_ONFAULT) == 0;
+    c->locked = may_lock(size) && mlock2(base, size, MLOCK_ONFAULT) == 0;
     return 0;
 }
 
@@ -168,6 +178,19 @@ void crypt_place(struct crypt *c, size_t n, struct crypt_place *ret, crypt_ready
     w = xcalloc(1, sizeof(*w));
     *w = (struct waiter){ .place = ret, .n = pages, .ready = ready, .arg = arg };
     STAILQ_INSERT_TAIL(&c->waiters, w, next);
+}
+
+void crypt_place_cancel(struct crypt *c, const struct crypt_place *ret)
+{
+    struct waiter *w;
+
+    STAILQ_FOREACH(w, &c->waiters, next)
+        if (w->place == ret)
+            break;
+    if (!w)
+        return;
+    STAILQ_REMOVE(&c->waiters, w, waiter, next);
+    free(w);
 }
 
 /* Whoever goes on may give back or ask for more. */

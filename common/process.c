@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/loop.h"
@@ -41,4 +43,12 @@ void process_samples(struct samples *s)
     if (resident)
         SAMPLE(s, METRIC_RESIDENT, resident, self.name, "");
     SAMPLE(s, METRIC_UPTIME, (uint64_t)(loop_now_ns() - self.started_ns) / 1000000000, self.name, "");
+}
+
+bool process_lock_memory(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
+           mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }

@@ -72,7 +72,7 @@ int sealed_newest(const struct sealed_entry *e, uint64_t below)
     for (int s = 0; s < SEALED_SLOTS; s++) {
         uint64_t g = sealed_generation(&e->records[s]);
 
-        if (e->records[s].version && g < below && (slot < 0 || g > highest)) {
+        if (e->records[s].version && g >= le64toh(e->floor) && g < below && (slot < 0 || g > highest)) {
             slot = s;
             highest = g;
         }
@@ -89,6 +89,13 @@ int sealed_free_slot(const struct sealed_entry *e, uint64_t synced)
     while (s == current || s == kept)
         s++;
     return s;
+}
+
+int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor)
+{
+    uint64_t disk = htole64(floor);
+
+    return sealed_pwrite(fd, &disk, sizeof(disk), sealed_entry_at(chunk) + offsetof(struct sealed_entry, floor));
 }
 
 int sealed_drop(int fd, uint64_t first, uint64_t n)

@@ -11,7 +11,8 @@
  *           16        104   the file's key, wrapped (cryptd/wrapped_key.h)
  *          120         32   SHA-256 of bytes 0 to 119: tells damage
  *          152        872   zero
- *         1024      256 c   of chunk c: three records (common/cache_record.h) and 64 bytes of zeros
+ *         1024      256 c   of chunk c: three records (common/cache_record.h), the generation (8) below which they do not
+ *                           count, 0 as a rule, and 56 bytes of zeros
  *     2^35 + s P     64 Ki  ... at + 65536 c: the bytes of chunk c that record s (0 to 2) is of; P is 5 * 2^40
  *
  * Of a chunk's records the one with the highest generation is the current one. A chunk is written to a slot that is
@@ -36,7 +37,8 @@ enum { SEALED_HEAD = 1024, SEALED_SLOTS = 3, SEALED_ENTRY = 256, SEALED_JOB_MAX 
 /* Of a chunk: where its bytes may be. */
 struct sealed_entry {
     struct cache_record records[SEALED_SLOTS];
-    uint8_t zero[SEALED_ENTRY - SEALED_SLOTS * CACHE_RECORD_SIZE];
+    uint64_t floor;               /* syncd found that what is below that generation was put back: it does not count */
+    uint8_t zero[SEALED_ENTRY - SEALED_SLOTS * CACHE_RECORD_SIZE - 8];
 };
 _Static_assert(sizeof(struct sealed_entry) == SEALED_ENTRY, "as above");
 
@@ -54,6 +56,7 @@ int sealed_entries(int fd, uint64_t first, size_t n, struct sealed_entry *out);
 /* The slot of the highest generation below `below`, or -1. */
 int sealed_newest(const struct sealed_entry *e, uint64_t below);
 uint64_t sealed_generation(const struct cache_record *r);
+int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor);
 /* Makes [first, first + n) have no records, and gives their bytes' blocks back. 0 or negative errno. */
 int sealed_drop(int fd, uint64_t first, uint64_t n);
 /* Whether the chunk in which the file ends has more bytes than the file: before it grows they must go. */
@@ -82,11 +85,14 @@ struct sealed_job {
     uint64_t object_last;         /* number of the object's last chunk */
     uint8_t *outer;
     size_t stride;
+    uint32_t skipped;             /* bit i: sealed_open() leaves chunk i of the run alone, and its place in `outer` */
     void *arg;                    /* the caller's */
     /* the job's own */
     struct crypt_place place;
     uint64_t end;
+    size_t n_open;                /* how many of `chunks` are opened */
     unsigned tries;
+    bool deferred, ended;
     sealed_fn *done;
     uint64_t below[SEALED_JOB_MAX];
     struct crypt_chunk chunks[SEALED_JOB_MAX];
@@ -96,10 +102,10 @@ struct sealed_job {
 struct sealed_job *sealed_job_new(const struct sealed_io *io, struct sealed *s, uint64_t first, size_t n);
 /* Calls ready() once there is a place for it: at once, from inside, or later; *e is no error. */
 void sealed_job_begin(struct sealed_job *j, sealed_fn *ready);
-/* NULL is fine. Nothing may be under way. */
+/* NULL is fine. No call may be under way at cryptd; else the job may be anywhere, and its callback does not run any more. */
 void sealed_job_end(struct sealed_job *j);
 
-/* Opens the chunks into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:
+/* Opens the chunks, one at least, into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:
  * -EBADE: some were changed, exchanged or are missing; -EIO; what cryptd says. What another process writes meanwhile is
  * seen as before or after. */
 void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done);

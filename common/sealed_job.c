@@ -54,8 +54,14 @@ void sealed_job_end(struct sealed_job *j)
 {
     if (!j)
         return;
-    crypt_place_end(j->io->crypt, &j->place);
-    free(j);
+    if (j->place.n)
+        crypt_place_end(j->io->crypt, &j->place);
+    else
+        crypt_place_cancel(j->io->crypt, &j->place);
+    if (j->deferred)
+        j->ended = true;
+    else
+        free(j);
 }
 
 static uint8_t *inner(const struct sealed_job *j, size_t i)
@@ -80,14 +86,14 @@ static void lay_out(const struct sealed_job *j, size_t i, bool opens, uint32_t l
     c->last = j->form == CRYPT_OBJECT && c->number == j->object_last;
 }
 
-static void run(struct sealed_job *j, bool opens, crypt_done_fn *done)
+static void run(struct sealed_job *j, bool opens, size_t n, crypt_done_fn *done)
 {
     const uint8_t *outer_key = j->form == CRYPT_OBJECT ? j->object_key : NULL;
     struct crypt_call call = {
         .asker = j->io->asker, .from = opens ? CRYPT_CACHE : j->form, .to = opens ? j->form : CRYPT_CACHE,
         .from_key = opens ? j->sealed->map->sealed_key : outer_key,
         .to_key = opens ? outer_key : j->sealed->map->sealed_key,
-        .chunks = j->chunks, .n = j->n,
+        .chunks = j->chunks, .n = n,
     };
 
     crypt_run(&call, done, j);
@@ -101,6 +107,38 @@ static void fail(struct sealed_job *j, int code, const char *why)
     j->done(j, &e);
 }
 
+/* --- what cryptd need not be asked for; but the answer comes later, as any ---------------------------------- */
+
+static void fail_now(struct sealed_job *j, int code, const char *why)
+{
+    j->deferred = false;
+    if (j->ended)
+        free(j);
+    else
+        fail(j, code, why);
+}
+
+static void missing(void *arg)
+{
+    fail_now(arg, -EBADE, "Bytes of the file are missing in the cache.");
+}
+
+static void forged(void *arg)
+{
+    fail_now(arg, -EBADE, "Records of the file were changed in the cache by somebody else.");
+}
+
+static void unreadable(void *arg)
+{
+    fail_now(arg, -EIO, "The disk of the cache does not give bytes of the file back.");
+}
+
+static void fail_later(struct sealed_job *j, void (*say)(void *arg))
+{
+    j->deferred = true;
+    crypt_defer(j->io->crypt, say, j);
+}
+
 /* --- opening ----------------------------------------------------------------------------------------- */
 
 static uint32_t sealed_bytes(const struct cache_record *r)
@@ -110,10 +148,12 @@ static uint32_t sealed_bytes(const struct cache_record *r)
 
 /* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody had
  * synced, out of a file whose bytes are nowhere else. */
-static bool may_lack(const struct sealed_job *j, size_t i)
+static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, size_t i)
 {
     const struct chunk_map *m = j->sealed->map;
 
+    if (e->floor)
+        return false;
     if ((j->first + i) << CHUNK_SHIFT >= atomic_load(&m->fetchable))
         return true;
     return j->below[i] != UINT64_MAX && atomic_load(&m->state) == CHUNK_MAP_DIRTY;
@@ -148,14 +188,19 @@ static int load(struct sealed_job *j)
     struct sealed_entry entries[SEALED_JOB_MAX];
     int slots[SEALED_JOB_MAX], r = sealed_entries(j->sealed->fd, j->first, j->n, entries);
 
+    j->n_open = 0;
     for (size_t i = 0; r == 0 && i < j->n; i++) {
         uint64_t begins = (j->first + i) << CHUNK_SHIFT;
-        struct crypt_chunk *c = &j->chunks[i];
+        struct crypt_chunk *c = &j->chunks[j->n_open];
 
+        slots[i] = -1;
+        if (j->skipped >> i & 1)
+            continue;
+        j->n_open++;
         lay_out(j, i, true, (uint32_t)least(excess(j->end, begins), CRYPT_CHUNK), c);
         slots[i] = sealed_newest(&entries[i], j->below[i]);
         c->zeros = slots[i] < 0;
-        if (c->zeros && !may_lack(j, i))
+        if (c->zeros && !may_lack(j, &entries[i], i))
             return -EBADE;
         if (!c->zeros)
             c->record = entries[i].records[slots[i]];
@@ -165,10 +210,10 @@ static int load(struct sealed_job *j)
 
 /* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has torn
  * this one. */
-static bool look_again(struct sealed_job *j, size_t i)
+static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 {
     const struct chunk_map *m = j->sealed->map;
-    const struct crypt_chunk *c = &j->chunks[i];
+    size_t i = c->number - j->first;
     uint64_t g = sealed_generation(&c->record);
     struct sealed_entry now;
     int slot;
@@ -195,12 +240,12 @@ static void opened(const struct error *e, void *arg)
         j->done(j, e);
         return;
     }
-    for (size_t i = 0; i < j->n; i++) {
+    for (size_t i = 0; i < j->n_open; i++) {
         int code = j->chunks[i].code;
 
         if (code == 0)
             continue;
-        if (code == -EIO || !look_again(j, i)) {
+        if (code == -EIO || !look_again(j, &j->chunks[i])) {
             fail(j, code == -EIO ? -EIO : -EBADE, "Bytes of the file were changed in the cache by somebody else.");
             return;
         }
@@ -212,30 +257,14 @@ static void opened(const struct error *e, void *arg)
         j->done(j, e);
 }
 
-/* Of what is missing cryptd need not be asked; but the answer comes later, as any. */
-static void missing(void *arg)
-{
-    fail(arg, -EBADE, "Bytes of the file are missing in the cache.");
-}
-
-static void forged(void *arg)
-{
-    fail(arg, -EBADE, "Records of the file were changed in the cache by somebody else.");
-}
-
-static void unreadable(void *arg)
-{
-    fail(arg, -EIO, "The disk of the cache does not give bytes of the file back.");
-}
-
 static void open_again(struct sealed_job *j)
 {
     int r = load(j);
 
     if (r == 0)
-        run(j, true, opened);
+        run(j, true, j->n_open, opened);
     else
-        crypt_defer(j->io->crypt, r == -EBADE ? missing : unreadable, j);
+        fail_later(j, r == -EBADE ? missing : unreadable);
 }
 
 void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done)
@@ -285,18 +314,18 @@ void sealed_seal(struct sealed_job *j, const uint32_t *lengths, sealed_fn *done)
 
     j->done = done;
     if (sealed_entries(j->sealed->fd, j->first, j->n, entries) < 0) {
-        crypt_defer(j->io->crypt, unreadable, j);
+        fail_later(j, unreadable);
         return;
     }
     for (size_t i = 0; i < j->n; i++) {
         lay_out(j, i, false, lengths[i], &j->chunks[i]);
         j->chunks[i].generation = draw(j->sealed->map, &entries[i]);
         if (j->chunks[i].generation == 0) {
-            crypt_defer(j->io->crypt, forged, j);
+            fail_later(j, forged);
             return;
         }
     }
-    run(j, false, sealed);
+    run(j, false, j->n, sealed);
 }
 
 static int store_bytes(const struct sealed_job *j, const struct sealed_entry *entries, const int *slots)

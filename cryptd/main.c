@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "cryptd/aead.h"
 #include "cryptd/bulk.h"
 #include "cryptd/filter.h"
@@ -34,7 +35,7 @@ static int prepare(struct daemon *d, struct serve *serve, struct error *e)
 {
     int r = sandbox_undumpable(e);
 
-    if (!secret_lock_all())
+    if (!process_lock_memory())
         LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", "RLIMIT_MEMLOCK; the pages of keys alone are");
     if (r == 0)
         r = aead_begin(e);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 enum { PAGE_BYTES = 4096 };
 
@@ -48,14 +47,6 @@ static int map_locked(size_t n, void **ret, struct error *e)
     }
     *ret = pages;
     return 0;
-}
-
-bool secret_lock_all(void)
-{
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
-           mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 /* --- the keys of the process -------------------------------------------------------------------- */

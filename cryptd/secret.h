@@ -1,6 +1,6 @@
 /* The memory that holds keys and what is opened with them: locked, left out of core dumps, wiped in a child. Keys live
  * here and, while a function works with them, on its stack, which is wiped; what OpenSSL copies from them it wipes
- * itself. secret_lock_all() locks stacks and OpenSSL's copies too, where the limit allows it. */
+ * itself. process_lock_memory() locks stacks and OpenSSL's copies too, where the limit allows it. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,9 +40,6 @@ void secret_wipe(void *p, size_t n);
 
 /* Random bytes from the kernel; aborts when it gives none. */
 void secret_random(void *p, size_t n);
-
-/* Locks all memory of the process, now and later, if there is no limit to what it may lock. Whether it did. */
-bool secret_lock_all(void);
 
 /* A locked array of `n` slots of `size` bytes. 0 and *ret, or a negative errno with a sentence. Only the loop's thread
  * takes and gives. */

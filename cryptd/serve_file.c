@@ -20,52 +20,77 @@ static const struct drive_keys *find_keys(struct serve *s, struct ipc_request *r
 
 /* --- cache files ------------------------------------------------------------------------------- */
 
-static void reply_cache_key(struct ipc_request *req, const struct drive_keys *k, const struct wrapped_key *key)
+enum { KEYS_MAX = 256 };
+
+/* The first n. */
+static void reply_cache_keys(struct ipc_request *req, const struct drive_keys *k, uint8_t (*wrapped)[WRAPPED_KEY_SIZE],
+                             size_t n)
 {
     Lf__CacheKey cache_key = LF__CACHE_KEY__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(CACHE_KEY, cache_key, &cache_key);
-    uint8_t wrapped[WRAPPED_KEY_SIZE];
-    struct error e;
+    ProtobufCBinaryData more[KEYS_MAX];
 
-    if (wrapped_key_seal(k, key, wrapped, &e) < 0) {
-        serve_fail(req, "file_key_refused", &e);
-        return;
-    }
-    cache_key.key.data = wrapped;
-    cache_key.key.len = sizeof(wrapped);
+    for (size_t i = 1; i < n; i++)
+        more[i - 1] = (ProtobufCBinaryData){ WRAPPED_KEY_SIZE, wrapped[i] };
+    cache_key.key = (ProtobufCBinaryData){ WRAPPED_KEY_SIZE, wrapped[0] };
     cache_key.epoch = drive_keys_newest(k)->number;
+    cache_key.more = more;
+    cache_key.n_more = n - 1;
     ipc_reply(req, &reply, NULL, 0);
+}
+
+static int make_keys(const struct drive_keys *k, uint8_t (*wrapped)[WRAPPED_KEY_SIZE], size_t n, struct error *e)
+{
+    struct wrapped_key key;
+    int r = 0;
+
+    if (n < 1 || n > KEYS_MAX)
+        return error_set(e, -EINVAL, "Of keys for files 1 to %d are made at once, not %zu.", KEYS_MAX, n);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        cache_key_make(&key);
+        r = wrapped_key_seal(k, &key, wrapped[i], e);
+    }
+    secret_wipe(&key, sizeof(key));
+    return r;
 }
 
 void serve_file_cache_make(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    const struct drive_keys *k = find_keys(daemon, req, env->cache_key_make->handle);
-    struct wrapped_key key;
+    const Lf__CacheKeyMake *make = env->cache_key_make;
+    const struct drive_keys *k = find_keys(daemon, req, make->handle);
+    uint8_t wrapped[KEYS_MAX][WRAPPED_KEY_SIZE];
+    size_t n = make->has_count ? make->count : 1;
+    struct error e;
 
     (void)fds;
     if (!k)
         return;
-    cache_key_make(&key);
-    reply_cache_key(req, k, &key);
-    secret_wipe(&key, sizeof(key));
+    if (make_keys(k, wrapped, n, &e) < 0)
+        serve_fail(req, "file_key_refused", &e);
+    else
+        reply_cache_keys(req, k, wrapped, n);
 }
 
 void serve_file_cache_renew(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__CacheKeyRenew *renew = env->cache_key_renew;
     const struct drive_keys *k = find_keys(daemon, req, renew->handle);
+    uint8_t wrapped[1][WRAPPED_KEY_SIZE];
     struct wrapped_key key;
     struct error e;
+    int r;
 
     (void)fds;
     if (!k)
         return;
-    if (wrapped_key_open(k, WRAPPED_CACHE, renew->key.data, renew->key.len, &key, &e) < 0) {
-        serve_fail(req, "file_key_refused", &e);
-        return;
-    }
-    reply_cache_key(req, k, &key);
+    r = wrapped_key_open(k, WRAPPED_CACHE, renew->key.data, renew->key.len, &key, &e);
+    if (r == 0)
+        r = wrapped_key_seal(k, &key, wrapped[0], &e);
     secret_wipe(&key, sizeof(key));
+    if (r < 0)
+        serve_fail(req, "file_key_refused", &e);
+    else
+        reply_cache_keys(req, k, wrapped, 1);
 }
 
 /* --- objects ----------------------------------------------------------------------------------- */

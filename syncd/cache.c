@@ -13,10 +13,11 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/timespec.h"
 #include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
+
+enum { STAT_BLOCK = 512 };
 
 /* Files that workers have open, of all drives: descriptors are the process's. */
 static unsigned n_open;
@@ -108,11 +109,10 @@ int cache_acquire(struct cache *c, const struct index_inode *i, struct cache_fil
     if (i->size > CHUNK_FILE_MAX)
         return -EFBIG;
     if (!f) {
-        r = cache_file_open(c->dir_fd, i, c->session, &f);
+        r = cache_file_open(c, i, &f);
         if (r < 0)
             return r;
         f->volume = c->volume;
-        SLIST_INIT(&f->opens);
         fetch_init(f);
         LIST_INSERT_HEAD(bucket(c, i->ino), f, next);
         use_opened(f);
@@ -309,6 +309,7 @@ int cache_dirty(struct cache_file *f)
     if (r == 0) {
         cache_file_unstamp(f);
         cache_alike_begin(f);
+        f->map->rewritten = f->is_sealed;
         atomic_store(&f->map->state, CHUNK_MAP_DIRTY);
         cache_sync_soon(f->volume->cache);
         f->quiet_since_ns = 0;   /* a write comes: sent before it, the file would be clean again */
@@ -341,21 +342,21 @@ int cache_take_over(struct cache_file *f, const int64_t *mtime_ns)
 {
     uint64_t seq = atomic_load(&f->map->write_seq);
     struct index *x = f->volume->index;
-    struct stat st;
+    uint64_t size = cache_file_size(f);
     int64_t written_ns;
     int r;
 
     if (atomic_load(&f->map->state) != CHUNK_MAP_DIRTY || (seq == f->map->size_seq && seq == f->map->mtime_seq))
         return 0;
-    if (fstat(f->data_fd, &st) < 0)
+    if (f->is_sealed && ftruncate(f->data_fd, (off_t)size) < 0)
         return -errno;
-    written_ns = timespec_ns(st.st_mtim);
+    written_ns = cache_file_written_ns(f);
     if (!mtime_ns && seq != f->map->mtime_seq)
         mtime_ns = &written_ns;
     r = index_begin(x);
     if (r < 0)
         return r;
-    r = index_end(x, record(f->volume, f->ino, (uint64_t)st.st_size, mtime_ns));
+    r = index_end(x, record(f->volume, f->ino, size, mtime_ns));
     if (r == 0)
         f->map->mtime_seq = f->map->size_seq = seq;
     return r;
@@ -368,10 +369,10 @@ int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_m
 
     if (!f || atomic_load(&f->map->state) != CHUNK_MAP_DIRTY || fstat(f->data_fd, &st) < 0)
         return -ENOENT;
-    *ret_size = (uint64_t)st.st_size;
-    *ret_blocks = (uint64_t)st.st_blocks;
+    *ret_size = cache_file_size(f);
+    *ret_blocks = f->is_sealed ? (*ret_size + STAT_BLOCK - 1) / STAT_BLOCK : (uint64_t)st.st_blocks;
     if (atomic_load(&f->map->write_seq) != f->map->mtime_seq)
-        *ret_mtime_ns = timespec_ns(st.st_mtim);
+        *ret_mtime_ns = cache_file_written_ns(f);
     return 0;
 }
 
@@ -391,7 +392,10 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)
         cache_alike_begin(f);
     cache_file_unstamp(f);   /* first: by it what was cut off is known not to be the cloud's version any more */
+    f->map->rewritten = f->is_sealed;
     r = cache_file_resize(f, size);
+    if (r == 0 && f->is_sealed)
+        r = cache_fresh_gone(f, (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT, UINT64_MAX / EXTENT_CHUNKS);
     if (r == 0 && size == 0)
         r = index_unsynced_anew(f->volume->index, f->ino);   /* what was there of it is gone */
     if (r == 0 && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)

@@ -48,9 +48,11 @@ struct cache_file {
     LIST_ENTRY(cache_file) next;
     struct volume *volume;
     uint64_t ino;
+    struct cache *cache;           /* borrowed */
     int data_fd, map_fd;
     bool is_sealed;                /* its bytes are in: */
     struct sealed sealed;          /* its descriptor is the file's */
+    uint64_t recorded;             /* cache_fresh.c's: generation up to which the index knows what is there */
     struct chunk_map *map;
     struct map_guard guard;        /* lost: the map is memory that says nothing; for the end, or reopened */
     bool same_session;             /* both files were there, and the map is whole and of this session of the machine */
@@ -101,11 +103,14 @@ struct cache {
     struct volume *volume;
     struct sealed_io keys_io;      /* of the drive's keys, if it has any */
     const struct sealed_io *io;    /* borrowed; NULL: nothing is sealed, nor encrypted in the cloud */
+    struct key_stock *stock;       /* NULL: new pairs are not sealed */
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */
+    unsigned kept_chunks;          /* cache_seal_keep_chunk()'s */
     bool bad;                      /* its disk failed: from then on the kernel reads nothing past the worker */
     uint64_t alike_tag;            /* of its mount in this boot */
+    LIST_HEAD(, content) contents; /* content.c's */
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
     struct space space;
     struct use *use;               /* cache_use.c's */
@@ -181,15 +186,40 @@ void cache_unsynced(struct cache *c, uint64_t ino, int code);
 /* The cloud has the content of `f` by now: what is here of it, which the disk did not take, is given up. */
 void cache_forsake(struct cache_file *f);
 
+/* --- cache_name.c: where they lie ----------------------------------------------------------------- */
+
+enum { CACHE_NAME = 32 };
+/* The folder of the inode's files, the caller's, made if `create`; or a negative errno. */
+int cache_name_folder(int dir_fd, uint64_t ino, bool create);
+/* The name of its "seal", "data" or "map" there. Returns `out`. */
+const char *cache_name(char out[CACHE_NAME], uint64_t ino, const char *kind);
+/* Opens that, a regular file; what else is in its place is put out of the way. A descriptor or a negative errno. */
+int cache_name_open(int folder, uint64_t ino, const char *kind, int flags);
+
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
- * machine it keeps what surely is right. The caller fills in the table's part. */
-int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, struct cache_file **ret);
+ * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just now;
+ * -ENOKEY: it is sealed, and the drive has no keys. */
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
-/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`) and map (writable). 0 or negative
- * errno. */
+/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it is
+ * sealed, writable) and map (writable). 0 or negative errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
+/* Those that make it: what has its bytes first, the map last. How many. */
+enum { CACHE_FILES = 3 };
+size_t cache_file_fds(const struct cache_file *f, int fds[CACHE_FILES]);
+/* All that was written until a moment. */
+struct cache_point {
+    uint64_t write_seq, generation;
+};
+struct cache_point cache_point(const struct cache_file *f);
+/* It is on the disk. */
+void cache_point_synced(struct cache_file *f, const struct cache_point *point);
+/* When it was last written, in ns since the epoch. */
+int64_t cache_file_written_ns(const struct cache_file *f);
+/* The first offset from `from` on at which bytes are on the disk; or negative errno (-ENXIO: there are none). */
+int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
@@ -238,6 +268,42 @@ uint64_t cache_file_blocks(const struct cache_file *f);
 uint64_t cache_file_extent(const struct cache_file *f, uint64_t extent);
 /* Takes the present chunks of the extent of a clean file away from the disk. 0 or negative errno. */
 int cache_file_punch(struct cache_file *f, uint64_t extent);
+
+/* --- cache_seal.c: a pair whose bytes are sealed ------------------------------------------------------------- */
+
+/* `fd` is that of INO.seal, owned from here on. And closed again. */
+void cache_seal_attach(struct cache_file *f, int fd);
+void cache_seal_detach(struct cache_file *f);
+/* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0; -EAGAIN,
+ * -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP (a newer version made it), or another negative errno. */
+int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
+/* What cannot be used is kept in the folder "lost", and an empty one takes its place. 0 or negative errno. */
+int cache_seal_put_aside(struct cache_file *f);
+/* A copy of the chunk, sealed as it is, for who wants to find out what happened to it: in "lost", of a few only. */
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk);
+/* All of it goes, and it gets another key. 0, -EAGAIN, or another negative errno. */
+int cache_seal_empty(struct cache_file *f);
+/* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */
+typedef void cache_seal_each_fn(uint64_t chunk, struct sealed_entry *e, void *arg);
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg);
+/* Chunks without a record, up to the byte `end`, are absent. */
+void cache_seal_lose_missing(struct cache_file *f, uint64_t end);
+/* The chunks are absent, and go: 0, -EAGAIN while a worker writes there, or another negative errno. */
+int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n);
+/* It has that size. 0 or negative errno. */
+int cache_seal_cut(struct cache_file *f, uint64_t size);
+
+/* --- cache_fresh.c: whether what it has is the newest --------------------------------------------------------- */
+
+/* It has a new key, and nothing in it. 0 or negative errno. */
+int cache_fresh_begin(struct cache_file *f);
+/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
+ * another file altogether, and has what the cloud lacks; or another negative errno. */
+int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* What it has up to that generation is on the disk. */
+void cache_fresh_record(struct cache_file *f, uint64_t generation);
+/* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */
+int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end);
 
 /* --- cache_session.c: what is left of a pair ---------------------------------------------------------------- */
 

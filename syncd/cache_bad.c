@@ -35,6 +35,15 @@ static void say_unreadable(const struct cache_file *f, const char *kind, const c
     say(f->volume, f->ino, "cache_unreadable", kind, then);
 }
 
+/* Of what is sealed it may be the disk, or somebody who changed it: it is not as it was written. */
+static void say_content(const struct cache_file *f, const char *then)
+{
+    if (f->is_sealed)
+        say(f->volume, f->ino, "cache_damaged", "seal", then);
+    else
+        say_unreadable(f, "data", then);
+}
+
 /* --- giving up ---------------------------------------------------------------------------------------- */
 
 /* Chunks that were here: given up, and not. */
@@ -65,6 +74,10 @@ static bool give_up_chunk(struct cache_file *f, uint64_t c, uint64_t to)
     }
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
     (void)atomic_fetch_and(&f->map->bits[c / 64], ~(UINT64_C(1) << (c % 64)));
+    if (f->is_sealed)
+        cache_seal_keep_chunk(f, c);
+    if (f->is_sealed)
+        return cache_seal_punch(f, c, 1) == 0 && cache_fresh_gone(f, c, c + 1) == 0;
     return fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(c << CHUNK_SHIFT),
                      CHUNK_SIZE) == 0;
 }
@@ -95,9 +108,9 @@ static void unreadable(struct cache_file *f, struct outcome o)
 {
     f->volume->cache->bad = true;
     if (o.gone)
-        say_unreadable(f, "data", "What the cloud has of it is fetched again.");
+        say_content(f, "What the cloud has of it is fetched again.");
     else if (o.kept && !f->kept_said)
-        say_unreadable(f, "data", "It is kept as it is: the cloud does not have it, or it is in use.");
+        say_content(f, "It is kept as it is: the cloud does not have it, or it is in use.");
     f->kept_said |= o.kept && !o.gone;
 }
 

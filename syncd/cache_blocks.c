@@ -30,6 +30,7 @@ uint64_t cache_file_blocks(const struct cache_file *f)
 
     n += fstat(f->data_fd, &st) == 0 ? blocks(&st) : 0;
     n += fstat(f->map_fd, &st) == 0 ? blocks(&st) : 0;
+    n += f->is_sealed && fstat(f->sealed.fd, &st) == 0 ? blocks(&st) : 0;
     return n;
 }
 
@@ -49,12 +50,12 @@ static uint64_t blocks_at(int dir_fd, uint64_t ino, const char *kind)
 
 uint64_t cache_file_blocks_at(int dir_fd, uint64_t ino)
 {
-    return blocks_at(dir_fd, ino, "data") + blocks_at(dir_fd, ino, "map") + SLACK;
+    return blocks_at(dir_fd, ino, "data") + blocks_at(dir_fd, ino, "map") + blocks_at(dir_fd, ino, "seal") + SLACK;
 }
 
 bool cache_file_has_bytes(int dir_fd, uint64_t ino)
 {
-    return blocks_at(dir_fd, ino, "data") > 0;
+    return blocks_at(dir_fd, ino, "data") > 0 || blocks_at(dir_fd, ino, "seal") > CHUNK_PAGE;   /* more than its head */
 }
 
 uint64_t cache_file_folder_blocks(int dir_fd)
@@ -111,6 +112,8 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
         cache_file_raise(f, size);
     }
     (void)atomic_fetch_add(&f->map->lost_seq, 1);
+    if (f->is_sealed)
+        return cache_seal_punch(f, extent * EXTENT_CHUNKS, EXTENT_CHUNKS);
     atomic_store(&f->map->bits[extent], 0);
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(extent << EXTENT_SHIFT),
                   EXTENT_SIZE) < 0)
@@ -147,5 +150,7 @@ int cache_file_put_aside(int dir_fd, uint64_t ino)
     if (mkdirat(dir_fd, "lost", 0700) < 0 && errno != EEXIST)
         return -errno;
     r = move(dir_fd, ino, "data");
+    if (r == 0)
+        r = move(dir_fd, ino, "seal");
     return r < 0 ? r : move(dir_fd, ino, "map");
 }

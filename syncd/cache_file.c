@@ -1,6 +1,4 @@
-/* Owns one cache file on disk: the data, its map, their names, and what "present" means after a
- * change of size or version. Everything is reached below one directory descriptor and never
- * through a symbolic link.
+/* Owns one cache file on disk: the data, its map, and what "present" means after a change of size or version.
  *
  * Invariant: no bit is set for a chunk at or above `fetchable`, so raising it never makes stale
  * bytes appear.
@@ -8,10 +6,9 @@
  * Must not know who uses the file, nor the index or the cloud. */
 #include "syncd/cache.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,108 +16,11 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/number.h"
+#include "common/timespec.h"
 
 _Static_assert(sizeof(struct chunk_map) == CHUNK_MAP_HEADER, "the header of a map is one page");
-
-/* --- names -------------------------------------------------------------------------------------- */
-
-static int open_folder(int dir_fd, uint64_t ino, bool create)
-{
-    char name[3];
-    int fd;
-
-    (void)snprintf(name, sizeof(name), "%02x", (unsigned)(ino & 0xff));
-    fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 || errno != ENOENT || !create)
-        return fd < 0 ? -errno : fd;
-    if (mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-static const char *file_name(char out[32], uint64_t ino, const char *kind)
-{
-    (void)snprintf(out, 32, "%" PRIx64 ".%s", ino, kind);
-    return out;
-}
-
-/* A file is ours, whatever became of its mode; a directory in its place is put out of the way. */
-static bool clear_way(int folder, const char *name, int error)
-{
-    char aside[64];
-
-    if (error == EACCES)
-        return fchmodat(folder, name, 0600, 0) == 0;
-    if (error != EISDIR)
-        return false;
-    (void)snprintf(aside, sizeof(aside), "%s.aside", name);
-    return unlinkat(folder, name, AT_REMOVEDIR) == 0 || renameat2(folder, name, folder, aside, RENAME_NOREPLACE) == 0;
-}
-
-static int open_one(int folder, uint64_t ino, const char *kind, int flags)
-{
-    char name[32];
-    int fd = openat(folder, file_name(name, ino, kind), flags | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0 && clear_way(folder, name, errno))
-        fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return fd < 0 ? -errno : fd;
-}
-
-void cache_file_unlink(int dir_fd, uint64_t ino)
-{
-    CLEANUP_CLOSE int folder = open_folder(dir_fd, ino, false);
-    char name[32];
-
-    if (folder < 0)
-        return;
-    (void)unlinkat(folder, file_name(name, ino, "data"), 0);
-    (void)unlinkat(folder, file_name(name, ino, "map"), 0);
-}
-
-bool cache_file_exists(int dir_fd, uint64_t ino)
-{
-    CLEANUP_CLOSE int folder = open_folder(dir_fd, ino, false);
-    struct stat st;
-    char name[32];
-
-    return folder >= 0 && fstatat(folder, file_name(name, ino, "data"), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode);
-}
-
-static void cleanup_closedir(DIR **d)
-{
-    if (*d)
-        (void)closedir(*d);
-}
-
-static void walk_folder(int folder, void (*each)(uint64_t ino, void *arg), void *arg)
-{
-    CLEANUP(cleanup_closedir) DIR *d = fdopendir(folder);
-    struct dirent *entry;
-    char *end;
-
-    if (!d) {
-        (void)close(folder);
-        return;
-    }
-    while ((entry = readdir(d))) {
-        uint64_t ino = strtoull(entry->d_name, &end, 16);
-
-        if (ino && (!strcmp(end, ".data") || !strcmp(end, ".map")))
-            each(ino, arg);
-    }
-}
-
-void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg)
-{
-    int folder = open_folder(dir_fd, low, false);
-
-    if (folder >= 0)
-        walk_folder(folder, each, arg);
-}
 
 /* --- chunks ------------------------------------------------------------------------------------- */
 
@@ -143,8 +43,9 @@ static void clear_from(struct cache_file *f, uint64_t from, uint64_t to)
 int cache_file_resize(struct cache_file *f, uint64_t size)
 {
     uint64_t before = atomic_load(&f->map->fetchable);
+    int r = 0;
 
-    if (size > CHUNK_FILE_MAX)
+    if (size > (f->is_sealed ? SEALED_FILE_MAX : CHUNK_FILE_MAX))
         return -EFBIG;
     if (size < atomic_load(&f->map->alike))
         atomic_store(&f->map->alike, size);
@@ -153,14 +54,31 @@ int cache_file_resize(struct cache_file *f, uint64_t size)
         clear_from(f, size, before);
     }
     f->map->cut_to = size + 1;
-    return ftruncate(f->data_fd, (off_t)size) < 0 ? -errno : 0;
+    if (f->is_sealed)
+        r = cache_seal_cut(f, size);
+    return ftruncate(f->data_fd, (off_t)size) < 0 ? -errno : r;
 }
 
-uint64_t cache_file_size(const struct cache_file *f)
+static uint64_t data_size(const struct cache_file *f)
 {
     struct stat st;
 
-    return fstat(f->data_fd, &st) < 0 ? 0 : bounded((uint64_t)st.st_size);   /* a worker can write anywhere */
+    return fstat(f->data_fd, &st) < 0 ? 0 : bounded((uint64_t)st.st_size);
+}
+
+/* A worker can write anywhere. */
+uint64_t cache_file_size(const struct cache_file *f)
+{
+    return f->is_sealed ? least(atomic_load(&f->map->size), SEALED_FILE_MAX) : data_size(f);
+}
+
+int64_t cache_file_written_ns(const struct cache_file *f)
+{
+    struct stat st;
+
+    if (f->is_sealed)
+        return atomic_load(&f->map->written_ns);
+    return fstat(f->data_fd, &st) < 0 ? 0 : timespec_ns(st.st_mtim);
 }
 
 bool cache_file_whole(const struct cache_file *f)
@@ -212,9 +130,43 @@ static void outdate(struct cache_file *f)
 /* Where nothing was fetched there is a hole: by that a power cut is known to have taken something (cache_session.c). */
 static int empty(struct cache_file *f)
 {
+    if (f->is_sealed)
+        return cache_seal_empty(f);
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) == 0)
         return 0;
     return ftruncate(f->data_fd, 0) < 0 ? -errno : 0;
+}
+
+static bool can_be_sealed(const struct cache_file *f, const struct index_inode *i)
+{
+    return f->cache->stock && i->size <= SEALED_FILE_MAX;
+}
+
+/* Whether it is to be sealed is looked at when there is nothing of it here and nobody has it open. */
+static int choose_form(struct cache_file *f, const struct index_inode *i)
+{
+    CLEANUP_CLOSE int folder = -1;
+    bool wanted = can_be_sealed(f, i);
+    char name[32];
+    int fd;
+
+    if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0))
+        return 0;
+    folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
+    if (folder < 0)
+        return folder;
+    if (!wanted) {
+        cache_seal_detach(f);
+        return unlinkat(folder, cache_name(name, f->ino, "seal"), 0) < 0 ? -errno : 0;
+    }
+    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
+        return -errno;   /* what was plain goes first */
+    fd = cache_name_open(folder, f->ino, "seal", O_RDWR | O_CREAT);
+    if (fd < 0)
+        return fd;
+    cache_seal_attach(f, fd);
+    f->sealed.map = f->map;
+    return 0;
 }
 
 int cache_file_renew(struct cache_file *f, const struct index_inode *i)
@@ -227,7 +179,13 @@ int cache_file_renew(struct cache_file *f, const struct index_inode *i)
     if (r < 0)
         return r;
     outdate(f);
-    if (empty(f) < 0 || ftruncate(f->data_fd, (off_t)i->size) < 0)
+    r = choose_form(f, i);
+    if (r == 0)
+        r = empty(f);
+    if (r < 0)
+        return r;
+    atomic_store(&f->map->size, i->size);
+    if (ftruncate(f->data_fd, (off_t)i->size) < 0)
         return -errno;
     atomic_store(&f->map->state, CHUNK_MAP_CLEAN);
     atomic_store(&f->map->fetchable, i->size);
@@ -305,7 +263,7 @@ static int map_once(struct cache_file *f)
         return -errno;
     if (st.st_size != (off_t)CHUNK_MAP_SIZE && ftruncate(f->map_fd, (off_t)CHUNK_MAP_SIZE) < 0)
         return -errno;
-    if ((r = cache_file_map_room(f, cache_file_size(f))) < 0)
+    if ((r = cache_file_map_room(f, data_size(f))) < 0)
         return r;
     map = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->map_fd, 0);
     if (map == MAP_FAILED)
@@ -339,7 +297,7 @@ static int init_map(struct cache_file *f, bool fresh)
 
     if (f->map->magic && fallocate(f->map_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_MAP_SIZE) < 0)
         memset(f->map, 0, CHUNK_MAP_SIZE);
-    r = cache_file_map_room(f, cache_file_size(f));
+    r = cache_file_map_room(f, data_size(f));
     if (r < 0)
         return r;
     f->map->magic = CHUNK_MAP_MAGIC;
@@ -361,11 +319,36 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
            (size == i->size || f->map->cut_to != size + 1);
 }
 
+/* Without its head nothing of it can be read. What the cloud has is fetched into another one. */
+static int replace_sealed(struct cache_file *f, int why)
+{
+    int r = cache_seal_put_aside(f);
+
+    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
+        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
+        "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
+    if (r == 0)
+        r = cache_seal_begin(f, true, false);
+    cache_file_rebase(f, CACHE_OUTDATED);
+    return r;
+}
+
+static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut)
+{
+    int r = cache_seal_begin(f, fresh, cut);
+
+    if ((r == -EUCLEAN || r == -EOPNOTSUPP) && !(i->pending & INDEX_CONTENT))
+        return replace_sealed(f, r);
+    return r == 0 && !fresh ? cache_fresh_check(f, i) : r;
+}
+
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
     int r = lost ? init_map(f, fresh) : 0;
 
+    if (r == 0 && f->is_sealed)
+        r = begin_sealed(f, i, fresh, lost || f->map->session != session);
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;
@@ -386,37 +369,47 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
     return 0;
 }
 
-static int open_pair(struct cache_file *f, int dir_fd, bool *ret_fresh)
+static int open_pair(struct cache_file *f, bool *ret_fresh)
 {
-    CLEANUP_CLOSE int folder = open_folder(dir_fd, f->ino, true);
+    CLEANUP_CLOSE int folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
+    int seal;
 
     if (folder < 0)
         return folder;
-    f->data_fd = open_one(folder, f->ino, "data", O_RDWR | O_CREAT | O_EXCL);
+    f->data_fd = cache_name_open(folder, f->ino, "data", O_RDWR | O_CREAT | O_EXCL);
     *ret_fresh = f->data_fd >= 0;
     if (f->data_fd == -EEXIST)
-        f->data_fd = open_one(folder, f->ino, "data", O_RDWR);
+        f->data_fd = cache_name_open(folder, f->ino, "data", O_RDWR);
     if (f->data_fd == -ENOENT) {   /* something else was in its place */
-        f->data_fd = open_one(folder, f->ino, "data", O_RDWR | O_CREAT | O_EXCL);
+        f->data_fd = cache_name_open(folder, f->ino, "data", O_RDWR | O_CREAT | O_EXCL);
         *ret_fresh = f->data_fd >= 0;
     }
     if (f->data_fd < 0)
         return f->data_fd;
-    f->map_fd = open_one(folder, f->ino, "map", O_RDWR | O_CREAT);
-    return f->map_fd < 0 ? f->map_fd : map_file(f);
+    f->map_fd = cache_name_open(folder, f->ino, "map", O_RDWR | O_CREAT);
+    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->stock ? O_CREAT : 0));
+    if (seal >= 0)
+        cache_seal_attach(f, seal);
+    else if (seal != -ENOENT)
+        return seal;
+    return map_file(f);
 }
 
-int cache_file_open(int dir_fd, const struct index_inode *i, uint64_t session, struct cache_file **ret)
+int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret)
 {
     struct cache_file *f = xcalloc(1, sizeof(*f));
     bool fresh = false;
     int r;
 
     f->ino = i->ino;
+    f->cache = c;
     f->data_fd = f->map_fd = -1;
-    r = open_pair(f, dir_fd, &fresh);
+    SLIST_INIT(&f->opens);
+    r = open_pair(f, &fresh);
+    if (r == 0 && f->is_sealed && !c->io)
+        r = -ENOKEY;
     if (r == 0)
-        r = bring_in_line(f, i, session, fresh);
+        r = bring_in_line(f, i, c->session, fresh);
     if (r == 0 && f->guard.is_lost)
         r = -EIO;
     if (r < 0) {
@@ -432,6 +425,7 @@ void cache_file_close(struct cache_file *f)
     if (!f)
         return;
     unmap(f);
+    cache_seal_detach(f);
     if (f->map_fd >= 0)
         (void)close(f->map_fd);
     if (f->data_fd >= 0)
@@ -439,22 +433,47 @@ void cache_file_close(struct cache_file *f)
     free(f);
 }
 
+size_t cache_file_fds(const struct cache_file *f, int fds[CACHE_FILES])
+{
+    size_t n = 0;
+
+    if (f->is_sealed)
+        fds[n++] = f->sealed.fd;
+    fds[n++] = f->data_fd;
+    fds[n++] = f->map_fd;
+    return n;
+}
+
+struct cache_point cache_point(const struct cache_file *f)
+{
+    return (struct cache_point){ atomic_load(&f->map->write_seq), atomic_load(&f->map->generation) };
+}
+
+void cache_point_synced(struct cache_file *f, const struct cache_point *point)
+{
+    if (atomic_load(&f->map->synced) < point->generation)
+        atomic_store(&f->map->synced, point->generation);
+    if (f->is_sealed && f->map->rewritten)
+        cache_fresh_record(f, point->generation);
+}
+
 /* Waits for no page: it looks at a place where there is none. */
 bool cache_file_refused(const struct cache_file *f)
 {
-    return sync_file_range(f->data_fd, (off_t)CHUNK_FILE_MAX, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 && errno != ESPIPE;
+    return sync_file_range(f->is_sealed ? f->sealed.fd : f->data_fd, (off_t)CHUNK_FILE_MAX * 2 - CHUNK_SIZE, 1,
+                           SYNC_FILE_RANGE_WAIT_BEFORE) < 0 && errno != ESPIPE;
 }
 
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2])
 {
-    CLEANUP_CLOSE int folder = open_folder(dir_fd, f->ino, false);
+    CLEANUP_CLOSE int folder = cache_name_folder(dir_fd, f->ino, false);
 
     if (folder < 0)
         return folder;
-    ret_fds[0] = open_one(folder, f->ino, "data", write ? O_RDWR : O_RDONLY);
+    ret_fds[0] = cache_name_open(folder, f->ino, f->is_sealed ? "seal" : "data", write || f->is_sealed ? O_RDWR : O_RDONLY);
     if (ret_fds[0] < 0)
         return ret_fds[0];
-    ret_fds[1] = open_one(folder, f->ino, "map", O_RDWR);   /* stays mapped when the file is opened for writing later */
+    ret_fds[1] = cache_name_open(folder, f->ino, "map", O_RDWR);   /* stays mapped when the file is opened for writing later */
     if (ret_fds[1] < 0)
         (void)close(ret_fds[0]);
     return ret_fds[1] < 0 ? ret_fds[1] : 0;

@@ -17,8 +17,10 @@
 #include "common/text.h"
 #include "syncd/cache_sweep.h"
 #include "syncd/cache_sync.h"
+#include "syncd/content.h"
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
+#include "syncd/key_stock.h"
 #include "syncd/keys.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
@@ -195,12 +197,15 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
 
     c->volume = v;
     v->cache = c;
+    LIST_INIT(&c->contents);
     c->dir_fd = -1;
     c->opens_most = opens_most(v->config);
     if (v->keys) {
         c->keys_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
         c->io = &c->keys_io;
     }
+    if (v->keys && v->drive->local_cache_encrypted)
+        c->stock = key_stock_new(v->loop, c->io);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);
@@ -227,6 +232,7 @@ void cache_free(struct cache *c)
     if (!c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
+    content_end_all(c);
     sweep_end(c);
     cache_sync_end(c);
     space_end(c);
@@ -237,6 +243,7 @@ void cache_free(struct cache *c)
             cache_discard(f);
         }
     use_end(c);
+    key_stock_free(c->stock);
     if (c->dir_fd >= 0)
         (void)close(c->dir_fd);
     free(c);

@@ -63,6 +63,10 @@ static void lose_holes(struct cache_file *f, uint64_t end)
 {
     off_t hole = 0, data;
 
+    if (f->is_sealed) {
+        cache_seal_lose_missing(f, end);
+        return;
+    }
     while ((hole = lseek(f->data_fd, hole, SEEK_HOLE)) >= 0 && (uint64_t)hole < end) {
         data = lseek(f->data_fd, hole, SEEK_DATA);
         lose(f, (uint64_t)hole, data < 0 ? end : least((uint64_t)data, end));

@@ -6,13 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/timespec.h"
 
 enum { TURN_MS = 2000, FILES = 64 };
 
@@ -24,8 +22,10 @@ struct turn {
     size_t n;
     struct turn_file {
         struct cache_file *file;   /* held */
-        uint64_t write_seq, generation;
-        int fds[2];
+        struct cache_point point;
+        uint64_t generation;
+        int fds[CACHE_FILES];
+        size_t n_fds;
         int error;
     } files[FILES];
 };
@@ -42,20 +42,17 @@ struct sync {
 /* A program that goes on writing says itself when it must be on the disk, or pauses. */
 static bool rests(const struct cache_file *f)
 {
-    struct stat st;
-
-    return !cache_written_by_anyone(f) ||
-        (fstat(f->data_fd, &st) == 0 && timespec_ns(st.st_mtim) <= loop_wall_ns() - QUIET_NS);
+    return !cache_written_by_anyone(f) || cache_file_written_ns(f) <= loop_wall_ns() - QUIET_NS;
 }
 
 static void take(struct turn *t, struct cache_file *f, uint64_t generation)
 {
     struct turn_file *tf = &t->files[t->n];
 
-    *tf = (struct turn_file){ .file = f, .write_seq = atomic_load(&f->map->write_seq),
-                                .generation = generation };
-    tf->fds[0] = fcntl(f->data_fd, F_DUPFD_CLOEXEC, 3);
-    tf->fds[1] = fcntl(f->map_fd, F_DUPFD_CLOEXEC, 3);
+    *tf = (struct turn_file){ .file = f, .point = cache_point(f), .generation = generation };
+    tf->n_fds = cache_file_fds(f, tf->fds);
+    for (size_t n = 0; n < tf->n_fds; n++)
+        tf->fds[n] = fcntl(tf->fds[n], F_DUPFD_CLOEXEC, 3);
     t->n++;
 }
 
@@ -94,6 +91,14 @@ static bool collect(struct sync *s, struct turn *t, bool at_end)
 
 /* --- how -------------------------------------------------------------------------------------------- */
 
+static int sync_file(const struct turn_file *tf)
+{
+    for (size_t n = 0; n < tf->n_fds; n++)
+        if (fdatasync(tf->fds[n]) < 0)
+            return -errno;
+    return 0;
+}
+
 /* All are on their way before the first is waited for: then they share what the file system does for each. */
 static void sync_files(void *arg)
 {
@@ -102,45 +107,47 @@ static void sync_files(void *arg)
     for (size_t n = 0; n < t->n; n++)
         (void)sync_file_range(t->files[n].fds[0], 0, 0, SYNC_FILE_RANGE_WRITE);
     for (size_t n = 0; n < t->n; n++)
-        if (fdatasync(t->files[n].fds[0]) < 0 || fdatasync(t->files[n].fds[1]) < 0)
-            t->files[n].error = -errno;
+        t->files[n].error = sync_file(&t->files[n]);
 }
 
 /* Of a file that was deleted meanwhile there is nothing to say; a stamp is for what the cloud has. */
-void cache_synced(struct cache_file *f, uint64_t write_seq)
+void cache_synced(struct cache_file *f, const struct cache_point *point)
 {
     int r;
 
     if (f->dropped || index_fault(f->volume->index, f->ino))
         return;
-    f->synced_seq = write_seq;
+    f->synced_seq = point->write_seq;
+    cache_point_synced(f, point);
     r = index_unsynced_end(f->volume->index, f->ino);
     if (r < 0)
         LOG(LOG_ERR, "synced_file_not_recorded", "drive=%s", f->volume->drive->id, "ino=%" PRIu64, f->ino, "error=%s",
             error_meaning(r)->text);
-    if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && atomic_load(&f->map->write_seq) == write_seq)
+    if (atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && atomic_load(&f->map->write_seq) == point->write_seq)
         cache_file_stamp(f);
 }
 
 /* No program asked for it: what is written next is not meant to be kept beside it. */
-static void rested(struct cache_file *f, uint64_t write_seq, uint64_t generation)
+static void rested(struct cache_file *f, const struct cache_point *point, uint64_t generation)
 {
-    if (atomic_load(&f->map->state) == CHUNK_MAP_DIRTY)
-        (void)index_unsynced_rest(f->volume->index, f->ino, generation);
-    else
-        cache_synced(f, write_seq);
+    if (atomic_load(&f->map->state) != CHUNK_MAP_DIRTY) {
+        cache_synced(f, point);
+        return;
+    }
+    cache_point_synced(f, point);
+    (void)index_unsynced_rest(f->volume->index, f->ino, generation);
 }
 
 static void end_file(struct turn *t, struct turn_file *tf)
 {
-    (void)close(tf->fds[0]);
-    (void)close(tf->fds[1]);
+    for (size_t n = 0; n < tf->n_fds; n++)
+        (void)close(tf->fds[n]);
     if (!t->sync)
         return;
     if (tf->error && !tf->file->dropped)
         cache_unsynced(t->sync->cache, tf->file->ino, tf->error);
-    else if (atomic_load(&tf->file->map->write_seq) == tf->write_seq)
-        rested(tf->file, tf->write_seq, tf->generation);
+    else if (atomic_load(&tf->file->map->write_seq) == tf->point.write_seq)
+        rested(tf->file, &tf->point, tf->generation);
     cache_release(tf->file);
 }
 

@@ -10,5 +10,5 @@ void cache_sync_start(struct cache *c);
 void cache_sync_end(struct cache *c);
 /* A row was added to those of index_unsynced_put(). */
 void cache_sync_soon(struct cache *c);
-/* The data and the map of the file are on the disk, as they were when its map said `write_seq`. */
-void cache_synced(struct cache_file *f, uint64_t write_seq);
+/* The file is on the disk, as it was at that point. */
+void cache_synced(struct cache_file *f, const struct cache_point *point);

@@ -100,15 +100,15 @@ static void add(struct note *n, const struct cache_file *f, uint64_t extent, enu
 /* By what is on the disk, when nobody wrote down what came. */
 static void add_all(struct use *u, struct cache_file *f)
 {
-    off_t at = 0, size = (off_t)cache_file_size(f);
+    int64_t at = 0, size = (int64_t)cache_file_size(f);
     bool stays = !space_full(u->cache);
     struct note *n = make(u, f->ino);
 
-    while ((at = lseek(f->data_fd, at, SEEK_DATA)) >= 0 && at < size) {
+    while ((at = cache_file_next_bytes(f, (uint64_t)at)) >= 0 && at < size) {
         uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
 
         add(n, f, extent, EVICT_CAME, stays);
-        at = (off_t)((extent + 1) << EXTENT_SHIFT);
+        at = (int64_t)((extent + 1) << EXTENT_SHIFT);
     }
 }
 
@@ -117,9 +117,9 @@ static void add_all(struct use *u, struct cache_file *f)
 static void add_marked(struct note *n, const struct cache_file *f, uint64_t extent, uint64_t end)
 {
     const uint64_t marks = CHUNK_TOUCHED_WORDS * 64;
-    off_t at;
+    int64_t at;
 
-    while (extent < end && (at = lseek(f->data_fd, (off_t)(extent << EXTENT_SHIFT), SEEK_DATA)) >= 0) {
+    while (extent < end && (at = cache_file_next_bytes(f, extent << EXTENT_SHIFT)) >= 0) {
         uint64_t next = (uint64_t)at >> EXTENT_SHIFT;
 
         if (next == extent)
@@ -202,7 +202,7 @@ void use_opened(struct cache_file *f)
 static bool nothing_here(const struct cache_file *f)
 {
     return atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && cache_file_size(f) > 0 &&
-           lseek(f->data_fd, 0, SEEK_DATA) < 0 && errno == ENXIO &&
+           cache_file_next_bytes(f, 0) == -ENXIO &&
            atomic_load(&f->map->fetchable) >= cache_file_size(f);
 }
 

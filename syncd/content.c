@@ -15,7 +15,8 @@
 /* A run of chunks. Of a sealed file it is `job` that has them; else, if cryptd is asked, `place`, first as they are
  * outside and behind that as they are here; else `bytes`. */
 struct content {
-    struct cache_file *file;      /* held */
+    LIST_ENTRY(content) next;     /* of the cache's */
+    struct cache_file *file;      /* held; NULL: it ended before it could be said */
     uint64_t offset, length;
     size_t n;
     struct content_form form;
@@ -30,7 +31,8 @@ struct content {
     content_admit_fn *admit;
     content_in_fn *taken;
     void *arg;
-    int code;                     /* of what is said later */
+    bool deferred;                /* it is said later: */
+    int code;
 };
 
 
@@ -52,6 +54,7 @@ static struct content *content_new(struct cache_file *f, uint64_t offset, uint64
     };
     if (offset % CRYPT_CHUNK || c->n > CONTENT_CHUNKS_MAX)
         abort();
+    LIST_INSERT_HEAD(&f->volume->cache->contents, c, next);
     return c;
 }
 
@@ -59,13 +62,17 @@ static void content_end(struct content *c)
 {
     const struct sealed_io *io = c->file->volume->cache->io;
 
+    LIST_REMOVE(c, next);
     sealed_job_end(c->job);
     if (c->place.n)
         crypt_place_end(io->crypt, &c->place);
-    cache_release(c->file);
+    else if (io)
+        crypt_place_cancel(io->crypt, &c->place);
+    cache_release(take_ptr(c->file));
     free(c->chunks);
     free(c->bytes);
-    free(c);
+    if (!c->deferred)
+        free(c);
 }
 
 /* --- how it ends ------------------------------------------------------------------------------------- */
@@ -92,12 +99,17 @@ static void say(void *arg)
 {
     struct content *c = arg;
 
-    end_code(c, c->code);
+    c->deferred = false;
+    if (c->file)
+        end_code(c, c->code);
+    else
+        free(c);
 }
 
 static void end_later(struct content *c, int code)
 {
     c->code = code;
+    c->deferred = true;
     loop_defer(c->file->volume->loop, say, c);
 }
 
@@ -170,7 +182,7 @@ static void work_sealed(struct sealed_job *j, const struct error *e)
     sealed_seal(j, lengths, sealed);
 }
 
-static void begin_sealed(struct content *c)
+static void begin_sealed(struct content *c, sealed_fn *work)
 {
     struct sealed_job *j = sealed_job_new(c->file->volume->cache->io, &c->file->sealed, c->offset / CRYPT_CHUNK, c->n);
 
@@ -179,7 +191,34 @@ static void begin_sealed(struct content *c)
     memcpy(j->object_key, c->form.key, CRYPT_KEY);
     j->object_last = c->form.last;
     j->arg = c;
-    sealed_job_begin(j, work_sealed);
+    sealed_job_begin(j, work);
+}
+
+/* --- trimming ---------------------------------------------------------------------------------------- */
+
+static bool always(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static void seal_shorter(struct sealed_job *j, const struct error *e)
+{
+    const struct content *c = j->arg;
+    uint32_t length = (uint32_t)c->length;
+
+    if (e->code)
+        end(j->arg, e, NULL);
+    else
+        sealed_seal(j, &length, sealed);
+}
+
+static void open_end(struct sealed_job *j, const struct error *e)
+{
+    const struct content *c = j->arg;
+
+    (void)e;
+    sealed_open(j, c->offset + c->length, seal_shorter);
 }
 
 /* --- plain here, an object outside --------------------------------------------------------------------- */
@@ -262,7 +301,7 @@ void content_out(struct cache_file *f, uint64_t offset, uint64_t length, const s
     c->brought = done;
     c->arg = arg;
     if (is_sealed(c)) {
-        begin_sealed(c);
+        begin_sealed(c, work_sealed);
     } else if (form->form == CRYPT_OBJECT) {
         begin_plain(c);
     } else {
@@ -292,11 +331,31 @@ void content_in(struct cache_file *f, uint64_t offset, uint64_t length, const st
         return;
     }
     if (is_sealed(c))
-        begin_sealed(c);
+        begin_sealed(c, work_sealed);
     else if (form->form == CRYPT_OBJECT)
         begin_plain(c);
     else
         end_later(c, admit(arg) ? write_plain(c, bytes) : -ECANCELED);
     if (!c->placed && (is_sealed(c) || form->form == CRYPT_OBJECT))
         keep(c, bytes, n);
+}
+
+void content_trim(struct cache_file *f, content_trim_fn *done, void *arg)
+{
+    static const struct content_form plain = { .form = CRYPT_PLAIN };
+    uint64_t size = cache_file_size(f);
+    struct content *c = content_new(f, size & ~(uint64_t)(CRYPT_CHUNK - 1), size % CRYPT_CHUNK, &plain);
+
+    c->admit = always;
+    c->taken = done;
+    c->arg = arg;
+    begin_sealed(c, open_end);
+}
+
+void content_end_all(struct cache *c)
+{
+    struct content *content;
+
+    while ((content = LIST_FIRST(&c->contents)))
+        end_code(content, -ECANCELED);
 }

@@ -9,6 +9,14 @@
 
 enum { CONTENT_CHUNKS_MAX = 32 };     /* chunks at once */
 
+/* The cache is being closed, and cryptd has answered all: what waits still ends with -ECANCELED. */
+void content_end_all(struct cache *c);
+
+/* Takes away what the chunk in which a sealed file ends has beyond that end, so that the file may grow: for who found
+ * sealed_needs_trim(). done(e, arg) once, from the loop. */
+typedef void content_trim_fn(const struct error *e, void *arg);
+void content_trim(struct cache_file *f, content_trim_fn *done, void *arg);
+
 /* The form that bytes outside of the cache have. */
 struct content_form {
     enum crypt_form form;             /* CRYPT_PLAIN or CRYPT_OBJECT */

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/crypt.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/keys.h"
@@ -81,7 +82,7 @@ static int make_region(struct syncd *d, struct error *e)
 
     if (r < 0)
         return r;
-    if (!crypt_locked(d->crypt))
+    if (!process_lock_memory())
         LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
     if (ipc_client_connected(d->cryptd))
         crypt_share(d->crypt, d->cryptd);
@@ -133,9 +134,12 @@ void drive_keys_stop(struct drive *drive)
 
 void drive_keys_end(struct drive *drive)
 {
+    void (*settled)(void *arg) = take_ptr(drive->keys_settled);
+
     loop_timer_free(take_ptr(drive->coming_up));
-    drive->keys_settled = NULL;
     keys_free(take_ptr(drive->keys));
+    if (settled)
+        settled(drive->keys_settled_arg);
 }
 
 /* --- cryptd ---------------------------------------------------------------------------------------------- */

@@ -47,6 +47,8 @@ static int punch(struct cache_file *f, uint64_t extent, uint64_t *freed)
     if (fetch_concerns(f, extent << EXTENT_SHIFT, (extent + 1) << EXTENT_SHIFT))
         return -EBUSY;
     r = cache_file_punch(f, extent);
+    if (r == 0 && f->is_sealed)
+        r = cache_fresh_gone(f, extent * EXTENT_CHUNKS, (extent + 1) * EXTENT_CHUNKS);
     space_measure(f);
     *freed += excess(before, f->charged);
     return r;
@@ -164,14 +166,14 @@ static int keep_no_more(struct cache *c, struct cache_file *f)
 
 static int give_up_all(struct cache *c, struct cache_file *f, uint64_t *freed)
 {
-    off_t at = 0;
+    int64_t at = 0;
     int r = keep_no_more(c, f);
 
-    while (r == 0 && (at = lseek(f->data_fd, at, SEEK_DATA)) >= 0) {
+    while (r == 0 && (at = cache_file_next_bytes(f, (uint64_t)at)) >= 0) {
         uint64_t extent = (uint64_t)at >> EXTENT_SHIFT;
 
         r = give_up_extent(c, f, extent, freed);
-        at = (off_t)((extent + 1) << EXTENT_SHIFT);
+        at = (int64_t)((extent + 1) << EXTENT_SHIFT);
     }
     return r;
 }

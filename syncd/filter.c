@@ -58,6 +58,7 @@ static const struct sandbox_call ALLOWED[] = {
     /* memory */
     SANDBOX_ANY(brk), SANDBOX_ANY(mmap), SANDBOX_ANY(mprotect), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap),
     SANDBOX_ANY(madvise), SANDBOX_ANY(msync), SANDBOX_ANY(mincore), SANDBOX_ANY(mlock), SANDBOX_ANY(mlock2),
+    SANDBOX_ANY(mlockall),
     SANDBOX_ANY(munlock),
     /* time, signals, facts */
     SANDBOX_ANY(clock_gettime), SANDBOX_ANY(clock_getres), SANDBOX_ANY(clock_nanosleep), SANDBOX_ANY(nanosleep),

@@ -9,7 +9,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/cache_space.h"
+#include "syncd/content.h"
 #include "syncd/fetch.h"
+#include "syncd/key_stock.h"
 #include "syncd/object.h"
 
 enum { CONFIRM_MS = 2000 };
@@ -105,6 +107,34 @@ void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope 
         step(v, req, env);
     else
         (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, fs_wait_begin(v, req, env, step));
+}
+
+void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
+{
+    struct key_stock *stock = v->cache->stock;
+
+    if (!stock || !key_stock_empty(stock))
+        step(v, req, env);
+    else
+        key_stock_wait(stock, wait_done, fs_wait_begin(v, req, env, step));
+}
+
+void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
+                     fs_step_fn *step)
+{
+    struct cache_file *f = cache_find(v->cache, ino);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    if (!v->cache->io || (!f && !cache_file_exists(v->cache->dir_fd, ino)) || index_get(v->index, ino, &i) < 0 ||
+        cache_acquire(v->cache, &i, &f) < 0) {
+        step(v, req, env);
+        return;
+    }
+    if (f->is_sealed && size > cache_file_size(f) && sealed_needs_trim(&f->sealed))
+        content_trim(f, wait_done, fs_wait_begin(v, req, env, step));
+    else
+        step(v, req, env);
+    cache_release(f);
 }
 
 bool fs_settled(struct volume *v, uint64_t ino)

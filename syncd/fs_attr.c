@@ -81,12 +81,17 @@ static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf_
         fs_end_entry(v, req, set_attributes(v, env->fs_setattr, &i), &i);
 }
 
+static void setattr_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_trimmed(v, req, env, env->fs_setattr->ino, env->fs_setattr->size, setattr_settled);
+}
+
 static void setattr_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsSetattr *m = env->fs_setattr;
 
     if (m->has_size)
-        fs_when_marked(v, req, env, m->ino, setattr_settled);
+        fs_when_marked(v, req, env, m->ino, setattr_marked);
     else
         setattr_settled(v, req, env);
 }

@@ -37,7 +37,7 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && !v->cache->bad && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -59,6 +59,7 @@ static void answer_opened(struct volume *v, struct ipc_request *req, const struc
     volume_attr(v, i, &attr);
     opened.attr = &attr;
     opened.has_whole = opened.whole = o->whole;
+    opened.has_sealed = opened.sealed = o->file->is_sealed;
     ipc_reply(req, &reply, o->fds, 2);
     close_fds(o);
 }
@@ -189,16 +190,13 @@ static void open_when_settled(struct volume *v, struct ipc_request *req, const L
 }
 
 /* Who says that the version is still there says its metadata too. */
-void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+static void open_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
-    struct volume *v = fs_volume(req);
     struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
     bool cold = f, scanned = !m->write && !m->again;
     uint64_t ino = m->ino;
 
-    (void)fds;
-    (void)daemon;
     if (cold)
         lister_yield(v->lister);
     if (f)
@@ -207,6 +205,13 @@ void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *d
         open_when_settled(v, req, env);
     if (scanned)
         scanner_opened(v, ino, cold);
+}
+
+void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    (void)daemon;
+    fs_when_keys(fs_volume(req), req, env, open_with_keys);
 }
 
 /* --- create ------------------------------------------------------------------------------------- */
@@ -243,6 +248,7 @@ static void commit_created(struct volume *v, struct ipc_request *req, const stru
 
     volume_attr(v, i, &attr);
     opened.attr = &attr;
+    opened.has_sealed = opened.sealed = o->file->is_sealed;
     if (fs_commit(v, req, &reply, o->fds, 2)) {
         uploader_changed(v->uploader);
     } else {
@@ -321,11 +327,16 @@ static void create_known(struct volume *v, struct ipc_request *req, const Lf__En
         fs_when_changeable(v, req, env, there.ino, false, open_existing);
 }
 
+static void create_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_known(v, req, env, env->fs_create->parent, create_known);
+}
+
 void fs_create(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
-    fs_when_known(fs_volume(req), req, env, env->fs_create->parent, create_known);
+    fs_when_keys(fs_volume(req), req, env, create_with_keys);
 }
 
 /* --- fetch -------------------------------------------------------------------------------------- */

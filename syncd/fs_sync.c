@@ -12,7 +12,8 @@
 
 struct syncing {
     struct ipc_request *request;
-    uint64_t ino, write_seq;
+    uint64_t ino;
+    struct cache_point point;
 };
 
 static void answer(int error, void *arg)
@@ -40,7 +41,7 @@ static void file_synced(int error, void *arg)
     if (v && error)
         cache_unsynced(v->cache, s->ino, error);
     else if (f)
-        cache_synced(f, s->write_seq);
+        cache_synced(f, &s->point);
     if (v && error == 0)
         error = index_fault(v->index, s->ino);   /* what failed before does not come right by what is synced now */
     if (v && error == 0)
@@ -53,6 +54,7 @@ static void file_synced(int error, void *arg)
 static void sync_all(struct volume *v, struct ipc_request *req, const struct cache_file *f)
 {
     struct syncing *s = xcalloc(1, sizeof(*s));
+    int fds[CACHE_FILES];
 
     *s = (struct syncing){ .request = req };
     if (!f) {
@@ -60,8 +62,8 @@ static void sync_all(struct volume *v, struct ipc_request *req, const struct cac
         return;
     }
     s->ino = f->ino;
-    s->write_seq = atomic_load(&f->map->write_seq);
-    disk_sync(v->loop, (const int[]){ f->data_fd, f->map_fd }, 2, file_synced, s);
+    s->point = cache_point(f);
+    disk_sync(v->loop, fds, cache_file_fds(f, fds), file_synced, s);
 }
 
 void fs_flush(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

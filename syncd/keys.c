@@ -369,6 +369,7 @@ void keys_reopen(struct keys *k)
     if (k->opening)
         ipc_cancel(k->spec.cryptd, k->opening);
     k->opening = 0;
+    k->facts.is = (struct keys_facts){ 0 };
     open_keys(k);
 }
 

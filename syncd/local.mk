@@ -22,7 +22,10 @@ libsyncd_a_SOURCES = \
 	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
 	syncd/cache_file.c \
+	syncd/cache_seal.c \
 	syncd/cache_session.c \
+	syncd/cache_fresh.c \
+	syncd/cache_name.c \
 	syncd/cache_open.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
@@ -101,6 +104,8 @@ libsyncd_a_SOURCES = \
 	syncd/http_body.c \
 	syncd/http_call.c \
 	syncd/http_call.h \
+	syncd/key_stock.c \
+	syncd/key_stock.h \
 	syncd/keys.c \
 	syncd/keys.h \
 	syncd/keys_api.c \
@@ -184,6 +189,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_entries.c \
+	syncd/store_index_fresh.c \
 	syncd/store_index_internal.h \
 	syncd/store_index_moved.c \
 	syncd/store_index_numbers.c \
@@ -220,6 +226,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \
 	syncd/volume_api.c \

@@ -81,6 +81,9 @@ static const char *const STEPS[] = {
     "CREATE TABLE total(blocks INTEGER NOT NULL, names INTEGER NOT NULL);"
     "INSERT INTO total SELECT ifnull(sum((min(max(size, 0), 1125899906842624) + 511) / 512), 0), count(*) FROM inode"
     " WHERE nlink > 0;",
+    /* What sealed cache files must have at least. */
+    "CREATE TABLE fresh(ino INTEGER NOT NULL, extent INTEGER NOT NULL, floors BLOB NOT NULL, PRIMARY KEY(ino, extent))"
+    " WITHOUT ROWID;",
     /* Encrypted objects. */
     "CREATE TABLE object(ino INTEGER PRIMARY KEY, etag TEXT NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL,"
     " version INTEGER NOT NULL, head BLOB, binding BLOB, fault INTEGER NOT NULL DEFAULT 0,"

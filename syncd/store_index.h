@@ -257,6 +257,23 @@ bool index_renamed_left(struct index *x, const char *prefix);
 bool index_rename_under_way(struct index *x, uint64_t dir);
 bool index_rename_under_way_from(struct index *x, const char *key);
 
+/* --- what a sealed cache file must have (store_index_fresh.c) ----------------------------------- */
+
+enum { INDEX_FRESH = 64, INDEX_FRESH_TAG = 16 };   /* chunks of an extent; bytes that tell its key */
+#define INDEX_FRESH_ABSENT (UINT64_C(1) << 63)     /* in a floor: the chunk may be missing as well */
+
+/* The file has this key, and nothing in it: what was known of it is forgotten. */
+int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+/* The same key is wrapped otherwise. */
+int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* 0 or -ENOENT */
+/* The generations that the chunks of an extent have at least; 0: any, or none. 0 or -ENOENT. */
+int index_fresh_get(struct index *x, uint64_t ino, uint64_t extent, uint64_t floors[INDEX_FRESH]);
+int index_fresh_put(struct index *x, uint64_t ino, uint64_t extent, const uint64_t floors[INDEX_FRESH]);
+/* Of the first extent from `from` on that has any. 0 or -ENOENT. */
+int index_fresh_next(struct index *x, uint64_t ino, uint64_t from, uint64_t *ret_extent, uint64_t floors[INDEX_FRESH]);
+int index_fresh_remove(struct index *x, uint64_t ino);
+
 /* --- what the cache has (store_index_cached.c) ------------------------------------------------- */
 
 /* A pair of cache files. While in_use, bytes and kept are those of before: measure after a crash. */

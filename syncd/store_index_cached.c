@@ -36,7 +36,9 @@ int index_cached_use(struct index *x, uint64_t ino)
 
 int index_cached_remove(struct index *x, uint64_t ino)
 {
-    return sql_run(x->sql, "DELETE FROM cached WHERE ino = ?", SQL_INT(ino));
+    int r = index_fresh_remove(x, ino);
+
+    return r < 0 ? r : sql_run(x->sql, "DELETE FROM cached WHERE ino = ?", SQL_INT(ino));
 }
 
 /* The two numbers of the one row. */

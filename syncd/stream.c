@@ -16,7 +16,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
-#include "syncd/cache.h"
+#include "syncd/content.h"
 #include "syncd/fetch.h"
 #include "syncd/object.h"
 
@@ -179,62 +179,11 @@ static void wait_writable(struct stream *s)
         fail_code(s, -ENOMEM);
 }
 
-static void pump(struct stream *s)
-{
-    uint64_t n;
-    ssize_t moved = 0;
-    loff_t from;
-
-    if (s->file && s->file->outdated != s->outdated) {
-        fail_code(s, -ESTALE);   /* another version came into the cache */
-        return;
-    }
-    for (unsigned turn = 0; turn < TURN && s->at < s->end && (n = present(s)); turn++) {
-        from = (loff_t)s->at;
-        moved = splice(s->file->data_fd, &from, s->write_fd, NULL, n, SPLICE_F_NONBLOCK);
-        if (moved <= 0)
-            break;
-        s->at += (uint64_t)moved;
-    }
-    if (s->at == s->end)
-        close_stream(s);
-    else if (moved > 0 ? present(s) > 0 : moved < 0 && errno == EAGAIN)
-        wait_writable(s);
-    else if (moved < 0 && errno == EPIPE)
-        close_stream(s);
-    else if (moved < 0 || (moved == 0 && present(s)))
-        fail_code(s, moved < 0 ? -errno : -ESTALE);   /* cut shorter meanwhile */
-    else
-        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
-                    (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
-}
-
-/* --- from the provider ------------------------------------------------------------------------------ */
-
 static void keep_rest(struct stream *s, const char *bytes, size_t n)
 {
     s->rest = xcalloc(1, n);
     s->rest_len = n;
     memcpy(s->rest, bytes, n);
-}
-
-static bool on_data(struct cloud_request *r, const void *bytes, size_t n, void *arg)
-{
-    struct stream *s = arg;
-    ssize_t written;
-
-    (void)r;
-    if (!s->volume)
-        return true;
-    if (s->done)
-        hand_over(s);
-    written = write(s->write_fd, bytes, n);
-    s->at += written > 0 ? (uint64_t)written : 0;
-    if (written == (ssize_t)n)
-        return true;
-    keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
-    wait_writable(s);   /* where a reader that is gone is noticed as well */
-    return false;
 }
 
 /* True: the pipe took all of it. */
@@ -259,20 +208,124 @@ static bool write_rest(struct stream *s)
     return true;
 }
 
+/* Hands bytes to the pipe; what it does not take is kept until it does. */
+static void write_out(struct stream *s, const uint8_t *bytes, size_t n)
+{
+    ssize_t written = write(s->write_fd, bytes, n);
+
+    if (written < 0 && errno != EAGAIN) {
+        close_stream(s);   /* its reader is gone */
+        return;
+    }
+    s->at += written > 0 ? (uint64_t)written : 0;
+    if (written == (ssize_t)n) {
+        pump(s);
+        return;
+    }
+    keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
+    wait_writable(s);
+}
+
+static void unsealed(const struct error *e, const uint8_t *bytes, size_t n, void *arg)
+{
+    struct stream *s = arg;
+    size_t skipped = s->at % CRYPT_CHUNK;
+
+    if (!answered(s))
+        return;
+    if (e->code)
+        fail(s, e);
+    else
+        write_out(s, bytes + skipped, least(n - skipped, s->end - s->at));
+}
+
+/* What cannot be moved as it lies there. */
+static void pump_sealed(struct stream *s)
+{
+    static const struct content_form plain = { .form = CRYPT_PLAIN };
+    uint64_t from = s->at & ~(uint64_t)(CRYPT_CHUNK - 1), there = present(s), to;
+
+    if (s->at == s->end) {
+        close_stream(s);
+    } else if (there == 0) {
+        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
+                    (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
+    } else {
+        to = least((s->at + there + CRYPT_CHUNK - 1) & ~(uint64_t)(CRYPT_CHUNK - 1), cache_file_size(s->file));
+        s->awaited++;
+        content_out(s->file, from, least(to - from, (uint64_t)CONTENT_CHUNKS_MAX * CRYPT_CHUNK), &plain, unsealed, s);
+    }
+}
+
+static void pump(struct stream *s)
+{
+    uint64_t n;
+    ssize_t moved = 0;
+    loff_t from;
+
+    if (s->file && s->file->outdated != s->outdated) {
+        fail_code(s, -ESTALE);   /* another version came into the cache */
+        return;
+    }
+    if (s->file->is_sealed) {
+        pump_sealed(s);
+        return;
+    }
+    for (unsigned turn = 0; turn < TURN && s->at < s->end && (n = present(s)); turn++) {
+        from = (loff_t)s->at;
+        moved = splice(s->file->data_fd, &from, s->write_fd, NULL, n, SPLICE_F_NONBLOCK);
+        if (moved <= 0)
+            break;
+        s->at += (uint64_t)moved;
+    }
+    if (s->at == s->end)
+        close_stream(s);
+    else if (moved > 0 ? present(s) > 0 : moved < 0 && errno == EAGAIN)
+        wait_writable(s);
+    else if (moved < 0 && errno == EPIPE)
+        close_stream(s);
+    else if (moved < 0 || (moved == 0 && present(s)))
+        fail_code(s, moved < 0 ? -errno : -ESTALE);   /* cut shorter meanwhile */
+    else
+        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
+                    (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
+}
+
+/* --- from the provider ------------------------------------------------------------------------------ */
+
+static bool on_data(struct cloud_request *r, const void *bytes, size_t n, void *arg)
+{
+    struct stream *s = arg;
+    ssize_t written;
+
+    (void)r;
+    if (!s->volume)
+        return true;
+    if (s->done)
+        hand_over(s);
+    written = write(s->write_fd, bytes, n);
+    s->at += written > 0 ? (uint64_t)written : 0;
+    if (written == (ssize_t)n)
+        return true;
+    keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
+    wait_writable(s);   /* where a reader that is gone is noticed as well */
+    return false;
+}
+
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct stream *s = arg;
 
     (void)fd;
     (void)what;
+    if (s->rest && !write_rest(s))
+        return;
     if (s->file)
         pump(s);
-    else if (write_rest(s)) {
-        if (s->request)
-            cloud_continue(s->cloud, s->request);
-        else
-            close_stream(s);
-    }
+    else if (s->request)
+        cloud_continue(s->cloud, s->request);
+    else
+        close_stream(s);
 }
 
 static void find(struct stream *s);

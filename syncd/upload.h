@@ -49,6 +49,12 @@ struct upload_seal;
 struct upload_bind;
 struct upload_clone;
 struct upload_quit;
+/* A body in memory that is locked, as long as that lasts; the descriptor is somebody else's. */
+struct upload_plain {
+    int fd;
+    uint8_t *bytes;
+    size_t n;                      /* 0: none */
+};
 /* An upload in parts is ended; e->code: it is not. */
 typedef void upload_aborted_fn(struct upload *u, const struct error *e);
 
@@ -94,6 +100,8 @@ struct upload {
     struct upload_seal *seal;      /* upload_seal.c's, as is: NULL: the object is what the file is */
     struct seal_job *seal_job;     /* under way */
     bool heard;                    /* the cloud answered that the object is in place */
+    struct unseal_job *unseal_job; /* upload_unseal.c's, as is the next */
+    struct upload_plain plain;     /* the body that was made last, until it is sent */
     struct upload_bind *bind;      /* upload_bind.c's; NULL: what is copied is not encrypted */
 };
 
@@ -252,6 +260,18 @@ void upload_seal_meta(const struct upload *u, struct cloud_meta *m);
 int upload_record_object(struct upload *u, const char *etag);
 void upload_seal_abandon(struct upload *u);
 void upload_seal_free(struct upload_seal *s);   /* NULL is fine */
+
+/* --- upload_unseal.c ------------------------------------------------------------------------------ */
+
+/* Whether the file is sealed in the cache and the object is not. */
+bool upload_unseals(const struct upload *u);
+/* As upload_seal_body(), of the file's bytes from `offset` on; more than none. */
+void upload_unseal_body(struct upload *u, uint64_t offset, uint64_t length, upload_body_fn *made);
+/* For upload_hash_file(). */
+void upload_unseal_hash(struct upload *u, uint64_t offset, uint64_t length,
+                        void (*step)(struct upload *u, const char *md5));
+void upload_unseal_abandon(struct upload *u);
+void upload_plain_end(struct upload_plain *p);
 
 /* --- upload_bind.c -------------------------------------------------------------------------------- */
 

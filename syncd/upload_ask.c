@@ -23,12 +23,14 @@ struct upload_ask {
     struct upload *upload;
     struct cloud_request *request;
     upload_step_fn *step;
+    struct upload_plain body;
 };
 
 /* fdatasync of its cache file, or a digest of it, by a pool thread; the descriptors are the job's own. */
 struct file_job {
     struct upload *upload;   /* NULL: abandoned */
-    int fds[2];
+    int fds[CACHE_FILES];
+    size_t n_fds;
     int error;
     void (*synced)(struct upload *u, int code);
     struct hash_extent hash;
@@ -75,7 +77,10 @@ struct cloud_request *upload_request(struct upload *u, enum cloud_op op, const c
 
 void upload_drop(struct cloud_request *r)
 {
-    free(r->arg);
+    struct upload_ask *ask = r->arg;
+
+    upload_plain_end(&ask->body);
+    free(ask);
     if (r->body.fd >= 0)
         (void)close(r->body.fd);
     cloud_request_free(r);
@@ -85,6 +90,10 @@ void upload_submit(struct upload *u, struct cloud_request *r)
 {
     struct upload_ask *ask = r->arg;
 
+    if (u->plain.n && u->plain.fd == r->body.fd) {
+        ask->body = u->plain;
+        u->plain = (struct upload_plain){ .fd = -1 };
+    }
     LIST_INSERT_HEAD(&u->asks, ask, next);
     u->n_asks++;
     volume_submit(u->volume, r);
@@ -123,6 +132,7 @@ bool upload_detach_asks(struct upload *u)
     if (u->job)
         u->job->upload = NULL;
     upload_seal_abandon(u);
+    upload_unseal_abandon(u);
     upload_bind_abandon(u);
     upload_cancel_asks(u);
     return LIST_EMPTY(&u->asks);
@@ -246,11 +256,11 @@ void upload_condition(struct upload *u, struct cloud_request *r)
 static struct file_job *job_new(struct upload *u)
 {
     struct file_job *j = xcalloc(1, sizeof(*j));
-    int from[2] = { u->file->data_fd, u->file->map_fd };
 
     j->upload = u;
-    for (size_t n = 0; n < ARRAY_SIZE(from); n++)
-        j->fds[n] = fcntl(from[n], F_DUPFD_CLOEXEC, 3);
+    j->n_fds = cache_file_fds(u->file, j->fds);
+    for (size_t n = 0; n < j->n_fds; n++)
+        j->fds[n] = fcntl(j->fds[n], F_DUPFD_CLOEXEC, 3);
     u->job = j;
     return j;
 }
@@ -258,7 +268,7 @@ static struct file_job *job_new(struct upload *u)
 /* The change it was for, or NULL. */
 static struct upload *job_end(struct file_job *j)
 {
-    for (size_t n = 0; n < ARRAY_SIZE(j->fds); n++)
+    for (size_t n = 0; n < j->n_fds; n++)
         if (j->fds[n] >= 0)
             (void)close(j->fds[n]);
     if (j->upload)
@@ -270,7 +280,7 @@ static void sync_files(void *arg)
 {
     struct file_job *j = arg;
 
-    for (size_t n = 0; n < ARRAY_SIZE(j->fds) && j->error == 0; n++)
+    for (size_t n = 0; n < j->n_fds && j->error == 0; n++)
         if (fdatasync(j->fds[n]) < 0)
             j->error = -errno;
 }
@@ -317,8 +327,13 @@ static void file_hashed(void *arg)
 void upload_hash_file(struct upload *u, uint64_t offset, uint64_t length,
                       void (*step)(struct upload *u, const char *md5))
 {
-    struct file_job *j = job_new(u);
+    struct file_job *j;
 
+    if (u->file->is_sealed) {
+        upload_unseal_hash(u, offset, length, step);
+        return;
+    }
+    j = job_new(u);
     j->hashed = step;
     j->hash = (struct hash_extent){ .fd = j->fds[0], .offset = offset, .length = length, .md5_wanted = true };
     loop_work(u->volume->loop, hash_file, file_hashed, j);

@@ -321,9 +321,9 @@ void upload_parts_go_on(struct upload *u)
 
     if (u->volume->paused && p->error.code == 0)
         error_set(&p->error, -ECANCELED, "The drive is paused.");
-    if (u->seal && upload_parts_make(u))
+    if (upload_parts_are_made(u) && upload_parts_make(u))
         return;   /* it may have ended */
-    while (!u->seal && p->error.code == 0 && p->next < p->n && u->n_asks < UPLOAD_PARALLEL) {
+    while (!upload_parts_are_made(u) && p->error.code == 0 && p->next < p->n && u->n_asks < UPLOAD_PARALLEL) {
         if (!p->parts[p->next].etag && (code = upload_part_send(u, p->next, -1)) < 0)
             error_set(&p->error, code, "%s", error_meaning(code)->text);
         p->next++;

@@ -11,7 +11,7 @@ struct upload_parts {
     struct cloud_part *parts;      /* etag NULL: not there yet */
     bool *copied;                  /* from the version in the cloud; else sent */
     bool compared;                 /* with what the cloud lists */
-    bool making;                   /* the body of an encrypted part; */
+    bool making;                   /* the body of a part that is not sent as it lies here; */
     bool changed;                  /* which was to be of other bytes than were sent before */
     int body;                      /* of the one that is compared */
     bool copy_failed;              /* what `error` is of */
@@ -21,8 +21,10 @@ struct upload_parts {
 uint64_t upload_part_length(const struct upload *u, uint32_t n);
 /* Sends or copies one; `body` (-1: the file's own bytes) is its from here on. 0 or negative errno. */
 int upload_part_send(struct upload *u, uint32_t n, int body);
-/* upload_parts_seal.c: begins the next part of an encrypted object if there is one and it may begin. Whether something
- * is being made; then the change may have ended. */
+/* upload_parts_seal.c: whether parts are made before they are sent, since they do not lie here as they go up. */
+bool upload_parts_are_made(const struct upload *u);
+/* Then: begins the next one if there is one and it may begin. Whether something is being made; then the change may have
+ * ended. */
 bool upload_parts_make(struct upload *u);
 /* Sends or copies what is not there yet, and then ends the upload. */
 void upload_parts_go_on(struct upload *u);

@@ -1,8 +1,8 @@
-/* Owns the parts of encrypted objects: made one after the other, since a chunk may lie in two of them, and sent several
- * at once, as far as their memory is not too much. What is there of an earlier try is made as well, to see that it is
- * what would be sent.
+/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of them,
+ * and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an earlier try
+ * is made as well, to see that it is what would be sent.
  *
- * Must not know what they are made of (upload_seal.c). */
+ * Must not know what they are made of (upload_seal.c, upload_unseal.c). */
 #include "syncd/upload_parts.h"
 
 #include <errno.h>
@@ -49,7 +49,7 @@ static void not_made(struct upload *u, int code)
     p->making = false;
     if (p->error.code == 0) {
         error_set(&p->error, code, "%s", error_meaning(code)->text);
-        p->changed = code == -EBADE || !upload_unchanged(u);
+        p->changed = u->seal && (code == -EBADE || !upload_unchanged(u));
     }
     upload_cancel_asks(u);
     upload_parts_go_on(u);
@@ -69,6 +69,39 @@ static void body_made(struct upload *u, int fd, int code)
     }
 }
 
+bool upload_parts_are_made(const struct upload *u)
+{
+    return u->seal || upload_unseals(u);
+}
+
+/* What need not be made. */
+static void pass_over(struct upload *u, uint64_t at_once)
+{
+    struct upload_parts *p = u->parts;
+
+    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag); p->next++) {
+        int code = 0;
+
+        if (!p->parts[p->next].etag && u->n_asks >= at_once)
+            return;
+        if (!p->parts[p->next].etag)
+            code = upload_part_send(u, p->next, -1);
+        if (code < 0)
+            error_set(&p->error, code, "%s", error_meaning(code)->text);
+    }
+}
+
+static void make(struct upload *u)
+{
+    struct upload_parts *p = u->parts;
+
+    p->making = true;
+    if (u->seal)
+        upload_seal_body(u, p->next, upload_part_length(u, p->next), body_made);
+    else
+        upload_unseal_body(u, p->next * p->part_size, upload_part_length(u, p->next), body_made);
+}
+
 bool upload_parts_make(struct upload *u)
 {
     struct upload_parts *p = u->parts;
@@ -76,11 +109,11 @@ bool upload_parts_make(struct upload *u)
 
     if (p->making)
         return true;
+    pass_over(u, at_once);
     if (p->error.code || p->next == p->n || u->n_asks >= at_once)
         return false;
-    if (p->next == 0)
+    if (p->next == 0 && u->seal)
         upload_seal_rewind(u);
-    p->making = true;
-    upload_seal_body(u, p->next, upload_part_length(u, p->next), body_made);
+    make(u);
     return true;
 }

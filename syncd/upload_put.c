@@ -88,6 +88,8 @@ static void put(struct upload *u)
 {
     if (u->seal)
         upload_seal_body(u, 0, u->size, body_made);
+    else if (upload_unseals(u) && u->size > 0)
+        upload_unseal_body(u, 0, u->size, body_made);
     else
         put_body(u, -1);
 }

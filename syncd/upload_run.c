@@ -106,6 +106,7 @@ void upload_free(struct upload *u)
     upload_look_free(u->look);
     upload_seal_free(u->seal);
     upload_bind_free(u->bind);
+    upload_plain_end(&u->plain);
     upload_clone_free(u->clone);
     free(u->abort_spares);
     free(u->key);

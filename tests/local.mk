@@ -27,6 +27,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/systems.py \
 	tests/bench/table.py \
 	tests/bench/work.py \
+	tests/integration/age_vectors \
+	tests/integration/age_vectors.txt \
 	tests/integration/cable.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
@@ -146,6 +148,11 @@ CRYPTD_PROCESS = tests/unit/cryptd_process.c tests/unit/cryptd_process.h
 check_PROGRAMS += tests/unit/cryptd_alone
 tests_unit_cryptd_alone_SOURCES = tests/unit/cryptd_alone.c
 tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+# A worker whose files are sealed by a real cryptd.
+WORKER_SEALED = tests/unit/sealed_bench.c tests/unit/sealed_bench.h tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/fake_seal.c tests/unit/fake_seal.h tests/unit/ipc_fixture.c \
+	tests/unit/ipc_fixture.h $(CRYPTD_PROCESS)
 
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
@@ -622,6 +629,16 @@ TESTS += tests/unit/test_worker_meter
 tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed
+TESTS += tests/unit/test_worker_sealed
+tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed_model
+TESTS += tests/unit/test_worker_sealed_model
+tests_unit_test_worker_sealed_model_SOURCES = tests/unit/test_worker_sealed_model.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_model_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_wait
 TESTS += tests/unit/test_worker_wait

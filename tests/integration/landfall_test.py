@@ -147,6 +147,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+# What is encrypted of the drives of all tests: LANDFALL_ENCRYPT=cache, objects or both runs them so.
+ENCRYPTED = {
+    "": {}, "cache": {"localCacheEncrypted": True}, "objects": {"cloudObjectsEncrypted": True},
+    "both": {"localCacheEncrypted": True, "cloudObjectsEncrypted": True},
+}[os.environ.get("LANDFALL_ENCRYPT", "")]
+ENCRYPTING = ["--set", "EncryptedDrives=true"] if ENCRYPTED else []
+
+
 class Instance:
     """One `landfall run` in a directory of its own. As root with separate users, else rootless."""
 
@@ -157,9 +165,10 @@ class Instance:
         self.owns_dir = directory is None
         self.user = user              # the account that starts it; None: ours
         self.bin = bin_dir or programs()
-        self.arguments = list(arguments)
+        self.arguments = [*ENCRYPTING, *arguments]
         self.env = {}
         self.starter = []             # a command that runs the supervisor
+        self.stdin = subprocess.DEVNULL
         self.process = self.output = None
         if user and self.owns_dir:
             account = pwd.getpwnam(user)
@@ -176,7 +185,7 @@ class Instance:
         if self.user:
             argv = as_user(self.user) + argv
         # A session of its own: a signal of the terminal reaches it only through stop().
-        self.process = subprocess.Popen(argv, env=clean_env(**self.env), stdin=subprocess.DEVNULL, stdout=self.output,
+        self.process = subprocess.Popen(argv, env=clean_env(**self.env), stdin=self.stdin, stdout=self.output,
                                         stderr=subprocess.STDOUT, start_new_session=True)
         Instance.live.append(self)
         return self
@@ -295,7 +304,7 @@ class Instance:
         """Stores a drive, waits for its mount and returns the mount point."""
         drive = self.api("POST", "/management/clouddrive", {
             "name": name, "storageName": bucket, "prefix": "", "driveType": 1, "syncType": 1, "permissionType": 2,
-            "allowDelete": True, "permanentLocalPath": "$$$", "account": {"id": account["id"]}, **more})
+            "allowDelete": True, "permanentLocalPath": "$$$", "account": {"id": account["id"]}, **ENCRYPTED, **more})
         self.wait_mounted(drive["localPath"])
         return drive
 

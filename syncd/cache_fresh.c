@@ -1,0 +1,230 @@
+/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what was
+ * written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put back
+ * from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
+ *
+ * Not noticed is what was never synced, and an older copy of the whole state directory.
+ *
+ * Must not know what follows for whoever reads (cache_bad.c). */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/number.h"
+#include "syncd/cache.h"
+#include "syncd/hash.h"
+
+static void tag_of(const struct cache_file *f, uint8_t out[INDEX_FRESH_TAG])
+{
+    uint8_t digest[HASH_SHA256];
+
+    hash_sha256(f->map->sealed_key, CRYPT_KEY, digest);
+    memcpy(out, digest, INDEX_FRESH_TAG);
+}
+
+static struct index *index_of(const struct cache_file *f)
+{
+    return f->cache->volume->index;
+}
+
+int cache_fresh_begin(struct cache_file *f)
+{
+    uint8_t tag[INDEX_FRESH_TAG];
+
+    tag_of(f, tag);
+    f->map->rewritten = 0;
+    return index_fresh_begin(index_of(f), f->ino, tag);
+}
+
+/* --- looking ----------------------------------------------------------------------------------------- */
+
+static void say(const struct cache_file *f, const char *what, uint64_t chunk)
+{
+    LOG(LOG_ERR, "cache_put_back", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "chunk=%" PRIu64,
+        chunk, "reason=%s", what);
+}
+
+/* What must be there is not: whoever reads the chunk gets an error, and it stays as it is. */
+static int refuse(struct cache_file *f, uint64_t chunk, uint64_t floor)
+{
+    say(f, "It is older than what was there, or gone. Somebody put an older copy in its place.", chunk);
+    return sealed_set_floor(f->sealed.fd, chunk, floor);
+}
+
+/* Of a clean file what is missing is only absent, and was given up in the midst of a crash. */
+static int check_chunk(struct cache_file *f, uint64_t chunk, bool clean, const struct sealed_entry *e, uint64_t *floor)
+{
+    int slot = sealed_newest(e, UINT64_MAX);
+    uint64_t has = slot < 0 ? 0 : sealed_generation(&e->records[slot]), wanted = *floor & ~INDEX_FRESH_ABSENT;
+    bool may_lack = *floor & INDEX_FRESH_ABSENT || (clean && has == 0);
+
+    if (*floor == 0)
+        return 0;
+    if (has >= wanted) {
+        chunk_set(f->map, chunk);
+        return 0;
+    }
+    if (!may_lack)
+        return refuse(f, chunk, wanted);
+    *floor |= INDEX_FRESH_ABSENT;
+    if (chunk << CHUNK_SHIFT < atomic_load(&f->map->fetchable))
+        (void)atomic_fetch_and(&f->map->bits[chunk / 64], ~(UINT64_C(1) << (chunk % 64)));
+    return has ? sealed_drop(f->sealed.fd, chunk, 1) : 0;
+}
+
+static int check_extent(struct cache_file *f, uint64_t extent, bool clean, uint64_t floors[INDEX_FRESH])
+{
+    uint64_t end = (cache_file_size(f) + CHUNK_SIZE - 1) >> CHUNK_SHIFT, before[INDEX_FRESH];
+    struct sealed_entry entries[EXTENT_CHUNKS];
+    int r = sealed_entries(f->sealed.fd, extent * EXTENT_CHUNKS, EXTENT_CHUNKS, entries);
+
+    memcpy(before, floors, sizeof(before));
+    for (size_t i = 0; r == 0 && i < EXTENT_CHUNKS; i++) {
+        uint64_t chunk = extent * EXTENT_CHUNKS + i;
+
+        if (chunk >= end && floors[i])
+            floors[i] |= INDEX_FRESH_ABSENT;   /* the file was cut */
+        else
+            r = check_chunk(f, chunk, clean, &entries[i], &floors[i]);
+    }
+    if (r == 0 && memcmp(before, floors, sizeof(before)) != 0)
+        r = index_fresh_put(index_of(f), f->ino, extent, floors);
+    return r;
+}
+
+static int check_extents(struct cache_file *f, bool clean)
+{
+    uint64_t floors[INDEX_FRESH], extent = 0;
+    int r;
+
+    while ((r = index_fresh_next(index_of(f), f->ino, extent, &extent, floors)) == 0) {
+        r = check_extent(f, extent, clean, floors);
+        if (r < 0)
+            return r;
+        extent++;
+    }
+    return r == -ENOENT ? 0 : r;
+}
+
+/* What is clean is fetched again. Without bytes it is of no consequence: a transaction came to nothing. */
+static int exchanged(struct cache_file *f, bool clean)
+{
+    if (cache_file_next_bytes(f, 0) >= 0 || !clean)
+        say(f, "It is sealed with another key than it was. Somebody put another file in its place.", 0);
+    if (!clean)
+        return -EUCLEAN;
+    cache_file_rebase(f, CACHE_OUTDATED);
+    return 0;
+}
+
+int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
+{
+    bool clean = !(i->pending & INDEX_CONTENT);
+    uint8_t tag[INDEX_FRESH_TAG], known[INDEX_FRESH_TAG];
+    int r = index_fresh_tag(index_of(f), f->ino, known);
+
+    tag_of(f, tag);
+    if (r == -ENOENT) {   /* the index is another one */
+        if (clean)
+            cache_file_rebase(f, CACHE_OUTDATED);
+        return index_fresh_begin(index_of(f), f->ino, tag);
+    }
+    if (r == 0 && memcmp(tag, known, sizeof(tag)) != 0)
+        return exchanged(f, clean);
+    return r == 0 ? check_extents(f, clean) : r;
+}
+
+/* --- writing down -------------------------------------------------------------------------------------- */
+
+struct recording {
+    struct cache_file *file;
+    uint64_t generation, extent;
+    bool any;                     /* something of the extent is newer than what was written down */
+    uint64_t floors[INDEX_FRESH];
+    int error;
+};
+
+static void record_extent(struct recording *r)
+{
+    uint64_t floors[INDEX_FRESH] = { 0 };
+    struct index *x = index_of(r->file);
+    int error;
+
+    if (!r->any || r->error)
+        return;
+    error = index_fresh_get(x, r->file->ino, r->extent, floors);
+    if (error == 0 || error == -ENOENT) {
+        for (size_t i = 0; i < INDEX_FRESH; i++)
+            if (r->floors[i] > (floors[i] & ~INDEX_FRESH_ABSENT))
+                floors[i] = r->floors[i];
+        error = index_fresh_put(x, r->file->ino, r->extent, floors);
+    }
+    r->error = error;
+}
+
+static void begin_extent(struct recording *r, uint64_t extent)
+{
+    if (r->extent == extent)
+        return;
+    record_extent(r);
+    r->extent = extent;
+    r->any = false;
+    memset(r->floors, 0, sizeof(r->floors));
+}
+
+static void record_chunk(uint64_t chunk, struct sealed_entry *e, void *arg)
+{
+    struct recording *r = arg;
+    int slot = sealed_newest(e, r->generation + 1);
+    uint64_t g = slot < 0 ? 0 : sealed_generation(&e->records[slot]);
+
+    begin_extent(r, chunk / EXTENT_CHUNKS);
+    r->floors[chunk % EXTENT_CHUNKS] = g;
+    r->any |= g > r->file->recorded;
+}
+
+static int record_all(struct recording *r)
+{
+    int failed = cache_seal_each(r->file, cache_file_size(r->file), record_chunk, r);
+
+    begin_extent(r, UINT64_MAX);
+    return failed < 0 ? failed : r->error;
+}
+
+void cache_fresh_record(struct cache_file *f, uint64_t generation)
+{
+    struct recording rec = { .file = f, .generation = generation, .extent = UINT64_MAX };
+    struct index *x = index_of(f);
+    bool inside = index_in_transaction(x);
+    int r = inside ? 0 : index_begin(x);
+
+    if (r == 0)
+        r = record_all(&rec);
+    if (!inside)
+        r = index_end(x, r);
+    if (r == 0)
+        f->recorded = generation;
+    else
+        LOG(LOG_WARNING, "freshness_not_recorded", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino,
+            "error=%s", error_meaning(r)->text);
+}
+
+/* Extents that have no row never had anything that is not in the cloud. */
+int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end)
+{
+    uint64_t floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS, gone;
+    struct index *x = index_of(f);
+    int r;
+
+    gone = atomic_load(&f->map->generation) | INDEX_FRESH_ABSENT;
+    while ((r = index_fresh_next(x, f->ino, extent, &extent, floors)) == 0 && extent * EXTENT_CHUNKS < end) {
+        for (size_t i = 0; i < EXTENT_CHUNKS; i++)
+            if (extent * EXTENT_CHUNKS + i >= first && extent * EXTENT_CHUNKS + i < end)
+                floors[i] = gone;
+        r = index_fresh_put(x, f->ino, extent, floors);
+        if (r < 0)
+            return r;
+        extent++;
+    }
+    return r == -ENOENT || r == 0 ? 0 : r;
+}

@@ -1,0 +1,274 @@
+/* Owns what is different about a pair of cache files whose bytes are sealed: a third file (common/sealed.h), its key, and
+ * a size that stands in the map.
+ *
+ * Must not know what the bytes are, nor who opens and seals them (content.c, the worker). */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/number.h"
+#include "syncd/cache.h"
+#include "syncd/key_stock.h"
+#include "syncd/sealed_head.h"
+
+enum { KEPT_CHUNKS = 64 };
+
+#define CHUNKS_MOST (SEALED_FILE_MAX >> CHUNK_SHIFT)
+
+static uint64_t chunks_of(uint64_t size)
+{
+    return (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+}
+
+/* --- keys -------------------------------------------------------------------------------------------- */
+
+static int put_key(struct cache_file *f, const uint8_t key[CRYPT_KEY])
+{
+    int r = sealed_head_write(f->sealed.fd, key);
+
+    if (r < 0)
+        return r;
+    memcpy(f->map->sealed_key, key, CRYPT_KEY);
+    return cache_fresh_begin(f);
+}
+
+static int new_key(struct cache_file *f)
+{
+    uint8_t key[CRYPT_KEY];
+    int r = f->cache->stock ? key_stock_take(f->cache->stock, key) : -ENOKEY;
+
+    return r < 0 ? r : put_key(f, key);
+}
+
+/* Nothing of it is left, and what was there cannot be put back: it was sealed with another key. */
+int cache_seal_empty(struct cache_file *f)
+{
+    uint8_t key[CRYPT_KEY];
+    int r;
+
+    memcpy(key, f->map->sealed_key, CRYPT_KEY);
+    r = f->cache->stock ? key_stock_take(f->cache->stock, key) : 0;
+    if (r < 0)
+        return r;
+    if (ftruncate(f->sealed.fd, 0) < 0)
+        return -errno;
+    return put_key(f, key);
+}
+
+/* --- what is damaged -------------------------------------------------------------------------------------- */
+
+int cache_seal_put_aside(struct cache_file *f)
+{
+    char from[CACHE_PATH], to[CACHE_PATH + 32];
+    int dir = f->cache->dir_fd, fd;
+
+    if (mkdirat(dir, "lost", 0700) < 0 && errno != EEXIST)
+        return -errno;
+    (void)snprintf(to, sizeof(to), "lost/%" PRIx64 ".seal.damaged-%" PRIu64, f->ino, (uint64_t)loop_wall_ns());
+    (void)cache_file_path(from, f->ino, "seal");
+    if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) < 0)
+        return -errno;
+    cache_seal_detach(f);
+    fd = openat(dir, from, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    cache_seal_attach(f, fd);
+    return 0;
+}
+
+static int copy(int from, uint64_t at, uint64_t n, int to)
+{
+    off_t offset = (off_t)at;
+
+    while (n > 0) {
+        ssize_t r = copy_file_range(from, &offset, to, NULL, n, 0);
+
+        if (r <= 0)
+            return r < 0 ? -errno : 0;
+        n -= (uint64_t)r;
+    }
+    return 0;
+}
+
+void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk)
+{
+    struct cache *c = f->cache;
+    CLEANUP_CLOSE int fd = -1;
+    char name[CACHE_PATH + 32];
+
+    if (c->kept_chunks >= KEPT_CHUNKS || (mkdirat(c->dir_fd, "lost", 0700) < 0 && errno != EEXIST))
+        return;
+    (void)snprintf(name, sizeof(name), "lost/%" PRIx64 "-%" PRIx64 ".chunk.damaged", f->ino, chunk);
+    fd = openat(c->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    c->kept_chunks++;
+    (void)copy(f->sealed.fd, 0, SEALED_HEAD, fd);
+    (void)copy(f->sealed.fd, SEALED_HEAD + chunk * SEALED_ENTRY, SEALED_ENTRY, fd);
+    for (uint64_t s = 0; s < SEALED_SLOTS; s++)
+        (void)copy(f->sealed.fd, SEALED_SLOT_0 + s * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT), CHUNK_SIZE, fd);
+}
+
+/* --- beginning --------------------------------------------------------------------------------------- */
+
+void cache_seal_attach(struct cache_file *f, int fd)
+{
+    f->is_sealed = true;
+    f->sealed.fd = fd;
+}
+
+void cache_seal_detach(struct cache_file *f)
+{
+    if (f->is_sealed)
+        (void)close(f->sealed.fd);
+    f->is_sealed = false;
+}
+
+int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg)
+{
+    struct sealed_entry entries[EXTENT_CHUNKS];
+    uint64_t c = 0, end = chunks_of(size);
+    off_t at;
+    int r = 0;
+
+    while (r == 0 && c < end) {
+        size_t n;
+
+        at = lseek(f->sealed.fd, (off_t)(SEALED_HEAD + c * SEALED_ENTRY), SEEK_DATA);
+        if (at < 0 || (uint64_t)at >= SEALED_HEAD + end * SEALED_ENTRY)
+            return at < 0 && errno != ENXIO ? -errno : 0;
+        c = most(c, ((uint64_t)at - SEALED_HEAD) / SEALED_ENTRY);
+        n = least(end - c, EXTENT_CHUNKS - c % EXTENT_CHUNKS);
+        r = sealed_entries(f->sealed.fd, c, n, entries);
+        for (size_t i = 0; r == 0 && i < n; i++)
+            each(c + i, &entries[i], arg);
+        c += n;
+    }
+    return r;
+}
+
+static void take_highest(uint64_t c, struct sealed_entry *e, void *arg)
+{
+    int slot = sealed_newest(e, UINT64_MAX);
+    uint64_t *highest = arg;
+
+    (void)c;
+    if (slot >= 0)
+        *highest = most(*highest, sealed_generation(&e->records[slot]));
+}
+
+/* The counter may be behind what is on the disk, and so may the size; what is newer than the last sync may be torn. */
+static int recover(struct cache_file *f)
+{
+    struct chunk_map *m = f->map;
+    uint64_t highest = 0, end;
+    struct stat st;
+    int r;
+
+    if (fstat(f->data_fd, &st) < 0)
+        return -errno;
+    atomic_store(&m->size, least((uint64_t)st.st_size, SEALED_FILE_MAX));
+    atomic_store(&m->written_ns, st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec);
+    end = chunks_of(atomic_load(&m->size));
+    r = sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end);
+    if (r == 0)
+        r = cache_seal_each(f, atomic_load(&m->size), take_highest, &highest);
+    m->torn = highest;
+    atomic_store(&m->generation, most(highest, atomic_load(&m->generation)));
+    atomic_store(&m->synced, least(atomic_load(&m->synced), highest));
+    return r;
+}
+
+int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
+{
+    uint8_t key[CRYPT_KEY];
+    int r = sealed_head_read(f->sealed.fd, key);
+
+    f->sealed.map = f->map;
+    if (r == -ENODATA)   /* new, or it never came further */
+        r = new_key(f);
+    else if (r == 0)
+        memcpy(f->map->sealed_key, key, CRYPT_KEY);
+    return r == 0 && cut && !fresh ? recover(f) : r;
+}
+
+/* --- what is there ----------------------------------------------------------------------------------- */
+
+struct losing {
+    struct cache_file *file;
+    uint64_t next;               /* the first chunk that was not looked at */
+};
+
+static void lose(struct cache_file *f, uint64_t from, uint64_t to)
+{
+    for (uint64_t c = from; c < to; c++) {
+        if (atomic_load(&f->map->bits[c / 64]) == 0)
+            c |= 63;
+        else
+            (void)atomic_fetch_and(&f->map->bits[c / 64], ~(UINT64_C(1) << (c % 64)));
+    }
+}
+
+static void lose_before(uint64_t c, struct sealed_entry *e, void *arg)
+{
+    struct losing *l = arg;
+
+    if (sealed_newest(e, UINT64_MAX) < 0)
+        return;
+    lose(l->file, l->next, c);
+    l->next = c + 1;
+}
+
+void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
+{
+    struct losing l = { .file = f };
+
+    (void)cache_seal_each(f, end, lose_before, &l);
+    lose(f, l.next, chunks_of(end));
+}
+
+/* A worker that is in the midst of a write holds the chunks; it looks again, with them held, whether they are still there. */
+static int hold_chunks(const struct cache_file *f, uint64_t first, uint64_t n, short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)n };
+
+    return fcntl(f->sealed.fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n)
+{
+    int r = hold_chunks(f, first, n, F_WRLCK);
+
+    if (r < 0)
+        return r;
+    lose(f, first, first + n);
+    r = sealed_drop(f->sealed.fd, first, n);
+    (void)hold_chunks(f, first, n, F_UNLCK);
+    return r;
+}
+
+int cache_seal_cut(struct cache_file *f, uint64_t size)
+{
+    uint64_t before = atomic_exchange(&f->map->size, size), end = chunks_of(size);
+
+    return size < before ? sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end) : 0;
+}
+
+/* Slot 0 is a chunk's first one. */
+int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from)
+{
+    off_t base = f->is_sealed ? (off_t)SEALED_SLOT_0 : 0, at;
+
+    if (f->is_sealed && from >= SEALED_FILE_MAX)
+        return -ENXIO;
+    at = lseek(f->is_sealed ? f->sealed.fd : f->data_fd, base + (off_t)from, SEEK_DATA);
+    if (at < 0)
+        return -errno;
+    return f->is_sealed && at >= base + (off_t)SEALED_FILE_MAX ? -ENXIO : at - base;
+}
