@@ -123,6 +123,8 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
         return false;
     }
     if (is.size != was.size)
+        object_corrected(v, f->ino);
+    if (is.size != was.size)
         volume_invalidate(v, f->ino, NULL, 0, CHANGED_ATTRIBUTES);
     if (!cache_file_current(f, &is) && cache_acquire(v->cache, &is, &same) == 0)
         cache_release(same);

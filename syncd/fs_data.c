@@ -114,6 +114,8 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
     if (r == 0 && !m->truncate && object_is_refused_empty(v, i))
         r = -EIO;
+    if (r == 0 && !m->truncate && !m->again && object_take_correction(v, i->ino))
+        r = -ESTALE;
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate)

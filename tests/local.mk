@@ -65,6 +65,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
