@@ -144,6 +144,7 @@ static void wrote(const struct error *e, void *arg)
         fetch_arrived(t, t->from + in->length);
         fetch_wake(f);
     } else if (f) {
+        f->fetch.object->opened &= e->code != -ENOKEY;   /* an epoch was given up: anew, with another one */
         inflow_end(t, e);
     }
     if (t->file)

@@ -105,8 +105,8 @@ static int store(struct cache_file *f, const char *etag, const struct index_obje
     return index_update(x, i);
 }
 
-/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the file
- * begins anew with that size, or the index knows another version by now. */
+/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the
+ * file begins anew with that size, or the index knows another version by now. */
 static bool found(struct fetch_transfer *t, struct index_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
@@ -132,7 +132,8 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
 }
 
 /* The object is refused as a whole. */
-static void refuse(struct fetch_transfer *t, const struct error *e, enum index_object_kind kind, uint64_t version)
+static void refuse(struct fetch_transfer *t, const struct error *e, enum index_object_kind kind,
+                   uint64_t version)
 {
     struct cache_file *f = cache_hold(t->file);
     CLEANUP_FREE char *etag = xstrdup(f->fetch.object->etag);
@@ -365,8 +366,8 @@ static bool is_small(const struct fetch_transfer *t)
     return t->object_size <= FETCH_SPAN_LEAST && t->from == 0 && t->to > 0;
 }
 
-/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is not
- * known; without anything wanted of the beginning that alone. */
+/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is
+ * not known; without anything wanted of the beginning that alone. */
 static void reach(struct fetch_transfer *t, const struct fetch_object *o, uint64_t *first, uint64_t *length)
 {
     uint64_t head = o->opened ? o->key.head_size : object_usual_head(t->file->volume);

@@ -37,7 +37,8 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST &&
+            cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);

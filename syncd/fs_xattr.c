@@ -85,8 +85,12 @@ static void get_settled(struct volume *v, struct ipc_request *req, const Lf__Env
     CLEANUP_FREE void *bytes = NULL;
     size_t size = 0;
     const struct own *own = own_named(m->name);
-    int r = own && !own->get ? -ENODATA : own ? own->get(v, m->ino, &bytes, &size) : index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
+    int r = -ENODATA;
 
+    if (!own)
+        r = index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
+    else if (own->get)
+        r = own->get(v, m->ino, &bytes, &size);
     if (r < 0) {
         fs_fail(req, r);
         return;

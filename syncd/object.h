@@ -45,9 +45,9 @@ bool object_known_ino(struct volume *v, uint64_t ino);
 bool object_is_refused(const struct index_object *o);
 /* The inode is empty, by an object that is refused: so nothing but opening it can tell. */
 bool object_is_refused_empty(struct volume *v, const struct index_inode *i);
-/* The size that was shown of the inode was wrong, and is another one now. Whether that is so and the kernel may not have
- * heard of it; from then on it is taken to have. Who opens it then looks it up again: the kernel reads no further than
- * the size that it knows. */
+/* The size that was shown of the inode was wrong, and is another one now. Whether that is so and the kernel may not
+ * have heard of it; from then on it is taken to have. Who opens it then looks it up again: the kernel reads no further
+ * than the size that it knows. */
 void object_corrected(struct volume *v, uint64_t ino);
 bool object_take_correction(struct volume *v, uint64_t ino);
 /* Remembers what the metadata of the inode's version, *o, say, as far as they say something. Inside a transaction. 0 or

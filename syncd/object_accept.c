@@ -34,7 +34,8 @@ int object_accept(struct volume *v, uint64_t ino)
     if (r == 0)
         r = accept_version(v, &i, &o);
     if (r == 0)
-        LOG(LOG_NOTICE, "object_accepted", "drive=%s", v->drive->id, "key=%s", i.cloud_key, "version=%" PRIu64, o.version);
+        LOG(LOG_NOTICE, "object_accepted", "drive=%s", v->drive->id, "key=%s", i.cloud_key, "version=%" PRIu64,
+            o.version);
     return r;
 }
 
@@ -46,7 +47,8 @@ void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void
     if (r == 0)
         r = index_end(v->index, object_accept(v, ino));
     if (r == -EINVAL)
-        error_set(&e, r, "Nothing about it waits to be accepted: it is not refused, or what is refused of it was changed.");
+        error_set(&e, r, "Nothing about it waits to be accepted: it is not refused, or for another reason than "
+                  "that something else was there before.");
     else if (r < 0)
         error_set(&e, r, "%s", error_meaning(r)->text);
     done(&e, arg);

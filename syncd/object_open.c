@@ -1,5 +1,5 @@
-/* Owns the question which key opens an object, and whether it is the object that belongs to its name: cryptd says whether
- * it was made for it by somebody who knows the drive's identity, the index which version was seen last.
+/* Owns the question which key opens an object, and whether it is the object that belongs to its name: cryptd says
+ * whether it was made for it by somebody who knows the drive's identity, the index which version was seen last.
  *
  * Must not know how objects are fetched. */
 #include "syncd/object.h"
@@ -44,17 +44,18 @@ static const struct refusal {
     int code;
     const char *event, *advice;
 } refusals[] = {
-    { -EBADE, "object_damaged", "The header of the object was changed in the cloud. Restore the object, or delete it." },
-    { -EBADMSG, "object_chunk_refused", "Bytes of the object were changed, exchanged or cut off in the cloud. Restore the "
-      "object, or delete it; its other parts can be read." },
+    { -EBADE, "object_damaged", "The header of the object was changed in the cloud. Restore the object, or delete "
+      "it." },
+    { -EBADMSG, "object_chunk_refused", "Bytes of the object were changed, exchanged or cut off in the cloud. Restore "
+      "the object, or delete it; its other parts can be read." },
     { -ENOKEY, "object_for_others", "The object is encrypted for keys that this drive does not have. Import them with "
       "'landfall key import'." },
-    { -EUCLEAN, "object_unreadable", "The object was encrypted, and what lies in the cloud now is not. Restore the object, "
-      "or delete it; if it was put there on purpose: 'landfall accept PATH'." },
+    { -EUCLEAN, "object_unreadable", "The object was encrypted, and what lies in the cloud now is not. Restore the "
+      "object, or delete it; if it was put there on purpose: 'landfall accept PATH'." },
     { -EOPNOTSUPP, "object_too_new", "The object says that another version of age made it. Restore it, or update "
       "Landfall." },
-    { -EMSGSIZE, "object_head_too_long", "The header of the object is longer than any that is read. Restore the object, "
-      "or delete it." },
+    { -EMSGSIZE, "object_head_too_long", "The header of the object is longer than any that is read. Restore the "
+      "object, or delete it." },
     { -ENODATA, "object_cut", "The object has another size than what it says it contains. Restore it, or delete it." },
     { -EXDEV, "object_exchanged", "The object was made for another name, and put there by somebody else. Restore the "
       "object, or delete it." },
@@ -166,7 +167,17 @@ static void end(struct opening *o)
     free(o);
 }
 
-/* cryptd's own troubles look as the object's do where codes are the same: what it says of keys is about the drive. */
+/* That the drive's own keys cannot be opened says nothing of the object. */
+static int blame(const struct volume *v, const struct error *e, struct error *ret)
+{
+    struct error why;
+
+    *ret = *e;
+    if (keys_state(v->keys, &why) < 0)
+        error_set(ret, -ENOTCONN, "%s", error_text(e));
+    return ret->code;
+}
+
 static void answered(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
 {
     struct opening *o = arg;
@@ -177,7 +188,7 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
     if (reply)
         (void)judge(o, reply->object_opened, &key, &result);
     else
-        result = *e;
+        (void)blame(o->volume, e, &result);
     if (result.code)
         object_refused(o->volume, o->key, &result);
     o->done(&result, result.code && result.code != -EREMCHG ? NULL : &key, o->arg);

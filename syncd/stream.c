@@ -1,6 +1,6 @@
 /* Owns objects on their way into a pipe for the API. What is dirty or wholly in the cache is spliced
- * from there, and so is what is encrypted in the cloud, which comes into the cache for that; anything else comes straight
- * from the provider and leaves nothing in the cache.
+ * from there, and so is what is encrypted in the cloud, which comes into the cache for that; anything else comes
+ * straight from the provider and leaves nothing in the cache.
  *
  * The pipe is the only buffer: a reader that does not read stops the source, a reader that is gone
  * ends it. A pipe that closes before its last byte tells the reader of a failure.

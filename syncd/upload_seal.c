@@ -3,8 +3,8 @@
  * same bytes.
  *
  * No chunk of an object may be sealed with two plaintexts. One PUT has a head of its own, at each try. What goes up in
- * parts keeps its head for as long as content and machine are the same, and a digest of each part's tags is written down
- * before the part is sent: what is made anew after that is the same, or is not sent.
+ * parts keeps its head for as long as content and machine are the same, and a digest of each part's tags is written
+ * down before the part is sent: what is made anew after that is the same, or is not sent.
  *
  * Must not know how requests are sent. */
 #include "syncd/upload.h"
