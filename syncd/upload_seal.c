@@ -202,12 +202,16 @@ bool upload_seal_kept(const struct upload *u)
     return u->seal->in_parts;
 }
 
-int upload_seal_keep(struct upload *u)
+int upload_seal_keep(struct upload *u, const struct index_upload *row)
 {
-    if (!u->seal || u->seal->in_parts)
-        return 0;
-    u->seal->in_parts = true;
-    return index_sealing_put(u->volume->index, u->inode.ino, &u->seal->kept);
+    struct index *x = u->volume->index;
+    int r = 0;
+
+    if (u->seal && row->part_size && !u->seal->in_parts) {
+        u->seal->in_parts = true;
+        r = index_sealing_put(x, u->inode.ino, &u->seal->kept);
+    }
+    return r == 0 ? index_upload_put(x, row) : r;
 }
 
 /* --- bodies ------------------------------------------------------------------------------------------- */
@@ -427,9 +431,13 @@ static int record(struct upload *u, const char *etag)
 
 int upload_record_object(struct upload *u, const char *etag)
 {
-    if (u->seal)
-        return record(u, etag);
-    return u->bind ? upload_bind_record(u, etag) : 0;
+    int r = index_exhume(u->volume->index, u->key);
+
+    if (r == 0 && u->seal)
+        r = record(u, etag);
+    else if (r == 0 && u->bind)
+        r = upload_bind_record(u, etag);
+    return r;
 }
 
 void upload_seal_meta(const struct upload *u, struct cloud_meta *m)

@@ -517,6 +517,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(cryptd_goes_and_comes_back, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_answer_is_lost, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(both_versions_are_kept, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_written_is_an_age_file, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_written_reads, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(another_index_reads_it, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_foreign_age_file_reads, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_plain_object_reads_as_it_is, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(cut_where_nothing_is_here, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_answer_is_lost, sealed_set_up_folder, sealed_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
