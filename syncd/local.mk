@@ -226,6 +226,8 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_seal.h \
+	syncd/upload_seal_head.c \
 	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \

@@ -37,6 +37,20 @@ size_t object_head_end(const void *bytes, size_t n)
     return at <= n ? at : 0;
 }
 
+uint64_t object_head_version(const void *bytes, size_t n)
+{
+    static const char stanza[] = "\n-> landfall/object-1 ";
+    const char *begin = bytes, *at = memmem(begin, n, stanza, strlen(stanza));
+    uint64_t version = 0;
+
+    for (at = at ? at + strlen(stanza) : begin + n; at < begin + n && *at >= '0' && *at <= '9'; at++) {
+        if (version > INT64_MAX / 10 - 10)
+            return 0;
+        version = version * 10 + (uint64_t)(*at - '0');
+    }
+    return version;
+}
+
 /* --- refusals ---------------------------------------------------------------------------------------- */
 
 /* What the log calls them, and what is to be done. */
@@ -156,7 +170,7 @@ static int judge(const struct opening *o, const Lf__ObjectOpened *m, struct obje
     if (m->bound == OPEN_ELSEWHERE)
         return error_set(e, -EXDEV, "%s was made for another name.", o->key);
     if (ret->version < anchor)
-        return error_set(e, -EREMCHG, "%s is version %" PRIu64 ", and %" PRIu64 " was there before.", o->key,
+        return error_set(e, -EREMCHG, "%s is version %" PRIu64 ", and nothing below %" PRIu64 " belongs there.", o->key,
                          ret->version, anchor);
     return judge_size(o, m, ret, e);
 }

@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-static const uint64_t BODIES_MOST = 64 << 20;   /* bytes of one object on their way */
+static const uint64_t BODIES_MOST = 256 << 20;  /* bytes of one drive's objects on their way, but for a part of each */
 
 static void next_body(struct upload *u, int body)
 {
@@ -106,7 +106,8 @@ static void make(struct upload *u)
 bool upload_parts_make(struct upload *u)
 {
     struct upload_parts *p = u->parts;
-    uint64_t at_once = most(least(UPLOAD_PARALLEL, BODIES_MOST / p->part_size), 1);
+    uint64_t share = BODIES_MOST / most(u->uploader->n_running, 1);
+    uint64_t at_once = most(least(UPLOAD_PARALLEL, share / p->part_size), 1);
 
     if (p->making)
         return true;
