@@ -165,8 +165,16 @@ int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor)
     return sealed_pwrite(fd, &disk, sizeof(disk), sealed_entry_at(chunk) + offsetof(struct sealed_entry, floor));
 }
 
+/* Behind the end there is nothing, and may be more than the file system has offsets for. */
 static int punch(int fd, uint64_t at, uint64_t n)
 {
+    off_t end = lseek(fd, 0, SEEK_END);
+
+    if (end < 0)
+        return -errno;
+    if (at >= (uint64_t)end)
+        return 0;
+    n = n < (uint64_t)end - at ? n : (uint64_t)end - at;
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n) < 0 ? -errno : 0;
 }
 
