@@ -2,7 +2,6 @@
  * has left as it is, and comes up by itself once they can. One that runs when its keys cannot be opened any more, since
  * cryptd came back with another key store, goes on running, and what needs the keys fails. */
 #include <errno.h>
-#include <string.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -158,13 +157,15 @@ void drive_cryptd_lost(struct syncd *d)
             keys_disconnected(drive->keys);
 }
 
-/* Some drive's keys that were sealed with another key store, or NULL. */
-static const struct drive *locked_out(const struct syncd *d, struct error *e)
+/* Some drive's keys were sealed with another key store: *e says so. */
+static bool locked_out(const struct syncd *d, struct error *e)
 {
     for (const struct drive *drive = d->drives; drive; drive = drive->next)
-        if (drive_keys_state(drive, e) == -ENOKEY && strstr(error_text(e), "another key store"))
-            return drive;
-    return NULL;
+        if (drive->keys && keys_other_store(drive->keys)) {
+            (void)keys_state(drive->keys, e);
+            return true;
+        }
+    return false;
 }
 
 void drive_keys_check_store(struct syncd *d, void (*done)(const struct error *e, void *arg), void *arg)

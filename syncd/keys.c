@@ -273,6 +273,7 @@ static void open_done(const struct error *e, const Lf__Envelope *reply, int *fds
 
     (void)fds;
     k->opening = 0;
+    k->other_store = e && e->code == -ENOKEY;
     if (e) {
         shut(k, e);
         return;
@@ -300,8 +301,8 @@ static int read_stored(struct keys *k, struct store_keys *ret, struct error *e)
         return 0;
     date_iso(ret->destroyed_ns, date);
     return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. What "
-                     "is in the cloud can be read with the drive's exported identity, if there is a copy of it: import "
-                     "it here, or use it with age.", k->id, date);
+                     "is in the cloud can be read with the drive's exported identity, if there is a copy of it: "
+                     "import it here, or use it with age.", k->id, date);
 }
 
 static void ask_open(struct keys *k, const struct store_keys *stored)
@@ -334,6 +335,7 @@ static void open_keys(struct keys *k)
         return;
     k->phase = KEYS_OPENING;
     k->handle = 0;
+    k->other_store = false;
     loop_timer_free(take_ptr(k->again));
     if (read_stored(k, &stored, &k->error) == 0)
         ask_open(k, &stored);
@@ -379,7 +381,13 @@ int keys_state(const struct keys *k, struct error *e)
         return 0;
     if (k->phase == KEYS_SHUT)
         return error_set(e, k->error.code, "%s", error_text(&k->error));
-    return error_set(e, -EAGAIN, "Its keys are being opened; cryptd has not answered yet.");
+    return error_set(e, -EAGAIN, "%s", k->error.code ? error_text(&k->error) : "Its keys are being opened; cryptd has "
+                     "not answered yet.");
+}
+
+bool keys_other_store(const struct keys *k)
+{
+    return k->phase == KEYS_SHUT && k->other_store;
 }
 
 const struct keys_facts *keys_facts(const struct keys *k)

@@ -65,6 +65,8 @@ void keys_free(struct keys *k);
 /* 0 when they are open, or were and are being opened anew. -EAGAIN while they are being opened for the first time, or
  * why they cannot be, with a sentence. */
 int keys_state(const struct keys *k, struct error *e);
+/* Whether they are shut because cryptd has another key store than they were sealed with. */
+bool keys_other_store(const struct keys *k);
 /* For the `connected` and `lost` of the client: no handle outlives the connection. */
 void keys_connected(struct keys *k);
 void keys_disconnected(struct keys *k);
