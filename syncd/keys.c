@@ -15,6 +15,7 @@
 enum {
     HANDLE_TRIES = 3,             /* cryptd says that it does not know a handle which it has given just now */
     AGAIN_MS = 1000,              /* after a failure that passes */
+    BUSY_MS = 10,                 /* until calls that did not go are sent once more */
 };
 
 struct asking {
@@ -95,6 +96,23 @@ static void send_now(struct asking *a)
     a->call = ipc_call(a->keys->spec.cryptd, a->request, NULL, 0, 0, answered, a);
 }
 
+static void send_waiting(struct keys *k)
+{
+    struct asking *a;
+
+    TAILQ_FOREACH(a, &k->askings, next)
+        if (!a->call)
+            send_now(a);
+}
+
+static void send_again(void *arg)
+{
+    struct keys *k = arg;
+
+    loop_timer_free(take_ptr(k->again));
+    send_waiting(k);
+}
+
 /* Whether it is to be asked once more, with another handle. */
 static bool wants_another(struct asking *a, const struct error *e)
 {
@@ -116,6 +134,11 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
         return;
     }
     a->call = 0;
+    if (e && e->code == -EAGAIN && k->phase == KEYS_OPEN) {   /* too much at once */
+        if (!k->again)
+            k->again = loop_timer(k->spec.loop, BUSY_MS, send_again, k);
+        return;
+    }
     if (!e || !wants_another(a, e)) {
         finish(a, e, reply, fds);
         return;
@@ -170,15 +193,6 @@ struct crypt *keys_crypt(struct keys *k)
 }
 
 /* --- what becomes of those who wait ---------------------------------------------------------------- */
-
-static void send_waiting(struct keys *k)
-{
-    struct asking *a;
-
-    TAILQ_FOREACH(a, &k->askings, next)
-        if (!a->call)
-            send_now(a);
-}
 
 static struct asking *first_waiting(struct keys *k)
 {
@@ -300,8 +314,8 @@ static int read_stored(struct keys *k, struct store_keys *ret, struct error *e)
     if (ret->blob)
         return 0;
     date_iso(ret->destroyed_ns, date);
-    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. What "
-                     "is in the cloud can be read with the drive's exported identity, if there is a copy of it: "
+    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. "
+                     "What is in the cloud can be read with the drive's exported identity, if there is a copy of it: "
                      "import it here, or use it with age.", k->id, date);
 }
 

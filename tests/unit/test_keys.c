@@ -276,6 +276,23 @@ static void syncd_is_restarted(void **state)
     wait_until(f, fixture_is_mounted(f, id));
 }
 
+/* The queue to cryptd has an end, which nobody sees either. */
+static void more_is_asked_than_goes_at_once(void **state)
+{
+    enum { ASKED = 3000 };
+    static struct heard h[ASKED];
+    struct fixture *f = *state;
+    struct drive *drive = made(f, "secret");
+
+    assert_true(f->config->ipc_queue_length < ASKED);
+    for (size_t i = 0; i < ASKED; i++)
+        begin_cache_key(drive, &h[i]);
+    for (size_t i = 0; i < ASKED; i++) {
+        wait_until(f, h[i].times == 1);
+        assert_int_equal(h[i].code, 0);
+    }
+}
+
 /* --- tests: what cannot be opened --------------------------------------------------------------------- */
 
 static void expect_down(struct fixture *f, int code, const char *part)
@@ -414,6 +431,24 @@ static void what_goes_is_overwritten(void **state)
     assert_false(on_disk(f, &second));
     free(first.blob);
     free(second.blob);
+}
+
+static void a_drive_that_goes_takes_its_keys_along(void **state)
+{
+    struct fixture *f = *state;
+    struct drive *drive = made(f, "secret");
+    struct store_keys s = stored(f);
+    Lf__DriveDelete msg = LF__DRIVE_DELETE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_DELETE, drive_delete, &msg);
+    struct answer a;
+
+    assert_true(on_disk(f, &s));
+    msg.id = drive->model->id;
+    a = fixture_ask(f, &env);
+    assert_int_equal(a.e.code, 0);
+    assert_false(on_disk(f, &s));
+    answer_free(&a);
+    free(s.blob);
 }
 
 /* --- tests: changing ----------------------------------------------------------------------------------- */
@@ -711,6 +746,8 @@ int main(void)
         TEST(keys_of_another_drive),
         TEST(destroyed_keys),
         TEST(what_goes_is_overwritten),
+        TEST(a_drive_that_goes_takes_its_keys_along),
+        TEST(more_is_asked_than_goes_at_once),
         TEST(keys_are_rotated),
         TEST(an_identity_is_imported),
         TEST(escrow_recipients_are_set),
