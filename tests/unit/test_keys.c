@@ -521,6 +521,7 @@ static void one_change_at_a_time(void **state)
     struct fixture *f = *state;
     struct drive *drive = made(f, "secret");
     struct heard first = { 0 }, second = { 0 };
+    struct store_keys s;
 
     keys_change(drive->keys, &(struct keys_change){ .rotate = true }, on_changed, &first);
     keys_change(drive->keys, &(struct keys_change){ .rotate = true }, on_changed, &second);
@@ -529,7 +530,9 @@ static void one_change_at_a_time(void **state)
     wait_until(f, first.times == 1);
     assert_int_equal(first.code, 0);
     wait_until(f, keys_facts(drive->keys)->n_epochs == 2);
-    assert_int_equal(stored(f).serial, 2);
+    s = stored(f);
+    assert_int_equal(s.serial, 2);
+    free(s.blob);
 }
 
 /* --- tests: lending ------------------------------------------------------------------------------------ */
