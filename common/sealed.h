@@ -85,10 +85,12 @@ struct sealed_job {
     uint64_t object_last;         /* number of the object's last chunk */
     uint8_t *outer;
     size_t stride;
+    uint32_t skipped;             /* bit i: sealed_open() leaves chunk i of the run alone, and its place in `outer` */
     void *arg;                    /* the caller's */
     /* the job's own */
     struct crypt_place place;
     uint64_t end;
+    size_t n_open;                /* how many of `chunks` are opened */
     unsigned tries;
     bool deferred, ended;
     sealed_fn *done;
@@ -103,7 +105,7 @@ void sealed_job_begin(struct sealed_job *j, sealed_fn *ready);
 /* NULL is fine. No call may be under way at cryptd; else the job may be anywhere, and its callback does not run any more. */
 void sealed_job_end(struct sealed_job *j);
 
-/* Opens the chunks into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:
+/* Opens the chunks, one at least, into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:
  * -EBADE: some were changed, exchanged or are missing; -EIO; what cryptd says. What another process writes meanwhile is
  * seen as before or after. */
 void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done);

@@ -86,14 +86,14 @@ static void lay_out(const struct sealed_job *j, size_t i, bool opens, uint32_t l
     c->last = j->form == CRYPT_OBJECT && c->number == j->object_last;
 }
 
-static void run(struct sealed_job *j, bool opens, crypt_done_fn *done)
+static void run(struct sealed_job *j, bool opens, size_t n, crypt_done_fn *done)
 {
     const uint8_t *outer_key = j->form == CRYPT_OBJECT ? j->object_key : NULL;
     struct crypt_call call = {
         .asker = j->io->asker, .from = opens ? CRYPT_CACHE : j->form, .to = opens ? j->form : CRYPT_CACHE,
         .from_key = opens ? j->sealed->map->sealed_key : outer_key,
         .to_key = opens ? outer_key : j->sealed->map->sealed_key,
-        .chunks = j->chunks, .n = j->n,
+        .chunks = j->chunks, .n = n,
     };
 
     crypt_run(&call, done, j);
@@ -188,10 +188,15 @@ static int load(struct sealed_job *j)
     struct sealed_entry entries[SEALED_JOB_MAX];
     int slots[SEALED_JOB_MAX], r = sealed_entries(j->sealed->fd, j->first, j->n, entries);
 
+    j->n_open = 0;
     for (size_t i = 0; r == 0 && i < j->n; i++) {
         uint64_t begins = (j->first + i) << CHUNK_SHIFT;
-        struct crypt_chunk *c = &j->chunks[i];
+        struct crypt_chunk *c = &j->chunks[j->n_open];
 
+        slots[i] = -1;
+        if (j->skipped >> i & 1)
+            continue;
+        j->n_open++;
         lay_out(j, i, true, (uint32_t)least(excess(j->end, begins), CRYPT_CHUNK), c);
         slots[i] = sealed_newest(&entries[i], j->below[i]);
         c->zeros = slots[i] < 0;
@@ -205,10 +210,10 @@ static int load(struct sealed_job *j)
 
 /* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has torn
  * this one. */
-static bool look_again(struct sealed_job *j, size_t i)
+static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 {
     const struct chunk_map *m = j->sealed->map;
-    const struct crypt_chunk *c = &j->chunks[i];
+    size_t i = c->number - j->first;
     uint64_t g = sealed_generation(&c->record);
     struct sealed_entry now;
     int slot;
@@ -235,12 +240,12 @@ static void opened(const struct error *e, void *arg)
         j->done(j, e);
         return;
     }
-    for (size_t i = 0; i < j->n; i++) {
+    for (size_t i = 0; i < j->n_open; i++) {
         int code = j->chunks[i].code;
 
         if (code == 0)
             continue;
-        if (code == -EIO || !look_again(j, i)) {
+        if (code == -EIO || !look_again(j, &j->chunks[i])) {
             fail(j, code == -EIO ? -EIO : -EBADE, "Bytes of the file were changed in the cache by somebody else.");
             return;
         }
@@ -257,7 +262,7 @@ static void open_again(struct sealed_job *j)
     int r = load(j);
 
     if (r == 0)
-        run(j, true, opened);
+        run(j, true, j->n_open, opened);
     else
         fail_later(j, r == -EBADE ? missing : unreadable);
 }
@@ -320,7 +325,7 @@ void sealed_seal(struct sealed_job *j, const uint32_t *lengths, sealed_fn *done)
             return;
         }
     }
-    run(j, false, sealed);
+    run(j, false, j->n, sealed);
 }
 
 static int store_bytes(const struct sealed_job *j, const struct sealed_entry *entries, const int *slots)

@@ -117,6 +117,7 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse, int owe
     w->syncd = make_syncd(w);
     if (!w->syncd)
         return -ENOMEM;
+    sealed_connect(w);
     r = session_start(w, fuse, &msg->init, owed, msg->replay);
     if (r < 0)
         return r;

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -40,29 +39,46 @@ static struct fetch_object *object_of(struct cache_file *f, const struct index_i
     return o;
 }
 
+/* A ring of chunks that did not open, and when; of files that are closed meanwhile too. */
+struct fetch_bad {
+    struct {
+        uint64_t ino, chunk;
+        int64_t ns;
+        char etag[64];             /* the beginning */
+    } last[256];
+    size_t n;
+};
+
 bool fetch_object_bad(const struct cache_file *f, uint64_t at)
 {
-    const struct fetch_object *o = f->fetch.object;
+    const struct fetch_bad *b = f->volume->bad;
+    int64_t since = b ? loop_now_ns() - BAD_NS : 0;
 
-    for (size_t n = 0; o && n < least(o->n_bad, FETCH_BAD); n++)
-        if (o->bad[n].chunk == at >> CHUNK_SHIFT && loop_now_ns() - o->bad[n].ns < BAD_NS)
+    for (size_t n = 0; b && n < least(b->n, ARRAY_SIZE(b->last)); n++)
+        if (b->last[n].ino == f->ino && b->last[n].chunk == at >> CHUNK_SHIFT && b->last[n].ns > since &&
+            strncmp(b->last[n].etag, f->map->base, sizeof(b->last[n].etag) - 1) == 0)
             return true;
     return false;
 }
 
 void object_note_bad(struct cache_file *f, uint64_t at)
 {
-    struct fetch_object *o = f->fetch.object;
+    struct volume *v = f->volume;
+    size_t n;
 
-    o->bad[o->n_bad % FETCH_BAD].chunk = at >> CHUNK_SHIFT;
-    o->bad[o->n_bad++ % FETCH_BAD].ns = loop_now_ns();
+    if (!v->bad)
+        v->bad = xcalloc(1, sizeof(*v->bad));
+    n = v->bad->n++ % ARRAY_SIZE(v->bad->last);
+    v->bad->last[n].ino = f->ino;
+    v->bad->last[n].chunk = at >> CHUNK_SHIFT;
+    v->bad->last[n].ns = loop_now_ns();
+    memcpy(v->bad->last[n].etag, f->map->base, sizeof(v->bad->last[n].etag) - 1);
     f->fetch.window = f->fetch.ahead = 0;
 }
 
 bool fetch_object_refuses(const struct cache_file *f, uint64_t from, uint64_t to, struct error *e)
 {
-    for (uint64_t at = from & ~(uint64_t)(CHUNK_SIZE - 1); f->fetch.object && f->fetch.object->n_bad && at < to;
-         at += CHUNK_SIZE)
+    for (uint64_t at = from & ~(uint64_t)(CHUNK_SIZE - 1); f->volume->bad && at < to; at += CHUNK_SIZE)
         if (!chunk_present(f->map, at >> CHUNK_SHIFT) && fetch_object_bad(f, at))
             return error_set(e, -EBADMSG, "Bytes of the object are not what was encrypted.");
     return false;
@@ -418,11 +434,9 @@ int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
     if (!f->volume->keys)
         return FETCH_STRAIGHT;
     (void)object_get(f->volume, i, &known);
+    if (object_is_refused(&known))
+        return known.fault;
     if (known.kind == INDEX_OBJECT_PLAIN)
         return f->is_sealed ? FETCH_CHUNKS : FETCH_STRAIGHT;
-    if (object_of(f, i)->opening)
-        return -EINPROGRESS;
-    if (known.fault && known.fault != -EBADMSG && loop_wall_ns() - known.found_ns < OBJECT_REST_S * INT64_C(1000000000))
-        return known.fault;
-    return FETCH_CHUNKS;
+    return object_of(f, i)->opening ? -EINPROGRESS : FETCH_CHUNKS;
 }

@@ -202,7 +202,7 @@ static void confirm_done(const struct error *e, void *arg)
 
     if (same && gone)
         lister_recheck(l, f->ino);
-    else if (same && e->code && e->code != -ECANCELED && !object_is_refusal(e->code))
+    else if (same && e->code && e->code != -ECANCELED && !(w->v->keys && object_is_refusal(e->code)))
         lister_failed(l);
     w->regardless = same && !gone;
     wait_done(same || e->code == -ECANCELED ? e : &stale, w);

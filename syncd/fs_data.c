@@ -112,6 +112,8 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = check_room(v, m->ino, m->again);
     if (r == 0 && !m->truncate && !object_known(v, i))
         r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
+    if (r == 0 && !m->truncate && object_is_refused_empty(v, i))
+        r = -EIO;
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate)
@@ -385,7 +387,7 @@ static void fetched(const struct error *e, void *arg)
     } else {
         struct error told = *e;
 
-        told.code = e->code == -ENOENT || object_is_refusal(e->code) ? -EIO : e->code;
+        told.code = e->code == -ENOENT || (w->file->volume->keys && object_is_refusal(e->code)) ? -EIO : e->code;
         LOG_TRACE(LOG_WARNING, ipc_request_trace(w->request), "fetch_failed", "drive=%s", w->file->volume->drive->id,
                   "ino=%" PRIu64, w->file->ino, "error=%s", error_text(e));
         ipc_fail_error(w->request, &told);

@@ -40,6 +40,11 @@ int object_get(struct volume *v, const struct index_inode *i, struct index_objec
 /* Whether the size of the file is known: else it is not opened. */
 bool object_known(struct volume *v, const struct index_inode *i);
 bool object_known_ino(struct volume *v, uint64_t ino);
+/* Whether it is not to be read now. What was looked into may be so again after a while; what is known by its name alone
+ * to be wrong there stays so. Chunks that did not open are another matter. */
+bool object_is_refused(const struct index_object *o);
+/* The inode is empty, by an object that is refused: so nothing but opening it can tell. */
+bool object_is_refused_empty(struct volume *v, const struct index_inode *i);
 /* Remembers what the metadata of the inode's version, *o, say, as far as they say something. Inside a transaction. 0 or
  * negative errno. */
 int object_note(struct volume *v, const struct index_inode *i, const struct cloud_object *o);

@@ -236,6 +236,7 @@ void volume_close(struct volume *v)
         v->peers = next;
     }
     lf__cloud_drive__free_unpacked(v->drive, NULL);
+    free(v->bad);
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);

@@ -56,6 +56,7 @@ struct volume {
     char *cache_dir;
     bool paused, read_only;
     bool etags_match, etags_unlike;  /* fetch_check.c's: an object's ETag was its MD5; they seem to be something else */
+    struct fetch_bad *bad;           /* fetch_object.c's: what did not open a moment ago; NULL: all did */
     bool told_paused;                /* the log has it, since the pause began, that something could not be listed */
     struct index *index;
     struct cache *cache;

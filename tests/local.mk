@@ -133,6 +133,9 @@ VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/u
 # A volume that a test can hold back, crash and read and write as a worker does.
 VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
 
+# The same with keys, and a cryptd beside it.
+SEALED_RIG = tests/unit/sealed_rig.c tests/unit/sealed_rig.h $(CRYPTD_PROCESS)
+
 # A whole syncd with volumes that a test steers.
 SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
 	tests/unit/files.h
@@ -145,6 +148,11 @@ CRYPTD_PROCESS = tests/unit/cryptd_process.c tests/unit/cryptd_process.h
 check_PROGRAMS += tests/unit/cryptd_alone
 tests_unit_cryptd_alone_SOURCES = tests/unit/cryptd_alone.c
 tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+# A worker whose files are sealed by a real cryptd.
+WORKER_SEALED = tests/unit/sealed_bench.c tests/unit/sealed_bench.h tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/fake_seal.c tests/unit/fake_seal.h tests/unit/ipc_fixture.c \
+	tests/unit/ipc_fixture.h $(CRYPTD_PROCESS)
 
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
@@ -415,6 +423,16 @@ TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_objects
+TESTS += tests/unit/test_objects
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_objects_changed
+TESTS += tests/unit/test_objects_changed
+tests_unit_test_objects_changed_SOURCES = tests/unit/test_objects_changed.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names
 tests_unit_test_odd_names_SOURCES = tests/unit/test_odd_names.c $(VOLUME_RIG)
@@ -611,6 +629,16 @@ TESTS += tests/unit/test_worker_meter
 tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed
+TESTS += tests/unit/test_worker_sealed
+tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed_model
+TESTS += tests/unit/test_worker_sealed_model
+tests_unit_test_worker_sealed_model_SOURCES = tests/unit/test_worker_sealed_model.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_model_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_wait
 TESTS += tests/unit/test_worker_wait
