@@ -53,13 +53,29 @@ static void say_shut(struct drive *drive, const struct error *e)
 {
     LOG(LOG_CRIT, "drive_keys_not_opened", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s",
         error_text(e));
-    if (drive->volume)
+    if (drive->volume) {
+        drive->keys_failed = true;
         return;
+    }
     drive->fault = *e;
     if (drive->phase == DRIVE_READY && drive->wanted) {
         drive->wanted = false;
         mounts_changed(drive->syncd);
     }
+}
+
+static void tried_again(const struct error *e, uint64_t n, void *arg)
+{
+    (void)e;
+    (void)n;
+    (void)arg;
+}
+
+/* What failed for want of the keys. */
+static void try_again(struct drive *drive)
+{
+    drive->keys_failed = false;
+    volume_keys_rotated(drive->volume, tried_again, NULL);
 }
 
 static void on_opened(const struct error *e, void *arg)
@@ -69,6 +85,8 @@ static void on_opened(const struct error *e, void *arg)
 
     if (e)
         say_shut(drive, e);
+    else if (drive->volume && drive->keys_failed)
+        try_again(drive);
     else if (drive->phase != DRIVE_HIDDEN)
         come_up(drive);
     if (settled)

@@ -113,6 +113,22 @@ static void send_again(void *arg)
     send_waiting(k);
 }
 
+/* Whatever it is of the keys, it is nothing that the object or file is to blame for which they are needed. */
+static struct error shut_error(const struct keys *k)
+{
+    struct error e;
+
+    (void)error_set(&e, -ENOKEY, "%s", error_text(&k->error));
+    return e;
+}
+
+static void finish_shut(struct asking *a)
+{
+    const struct error e = shut_error(a->keys);
+
+    finish(a, &e, NULL, NULL);
+}
+
 /* Whether it is to be asked once more, with another handle. */
 static bool wants_another(struct asking *a, const struct error *e)
 {
@@ -147,7 +163,7 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
     if (k->phase == KEYS_OPEN)
         send_now(a);
     else if (k->phase == KEYS_SHUT)
-        finish(a, &k->error, NULL, NULL);
+        finish_shut(a);
 }
 
 static void tell_shut(void *arg);
@@ -207,13 +223,12 @@ static struct asking *first_waiting(struct keys *k)
 /* Who hears it may ask again, which is told in a later turn. */
 static void fail_waiting(struct keys *k)
 {
-    const struct error e = k->error;
     struct asking *last = TAILQ_LAST(&k->askings, askings), *a;
 
     while (k->phase == KEYS_SHUT && (a = first_waiting(k))) {
         bool end = a == last;
 
-        finish(a, &e, NULL, NULL);
+        finish_shut(a);
         if (end)
             break;
     }
@@ -239,24 +254,19 @@ static void open_again(void *arg)
     open_keys(k);
 }
 
-/* In terms of what asks: none of it is about a file that changed, or one that may not be used. */
-static int code_for_askers(int code)
-{
-    return code == -ESTALE || code == -EPERM || code == -EOPNOTSUPP ? -EUCLEAN : code;
-}
-
 /* Calls opened() last: it may free the keys. */
 static void shut(struct keys *k, const struct error *e)
 {
     k->phase = KEYS_SHUT;
     k->handle = 0;
-    (void)error_set(&k->error, code_for_askers(e->code), "%s", error_text(e));
+    k->error = *e;
     loop_timer_free(take_ptr(k->again));
     if (passes(e->code)) {
         k->phase = KEYS_OPENING;
         k->again = loop_timer(k->spec.loop, AGAIN_MS, open_again, k);
         return;
     }
+    k->facts.is = (struct keys_facts){ 0 };
     fail_waiting(k);
     if (k->phase == KEYS_SHUT && k->spec.opened)
         k->spec.opened(&k->error, k->spec.arg);
@@ -385,7 +395,6 @@ void keys_reopen(struct keys *k)
     if (k->opening)
         ipc_cancel(k->spec.cryptd, k->opening);
     k->opening = 0;
-    k->facts.is = (struct keys_facts){ 0 };
     open_keys(k);
 }
 

@@ -2,6 +2,7 @@
 """Keys of drives: `landfall key` with real daemons, and what becomes of a drive without its keys."""
 
 import contextlib
+import errno
 import os
 import pwd
 import re
@@ -110,19 +111,43 @@ class Keys(KeyCase):
         self.assertEqual(self.shown("import", "changes"), "2")
 
     def test_a_second_machine(self):
-        self.drive("one")
+        mount, bucket = self.drive("one", cloudObjectsEncrypted=True, syncIntervalSeconds=1)
+        path = os.path.join(mount, "file")
+        with open(path, "w") as f:
+            f.write("for both")
+        self.instance.wait_uploaded(path)
         self.key("rotate", "one", "--new-identity")
         kit = self.key("export", "one")[1]
+        with open(os.path.join(bucket, "file"), "rb") as f:
+            sealed = f.read()
+        self.assertNotIn(b"for both", sealed)
+        kit_file = os.path.join(self.scratch, "one.txt")
+        with open(kit_file, "w") as f:
+            f.write(kit)
+        plain = subprocess.run(["age", "-d", "-i", kit_file], input=sealed, stdout=subprocess.PIPE, check=True).stdout
+        self.assertEqual(plain, b"for both")
         other = lt.Instance(arguments=self.arguments)
         self.addCleanup(other.remove)
         other.start()
-        cloud = os.path.join(self.instance.dir, "cloud-one")
-        account = other.add_folder_account(cloud)
-        other.add_drive(account, "bucket", name="two", localCacheEncrypted=True)
+        account = other.add_folder_account(os.path.join(self.instance.dir, "cloud-one"))
+        there = other.add_drive(account, "bucket", name="two", localCacheEncrypted=True, cloudObjectsEncrypted=True,
+                                syncIntervalSeconds=1)["localPath"]
+        with self.assertRaises(OSError) as refused:
+            with open(os.path.join(there, "file")) as f:
+                f.read()
+        self.assertEqual(refused.exception.errno, errno.EIO)
         self.key("import", "two", stdin=kit, instance=other)
         mine, theirs = IDENTITY.findall(kit), IDENTITY.findall(self.key("export", "two", instance=other)[1])
         self.assertEqual(theirs[:2], mine)
         self.assertEqual(len(theirs), 3)
+        with open(os.path.join(there, "file")) as f:
+            self.assertEqual(f.read(), "for both")
+        with open(os.path.join(there, "back"), "w") as f:
+            f.write("from the other one")
+        other.wait_uploaded(os.path.join(there, "back"))
+        lt.wait_until(lambda: "back" in os.listdir(mount), 30, "the other machine's file")
+        with open(os.path.join(mount, "back")) as f:
+            self.assertEqual(f.read(), "from the other one")
 
     def test_rotating(self):
         self.drive("rotate")
