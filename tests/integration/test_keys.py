@@ -29,6 +29,14 @@ def recipients_of(text):
     return subprocess.run(["age-keygen", "-y"], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout.decode().split()
 
 
+def secret_of(identity):
+    """The 32 bytes that its text stands for (bech32)."""
+    number = 0
+    for letter in identity[len("AGE-SECRET-KEY-1"):-6].lower():
+        number = number << 5 | "qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(letter)
+    return (number >> 4).to_bytes(32, "big")
+
+
 class KeyCase(DriveCase):
     arguments = ("--set", "EncryptedDrives=true")
 
@@ -109,6 +117,30 @@ class Keys(KeyCase):
         self.refused("This is no identity", "import", "import", stdin=recipient + "\n")
         self.refused("There is no identity on stdin", "import", "import", stdin="# nothing\n\n")
         self.assertEqual(self.shown("import", "changes"), "2")
+
+    def test_no_file_has_an_identity(self):
+        self.drive("scan")
+        identity, _ = keygen()
+        self.key("import", "scan", stdin=identity + "\n")
+        identities = IDENTITY.findall(self.key("export", "scan")[1])
+        self.key("rotate", "scan", "--new-identity")
+        self.instance.restart("syncd")
+        self.assertEqual(identities[0], identity)
+        needles = [form for text in identities for form in (text.encode(), text.lower().encode(), secret_of(text))]
+        for folder, _, names in os.walk(self.instance.dir):
+            if folder.startswith(os.path.join(self.instance.dir, "mnt")):
+                continue
+            for name in names:
+                path = os.path.join(folder, name)
+                if not os.path.isfile(path) or os.path.islink(path):
+                    continue
+                with open(path, "rb") as f:
+                    text = f.read()
+                self.assertFalse([n for n in needles if n in text], path)
+        for daemon in "frontd", "syncd", "mountd", "cryptd":
+            for what in "environ", "cmdline":
+                with open(f"/proc/{self.instance.pid(daemon)}/{what}", "rb") as f:
+                    self.assertNotIn(b"AGE-SECRET", f.read().upper())
 
     def test_a_second_machine(self):
         mount, bucket = self.drive("one", cloudObjectsEncrypted=True, syncIntervalSeconds=1)
