@@ -516,6 +516,12 @@ tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
 tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_scan_LDFLAGS = -Wl,--wrap=loop_now_ns
 
+check_PROGRAMS += tests/unit/test_sealed
+TESTS += tests/unit/test_sealed
+tests_unit_test_sealed_SOURCES = tests/unit/test_sealed.c $(CRYPTD_FIXTURE)
+tests_unit_test_sealed_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_sealed_LDFLAGS = -Wl,--wrap=pwrite
+
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
