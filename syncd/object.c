@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
 
@@ -144,6 +145,37 @@ bool object_known_ino(struct volume *v, uint64_t ino)
     return !v->keys || index_get(v->index, ino, &i) < 0 || object_known(v, &i);
 }
 
+/* --- sizes that were wrong ----------------------------------------------------------------------------- */
+
+enum { CORRECTIONS = 1024 };
+
+/* The last ones; 0: none. */
+struct object_corrections {
+    uint64_t inos[CORRECTIONS];
+    size_t n;
+};
+
+void object_corrected(struct volume *v, uint64_t ino)
+{
+    if (!v->corrections)
+        v->corrections = xcalloc(1, sizeof(*v->corrections));
+    v->corrections->inos[v->corrections->n++ % CORRECTIONS] = ino;
+}
+
+bool object_take_correction(struct volume *v, uint64_t ino)
+{
+    bool taken = false;
+
+    for (size_t n = 0; v->corrections && n < CORRECTIONS; n++)
+        if (v->corrections->inos[n] == ino) {
+            v->corrections->inos[n] = 0;
+            taken = true;
+        }
+    return taken;
+}
+
+/* --- what metadata say --------------------------------------------------------------------------------- */
+
 /* What is not encrypted where an encrypted object was, or says that it is one. */
 static int judge_plain(struct volume *v, const struct index_inode *i, const struct cloud_object *o)
 {
@@ -176,6 +208,7 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
     known.kind = kind;
     known.size = size;
     known.fault = fault;
+    known.version = o->refused_version;
     known.found_ns = fault ? loop_wall_ns() : 0;
     known.has_binding = o->meta.has_binding;
     memcpy(known.binding, o->meta.binding, sizeof(known.binding));

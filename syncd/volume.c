@@ -239,6 +239,7 @@ void volume_close(struct volume *v)
     }
     lf__cloud_drive__free_unpacked(v->drive, NULL);
     free(v->bad);
+    free(v->corrections);
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);

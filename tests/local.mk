@@ -65,6 +65,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -425,7 +426,7 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
-tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects_changed

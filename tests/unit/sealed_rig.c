@@ -128,6 +128,15 @@ int sealed_set_up(void **state)
     return rig_set_up_with(prepare, state);
 }
 
+int sealed_set_up_folder(void **state)
+{
+    char dir[] = "/var/tmp/sealed_rig.XXXXXX";
+
+    assert_int_equal(aead_begin(NULL), 0);
+    assert_non_null(mkdtemp(dir));
+    return rig_set_up_in(dir, prepare, state);
+}
+
 int sealed_tear_down(void **state)
 {
     struct rig *rig = *state;
