@@ -131,6 +131,9 @@ VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/u
 # A volume that a test can hold back, crash and read and write as a worker does.
 VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
 
+# The same with keys, and a cryptd beside it.
+SEALED_RIG = tests/unit/sealed_rig.c tests/unit/sealed_rig.h $(CRYPTD_PROCESS)
+
 # A whole syncd with volumes that a test steers.
 SYNCD_FIXTURE = tests/unit/fake_volume.c tests/unit/fake_volume.h tests/unit/syncd_fixture.c tests/unit/syncd_fixture.h \
 	tests/unit/files.h
@@ -412,6 +415,11 @@ check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_objects
+TESTS += tests/unit/test_objects
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "syncd/keys.h"
 #include "syncd/listing.h"
 #include "tests/unit/files.h"
 
@@ -415,6 +416,7 @@ void rig_open(struct rig *rig)
     };
     struct error e = { 0 };
 
+    spec.keys = rig->keys = rig->make_keys ? rig->make_keys(rig) : NULL;
     if (volume_open(&spec, &rig->volume, &e) < 0)
         fail_msg("%s", e.text);
     rig->server = ipc_server_new(rig->loop, &server);
@@ -433,7 +435,10 @@ void rig_close(struct rig *rig)
 {
     ipc_client_free(take_ptr(rig->client));
     ipc_server_free(take_ptr(rig->server));
+    if (rig->keys)
+        keys_stop(rig->keys);
     volume_close(take_ptr(rig->volume));
+    keys_free(take_ptr(rig->keys));
     rig_idle(rig);
 }
 
@@ -480,22 +485,27 @@ static int set_up(const char *dir, bool folder, void (*prepare)(struct rig *rig)
     return 0;
 }
 
-static int set_up_anywhere(bool folder, void **state)
+static int set_up_anywhere(bool folder, void (*prepare)(struct rig *rig), void **state)
 {
     char dir[] = "/tmp/volume_rig.XXXXXX";
 
     assert_non_null(mkdtemp(dir));
-    return set_up(dir, folder, NULL, state);
+    return set_up(dir, folder, prepare, state);
 }
 
 int rig_set_up(void **state)
 {
-    return set_up_anywhere(false, state);
+    return set_up_anywhere(false, NULL, state);
 }
 
 int rig_set_up_folder(void **state)
 {
-    return set_up_anywhere(true, state);
+    return set_up_anywhere(true, NULL, state);
+}
+
+int rig_set_up_with(void (*prepare)(struct rig *rig), void **state)
+{
+    return set_up_anywhere(false, prepare, state);
 }
 
 int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state)

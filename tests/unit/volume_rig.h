@@ -30,6 +30,8 @@ struct rig {
     struct cloud_request *held[64];
     size_t n_held;
     Lf__CloudDrive drive;
+    struct keys *(*make_keys)(struct rig *rig);   /* NULL: the drive has none; else opened and closed with it */
+    struct keys *keys;
     struct volume *volume;
     struct ipc_server *server;
     struct ipc_peer *peer;
@@ -45,6 +47,7 @@ struct rig {
 /* As cmocka's set-up and tear-down; *state is a struct rig. */
 int rig_set_up(void **state);
 int rig_set_up_folder(void **state);   /* over a LocalFolder instead */
+int rig_set_up_with(void (*prepare)(struct rig *rig), void **state);   /* which may change the drive */
 /* Over a LocalFolder, in a directory that an earlier run may have left. prepare() (or NULL) may change rig->drive. */
 int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state);
 int rig_tear_down(void **state);   /* removes the directory */

@@ -1,0 +1,20 @@
+/* A volume rig whose drive has keys and encrypts objects, with a real cryptd beside it. */
+#pragma once
+
+#include "tests/unit/volume_rig.h"
+
+#include "syncd/keys.h"
+#include "syncd/object.h"
+
+/* As rig_set_up(). */
+int sealed_set_up(void **state);
+int sealed_tear_down(void **state);
+/* cryptd is killed and comes back. */
+void sealed_restart_cryptd(struct rig *rig);
+
+/* What is in the object as cryptd opens it under that name; the caller's. NULL: it does not open. */
+char *sealed_content(struct rig *rig, const char *key, size_t *ret_n);
+/* The object at the key is an age file with these bytes in it. */
+void assert_sealed(struct rig *rig, const char *key, const void *bytes, size_t n);
+/* An object as others make it, with the drive's recipient alone; the caller's. */
+char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n);
