@@ -262,7 +262,7 @@ static void pump(struct stream *s)
         fail_code(s, -ESTALE);   /* another version came into the cache */
         return;
     }
-    if (s->file->is_sealed) {
+    if (s->file && s->file->is_sealed) {
         pump_sealed(s);
         return;
     }
