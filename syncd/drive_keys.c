@@ -14,7 +14,7 @@
 #include "syncd/mounts.h"
 #include "syncd/syncd.h"
 
-enum { REGION_SIZE = 16 * 1024 * 1024, BUSY_MS = 1000 };
+enum { REGION_SIZE = 16 * 1024 * 1024, REGION_LEAST = 4608 * 1024, BUSY_MS = 1000 };
 
 /* --- their state --------------------------------------------------------------------------------------- */
 
@@ -95,12 +95,13 @@ static void on_opened(const struct error *e, void *arg)
 
 static int make_region(struct syncd *d, struct error *e)
 {
-    int r = d->crypt ? 0 : crypt_new(d->loop, REGION_SIZE, &d->crypt, e);
+    int r = d->crypt ? 0 : crypt_new(d->loop, REGION_SIZE, REGION_LEAST, &d->crypt, e);
 
     if (r < 0)
         return r;
     if (!process_lock_memory())
-        LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
+        LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", crypt_locked(d->crypt)
+            ? "RLIMIT_MEMLOCK; what is shared with cryptd is" : "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
     if (ipc_client_connected(d->cryptd))
         crypt_share(d->crypt, d->cryptd);
     return 0;

@@ -571,7 +571,7 @@ static void attach(struct fixture *f, struct worker *w)
     struct answer a;
 
     *w = (struct worker){ 0 };
-    assert_int_equal(crypt_new(f->loop, 1 << 20, &w->crypt, &e), 0);
+    assert_int_equal(crypt_new(f->loop, 1 << 20, 1 << 20, &w->crypt, &e), 0);
     w->cryptd = ipc_client_new(f->loop, &to);
     w->syncd = ipc_client_new(f->loop, &syncd);
     msg.drive_id = the(f)->model->id;
