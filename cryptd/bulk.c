@@ -146,6 +146,23 @@ static size_t slice_size(const struct job *j)
     return least(most(least(share, BULK_SLICE), BULK_SLICE_MIN), j->n - j->begun);
 }
 
+/* Alone and small: two threads that wake each other take longer than it does. Not for two of them at a time. */
+static bool is_done_here(const struct bulk *b, const struct job *j)
+{
+    return b->n_running == 0 && j->begun == 0 && j->n <= BULK_SLICE_MIN;
+}
+
+static void begin_slice(struct bulk *b, struct slice *s, bool here)
+{
+    b->n_running++;
+    if (here) {
+        work(s);
+        loop_defer(b->loop, work_done, s);
+    } else {
+        loop_work(b->loop, work, work_done, s);
+    }
+}
+
 /* Gives free threads the next slice of the jobs that wait, one after the other. */
 static void begin_slices(struct bulk *b)
 {
@@ -154,6 +171,7 @@ static void begin_slices(struct bulk *b)
 
     while ((j = STAILQ_FIRST(&b->waiting)) && (place = secret_pool_take(b->places))) {
         struct slice *s = xcalloc(1, sizeof(*s));
+        bool here = is_done_here(b, j);
 
         *s = (struct slice){ .job = j, .first = j->begun, .place = place };
         s->n = slice_size(j);
@@ -161,8 +179,7 @@ static void begin_slices(struct bulk *b)
         STAILQ_REMOVE_HEAD(&b->waiting, next);
         if (j->begun < j->n)
             STAILQ_INSERT_TAIL(&b->waiting, j, next);
-        b->n_running++;
-        loop_work(b->loop, work, work_done, s);
+        begin_slice(b, s, here);
     }
 }
 

@@ -171,6 +171,7 @@ struct worker *worker_new(struct loop *l, int control)
     w->loop = l;
     w->fuse = -1;
     meter_begin(w);
+    TAILQ_INIT(&w->kept);
     spec.arg = w;
     if (notify_begin(w) == 0 && make_cryptd(w) == 0)
         w->mountd = ipc_client_new(l, &spec);
@@ -190,6 +191,7 @@ void worker_free(struct worker *w)
     ipc_client_free(w->mountd);
     ipc_client_free(w->syncd);
     ipc_client_free(w->cryptd);
+    kept_drop_all(w);
     session_stop(w);
     notify_end(w);
     session_end(w);

@@ -443,6 +443,7 @@ static void what_a_power_cut_has_torn_is_as_it_was_synced(void **state)
     struct chunk_map *map = fake_node(s->b->syncd, ino)->map;
 
     sealed_bench_write(s, ino, CHUNK_SIZE + 50, "not synced", 10);
+    sealed_bench_write(s, ino, 0, bytes, 10);   /* the worker has this chunk at hand now, and not the other */
     flip(place_of(s, ino, 1).fd, place_of(s, ino, 1).data + 9);
     assert_refused(s, ino, "torn, though there was no power cut");
     sealed_cut_note(&(struct sealed_cut){ .map = map, .highest = atomic_load(&map->generation) });
