@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/number.h"
 #include "common/sealed_internal.h"
 
 /* --- bytes of a file --------------------------------------------------------------------------------- */
@@ -147,10 +148,58 @@ int sealed_newest(const struct sealed_entry *e, uint64_t below)
     return slot;
 }
 
-/* The current one must outlive a kill, and the one that is on the disk a power cut. */
-int sealed_free_slot(const struct sealed_entry *e, uint64_t synced)
+bool sealed_may_be_torn(const struct chunk_map *m, uint64_t generation)
 {
-    int current = sealed_newest(e, UINT64_MAX), kept = sealed_newest(e, synced == UINT64_MAX ? synced : synced + 1);
+    for (size_t i = 0; i < CHUNK_TORN; i++)
+        if (generation > m->torn[i].above && generation <= m->torn[i].to)
+            return true;
+    return false;
+}
+
+void sealed_cut_look(struct sealed_cut *cut, const struct sealed_entry *e)
+{
+    for (size_t s = 0; s < SEALED_SLOTS; s++) {
+        uint64_t g = sealed_generation(&e->records[s]);
+
+        cut->highest = most(cut->highest, g);
+        for (size_t i = 0; i < CHUNK_TORN; i++)
+            if (g > cut->map->torn[i].above && g <= cut->map->torn[i].to)
+                cut->used[i] = true;
+    }
+}
+
+/* Of an earlier cut that nothing was synced since this one is the rest. Of too many the oldest two become one. */
+void sealed_cut_note(const struct sealed_cut *cut)
+{
+    uint64_t synced = atomic_load(&cut->map->synced);
+    struct chunk_torn left[CHUNK_TORN + 1] = { 0 };
+    size_t n = 0;
+
+    for (size_t i = 0; i < CHUNK_TORN; i++)
+        if (cut->used[i] && cut->map->torn[i].above < synced)
+            left[n++] = cut->map->torn[i];
+    if (cut->highest > synced)
+        left[n++] = (struct chunk_torn){ .above = synced, .to = cut->highest };
+    if (n > CHUNK_TORN)
+        left[1].above = left[0].above;
+    memcpy(cut->map->torn, left + (n > CHUNK_TORN), sizeof(cut->map->torn));
+}
+
+/* What may be torn is not on the disk for sure, though all was synced since. */
+static int kept_slot(const struct sealed_entry *e, const struct chunk_map *m)
+{
+    uint64_t below = atomic_load(&m->synced) + 1;
+    int s = sealed_newest(e, below);
+
+    while (s >= 0 && sealed_may_be_torn(m, sealed_generation(&e->records[s])))
+        s = sealed_newest(e, sealed_generation(&e->records[s]));
+    return s;
+}
+
+/* The current one must outlive a kill, and the one that is on the disk a power cut. */
+int sealed_free_slot(const struct sealed_entry *e, const struct chunk_map *m)
+{
+    int current = sealed_newest(e, UINT64_MAX), kept = kept_slot(e, m);
     int s = 0;
 
     while (s == current || s == kept)
@@ -165,8 +214,16 @@ int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor)
     return sealed_pwrite(fd, &disk, sizeof(disk), sealed_entry_at(chunk) + offsetof(struct sealed_entry, floor));
 }
 
+/* Behind the end there is nothing, and may be more than the file system has offsets for. */
 static int punch(int fd, uint64_t at, uint64_t n)
 {
+    off_t end = lseek(fd, 0, SEEK_END);
+
+    if (end < 0)
+        return -errno;
+    if (at >= (uint64_t)end)
+        return 0;
+    n = n < (uint64_t)end - at ? n : (uint64_t)end - at;
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n) < 0 ? -errno : 0;
 }
 

@@ -1,8 +1,8 @@
-/* A sealed cache file: what INO.data would hold lies in INO.seal, chunk by chunk, sealed by cryptd; INO.data has
- * no bytes, and its length is a copy of the size that stands in the map. Both syncd and the drive's worker read and write it, by the rules of
- * common/chunk_map.h; nobody but them and cryptd knows plaintext.
+/* A sealed cache file: what INO.data would hold lies in INO.seal, chunk by chunk, sealed by cryptd; INO.data has no
+ * bytes, and its length is a copy of the size that stands in the map. Both syncd and the drive's worker read and write
+ * it, by the rules of common/chunk_map.h; nobody but them and cryptd knows plaintext.
  *
- *   INO.seal, numbers little endian:
+ * INO.seal, numbers little endian:
  *
  *       offset       size
  *            0          8   "LNDFSEAL"
@@ -18,10 +18,10 @@
  *        16 Ki   12 Mi      the bytes that records 0 are of, 64 KiB a chunk; then those of records 1, and of records 2
  *
  * Of a chunk's records the one with the highest generation is the current one. A chunk is written to a slot that is
- * neither the current one nor the one that is on the disk for sure: the one with the highest generation up to `synced` in
- * the map. First its bytes, then its record. So whoever is killed in the midst of it leaves the current one, and a power
- * cut leaves at least what was synced; then the newest one that opens counts, and a newer one that does not was torn.
- * Each write has a generation of its own, from a counter in the map which is never behind a record.
+ * neither the current one nor the one that is on the disk for sure: the one with the highest generation up to `synced`
+ * in the map. First its bytes, then its record. So whoever is killed in the midst of it leaves the current one, and a
+ * power cut leaves at least what was synced; then the newest one that opens counts, and a newer one that does not was
+ * torn. Each write has a generation of its own, from a counter in the map which is never behind a record.
  *
  * A chunk may be shorter than it is to be read: what lies behind it is zeros. A chunk without a record is zeros at and
  * above `fetchable`, and missing below. What is longer than the file is cut as it is read, and must be written anew,
@@ -69,6 +69,15 @@ uint64_t sealed_generation(const struct cache_record *r);
 int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor);
 /* Makes [first, first + n) have no records, and gives their bytes' blocks back. 0 or negative errno. */
 int sealed_drop(int fd, uint64_t first, uint64_t n);
+/* The power was cut: after sealed_cut_look() at each entry that is there now, sealed_cut_note() says in the map, whose
+ * `synced` is right by then, which records may be torn. */
+struct sealed_cut {
+    struct chunk_map *map;        /* borrowed; the rest begins as zeros */
+    uint64_t highest;             /* generation */
+    bool used[CHUNK_TORN];
+};
+void sealed_cut_look(struct sealed_cut *cut, const struct sealed_entry *e);
+void sealed_cut_note(const struct sealed_cut *cut);
 /* Whether the chunk in which the file ends has more bytes than the file: before it grows they must go. */
 bool sealed_needs_trim(const struct sealed *s);
 
@@ -112,18 +121,19 @@ struct sealed_job {
 struct sealed_job *sealed_job_new(const struct sealed_io *io, struct sealed *s, uint64_t first, size_t n);
 /* Calls ready() once there is a place for it: at once, from inside, or later; *e is no error. */
 void sealed_job_begin(struct sealed_job *j, sealed_fn *ready);
-/* NULL is fine. No call may be under way at cryptd; else the job may be anywhere, and its callback does not run any more. */
+/* NULL is fine. No call may be under way at cryptd; else the job may be anywhere, and its callback does not run any
+ * more. */
 void sealed_job_end(struct sealed_job *j);
 
 /* Opens the chunks, one at least, into `outer`, as far as `end`, the plaintext's length. done() later, from the loop:
  * -EBADE: some were changed, exchanged or are missing; -EIO; what cryptd says. What another process writes meanwhile is
  * seen as before or after. */
 void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done);
-/* Seals what is at `outer`: chunk i of the run is of lengths[i] bytes (1 to CRYPT_CHUNK). done() later; then it is not in the
- * file yet. */
+/* Seals what is at `outer`: chunk i of the run is of lengths[i] bytes (1 to CRYPT_CHUNK). done() later; then it is not
+ * in the file yet. */
 void sealed_seal(struct sealed_job *j, const uint32_t *lengths, sealed_fn *done);
-/* Puts what was sealed into the file. Nobody else may write these chunks meanwhile. 0 or negative errno: then some may be
- * as before. */
+/* Puts what was sealed into the file. Nobody else may write these chunks meanwhile. 0 or negative errno: then some may
+ * be as before. */
 int sealed_store(struct sealed_job *j);
 /* Bytes of the file up to `end` were written, just now: it has that size, if it had less, and that time. */
 void sealed_written(const struct sealed *s, uint64_t end);

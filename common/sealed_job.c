@@ -224,7 +224,7 @@ static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
     slot = sealed_newest(&now, j->below[i]);
     if (slot < 0 || memcmp(&now.records[slot], &c->record, sizeof(c->record)) != 0)
         return true;
-    if (g <= atomic_load(&m->synced) || g > m->torn)
+    if (!sealed_may_be_torn(m, g))
         return false;
     j->below[i] = g;
     return true;
@@ -343,14 +343,13 @@ static int store_bytes(const struct sealed_job *j, const struct sealed_entry *en
 
 int sealed_store(struct sealed_job *j)
 {
-    uint64_t synced = atomic_load(&j->sealed->map->synced);
     struct sealed_entry entries[SEALED_JOB_MAX];
     int slots[SEALED_JOB_MAX], r = sealed_entries(j->sealed->fd, j->first, j->n, entries);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < j->n; i++) {
-        slots[i] = sealed_free_slot(&entries[i], synced);
+        slots[i] = sealed_free_slot(&entries[i], j->sealed->map);
         entries[i].records[slots[i]] = j->chunks[i].record;
     }
     r = store_bytes(j, entries, slots);

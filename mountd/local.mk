@@ -42,6 +42,7 @@ libworker_a_SOURCES = \
 	mountd/worker_file.h \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
+	mountd/worker_kept.c \
 	mountd/worker_meter.c \
 	mountd/worker_mode.c \
 	mountd/worker_names.c \

@@ -25,6 +25,7 @@ struct file {
     unsigned exchanged;             /* how often another cache file or map took the place of the one before */
     struct sealed sealed;           /* fd and map once more */
     struct turns turns;             /* changes of a sealed one */
+    struct kept_chunk *kept;        /* worker_kept.c's; NULL: none */
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */

@@ -21,6 +21,8 @@ struct worker {
     struct ipc_client *cryptd;          /* goes on when syncd has sent a channel, which a drive with keys has */
     struct crypt *crypt;                /* shared with it */
     struct sealed_io sealing;           /* both of them */
+    TAILQ_HEAD(, kept_chunk) kept;      /* worker_kept.c's, the one used last at the end */
+    size_t n_kept;
     struct file_table files;
     /* the session; NULL before WorkerStart */
     struct fuse_session *session;
@@ -305,6 +307,19 @@ uint64_t sealed_cost(const struct op *op);
 void sealed_leave(struct op *op);
 /* What cryptd is asked through. */
 void sealed_connect(struct worker *w);
+
+/* --- worker_kept.c ------------------------------------------------------------------------------------------ */
+
+/* The job of a write that is through, of one chunk, of which `length` bytes are at job->outer: kept, for the next write
+ * of that chunk. It is the keeper's from here on. */
+void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t length);
+/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it. The caller's from here on;
+ * NULL: there is none. */
+struct sealed_job *kept_take(struct worker *w, struct file *f, uint64_t chunk, size_t *ret_length);
+/* When the program closes it, at the latest. May free the file, unless that is in use. */
+void kept_drop(struct worker *w, struct file *f);
+/* The memory is wanted. */
+void kept_drop_all(struct worker *w);
 
 /* Zeros up to a multiple of that. */
 enum { SEALED_ZEROS_MAX = 16 * CHUNK_SIZE };

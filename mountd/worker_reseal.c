@@ -18,6 +18,8 @@
 #include "common/number.h"
 #include "mountd/worker_sealed.h"
 
+enum { KEEP_MOST = CHUNK_SIZE / 2 };   /* of larger writes there are not many in a chunk */
+
 static uint64_t end_of(const struct op *op)
 {
     return (uint64_t)op->offset + op->size;
@@ -85,7 +87,8 @@ static void fill_around(const struct sealed_use *u, size_t i)
 {
     uint8_t *chunk = u->job->outer + i * CHUNK_SIZE;
     struct part p = part_of(u, i);
-    uint32_t stays = keeps_some(p) ? p.had : 0, length = length_of(u, i);
+    uint32_t there = u->kept ? (uint32_t)least(u->length, p.had) : p.had;
+    uint32_t stays = keeps_some(p) ? there : 0, length = length_of(u, i);
 
     zero(chunk, stays, p.from);
     if (!u->op->bytes)
@@ -248,6 +251,12 @@ static void trim(struct sealed_use *u)
 
 /* --- a write ------------------------------------------------------------------------------------------------------ */
 
+/* Little by little: the next write is of the same chunk. */
+static bool is_to_be_kept(const struct op *op)
+{
+    return op->bytes && op->size <= KEEP_MOST && first_chunk(op) == last_chunk(op) && end_of(op) % CHUNK_SIZE != 0;
+}
+
 /* After the last byte is looked once more, as in worker_data.c: an upload may have ended meanwhile. */
 static void finish(struct sealed_use *u)
 {
@@ -262,6 +271,8 @@ static void finish(struct sealed_use *u)
         return;
     }
     chunk_touch(map, (uint64_t)op->offset, op->size);
+    if (is_to_be_kept(op))
+        kept_put(op->worker, op->file, take_ptr(u->job), length_of(u, 0));
     sealed_leave(op);
     done(op);
 }
@@ -346,6 +357,22 @@ static void placed(struct sealed_job *j, const struct error *e)
     sealed_open(j, u->size, opened);
 }
 
+/* The job that wrote the chunk last seals it again. */
+static bool begin_with_kept(struct sealed_use *u)
+{
+    const struct op *op = u->op;
+
+    if (first_chunk(op) != last_chunk(op))
+        return false;
+    u->job = kept_take(op->worker, op->file, first_chunk(op), &u->length);
+    if (!u->job)
+        return false;
+    u->job->arg = u;
+    u->kept = true;
+    seal(u);
+    return true;
+}
+
 /* It is its turn: the file's size is what those before have left. */
 static void begin(struct sealed_use *u)
 {
@@ -356,7 +383,7 @@ static void begin(struct sealed_use *u)
         begin_anew(u);
     else if (must_trim(u))
         trim(u);
-    else
+    else if (!begin_with_kept(u))
         sealed_use_begin(u, first_chunk(op), last_chunk(op) - first_chunk(op) + 1, placed);
 }
 

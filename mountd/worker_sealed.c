@@ -66,6 +66,8 @@ void sealed_use_begin(struct sealed_use *u, uint64_t first, size_t n, sealed_fn 
     u->job = sealed_job_new(&op->worker->sealing, &op->file->sealed, first, n);
     u->job->arg = u;
     sealed_job_begin(u->job, ready);
+    if (!u->job->outer)
+        kept_drop_all(op->worker);   /* one of them may be in the middle of what is free */
     if (!u->job->outer) {
         op_keep_bytes(op);
         op_wait(op);

@@ -146,21 +146,18 @@ int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_f
     return 0;
 }
 
-static void take_highest(uint64_t c, struct sealed_entry *e, void *arg)
+static void look(uint64_t c, struct sealed_entry *e, void *arg)
 {
-    int slot = sealed_newest(e, UINT64_MAX);
-    uint64_t *highest = arg;
-
     (void)c;
-    if (slot >= 0)
-        *highest = most(*highest, sealed_generation(&e->records[slot]));
+    sealed_cut_look(arg, e);
 }
 
 /* The counter may be behind what is on the disk, and so may the size; what is newer than the last sync may be torn. */
 static int recover(struct cache_file *f)
 {
     struct chunk_map *m = f->map;
-    uint64_t highest = 0, end;
+    struct sealed_cut cut = { .map = m };
+    uint64_t end;
     struct stat st;
     int r;
 
@@ -171,10 +168,10 @@ static int recover(struct cache_file *f)
     end = chunks_of(atomic_load(&m->size));
     r = sealed_drop(f->sealed.fd, end, SEALED_CHUNKS_MAX - end);
     if (r == 0)
-        r = cache_seal_each(f, atomic_load(&m->size), take_highest, &highest);
-    m->torn = highest;
-    atomic_store(&m->generation, most(highest, atomic_load(&m->generation)));
-    atomic_store(&m->synced, least(atomic_load(&m->synced), highest));
+        r = cache_seal_each(f, atomic_load(&m->size), look, &cut);
+    atomic_store(&m->generation, most(cut.highest, atomic_load(&m->generation)));
+    atomic_store(&m->synced, least(atomic_load(&m->synced), cut.highest));
+    sealed_cut_note(&cut);
     return r;
 }
 

@@ -11,6 +11,8 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
+#include "syncd/cache.h"
+#include "syncd/key_stock.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -265,8 +267,16 @@ void volume_pause(struct volume *v, bool paused)
 
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
-    (void)v;
-    done(NULL, 0, arg);
+    struct error e = { 0 };
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
+    if (v->cache->stock)
+        key_stock_renew(v->cache->stock);
+    if (r < 0)
+        (void)error_set(&e, r, "%s", error_meaning(r)->text);
+    done(r < 0 ? &e : NULL, 0, arg);
 }
 
 uint64_t volume_pending(struct volume *v)

@@ -48,8 +48,9 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
 /* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
 void volume_pause(struct volume *v, bool paused);
 
-/* The drive's keys have a new epoch: what the cache has under older ones is put under it. done(e, n, arg) once, at once
- * or from the loop: e NULL and how many files that were. The drive is open until then. */
+/* The drive's keys have a new epoch, perhaps with an identity that was imported: what the cache has under older ones is
+ * put under it, and objects that none opened are tried again. done(e, n, arg) once, at once or from the loop: e NULL
+ * and how many files of the cache that were. The drive is open until then. */
 typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
 

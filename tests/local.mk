@@ -14,10 +14,12 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/bench.py \
+	tests/bench/encrypted.py \
 	tests/bench/get.lua \
 	tests/bench/ground.py \
 	tests/bench/limits.py \
 	tests/bench/mounts.py \
+	tests/bench/page_cache.py \
 	tests/bench/processes.py \
 	tests/bench/put.lua \
 	tests/bench/put_signed.lua \
@@ -517,6 +519,12 @@ tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
 tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_scan_LDFLAGS = -Wl,--wrap=loop_now_ns
 
+check_PROGRAMS += tests/unit/test_sealed
+TESTS += tests/unit/test_sealed
+tests_unit_test_sealed_SOURCES = tests/unit/test_sealed.c $(CRYPTD_FIXTURE)
+tests_unit_test_sealed_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_sealed_LDFLAGS = -Wl,--wrap=pwrite
+
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
 tests_unit_test_serve_SOURCES = tests/unit/test_serve.c
@@ -780,7 +788,8 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
@@ -790,7 +799,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all
+bench: all tests/bench/cryptd_bench tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ static const uint8_t *next_key(void *arg)
     return fake_seal_key(arg);
 }
 
-int sealed_bench_setup(void **state)
+static int setup(void **state, struct bench *b)
 {
     struct sealed_bench *s = xcalloc(1, sizeof(*s));
 
-    s->b = bench_new();
+    s->b = b;
     s->seal = fake_seal_new(s->b->loop);
     s->b->syncd->sealing = &s->seal->io;
     s->b->syncd->sealed_key = next_key;
@@ -24,6 +24,16 @@ int sealed_bench_setup(void **state)
     fake_cryptd(s->b->syncd, fake_seal_lend(s->seal));
     *state = s;
     return 0;
+}
+
+int sealed_bench_setup(void **state)
+{
+    return setup(state, bench_new());
+}
+
+int sealed_bench_setup_old_kernel(void **state)
+{
+    return setup(state, bench_new_old_kernel());
 }
 
 int sealed_bench_teardown(void **state)

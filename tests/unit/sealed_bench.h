@@ -12,6 +12,7 @@ struct sealed_bench {
 
 /* For cmocka: *state is a struct sealed_bench. */
 int sealed_bench_setup(void **state);
+int sealed_bench_setup_old_kernel(void **state);
 int sealed_bench_teardown(void **state);
 
 /* cryptd is killed, while the worker may be asking; and comes back. */

@@ -91,7 +91,7 @@ static void begin(struct rig *rig)
     s.cryptd = cryptd_process_start(s.socket, CRYPTD_OURS);
     if (store_open(rig->dir, &s.store, &e) < 0)
         fail_msg("%s", e.text);
-    assert_int_equal(crypt_new(rig->loop, 16 << 20, &s.crypt, &e), 0);
+    assert_int_equal(crypt_new(rig->loop, 16 << 20, 16 << 20, &s.crypt, &e), 0);
     s.client = ipc_client_new(rig->loop, &spec);
     assert_non_null(s.client);
     store_drive();

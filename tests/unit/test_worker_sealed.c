@@ -267,6 +267,25 @@ static void a_worker_may_end_in_the_midst(void **state)
     sealed_bench_assert_reads(s, ino, 0, bytes, SIZE);
 }
 
+/* On a kernel that does not send again. */
+static void what_a_worker_owes_its_successor_writes(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = written_file(s, "f"), large, small;
+
+    sealed_bench_write(s, ino, 0, bytes, 10);
+    sealed_bench_kill(s);
+    fill(5);
+    large = bench_send_write(s->b, ino, 0, (char *)bytes, 2 * CHUNK_SIZE);
+    small = bench_send_write(s->b, ino, 2 * CHUNK_SIZE, (char *)bytes + 2 * CHUNK_SIZE, SIZE - 2 * CHUNK_SIZE);
+    (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    fake_seal_start(s->seal);
+    sealed_bench_replace_worker(s);
+    sealed_bench_assert_done(s, large);
+    sealed_bench_assert_done(s, small);
+    sealed_bench_assert_reads(s, ino, 0, bytes, SIZE);
+}
+
 /* More than there is room for at once. */
 static void reads_wait_for_a_place(void **state)
 {
@@ -424,13 +443,13 @@ static void what_a_power_cut_has_torn_is_as_it_was_synced(void **state)
     struct chunk_map *map = fake_node(s->b->syncd, ino)->map;
 
     sealed_bench_write(s, ino, CHUNK_SIZE + 50, "not synced", 10);
+    sealed_bench_write(s, ino, 0, bytes, 10);   /* the worker has this chunk at hand now, and not the other */
     flip(place_of(s, ino, 1).fd, place_of(s, ino, 1).data + 9);
     assert_refused(s, ino, "torn, though there was no power cut");
-    map->torn = atomic_load(&map->generation);
+    sealed_cut_note(&(struct sealed_cut){ .map = map, .highest = atomic_load(&map->generation) });
     sealed_bench_assert_reads(s, ino, CHUNK_SIZE, bytes + CHUNK_SIZE, CHUNK_SIZE);
     flip(place_of(s, ino, 1).fd, place_of(s, ino, 1).data + 9);
     sealed_bench_assert_reads(s, ino, CHUNK_SIZE + 50, "not synced", 10);
-    map->torn = 0;
 }
 
 /* The cloud has them: the program sees nothing. */
@@ -466,6 +485,8 @@ int main(void)
         TEST(programs_wait_for_cryptd),
         TEST(a_signal_ends_the_wait),
         TEST(a_worker_may_end_in_the_midst),
+        cmocka_unit_test_setup_teardown(what_a_worker_owes_its_successor_writes, sealed_bench_setup_old_kernel,
+                                        sealed_bench_teardown),
         TEST(reads_wait_for_a_place),
         TEST(a_byte_that_was_changed_is_an_error),
         TEST(exchanged_chunks_are_errors),
