@@ -119,7 +119,7 @@ static int note_fault(struct index *x, uint64_t ino, const char *etag, int code,
     if (r < 0)
         return r;
     o.fault = code;
-    if (code == -EREMCHG)
+    if (code != -EBADMSG)
         o.version = version;
     o.found_ns = loop_wall_ns();
     return index_object_put(x, ino, etag, &o);
@@ -130,7 +130,7 @@ void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int cod
     int r = index_begin(v->index);
 
     if (r == 0)
-        (void)index_end(v->index, note_fault(v->index, ino, etag, code, version));
+        (void)index_end(v->index, note_fault(v->index, ino, etag, code, object_fault_version(v, code, version)));
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
