@@ -1,4 +1,5 @@
-/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is kept. */
+/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is
+ * kept. */
 #include "common/crypt.h"
 
 #include <errno.h>
