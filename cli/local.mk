@@ -1,6 +1,7 @@
 # The command line, and the supervisor behind `landfall run`.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
+	cli/accept.c \
 	cli/account.c \
 	cli/account.h \
 	cli/api.c \

@@ -31,6 +31,8 @@ static const struct command commands[] = {
       "the keys of a drive that encrypts: recovery kit, rotation, crypto-erase", command_key },
     { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
       command_stat },
+    { "accept", "PATH... [--dir DIR]",
+      "what lies in the cloud is older than what was there, and was restored on purpose", command_accept },
     { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",
       "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
       "           way and is named, 124 the time is over", command_wait },

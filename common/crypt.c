@@ -1,4 +1,5 @@
-/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is kept. */
+/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is
+ * kept. */
 #include "common/crypt.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-enum { PAGE = 4096, OTHERS_LOCK = 4 * 1024 * 1024 };
+enum { PAGE = 4096, OTHERS_LOCK = 3 * 1024 * 1024 };
 
 /* A part of the region that is taken. */
 struct taken {
@@ -71,7 +72,13 @@ static int map(struct crypt *c, size_t size)
     return 0;
 }
 
-int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e)
+/* As large as can be locked, if that is enough to work with; else as large as it should be. */
+static size_t fitting(size_t size, size_t least)
+{
+    return may_lock(size) || !may_lock(least) ? size : least;
+}
+
+int crypt_new(struct loop *l, size_t size, size_t least, struct crypt **ret, struct error *e)
 {
     struct crypt *c = xcalloc(1, sizeof(*c));
     int r;
@@ -80,7 +87,7 @@ int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e)
     c->fd = -1;
     TAILQ_INIT(&c->taken);
     STAILQ_INIT(&c->waiters);
-    r = map(c, size);
+    r = map(c, fitting(size, least));
     if (r < 0) {
         crypt_free(c);
         return error_set(e, r, "There is no memory that could be shared with cryptd: %s.", strerror(-r));

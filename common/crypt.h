@@ -20,9 +20,9 @@ enum {
 
 struct crypt;
 
-/* A region of `size` bytes: whole pages, 64 KiB to 64 MiB; they take memory only once they are touched. 0 and *ret, or a
- * negative errno with a sentence. */
-int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e);
+/* A region of `size` bytes, or of `least` where no more can be locked: whole pages, 64 KiB to 64 MiB; they take memory
+ * only once they are touched. 0 and *ret, or a negative errno with a sentence. */
+int crypt_new(struct loop *l, size_t size, size_t least, struct crypt **ret, struct error *e);
 /* No call may be under way. NULL is fine. */
 void crypt_free(struct crypt *c);
 /* All of it, which a process that is forked has as well; *ret_size bytes. */
@@ -71,14 +71,14 @@ struct crypt_asker {
 
 struct crypt_chunk {
     uint64_t number;                  /* in its file or object */
-    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0; from the
-                                         cache what is sealed is cut, or filled up with zeros, to that */
+    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0; from
+                                         the cache what is sealed is cut, or filled up with zeros, to that */
     uint64_t in_at, out_at;           /* in the region; what is written to may overlap no other chunk's */
     struct cache_record record;       /* from the cache: given; into the cache: after */
     bool zeros;                       /* from the cache: there is no chunk, which stands for zeros */
     uint64_t generation;              /* into the cache */
     bool last;                        /* from or into an object: its last chunk */
-    int code;                         /* after: 0 or a negative errno (cryptd/bulk.h); then nothing was written for it */
+    int code;                         /* after: 0, or a negative errno (cryptd/bulk.h) and nothing was written for it */
 };
 
 struct crypt_call {

@@ -4,11 +4,18 @@
  *
  * INO.seal, numbers little endian:
  *
- * offset       size 0          8   "LNDFSEAL" 8          4   version, 1 12          4   zero 16        104   the file's
- * key, wrapped (cryptd/wrapped_key.h) 120         32   SHA-256 of bytes 0 to 119: tells damage 152        872   zero
- * 1024      256 c   of chunk c: three records (common/cache_record.h), the generation (8) below which they do not
- * count, 0 as a rule, and 56 bytes of zeros 2^35 + s P     64 Ki  ... at + 65536 c: the bytes of chunk c that record s
- * (0 to 2) is of; P is 5 * 2^40
+ *       offset       size
+ *            0          8   "LNDFSEAL"
+ *            8          4   version, 1
+ *           12          4   zero
+ *           16        104   the file's key, wrapped (cryptd/wrapped_key.h)
+ *          120         32   SHA-256 of bytes 0 to 119: tells damage
+ *          152        872   zero
+ *     4096 + E e            extent e of the file, 64 chunks; E is 16 KiB + 12 MiB:
+ *            0   16 Ki      its entries, 256 bytes a chunk: three records (common/cache_record.h), the generation (8)
+ *                           below which they do not count, 0 as a rule, and 56 bytes of zeros; those of extent 0 begin
+ *                           at 1024, with the head in one page
+ *        16 Ki   12 Mi      the bytes that records 0 are of, 64 KiB a chunk; then those of records 1, and of records 2
  *
  * Of a chunk's records the one with the highest generation is the current one. A chunk is written to a slot that is
  * neither the current one nor the one that is on the disk for sure: the one with the highest generation up to `synced`
@@ -26,8 +33,8 @@
 
 enum { SEALED_HEAD = 1024, SEALED_SLOTS = 3, SEALED_ENTRY = 256, SEALED_JOB_MAX = 32 };
 
-#define SEALED_FILE_MAX (UINT64_C(5) << 40)    /* S3 knows no larger object; and no file of ext4 is longer than 16 TiB */
-#define SEALED_SLOT_0 (UINT64_C(1) << 35)
+#define SEALED_FILE_MAX (UINT64_C(5) << 40)    /* S3 knows no larger object; no file of ext4 is longer than 16 TiB */
+#define SEALED_CHUNKS_MAX (SEALED_FILE_MAX >> CHUNK_SHIFT)
 
 /* Of a chunk: where its bytes may be. */
 struct sealed_entry {
@@ -43,6 +50,14 @@ struct sealed {
     int fd;
     struct chunk_map *map;
 };
+
+/* --- where things are -------------------------------------------------------------------------------- */
+
+uint64_t sealed_entry_at(uint64_t chunk);
+uint64_t sealed_slot_at(uint64_t chunk, unsigned slot);
+/* The first extent from `extent` on that has entries, or bytes of chunks, on the disk; UINT64_MAX: none has. */
+uint64_t sealed_next_entries(int fd, uint64_t extent);
+uint64_t sealed_next_bytes(int fd, uint64_t extent);
 
 /* --- entries ----------------------------------------------------------------------------------------- */
 

@@ -146,8 +146,8 @@ static uint32_t sealed_bytes(const struct cache_record *r)
     return (uint32_t)least(le32toh(r->length), CRYPT_CHUNK);
 }
 
-/* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody had
- * synced, out of a file whose bytes are nowhere else. */
+/* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody
+ * had synced, out of a file whose bytes are nowhere else. */
 static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, size_t i)
 {
     const struct chunk_map *m = j->sealed->map;
@@ -160,11 +160,12 @@ static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, s
 }
 
 /* How many chunks from i on lie in a row. */
-static size_t in_a_row(const struct sealed_entry *entries, const int *slots, size_t i, size_t n)
+static size_t in_a_row(uint64_t first, const struct sealed_entry *entries, const int *slots, size_t i, size_t n)
 {
     size_t k = i;
 
-    while (k + 1 < n && slots[k + 1] == slots[i] && sealed_bytes(&entries[k].records[slots[k]]) == CRYPT_CHUNK)
+    while (k + 1 < n && slots[k + 1] == slots[i] && (first + k + 1) % EXTENT_CHUNKS &&
+           sealed_bytes(&entries[k].records[slots[k]]) == CRYPT_CHUNK)
         k++;
     return k - i + 1;
 }
@@ -174,7 +175,7 @@ static int load_bytes(struct sealed_job *j, const struct sealed_entry *entries, 
     int r = 0;
 
     for (size_t i = 0, n; r == 0 && i < j->n; i += n) {
-        n = slots[i] < 0 ? 1 : in_a_row(entries, slots, i, j->n);
+        n = slots[i] < 0 ? 1 : in_a_row(j->first, entries, slots, i, j->n);
         if (slots[i] >= 0)
             r = sealed_pread(j->sealed->fd, inner(j, i),
                              (n - 1) * CRYPT_CHUNK + sealed_bytes(&entries[i + n - 1].records[slots[i]]),
@@ -208,8 +209,8 @@ static int load(struct sealed_job *j)
     return r == 0 ? load_bytes(j, entries, slots) : r;
 }
 
-/* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has torn
- * this one. */
+/* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has
+ * torn this one. */
 static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 {
     const struct chunk_map *m = j->sealed->map;
@@ -333,7 +334,7 @@ static int store_bytes(const struct sealed_job *j, const struct sealed_entry *en
     int r = 0;
 
     for (size_t i = 0, n; r == 0 && i < j->n; i += n) {
-        n = in_a_row(entries, slots, i, j->n);
+        n = in_a_row(j->first, entries, slots, i, j->n);
         r = sealed_pwrite(j->sealed->fd, inner(j, i), (n - 1) * CRYPT_CHUNK + j->chunks[i + n - 1].length,
                           sealed_slot_at(j->first + i, (unsigned)slots[i]));
     }
@@ -352,7 +353,7 @@ int sealed_store(struct sealed_job *j)
         entries[i].records[slots[i]] = j->chunks[i].record;
     }
     r = store_bytes(j, entries, slots);
-    return r == 0 ? sealed_pwrite(j->sealed->fd, entries, j->n * sizeof(*entries), sealed_entry_at(j->first)) : r;
+    return r == 0 ? sealed_write_entries(j->sealed->fd, j->first, j->n, entries) : r;
 }
 
 void sealed_written(const struct sealed *s, uint64_t end)

@@ -300,6 +300,20 @@ static int read_keys(const struct bulk_spec *s, struct job_keys *k, struct error
     return r == 0 ? read_key(s->keys, &s->to, &k->to.cache, k->to.payload, e) : r;
 }
 
+/* To hand so little to a thread, and to hear of its end, takes longer than to do it. Where all threads have work it
+ * waits like any other. */
+static bool do_at_once(struct job *j)
+{
+    struct slice s = { .job = j, .n = j->n };
+
+    if (j->n > BULK_SLICE_MIN || !(s.place = secret_pool_take(j->bulk->places)))
+        return false;
+    work(&s);
+    secret_pool_give(j->bulk->places, s.place);
+    job_finish(j);
+    return true;
+}
+
 int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done, void *arg, struct error *e)
 {
     struct job_keys *secret;
@@ -322,6 +336,8 @@ int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done,
         .from = spec->from.form, .to = spec->to.form, .n = spec->n, .done = done, .arg = arg,
     };
     memcpy(j->chunks, spec->chunks, spec->n * sizeof(j->chunks[0]));
+    if (do_at_once(j))
+        return 0;
     STAILQ_INSERT_TAIL(&b->waiting, j, next);
     begin_slices(b);
     return 0;

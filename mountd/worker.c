@@ -75,7 +75,7 @@ static struct ipc_client *make_syncd(struct worker *w)
 
 /* --- cryptd --------------------------------------------------------------------------------------------- */
 
-enum { REGION_SIZE = 8 * 1024 * 1024 };
+enum { REGION_SIZE = 8 * 1024 * 1024, REGION_LEAST = 4608 * 1024 };   /* two requests of 1 MiB, wherever they begin */
 
 static void on_cryptd_connected(void *arg)
 {
@@ -92,7 +92,7 @@ static int make_cryptd(struct worker *w)
         .connected = on_cryptd_connected, .arg = w,
     };
     struct error e = { 0 };
-    int r = crypt_new(w->loop, REGION_SIZE, &w->crypt, &e);
+    int r = crypt_new(w->loop, REGION_SIZE, REGION_LEAST, &w->crypt, &e);
 
     if (r < 0)
         return r;

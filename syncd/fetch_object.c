@@ -105,8 +105,8 @@ static int store(struct cache_file *f, const char *etag, const struct index_obje
     return index_update(x, i);
 }
 
-/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the file
- * begins anew with that size, or the index knows another version by now. */
+/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the
+ * file begins anew with that size, or the index knows another version by now. */
 static bool found(struct fetch_transfer *t, struct index_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
@@ -123,6 +123,8 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
         return false;
     }
     if (is.size != was.size)
+        object_corrected(v, f->ino);
+    if (is.size != was.size)
         volume_invalidate(v, f->ino, NULL, 0, CHANGED_ATTRIBUTES);
     if (!cache_file_current(f, &is) && cache_acquire(v->cache, &is, &same) == 0)
         cache_release(same);
@@ -130,16 +132,17 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
 }
 
 /* The object is refused as a whole. */
-static void refuse(struct fetch_transfer *t, const struct error *e)
+static void refuse(struct fetch_transfer *t, const struct error *e, enum index_object_kind kind,
+                   uint64_t version)
 {
     struct cache_file *f = cache_hold(t->file);
     CLEANUP_FREE char *etag = xstrdup(f->fetch.object->etag);
-    struct index_object bad = { .kind = INDEX_OBJECT_SEALED, .size = cache_file_size(f) };
+    struct index_object bad = { .kind = kind, .size = cache_file_size(f) };
     CLEANUP(index_object_done) struct index_object known = { 0 };
 
     if (index_object_get(f->volume->index, f->ino, etag, &known) < 0 && index_begin(f->volume->index) == 0)
         (void)index_end(f->volume->index, index_object_put(f->volume->index, f->ino, etag, &bad));
-    object_note_fault(f->volume, f->ino, etag, e->code);
+    object_note_fault(f->volume, f->ino, etag, e->code, version);
     uploader_show(f->volume, f->ino, UPLOADER_ERROR);
     fetch_fail_all(f, e);
     if (t->file)
@@ -198,7 +201,7 @@ static void head_opened(const struct error *e, const struct object_key *key, voi
     if (f && e->code == 0)
         take_key(t, key);
     else if (f && object_is_refusal(e->code))
-        refuse(t, e);
+        refuse(t, e, INDEX_OBJECT_SEALED, key ? key->version : 0);
     else if (f)
         inflow_end(t, e);
     inflow_leave(t);
@@ -212,7 +215,7 @@ static void refuse_plain(struct fetch_transfer *t)
 
     error_set(&e, -EUCLEAN, "%s was encrypted, and what lies there now is not.", t->key);
     object_refused(t->file->volume, t->key, &e);
-    refuse(t, &e);
+    refuse(t, &e, t->meta.has_size ? INDEX_OBJECT_SEALED : INDEX_OBJECT_PLAIN, 0);
 }
 
 /* Whether there is enough of it to be looked at. */
@@ -363,8 +366,8 @@ static bool is_small(const struct fetch_transfer *t)
     return t->object_size <= FETCH_SPAN_LEAST && t->from == 0 && t->to > 0;
 }
 
-/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is not
- * known; without anything wanted of the beginning that alone. */
+/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is
+ * not known; without anything wanted of the beginning that alone. */
 static void reach(struct fetch_transfer *t, const struct fetch_object *o, uint64_t *first, uint64_t *length)
 {
     uint64_t head = o->opened ? o->key.head_size : object_usual_head(t->file->volume);
@@ -400,6 +403,18 @@ static bool open_known(struct fetch_transfer *t, const struct index_object *know
     return true;
 }
 
+/* Whoever planned it is through with its lists by then. */
+static void open_later(void *arg)
+{
+    struct fetch_transfer *t = arg;
+
+    inflow_enter(t);
+    t->in->opening = false;
+    if (t->file)
+        object_go_on(t);
+    inflow_leave(t);
+}
+
 void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
 {
     struct cache_file *f = t->file;
@@ -415,9 +430,8 @@ void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
     in->plain = known.kind == INDEX_OBJECT_PLAIN;
     in->at_head = o->opening = !in->plain && !o->opened;
     if (in->at_head && open_known(t, &known)) {
-        inflow_enter(t);
-        object_go_on(t);
-        inflow_leave(t);
+        in->opening = true;
+        loop_defer(f->volume->loop, open_later, t);
         return;
     }
     reach(t, o, &in->at, &length);
@@ -427,9 +441,10 @@ void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
 }
 
 /* What is not encrypted goes from the socket into the file, where that is not sealed. */
-int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
+int fetch_object_ready(struct cache_file *f, const struct index_inode *i, uint64_t from)
 {
     CLEANUP(index_object_done) struct index_object known = { 0 };
+    const struct fetch_object *o;
 
     if (!f->volume->keys)
         return FETCH_STRAIGHT;
@@ -438,5 +453,8 @@ int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
         return known.fault;
     if (known.kind == INDEX_OBJECT_PLAIN)
         return f->is_sealed ? FETCH_CHUNKS : FETCH_STRAIGHT;
-    return object_of(f, i)->opening ? -EINPROGRESS : FETCH_CHUNKS;
+    o = object_of(f, i);
+    if (o->opened && from >= o->key.plain)
+        return -EIO;   /* a map that was lost was guessed wrong: the object has nothing there */
+    return o->opening ? -EINPROGRESS : FETCH_CHUNKS;
 }

@@ -37,7 +37,8 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST &&
+            cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -114,6 +115,8 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
     if (r == 0 && !m->truncate && object_is_refused_empty(v, i))
         r = -EIO;
+    if (r == 0 && !m->truncate && !m->again && object_take_correction(v, i->ino))
+        r = -ESTALE;
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate)

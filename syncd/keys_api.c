@@ -248,7 +248,11 @@ static void reopened(void *arg)
     struct drive *drive = altered(a);
     struct error e = { 0 };
 
-    if (drive && drive_keys_state(drive, &e) < 0)
+    if (drive && drive_keys_state(drive, &e) == 0 && drive->volume) {
+        volume_keys_rotated(drive->volume, rewrap_done, take_ptr(a));
+        return;
+    }
+    if (drive && e.code)
         ipc_fail_error(a->req, &e);
     else if (drive)
         reply_info(a->req, drive, NULL);

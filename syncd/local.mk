@@ -130,6 +130,7 @@ libsyncd_a_SOURCES = \
 	syncd/mover.c \
 	syncd/object.c \
 	syncd/object.h \
+	syncd/object_accept.c \
 	syncd/object_api.c \
 	syncd/object_look.c \
 	syncd/object_open.c \
@@ -203,6 +204,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
+	syncd/stream_cache.c \
+	syncd/stream_internal.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \
@@ -225,6 +228,8 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_seal.h \
+	syncd/upload_seal_head.c \
 	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
 
@@ -103,10 +104,34 @@ bool object_lacks(const struct volume *v, const struct cloud_object *o)
 
 /* --- what is known ----------------------------------------------------------------------------------- */
 
+static uint32_t serial(const struct volume *v)
+{
+    const struct keys_facts *facts = keys_facts(v->keys);
+
+    return facts ? facts->serial : 0;
+}
+
+uint64_t object_fault_version(const struct volume *v, int fault, uint64_t version)
+{
+    return fault == -ENOKEY ? serial(v) : fault == -EREMCHG ? version : 0;
+}
+
+/* What could not be opened with the keys of then says nothing of those of now. */
+static int forget_if_outdated(const struct volume *v, struct index_object *o)
+{
+    if (o->fault != -ENOKEY || o->version == serial(v))
+        return 0;
+    index_object_done(o);
+    *o = (struct index_object){ 0 };
+    return -ENOENT;
+}
+
 int object_get(struct volume *v, const struct index_inode *i, struct index_object *ret)
 {
     int r = v->keys ? index_object_get(v->index, i->ino, i->etag, ret) : -ENOENT;
 
+    if (r == 0)
+        r = forget_if_outdated(v, ret);
     if (r != -ENOENT || (v->keys && i->cloud_size >= OBJECT_LEAST))
         return r;
     *ret = (struct index_object){ .kind = INDEX_OBJECT_PLAIN, .size = i->cloud_size };
@@ -128,6 +153,13 @@ bool object_is_refused_empty(struct volume *v, const struct index_inode *i)
         o.fault;
 }
 
+uint64_t object_size(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+
+    return object_get(v, i, &o) == 0 ? o.size : guess(v, i->cloud_size);
+}
+
 bool object_known(struct volume *v, const struct index_inode *i)
 {
     CLEANUP(index_object_done) struct index_object o = { 0 };
@@ -143,6 +175,37 @@ bool object_known_ino(struct volume *v, uint64_t ino)
 
     return !v->keys || index_get(v->index, ino, &i) < 0 || object_known(v, &i);
 }
+
+/* --- sizes that were wrong ----------------------------------------------------------------------------- */
+
+enum { CORRECTIONS = 1024 };
+
+/* The last ones; 0: none. */
+struct object_corrections {
+    uint64_t inos[CORRECTIONS];
+    size_t n;
+};
+
+void object_corrected(struct volume *v, uint64_t ino)
+{
+    if (!v->corrections)
+        v->corrections = xcalloc(1, sizeof(*v->corrections));
+    v->corrections->inos[v->corrections->n++ % CORRECTIONS] = ino;
+}
+
+bool object_take_correction(struct volume *v, uint64_t ino)
+{
+    bool taken = false;
+
+    for (size_t n = 0; v->corrections && n < CORRECTIONS; n++)
+        if (v->corrections->inos[n] == ino) {
+            v->corrections->inos[n] = 0;
+            taken = true;
+        }
+    return taken;
+}
+
+/* --- what metadata say --------------------------------------------------------------------------------- */
 
 /* What is not encrypted where an encrypted object was, or says that it is one. */
 static int judge_plain(struct volume *v, const struct index_inode *i, const struct cloud_object *o)
@@ -176,6 +239,7 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
     known.kind = kind;
     known.size = size;
     known.fault = fault;
+    known.version = object_fault_version(v, fault, o->refused_version);
     known.found_ns = fault ? loop_wall_ns() : 0;
     known.has_binding = o->meta.has_binding;
     memcpy(known.binding, o->meta.binding, sizeof(known.binding));

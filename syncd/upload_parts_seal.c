@@ -1,6 +1,6 @@
-/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of them,
- * and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an earlier try
- * is made as well, to see that it is what would be sent.
+/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of
+ * them, and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an
+ * earlier try is made as well, to see that it is what would be sent.
  *
  * Must not know what they are made of (upload_seal.c, upload_unseal.c). */
 #include "syncd/upload_parts.h"
@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-static const uint64_t BODIES_MOST = 64 << 20;   /* bytes of one object on their way */
+static const uint64_t BODIES_MOST = 256 << 20;  /* bytes of one drive's objects on their way, but for a part of each */
 
 static void next_body(struct upload *u, int body)
 {
@@ -49,7 +49,8 @@ static void not_made(struct upload *u, int code)
     p->making = false;
     if (p->error.code == 0) {
         error_set(&p->error, code, "%s", error_meaning(code)->text);
-        p->changed = u->seal && (code == -EBADE || !upload_unchanged(u));
+        /* -ENOKEY: an epoch was given up, with which the earlier head's key is wrapped */
+        p->changed = u->seal && (code == -EBADE || code == -ENOKEY || !upload_unchanged(u));
     }
     upload_cancel_asks(u);
     upload_parts_go_on(u);
@@ -79,7 +80,8 @@ static void pass_over(struct upload *u, uint64_t at_once)
 {
     struct upload_parts *p = u->parts;
 
-    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag); p->next++) {
+    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag);
+         p->next++) {
         int code = 0;
 
         if (!p->parts[p->next].etag && u->n_asks >= at_once)
@@ -105,7 +107,8 @@ static void make(struct upload *u)
 bool upload_parts_make(struct upload *u)
 {
     struct upload_parts *p = u->parts;
-    uint64_t at_once = most(least(UPLOAD_PARALLEL, BODIES_MOST / p->part_size), 1);
+    uint64_t share = BODIES_MOST / most(u->uploader->n_running, 1);
+    uint64_t at_once = most(least(UPLOAD_PARALLEL, share / p->part_size), 1);
 
     if (p->making)
         return true;

@@ -11,6 +11,8 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
+#include "syncd/cache.h"
+#include "syncd/key_stock.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -117,7 +119,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     return v;
 }
 
-enum { INDEX_TRIES = 3 };
+enum { INDEX_TRIES = 3, ANCHORS_OF_REMOVED = 1 << 20 };
 
 static void on_damage(void *arg)
 {
@@ -198,6 +200,8 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
         volume_close(v);
         return r;
     }
+    if (v->keys)
+        (void)index_forget_anchors(v->index, ANCHORS_OF_REMOVED);
     volume_purge_later(v);
     keeper_new(v);
     scanner_new(v);
@@ -237,6 +241,7 @@ void volume_close(struct volume *v)
     }
     lf__cloud_drive__free_unpacked(v->drive, NULL);
     free(v->bad);
+    free(v->corrections);
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);
@@ -262,8 +267,16 @@ void volume_pause(struct volume *v, bool paused)
 
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
-    (void)v;
-    done(NULL, 0, arg);
+    struct error e = { 0 };
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
+    if (v->cache->stock)
+        key_stock_renew(v->cache->stock);
+    if (r < 0)
+        (void)error_set(&e, r, "%s", error_meaning(r)->text);
+    done(r < 0 ? &e : NULL, 0, arg);
 }
 
 uint64_t volume_pending(struct volume *v)

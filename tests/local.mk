@@ -14,10 +14,12 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/bench.py \
+	tests/bench/encrypted.py \
 	tests/bench/get.lua \
 	tests/bench/ground.py \
 	tests/bench/limits.py \
 	tests/bench/mounts.py \
+	tests/bench/page_cache.py \
 	tests/bench/processes.py \
 	tests/bench/put.lua \
 	tests/bench/put_signed.lua \
@@ -65,6 +67,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -425,7 +428,7 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
-tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects_changed
@@ -785,7 +788,8 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
@@ -795,7 +799,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all
+bench: all tests/bench/cryptd_bench tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ struct fake_seal *fake_seal_new(struct loop *l)
     assert_non_null(mkdtemp(s->dir));
     (void)snprintf(s->path, sizeof(s->path), "%s/cryptd.sock", s->dir);
     s->cryptd = cryptd_process_start(s->path, CRYPTD_OURS);
-    assert_int_equal(crypt_new(l, REGION, &s->crypt, &e), 0);
+    assert_int_equal(crypt_new(l, REGION, REGION, &s->crypt, &e), 0);
     s->io = (struct sealed_io){ .crypt = s->crypt, .asker = { ask_crypt, s } };
     s->client = ipc_client_new(l, &spec);
     make_keys(s);

@@ -83,7 +83,7 @@ static void set_content_size(struct fake_node *n, uint64_t size)
         if (ftruncate(n->data, (off_t)size) < 0)
             abort();
     } else if (size < atomic_exchange(&n->map->size, size) &&
-               sealed_drop(n->data, end, (SEALED_FILE_MAX >> CHUNK_SHIFT) - end) < 0) {
+               sealed_drop(n->data, end, SEALED_CHUNKS_MAX - end) < 0) {
         abort();
     }
 }

@@ -91,7 +91,7 @@ static void begin(struct rig *rig)
     s.cryptd = cryptd_process_start(s.socket, CRYPTD_OURS);
     if (store_open(rig->dir, &s.store, &e) < 0)
         fail_msg("%s", e.text);
-    assert_int_equal(crypt_new(rig->loop, 16 << 20, &s.crypt, &e), 0);
+    assert_int_equal(crypt_new(rig->loop, 16 << 20, 16 << 20, &s.crypt, &e), 0);
     s.client = ipc_client_new(rig->loop, &spec);
     assert_non_null(s.client);
     store_drive();
@@ -126,6 +126,15 @@ int sealed_set_up(void **state)
 {
     assert_int_equal(aead_begin(NULL), 0);
     return rig_set_up_with(prepare, state);
+}
+
+int sealed_set_up_folder(void **state)
+{
+    char dir[] = "/var/tmp/sealed_rig.XXXXXX";
+
+    assert_int_equal(aead_begin(NULL), 0);
+    assert_non_null(mkdtemp(dir));
+    return rig_set_up_in(dir, prepare, state);
 }
 
 int sealed_tear_down(void **state)

@@ -8,6 +8,7 @@
 
 /* As rig_set_up(). */
 int sealed_set_up(void **state);
+int sealed_set_up_folder(void **state);   /* over a LocalFolder */
 int sealed_tear_down(void **state);
 /* cryptd is killed and comes back. */
 void sealed_restart_cryptd(struct rig *rig);

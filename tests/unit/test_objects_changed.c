@@ -324,6 +324,17 @@ static void something_else_in_its_place(void **state)
     assert_int_equal(fault_of(rig, "a"), -EUCLEAN);
 }
 
+static int accept_it(struct rig *rig, uint64_t ino, const char *value)
+{
+    Lf__FsXattrSet m = LF__FS_XATTR_SET__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_XATTR_SET, fs_xattr_set, &m);
+
+    m.ino = ino;
+    m.name = (char *)(uintptr_t)"user.landfall.accept";
+    m.value = (ProtobufCBinaryData){ strlen(value), (uint8_t *)(uintptr_t)value };
+    return rig_ask(rig, &env, NULL, NULL);
+}
+
 /* --- and then -------------------------------------------------------------------------------------------- */
 
 /* What is refused is not fetched again and again. */
@@ -357,6 +368,39 @@ static void it_is_restored(void **state)
     worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "a"), v.plain, SIZE);
 }
 
+/* The owner says that it is right; then it is the newest version that was seen, and an older one still is not. */
+static void it_is_accepted(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(victim_done) struct victim oldest = make(rig, "a", SIZE, 1);
+    CLEANUP_FREE char *now = pattern(SIZE, 9);
+    struct victim old;
+    uint64_t ino;
+
+    worker_overwrite(rig, "a", now, SIZE - 1);
+    sealed_settle(rig);
+    old = (struct victim){ .plain = now, .object = rig_object(rig, "a", &old.n) };
+    old.meta.has_size = true;
+    old.meta.size = SIZE - 1;
+    worker_overwrite(rig, "a", "newest", 6);
+    sealed_settle(rig);
+    put(rig, "a", &old, old.object, object_sealed_size(object_usual_head(rig->volume), SIZE - 1), true);
+    assert_int_equal(read_at(rig, "a", &old, 0), -EIO);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(accept_it(rig, ino, "0"), -EINVAL);
+    assert_int_equal(accept_it(rig, ino, "1"), 0);
+    assert_int_equal(accept_it(rig, ino, "1"), -EINVAL);
+    worker_assert_reads(rig, ino, now, SIZE - 1);
+    put(rig, "a", &oldest, oldest.object, oldest.n, true);
+    assert_int_equal(read_at(rig, "a", &oldest, 0), -EIO);
+    put(rig, "a", &oldest, oldest.plain, SIZE, false);
+    assert_int_equal(read_at(rig, "a", &oldest, 0), -EIO);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(accept_it(rig, ino, "1"), 0);
+    worker_assert_reads(rig, ino, oldest.plain, SIZE);
+    free(old.object);
+}
+
 /* Overwriting all of it needs nothing of what is there. */
 static void it_is_replaced(void **state)
 {
@@ -387,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(something_else_in_its_place, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(nobody_is_hammered, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(it_is_restored, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(it_is_accepted, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(it_is_replaced, sealed_set_up, sealed_tear_down),
     };
 

@@ -251,7 +251,7 @@ static int set_up(void **state)
     owner = cryptd_client(r->cryptd, ROLE_SYNCD);
     handle = ask_drive(r->cryptd, owner, FIXTURE_DRIVE, NULL, NULL);
     r->client = ask_lend(r->cryptd, owner, handle);
-    assert_int_equal(crypt_new(r->cryptd->serve.loop, REGION, &r->crypt, &r->cryptd->error), 0);
+    assert_int_equal(crypt_new(r->cryptd->serve.loop, REGION, REGION, &r->crypt, &r->cryptd->error), 0);
     crypt_share(r->crypt, r->client);
     r->io = (struct sealed_io){ r->crypt, { ask_it, r->client } };
     r->file.fd = memfd_create("seal", MFD_CLOEXEC);

@@ -478,8 +478,8 @@ static struct place place_of(struct sealed_bench *s, uint64_t ino, uint64_t chun
 
     assert_int_equal(sealed_entries(p.fd, chunk, 1, &e), 0);
     p.slot = (unsigned)sealed_newest(&e, UINT64_MAX);
-    p.record = (off_t)(SEALED_HEAD + chunk * SEALED_ENTRY + p.slot * CACHE_RECORD_SIZE);
-    p.data = (off_t)(SEALED_SLOT_0 + p.slot * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT));
+    p.record = (off_t)(sealed_entry_at(chunk) + p.slot * CACHE_RECORD_SIZE);
+    p.data = (off_t)sealed_slot_at(chunk, p.slot);
     return p;
 }
 
@@ -504,10 +504,10 @@ static void copy_bytes(int from, off_t at, int to, off_t to_at, size_t n)
 static void take_over(struct place from, int to, uint64_t chunk)
 {
     for (unsigned slot = 0; slot < SEALED_SLOTS; slot++) {
-        off_t record = (off_t)(SEALED_HEAD + chunk * SEALED_ENTRY + slot * CACHE_RECORD_SIZE);
+        off_t record = (off_t)(sealed_entry_at(chunk) + slot * CACHE_RECORD_SIZE);
 
         copy_bytes(from.fd, from.record, to, record, CACHE_RECORD_SIZE);
-        copy_bytes(from.fd, from.data, to, (off_t)(SEALED_SLOT_0 + slot * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT)),
+        copy_bytes(from.fd, from.data, to, (off_t)sealed_slot_at(chunk, slot),
                    CHUNK_SIZE);
     }
 }
@@ -590,7 +590,7 @@ static void a_record_that_is_missing_is_an_error(void **state)
     static const uint8_t none[SEALED_ENTRY];
 
     sealed_bench_write(s, ino, 0, bytes, 10);
-    assert_int_equal(pwrite(fake_node(s->b->syncd, ino)->data, none, sizeof(none), SEALED_HEAD + SEALED_ENTRY),
+    assert_int_equal(pwrite(fake_node(s->b->syncd, ino)->data, none, sizeof(none), (off_t)sealed_entry_at(1)),
                      SEALED_ENTRY);
     assert_refused(s, ino, "no record");
 }
