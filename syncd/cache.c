@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/cache_convert.h"
 #include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
@@ -49,8 +50,10 @@ static void remove_open(struct cache_file *f, struct cache_open *o)
 {
     SLIST_REMOVE(&f->opens, o, cache_open, next);
     free(o);
-    if (SLIST_EMPTY(&f->opens))
-        n_open--;
+    if (!SLIST_EMPTY(&f->opens))
+        return;
+    n_open--;
+    convert_kick(f->cache);
 }
 
 void cache_discard(struct cache_file *f)

@@ -70,6 +70,8 @@ static void on_opened(const struct error *e, void *arg)
 
     if (e)
         say_shut(drive, e);
+    else if (drive->volume)
+        volume_keys_opened(drive->volume);
     else if (drive->phase != DRIVE_HIDDEN)
         come_up(drive);
     if (settled)

@@ -11,6 +11,8 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
+#include "syncd/cache_convert.h"
+#include "syncd/key_stock.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -261,8 +263,14 @@ void volume_pause(struct volume *v, bool paused)
 
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
-    (void)v;
-    done(NULL, 0, arg);
+    if (v->cache->stock)
+        key_stock_renew(v->cache->stock);
+    convert_look(v->cache, done, arg);
+}
+
+void volume_keys_opened(struct volume *v)
+{
+    convert_keys_opened(v->cache);
 }
 
 uint64_t volume_pending(struct volume *v)

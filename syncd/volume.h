@@ -53,6 +53,9 @@ void volume_pause(struct volume *v, bool paused);
 typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
 
+/* The keys were opened, at once or after a restart of cryptd: what a rotation that came to no end has left goes on. */
+void volume_keys_opened(struct volume *v);
+
 /* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the
  * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
  * closed before. */

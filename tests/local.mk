@@ -242,6 +242,11 @@ TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_convert
+TESTS += tests/unit/test_convert
+tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_copy
 TESTS += tests/unit/test_copy
 tests_unit_test_copy_SOURCES = tests/unit/test_copy.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)

@@ -97,6 +97,11 @@ void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)
     done(arg);
 }
 
+void volume_keys_opened(struct volume *v)
+{
+    (void)v;
+}
+
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
     (void)v;
