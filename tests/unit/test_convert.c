@@ -1,7 +1,6 @@
 /* Pairs of cache files that get another form, or another key, while the drive is in use; with a real cryptd. */
-#include "tests/unit/sealed_rig.h"
+#include "tests/unit/sealed_cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,8 +17,6 @@
 
 enum { MIB = 1 << 20, CHUNK = CHUNK_SIZE };
 
-static const char CANARY[] = "the canary that no disk may have in clear";
-
 static int set_up(void **state)
 {
     int r = sealed_set_up(state);
@@ -34,138 +31,11 @@ static int set_up(void **state)
 
 /* --- what is there ---------------------------------------------------------------------------------------- */
 
-static void encrypt(struct rig *rig, bool on)
-{
-    rig->drive.local_cache_encrypted = on;
-    volume_configure(rig->volume, &rig->drive);
-}
-
-static struct convert_left left(struct rig *rig)
-{
-    return convert_left(rig->volume->cache);
-}
-
-static void settle(struct rig *rig)
-{
-    rig_idle(rig);
-    rig_wait(rig, left(rig).known && left(rig).form == 0 && left(rig).made == 0 && left(rig).wrapped == 0);
-}
-
-static void switch_to(struct rig *rig, bool on)
-{
-    encrypt(rig, on);
-    settle(rig);
-}
-
-static struct cache_file *acquire(struct rig *rig, uint64_t ino)
-{
-    CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct cache_file *f;
-
-    assert_int_equal(index_get(rig->volume->index, ino, &i), 0);
-    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
-    return f;
-}
-
-static bool is_sealed(struct rig *rig, uint64_t ino)
-{
-    struct cache_file *f = acquire(rig, ino);
-    bool sealed = f->is_sealed;
-
-    cache_release(f);
-    return sealed;
-}
-
-struct reading {
-    bool done;
-    char *to;
-};
-
-static void on_read(const struct error *e, const uint8_t *bytes, size_t n, void *arg)
-{
-    struct reading *r = arg;
-
-    if (e->code)
-        fail_msg("%s", error_text(e));
-    memcpy(r->to, bytes, n);
-    r->done = true;
-}
-
-/* The bytes [from, from + n) of what is here, in whatever form. The caller's. */
-static char *read_here(struct rig *rig, uint64_t ino, uint64_t from, size_t n)
-{
-    static const struct content_form plain = { .form = CRYPT_PLAIN };
-    struct cache_file *f = acquire(rig, ino);
-    char *all = xcalloc(1, n + 1);
-
-    for (size_t at = 0; at < n; at += MIB) {
-        struct reading r = { .to = all + at };
-
-        content_out(f, from + at, least(n - at, MIB), &plain, on_read, &r);
-        rig_wait(rig, r.done);
-    }
-    cache_release(f);
-    return all;
-}
-
-static void assert_here(struct rig *rig, uint64_t ino, const char *bytes, size_t n)
-{
-    CLEANUP_FREE char *here = read_here(rig, ino, 0, n);
-    struct cache_file *f = acquire(rig, ino);
-
-    assert_true(cache_file_whole(f));
-    assert_int_equal(cache_file_size(f), n);
-    cache_release(f);
-    assert_memory_equal(here, bytes, n);
-}
-
-static bool file_has(int folder, const char *name, const char *text)
-{
-    CLEANUP_CLOSE int fd = openat(folder, name, O_RDONLY);
-    CLEANUP_FREE char *bytes = xcalloc(1, MIB + 64);
-    off_t at = 0;
-    ssize_t n;
-
-    while (fd >= 0 && (at = lseek(fd, at, SEEK_DATA)) >= 0 && (n = pread(fd, bytes, MIB + 64, at)) > 0) {
-        if (memmem(bytes, (size_t)n, text, strlen(text)))
-            return true;
-        at += least((uint64_t)n, MIB);
-    }
-    return false;
-}
-
-/* Whether a file of the cache, whatever its name, has that in it. */
-static bool cache_has(struct rig *rig, const char *text)
-{
-    bool has = false;
-
-    for (unsigned low = 0; low < 256; low++) {
-        int folder = cache_name_folder(rig->volume->cache->dir_fd, low, false);
-        DIR *d = folder < 0 ? NULL : fdopendir(folder);
-
-        for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-            has |= file_has(folder, e->d_name, text);
-        if (d)
-            (void)closedir(d);
-    }
-    return has;
-}
-
 static bool has_new(struct rig *rig, uint64_t ino)
 {
     CLEANUP_FREE char *path = rig_cache_path(rig, ino, "seal.new");
 
     return access(path, F_OK) == 0;
-}
-
-/* n bytes with canaries in each chunk. */
-static char *canaries(size_t n, unsigned seed)
-{
-    char *bytes = pattern(n, seed);
-
-    for (size_t at = 100; at + sizeof(CANARY) < n; at += CHUNK / 2)
-        memcpy(bytes + at, CANARY, sizeof(CANARY) - 1);
-    return bytes;
 }
 
 /* --- on and off ------------------------------------------------------------------------------------------------ */
@@ -192,7 +62,7 @@ static void clean_files_become_sealed_and_plain_again(void **state)
             assert_here(rig, inos[n], bytes[n], sizes[n]);
         }
         rig_reopen(rig);
-        settle(rig);
+        settle_cache(rig);
         switch_to(rig, false);
         for (size_t n = 0; n < ARRAY_SIZE(sizes); n++) {
             assert_false(is_sealed(rig, inos[n]));
@@ -290,7 +160,7 @@ static void what_the_cloud_lacks_is_sent_afterwards(void **state)
     assert_int_equal(after.mtime_ns, before.mtime_ns);
     assert_int_equal(after.generation, before.generation);
     rig_reopen(rig);
-    settle(rig);
+    settle_cache(rig);
     assert_here(rig, ino, bytes, n);
     switch_to(rig, false);
     switch_to(rig, true);
@@ -320,7 +190,7 @@ static void what_is_open_waits(void **state)
     worker_write(rig, &h, 10, "written while it waits", 22);
     memcpy(bytes + 10, "written while it waits", 22);
     worker_close(rig, &h);
-    settle(rig);
+    settle_cache(rig);
     assert_true(is_sealed(rig, ino));
     assert_here(rig, ino, bytes, MIB);
     rig_settle(rig);
@@ -351,7 +221,7 @@ static void what_is_used_meanwhile_is_converted_later(void **state)
             assert_int_equal(worker_truncate(rig, ino, n - 1), 0);
             n--;
         }
-        settle(rig);
+        settle_cache(rig);
         assert_int_equal(is_sealed(rig, ino), on);
         assert_here(rig, ino, bytes, n);
         assert_false(has_new(rig, ino));
@@ -373,7 +243,7 @@ static void new_files_have_the_new_form(void **state)
     assert_int_equal(worker_create(rig, INDEX_ROOT, "b", &h), 0);
     assert_false(is_sealed(rig, h.ino));
     worker_close(rig, &h);
-    settle(rig);
+    settle_cache(rig);
     assert_false(is_sealed(rig, worker_lookup(rig, INDEX_ROOT, "a")));
 }
 
@@ -407,7 +277,7 @@ static void cryptd_is_killed_meanwhile(void **state)
         encrypt(rig, on);
         rig_wait(rig, rig->volume->cache->space.reserved > 0);
         sealed_restart_cryptd(rig);
-        settle(rig);
+        settle_cache(rig);
         assert_int_equal(is_sealed(rig, ino), on);
         assert_here(rig, ino, bytes, n);
     }
@@ -433,7 +303,7 @@ static void what_a_crash_left_goes(void **state)
     assert_int_equal(pwrite(fd, bytes, MIB, 0), MIB);
     close(fd);
     rig_open(rig);
-    settle(rig);
+    settle_cache(rig);
     assert_false(cache_has(rig, CANARY));
     assert_here(rig, ino, bytes, MIB);
 }
@@ -517,13 +387,13 @@ static void then_files_get_keys_of_their_own(void **state)
     switch_to(rig, true);
     head_of(rig, clean, before, &made);
     assert_int_equal(rotate(rig), 2);
-    settle(rig);
+    settle_cache(rig);
     head_of(rig, clean, after, &made);
     assert_int_equal(made, 2);
     assert_int_not_equal(memcmp(sealed_key_id(after), sealed_key_id(before), 16), 0);
     assert_here(rig, clean, bytes, n);
     rig_reopen(rig);
-    settle(rig);
+    settle_cache(rig);
     assert_here(rig, clean, bytes, n);
     assert_here(rig, dirty, bytes, n);
     rig->fault = NULL;
@@ -546,7 +416,7 @@ static void a_rotation_that_nobody_ended_goes_on(void **state)
     switch_to(rig, true);
     sealed_rotate(rig);
     rig_reopen(rig);
-    settle(rig);
+    settle_cache(rig);
     head_of(rig, ino, key, &made);
     assert_int_equal(sealed_key_epoch(key), 2);
     assert_int_equal(made, 2);
@@ -577,7 +447,7 @@ static void without_room_for_two(void **state)
     rig->fault = NULL;
     rig_come_back(rig);
     rig_settle(rig);
-    settle(rig);
+    settle_cache(rig);
     assert_false(cache_has(rig, CANARY));
     assert_object(rig, "a", bytes, n);
     rig->drive.maximum_cache_size = 0;
