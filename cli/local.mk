@@ -1,6 +1,7 @@
 # The command line, and the supervisor behind `landfall run`.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
+	cli/accept.c \
 	cli/account.c \
 	cli/account.h \
 	cli/api.c \
@@ -28,6 +29,7 @@ libcli_a_SOURCES = \
 	cli/run_limits.c \
 	cli/run_mounts.c \
 	cli/run_notify.c \
+	cli/run_passphrase.c \
 	cli/run_plan.c \
 	cli/run_process.c \
 	cli/run_sockets.c \

@@ -19,8 +19,9 @@ static int command_version(int argc, char **argv)
 static const struct command commands[] = {
     { "install", "[--dir DIR]", "make DIR and copy the programs into DIR/bin, for `DIR/bin/landfall run`",
       command_install },
-    { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]...",
-      "start all processes and keep them running, in the foreground", command_run },
+    { "run", "[--dir DIR] [--port N] [--config FILE] [--set Key=value]... [--new-passphrase]",
+      "start all processes and keep them running, in the foreground; asks for the key store's passphrase, if it has\n"
+      "           one. --new-passphrase: gives it another one, or its first", command_run },
     { "stop", "[--wait SECONDS] [--dir DIR]",
       "wait for uploads (60 seconds at most), end an instance in order, say what is left to do", command_stop },
     { "status", "[--dir DIR]", "what runs, as whom, and which drives are mounted", command_status },
@@ -30,6 +31,8 @@ static const struct command commands[] = {
       "the keys of a drive that encrypts: recovery kit, rotation, crypto-erase", command_key },
     { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
       command_stat },
+    { "accept", "PATH... [--dir DIR]",
+      "what lies in the cloud is older than what was there, and was restored on purpose", command_accept },
     { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",
       "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
       "           way and is named, 124 the time is over", command_wait },

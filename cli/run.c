@@ -256,7 +256,7 @@ static void finish(struct run *run)
 static int run_instance(const struct run_options *o)
 {
     /* Large for its tables of kept descriptors; there is one per process. */
-    static struct run run = { .lock = -1, .mounts_watch = -1,
+    static struct run run = { .lock = -1, .mounts_watch = -1, .passphrase = { -1, -1 },
                               .sockets = { .http = { -1, -1 }, .api = -1, .ipc = { -1, -1, -1, -1, -1, -1 } } };
     struct error e = { 0 };
     int r = run_plan_make(&run.plan, o, &e);
@@ -266,6 +266,8 @@ static int run_instance(const struct run_options *o)
         run_plan_print_separation(&run.plan);
         r = prepare(&run, &e);
     }
+    if (r == 0)
+        r = run_passphrase_ask(&run.passphrase, &run.plan, o->new_passphrase, &e);
     if (r == 0)
         r = supervise(&run, &e);
     finish(&run);
@@ -294,6 +296,8 @@ static bool take_option(struct run_options *o, int c)
         o->dir = optarg;
     else if (c == 'c')
         o->config_path = optarg;
+    else if (c == 'n')
+        o->new_passphrase = true;
     else if (c == 's')
         o->sets[o->n_sets++] = optarg;
     else if (c == 'p')
@@ -318,6 +322,7 @@ int command_run(int argc, char **argv)
         { "port", required_argument, NULL, 'p' },
         { "config", required_argument, NULL, 'c' },
         { "set", required_argument, NULL, 's' },
+        { "new-passphrase", no_argument, NULL, 'n' },
         { 0 },
     };
     CLEANUP_FREE const char **sets = calloc((size_t)argc, sizeof(*sets));

@@ -10,6 +10,7 @@
  *   run_kept      descriptors kept for a daemon
  *   run_limits    the environment and the capabilities that are not taken over
  *   run_spawn     fork and exec of one daemon
+ *   run_passphrase  what unlocks the key store, where that is a passphrase
  *   run_process   the life of one daemon: start, readiness, watchdog, death, restart, stop
  *   run_mounts    drives in the mount table
  *   run_instance  DIR/instance.json, and what an earlier supervisor left behind
@@ -65,6 +66,7 @@ struct run_options {
     const char **sets;          /* "Key=value" as given */
     size_t n_sets;
     int port;                   /* -1: HostUrl's; 0: any free one */
+    bool new_passphrase;        /* what unlocks the key store becomes another one */
 };
 
 struct run_plan {
@@ -166,6 +168,19 @@ int run_limits_bound(uint64_t keep);
 /* The same, and this process has no others either from here on. */
 int run_limits_capabilities(uint64_t keep);
 
+/* --- run_passphrase --------------------------------------------------------------------------- */
+
+/* Descriptors for cryptd, for as long as the instance runs. */
+struct run_passphrase {
+    int now, next;              /* -1: none */
+};
+
+/* Asks, on the terminal or from stdin, for what the key store needs, and with `change` for what it is to be from now
+ * on. 0 or a negative errno with a sentence. */
+int run_passphrase_ask(struct run_passphrase *pass, const struct run_plan *p, bool change, struct error *e);
+/* The next one who reads them begins at their beginning. */
+void run_passphrase_rewind(const struct run_passphrase *pass);
+
 /* --- run_spawn -------------------------------------------------------------------------------- */
 
 struct run_launch {
@@ -245,6 +260,7 @@ int run_instance_clear_leftovers(const struct run_plan *p, struct error *e);
 struct run {
     struct run_plan plan;
     struct run_sockets sockets;
+    struct run_passphrase passphrase;
     struct run_process processes[RUN_DAEMONS];
     struct loop *loop;
     struct event *child, *hangup, *mounts;

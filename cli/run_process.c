@@ -28,7 +28,7 @@ enum {
     GOOD_MS = 1000,             /* having run so long wipes out earlier failures: it does not fail over what it finds */
     START_TRIES = 3,
     NAMES_MAX = RUN_KEPT_MAX * RUN_NAME_MAX + 256,
-    FDS_MAX = RUN_KEPT_MAX + 4,
+    FDS_MAX = RUN_KEPT_MAX + 6,
     ENV_MAX = 12,
 };
 
@@ -74,6 +74,11 @@ static void inherit_all(struct inheritance *h, struct run_process *p)
         inherit(h, "api", s->api);
     if (p->row->sockets & RUN_SOCKET_IPC)
         inherit(h, "ipc", s->ipc[p->row->role]);
+    if (p->row->role == ROLE_CRYPTD) {
+        run_passphrase_rewind(&p->run->passphrase);
+        inherit(h, "passphrase", p->run->passphrase.now);
+        inherit(h, "new-passphrase", p->run->passphrase.next);
+    }
     run_kept_prune(&p->kept);
     for (size_t i = 0; i < p->kept.n; i++)
         inherit(h, p->kept.items[i].name, p->kept.items[i].fd);

@@ -2,10 +2,13 @@
 #include "cli/secret_line.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "common/cleanup.h"
 
 static int read_line(char *out, size_t size, struct error *e)
 {
@@ -32,19 +35,37 @@ static int read_line(char *out, size_t size, struct error *e)
     return (int)n;
 }
 
+/* --- the terminal ---------------------------------------------------------------------------------------- */
+
+static const int ENDS[] = { SIGINT, SIGTERM, SIGHUP };
+static struct termios shown;
+
+/* Who gives up while typing has a terminal that shows again what is typed. */
+static void on_end(int sig)
+{
+    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    (void)raise(sig);   /* as it was before, by SA_RESETHAND */
+}
+
 int secret_line(const char *prompt, char *out, size_t size, struct error *e)
 {
-    struct termios shown, hidden;
+    const struct sigaction end = { .sa_handler = on_end, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction before[ARRAY_SIZE(ENDS)];
+    struct termios hidden;
     int r;
 
     if (tcgetattr(STDIN_FILENO, &shown) < 0)
         return read_line(out, size, e);
-    fprintf(stderr, "%s: ", prompt);
+    for (size_t i = 0; i < ARRAY_SIZE(ENDS); i++)
+        (void)sigaction(ENDS[i], &end, &before[i]);
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK);
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+    fprintf(stderr, "%s: ", prompt);
     r = read_line(out, size, e);
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
     fputc('\n', stderr);
+    for (size_t i = 0; i < ARRAY_SIZE(ENDS); i++)
+        (void)sigaction(ENDS[i], &before[i], NULL);
     return r;
 }

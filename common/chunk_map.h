@@ -46,6 +46,7 @@ enum {
     CHUNK_PAGE = 4096,                                  /* what a write of one byte may cost */
     CHUNK_WHYS = 8,
     CHUNK_KEY = 104,
+    CHUNK_TORN = 4,
     CHUNK_COPIED_LEAST = 1 << 20,                       /* of less a program makes a copy itself as fast as the cloud */
     CHUNK_PASSED_LEAST = 256 << 10,                     /* below, the kernel's page cache serves a file as well as the
                                                            file itself, and costs no registration */
@@ -61,6 +62,11 @@ enum {
 #define CHUNK_MAP_MAGIC UINT64_C(0x3150414d46444e4c) /* "LNDFMAP1", little endian */
 
 enum chunk_map_state { CHUNK_MAP_CLEAN = 0, CHUNK_MAP_DIRTY = 1 };
+
+/* A power cut may have taken bytes of what has a generation above the one and up to the other. */
+struct chunk_torn {
+    uint64_t above, to;
+};
 
 struct chunk_map {
     uint64_t magic;
@@ -93,9 +99,9 @@ struct chunk_map {
     _Atomic uint64_t size;        /* of a sealed file */
     _Atomic int64_t written_ns;   /* of a sealed file: when it was last written, since the epoch */
     uint8_t sealed_key[CHUNK_KEY]; /* syncd's: of a sealed file, wrapped; it changes when all chunks go */
-    uint64_t torn;                /* syncd's: above `synced` and up to this a power cut may have taken bytes; 0: none */
     uint64_t rewritten;           /* syncd's: 1: what was written here since it has its key is recorded in the index */
-    uint8_t reserved[CHUNK_MAP_HEADER - 560 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    struct chunk_torn torn[CHUNK_TORN];   /* syncd's: of a sealed file; from the oldest on, unused ones are zero */
+    uint8_t reserved[CHUNK_MAP_HEADER - 616 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

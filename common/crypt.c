@@ -6,13 +6,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, OTHERS_LOCK = 3 * 1024 * 1024 };
 
 /* A part of the region that is taken. */
 struct taken {
@@ -43,6 +44,15 @@ struct crypt {
 
 /* --- the region -------------------------------------------------------------------------------------- */
 
+/* Not the last of what this process may lock: others have things that must be in memory. */
+static bool may_lock(size_t size)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY ||
+                                                      limit.rlim_cur >= size + OTHERS_LOCK);
+}
+
 static int map(struct crypt *c, size_t size)
 {
     void *base;
@@ -57,11 +67,17 @@ static int map(struct crypt *c, size_t size)
     c->base = base;
     c->size = size;
     (void)madvise(base, size, MADV_DONTDUMP);
-    c->locked = mlock2(base, size, MLOCK_ONFAULT) == 0;
+    c->locked = may_lock(size) && mlock2(base, size, MLOCK_ONFAULT) == 0;
     return 0;
 }
 
-int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e)
+/* As large as can be locked, if that is enough to work with; else as large as it should be. */
+static size_t fitting(size_t size, size_t least)
+{
+    return may_lock(size) || !may_lock(least) ? size : least;
+}
+
+int crypt_new(struct loop *l, size_t size, size_t least, struct crypt **ret, struct error *e)
 {
     struct crypt *c = xcalloc(1, sizeof(*c));
     int r;
@@ -70,7 +86,7 @@ int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e)
     c->fd = -1;
     TAILQ_INIT(&c->taken);
     STAILQ_INIT(&c->waiters);
-    r = map(c, size);
+    r = map(c, fitting(size, least));
     if (r < 0) {
         crypt_free(c);
         return error_set(e, r, "There is no memory that could be shared with cryptd: %s.", strerror(-r));

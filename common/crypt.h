@@ -20,9 +20,9 @@ enum {
 
 struct crypt;
 
-/* A region of `size` bytes: whole pages, 64 KiB to 64 MiB; they take memory only once they are touched. 0 and *ret, or a
- * negative errno with a sentence. */
-int crypt_new(struct loop *l, size_t size, struct crypt **ret, struct error *e);
+/* A region of `size` bytes, or of `least` where no more can be locked: whole pages, 64 KiB to 64 MiB; they take memory
+ * only once they are touched. 0 and *ret, or a negative errno with a sentence. */
+int crypt_new(struct loop *l, size_t size, size_t least, struct crypt **ret, struct error *e);
 /* No call may be under way. NULL is fine. */
 void crypt_free(struct crypt *c);
 /* Whether its pages cannot be swapped. */

@@ -18,7 +18,7 @@ static const struct error_meaning meanings[] = {
     { EACCES, 403, "ACCESS", EACCES, "Access is denied." },
     { EROFS, 403, "ACCESS", EROFS, "The drive is read-only." },
     { EKEYREJECTED, 499, "ACCESS", EACCES, "The provider refused the credentials." },
-    { ENOKEY, 499, "ACCESS", EACCES, "The key that unlocks this is missing." },
+    { ENOKEY, 499, "ACCESS", EIO, "The key that unlocks this is missing." },
     { EBUSY, 499, "PENDING", EBUSY, "An operation on it is still pending." },
     { ESTALE, 499, "PENDING", ESTALE, "It changed in the cloud meanwhile." },
     { ERANGE, 416, "DEFAULT", ERANGE, "The range lies outside the object." },

@@ -86,14 +86,14 @@ static void lay_out(const struct sealed_job *j, size_t i, bool opens, uint32_t l
     c->last = j->form == CRYPT_OBJECT && c->number == j->object_last;
 }
 
-static void run(struct sealed_job *j, bool opens, crypt_done_fn *done)
+static void run(struct sealed_job *j, bool opens, size_t n, crypt_done_fn *done)
 {
     const uint8_t *outer_key = j->form == CRYPT_OBJECT ? j->object_key : NULL;
     struct crypt_call call = {
         .asker = j->io->asker, .from = opens ? CRYPT_CACHE : j->form, .to = opens ? j->form : CRYPT_CACHE,
         .from_key = opens ? j->sealed->map->sealed_key : outer_key,
         .to_key = opens ? outer_key : j->sealed->map->sealed_key,
-        .chunks = j->chunks, .n = j->n,
+        .chunks = j->chunks, .n = n,
     };
 
     crypt_run(&call, done, j);
@@ -160,11 +160,12 @@ static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, s
 }
 
 /* How many chunks from i on lie in a row. */
-static size_t in_a_row(const struct sealed_entry *entries, const int *slots, size_t i, size_t n)
+static size_t in_a_row(uint64_t first, const struct sealed_entry *entries, const int *slots, size_t i, size_t n)
 {
     size_t k = i;
 
-    while (k + 1 < n && slots[k + 1] == slots[i] && sealed_bytes(&entries[k].records[slots[k]]) == CRYPT_CHUNK)
+    while (k + 1 < n && slots[k + 1] == slots[i] && (first + k + 1) % EXTENT_CHUNKS &&
+           sealed_bytes(&entries[k].records[slots[k]]) == CRYPT_CHUNK)
         k++;
     return k - i + 1;
 }
@@ -174,7 +175,7 @@ static int load_bytes(struct sealed_job *j, const struct sealed_entry *entries, 
     int r = 0;
 
     for (size_t i = 0, n; r == 0 && i < j->n; i += n) {
-        n = slots[i] < 0 ? 1 : in_a_row(entries, slots, i, j->n);
+        n = slots[i] < 0 ? 1 : in_a_row(j->first, entries, slots, i, j->n);
         if (slots[i] >= 0)
             r = sealed_pread(j->sealed->fd, inner(j, i),
                              (n - 1) * CRYPT_CHUNK + sealed_bytes(&entries[i + n - 1].records[slots[i]]),
@@ -188,10 +189,15 @@ static int load(struct sealed_job *j)
     struct sealed_entry entries[SEALED_JOB_MAX];
     int slots[SEALED_JOB_MAX], r = sealed_entries(j->sealed->fd, j->first, j->n, entries);
 
+    j->n_open = 0;
     for (size_t i = 0; r == 0 && i < j->n; i++) {
         uint64_t begins = (j->first + i) << CHUNK_SHIFT;
-        struct crypt_chunk *c = &j->chunks[i];
+        struct crypt_chunk *c = &j->chunks[j->n_open];
 
+        slots[i] = -1;
+        if (j->skipped >> i & 1)
+            continue;
+        j->n_open++;
         lay_out(j, i, true, (uint32_t)least(excess(j->end, begins), CRYPT_CHUNK), c);
         slots[i] = sealed_newest(&entries[i], j->below[i]);
         c->zeros = slots[i] < 0;
@@ -205,10 +211,10 @@ static int load(struct sealed_job *j)
 
 /* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has torn
  * this one. */
-static bool look_again(struct sealed_job *j, size_t i)
+static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 {
     const struct chunk_map *m = j->sealed->map;
-    const struct crypt_chunk *c = &j->chunks[i];
+    size_t i = c->number - j->first;
     uint64_t g = sealed_generation(&c->record);
     struct sealed_entry now;
     int slot;
@@ -218,7 +224,7 @@ static bool look_again(struct sealed_job *j, size_t i)
     slot = sealed_newest(&now, j->below[i]);
     if (slot < 0 || memcmp(&now.records[slot], &c->record, sizeof(c->record)) != 0)
         return true;
-    if (g <= atomic_load(&m->synced) || g > m->torn)
+    if (!sealed_may_be_torn(m, g))
         return false;
     j->below[i] = g;
     return true;
@@ -235,12 +241,12 @@ static void opened(const struct error *e, void *arg)
         j->done(j, e);
         return;
     }
-    for (size_t i = 0; i < j->n; i++) {
+    for (size_t i = 0; i < j->n_open; i++) {
         int code = j->chunks[i].code;
 
         if (code == 0)
             continue;
-        if (code == -EIO || !look_again(j, i)) {
+        if (code == -EIO || !look_again(j, &j->chunks[i])) {
             fail(j, code == -EIO ? -EIO : -EBADE, "Bytes of the file were changed in the cache by somebody else.");
             return;
         }
@@ -257,7 +263,7 @@ static void open_again(struct sealed_job *j)
     int r = load(j);
 
     if (r == 0)
-        run(j, true, opened);
+        run(j, true, j->n_open, opened);
     else
         fail_later(j, r == -EBADE ? missing : unreadable);
 }
@@ -320,7 +326,7 @@ void sealed_seal(struct sealed_job *j, const uint32_t *lengths, sealed_fn *done)
             return;
         }
     }
-    run(j, false, sealed);
+    run(j, false, j->n, sealed);
 }
 
 static int store_bytes(const struct sealed_job *j, const struct sealed_entry *entries, const int *slots)
@@ -328,7 +334,7 @@ static int store_bytes(const struct sealed_job *j, const struct sealed_entry *en
     int r = 0;
 
     for (size_t i = 0, n; r == 0 && i < j->n; i += n) {
-        n = in_a_row(entries, slots, i, j->n);
+        n = in_a_row(j->first, entries, slots, i, j->n);
         r = sealed_pwrite(j->sealed->fd, inner(j, i), (n - 1) * CRYPT_CHUNK + j->chunks[i + n - 1].length,
                           sealed_slot_at(j->first + i, (unsigned)slots[i]));
     }
@@ -337,18 +343,17 @@ static int store_bytes(const struct sealed_job *j, const struct sealed_entry *en
 
 int sealed_store(struct sealed_job *j)
 {
-    uint64_t synced = atomic_load(&j->sealed->map->synced);
     struct sealed_entry entries[SEALED_JOB_MAX];
     int slots[SEALED_JOB_MAX], r = sealed_entries(j->sealed->fd, j->first, j->n, entries);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < j->n; i++) {
-        slots[i] = sealed_free_slot(&entries[i], synced);
+        slots[i] = sealed_free_slot(&entries[i], j->sealed->map);
         entries[i].records[slots[i]] = j->chunks[i].record;
     }
     r = store_bytes(j, entries, slots);
-    return r == 0 ? sealed_pwrite(j->sealed->fd, entries, j->n * sizeof(*entries), sealed_entry_at(j->first)) : r;
+    return r == 0 ? sealed_write_entries(j->sealed->fd, j->first, j->n, entries) : r;
 }
 
 void sealed_written(const struct sealed *s, uint64_t end)

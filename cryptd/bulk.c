@@ -146,6 +146,23 @@ static size_t slice_size(const struct job *j)
     return least(most(least(share, BULK_SLICE), BULK_SLICE_MIN), j->n - j->begun);
 }
 
+/* Alone and small: two threads that wake each other take longer than it does. Not for two of them at a time. */
+static bool is_done_here(const struct bulk *b, const struct job *j)
+{
+    return b->n_running == 0 && j->begun == 0 && j->n <= BULK_SLICE_MIN;
+}
+
+static void begin_slice(struct bulk *b, struct slice *s, bool here)
+{
+    b->n_running++;
+    if (here) {
+        work(s);
+        loop_defer(b->loop, work_done, s);
+    } else {
+        loop_work(b->loop, work, work_done, s);
+    }
+}
+
 /* Gives free threads the next slice of the jobs that wait, one after the other. */
 static void begin_slices(struct bulk *b)
 {
@@ -154,6 +171,7 @@ static void begin_slices(struct bulk *b)
 
     while ((j = STAILQ_FIRST(&b->waiting)) && (place = secret_pool_take(b->places))) {
         struct slice *s = xcalloc(1, sizeof(*s));
+        bool here = is_done_here(b, j);
 
         *s = (struct slice){ .job = j, .first = j->begun, .place = place };
         s->n = slice_size(j);
@@ -161,8 +179,7 @@ static void begin_slices(struct bulk *b)
         STAILQ_REMOVE_HEAD(&b->waiting, next);
         if (j->begun < j->n)
             STAILQ_INSERT_TAIL(&b->waiting, j, next);
-        b->n_running++;
-        loop_work(b->loop, work, work_done, s);
+        begin_slice(b, s, here);
     }
 }
 
@@ -283,6 +300,20 @@ static int read_keys(const struct bulk_spec *s, struct job_keys *k, struct error
     return r == 0 ? read_key(s->keys, &s->to, &k->to.cache, k->to.payload, e) : r;
 }
 
+/* To hand so little to a thread, and to hear of its end, takes longer than to do it. Where all threads have work it waits
+ * like any other. */
+static bool do_at_once(struct job *j)
+{
+    struct slice s = { .job = j, .n = j->n };
+
+    if (j->n > BULK_SLICE_MIN || !(s.place = secret_pool_take(j->bulk->places)))
+        return false;
+    work(&s);
+    secret_pool_give(j->bulk->places, s.place);
+    job_finish(j);
+    return true;
+}
+
 int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done, void *arg, struct error *e)
 {
     struct job_keys *secret;
@@ -305,6 +336,8 @@ int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done,
         .from = spec->from.form, .to = spec->to.form, .n = spec->n, .done = done, .arg = arg,
     };
     memcpy(j->chunks, spec->chunks, spec->n * sizeof(j->chunks[0]));
+    if (do_at_once(j))
+        return 0;
     STAILQ_INSERT_TAIL(&b->waiting, j, next);
     begin_slices(b);
     return 0;

@@ -1,6 +1,7 @@
 /* Bulk work: chunks opened from one form and sealed into another one, in memory that the caller shares, by the pool's
  * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by
- * slice, so that a large one does not keep a small one waiting. Plaintext that is not the caller's to see (object to
+ * slice, so that a large one does not keep a small one waiting. One of BULK_SLICE_MIN chunks at most is done by the
+ * loop's thread, at once, if any other is free for what comes meanwhile. Plaintext that is not the caller's to see (object to
  * cache, cache to object) never leaves cryptd's own locked memory. */
 #pragma once
 
@@ -39,7 +40,7 @@ struct bulk_spec {
 
 struct bulk;
 
-/* Runs once for each job that was started, from the loop. */
+/* Runs once for each job that was started, from the loop or from inside of bulk_start(). */
 typedef void bulk_done_fn(const struct bulk_chunk *chunks, size_t n, void *arg);
 
 /* `threads` slices are worked on at a time. 0, or a negative errno with a sentence. */

@@ -80,6 +80,8 @@ static const struct route table[] = {
         "Keeps an object, or all that is and will be below a directory, on this machine"),
     ROW(POST, "/management/object_remove_offline", CHANGES, call_serve, OBJECT_REMOVE_OFFLINE, "path", NULL, NULL,
         "Ends that, for all that is below, and gives up what of it is on this machine and in the cloud"),
+    ROW(POST, "/management/object_accept", CHANGES, call_serve, OBJECT_ACCEPT, "path", NULL, NULL,
+        "Takes an object that is refused as older than one that was seen for one that was restored on purpose"),
     ROW(GET, "/management/objects_info", READS, list_serve, OBJECT_INFO_LIST, "path", NULL, "objects",
         "The objects of a directory"),
     ROW(GET, "/management/get_directory_rename_status", READS, call_serve, RENAME_STATUS_GET, "path", NULL, "finished",

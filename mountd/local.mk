@@ -42,17 +42,24 @@ libworker_a_SOURCES = \
 	mountd/worker_file.h \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
+	mountd/worker_kept.c \
 	mountd/worker_meter.c \
 	mountd/worker_mode.c \
 	mountd/worker_names.c \
+	mountd/worker_need.c \
 	mountd/worker_notifier.c \
 	mountd/worker_notifier.h \
 	mountd/worker_notify.c \
 	mountd/worker_op.c \
 	mountd/worker_open.c \
 	mountd/worker_owed.c \
+	mountd/worker_reseal.c \
+	mountd/worker_sealed.c \
+	mountd/worker_sealed.h \
 	mountd/worker_session.c \
 	mountd/worker_sync.c \
+	mountd/worker_turn.c \
+	mountd/worker_turn.h \
 	mountd/worker_wait.c \
 	mountd/worker_xattr.c
 libworker_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)

@@ -75,7 +75,7 @@ static struct ipc_client *make_syncd(struct worker *w)
 
 /* --- cryptd --------------------------------------------------------------------------------------------- */
 
-enum { REGION_SIZE = 8 * 1024 * 1024 };
+enum { REGION_SIZE = 8 * 1024 * 1024, REGION_LEAST = 4608 * 1024 };   /* two requests of 1 MiB, wherever they begin */
 
 static void on_cryptd_connected(void *arg)
 {
@@ -92,7 +92,7 @@ static int make_cryptd(struct worker *w)
         .connected = on_cryptd_connected, .arg = w,
     };
     struct error e = { 0 };
-    int r = crypt_new(w->loop, REGION_SIZE, &w->crypt, &e);
+    int r = crypt_new(w->loop, REGION_SIZE, REGION_LEAST, &w->crypt, &e);
 
     if (r < 0)
         return r;
@@ -117,6 +117,7 @@ static int begin(struct worker *w, const Lf__WorkerStart *msg, int fuse, int owe
     w->syncd = make_syncd(w);
     if (!w->syncd)
         return -ENOMEM;
+    sealed_connect(w);
     r = session_start(w, fuse, &msg->init, owed, msg->replay);
     if (r < 0)
         return r;
@@ -170,6 +171,7 @@ struct worker *worker_new(struct loop *l, int control)
     w->loop = l;
     w->fuse = -1;
     meter_begin(w);
+    TAILQ_INIT(&w->kept);
     spec.arg = w;
     if (notify_begin(w) == 0 && make_cryptd(w) == 0)
         w->mountd = ipc_client_new(l, &spec);
@@ -189,6 +191,7 @@ void worker_free(struct worker *w)
     ipc_client_free(w->mountd);
     ipc_client_free(w->syncd);
     ipc_client_free(w->cryptd);
+    kept_drop_all(w);
     session_stop(w);
     notify_end(w);
     session_end(w);

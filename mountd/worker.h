@@ -11,7 +11,11 @@
  *   worker_dir.c         directories
  *   worker_xattr.c       extended attributes
  *   worker_open.c        opening, creating, closing
- *   worker_data.c        reading, writing, flushing
+ *   worker_data.c        reading, writing, holes
+ *   worker_sealed.c      reading an encrypted cache file
+ *   worker_reseal.c      writing one
+ *   worker_turn.c        changes of the same chunks, one after the other
+ *   worker_need.c        what syncd is asked for meanwhile
  *   worker_file.c        the table of open files: cache files and their maps
  *   worker_attr.c        attributes as the kernel wants them
  *   worker_meter.c       what is counted

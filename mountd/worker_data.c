@@ -13,98 +13,22 @@
 #include "common/number.h"
 #include "mountd/worker_internal.h"
 
-/* Chunks can go again between syncd's answer and the look at them; not for ever. */
-enum { TRIES_MAX = 8 };
-
 /* Beyond that many chunks a file counts as incomplete without being looked at. */
 enum { SEEK_CHUNKS_MAX = 1 << 20 };
 
 static void read_step(struct op *op);
 static void write_step(struct op *op);
 
-static void stepped(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
-{
-    (void)fds;
-    if (reply)
-        op->next(op);
-    else
-        op_fail(op, e);
-}
-
-/* A program gets EIO, and nobody has said why yet. */
-static void give_up(struct op *op, const char *why)
-{
-    const struct chunk_map *map = op->file->map;
-
-    LOG(LOG_ERR, "gave_up", "ino=%llu", (unsigned long long)op->ino, "offset=%lld", (long long)op->offset, "size=%zu",
-        op->size, "reason=%s", why, "tries=%u", op->tries, "map_lost=%d", (int)op->file->guard.is_lost,
-        "absent_from=%lld", (long long)chunk_first_absent(map, (uint64_t)op->offset, op->size),
-        "dirty=%d", (int)file_dirty(op->file));
-    op_error(op, EIO);
-}
-
-/* Before syncd is asked for what the map does not show. False: the operation goes on without that, or ended. A lost map
- * shows nothing, and another one comes with another open. */
-static bool may_ask(struct op *op, void (*step)(struct op *op))
-{
-    if (op->tries++ == TRIES_MAX)
-        give_up(op, "What syncd did was undone each time before it was of use.");
-    else if (op->file->guard.is_lost)
-        open_then(op, FILE_READ, step);
-    else
-        return true;
-    return false;
-}
-
-/* Asks for the bytes the operation is about. `step` goes on. */
-static void ask_fetch(struct op *op, uint64_t length, void (*step)(struct op *op))
-{
-    Lf__FsFetch msg = LF__FS_FETCH__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_FETCH, fs_fetch, &msg);
-
-    if (!may_ask(op, step))
-        return;
-    op->next = step;
-    msg.ino = op->ino;
-    msg.offset = (uint64_t)op->offset;
-    msg.length = length;
-    msg.has_write = msg.write = step == write_step;
-    msg.has_unreadable = msg.unreadable = op->unreadable;
-    op->unreadable = false;
-    op_ask(op, &env, stepped);
-}
-
-/* The disk does not give what is here: perhaps the cloud does. Once. */
-static void ask_again(struct op *op, uint64_t length, int error, void (*step)(struct op *op))
-{
-    if (error != EIO || op->refetched) {
-        op_error(op, error);
-        return;
-    }
-    op->refetched = op->unreadable = true;
-    ask_fetch(op, length, step);
-}
-
-/* Says that the operation's bytes are about to change. Where that cannot be noted they do not: an upload that is under
- * way would take the old ones for the last. */
-static bool note_change(struct op *op)
+bool data_note_change(struct op *op)
 {
     chunk_change(op->file->map, (uint64_t)op->offset, op->size);
     return !op->file->guard.is_lost;
 }
 
-/* For the file to be dirty, and for space to write so many bytes. */
-static void ask_dirty(struct op *op, uint64_t bytes, void (*step)(struct op *op))
+/* Bytes of disk that the change may cost; that of a hole is but the place where it is noted. */
+static uint64_t change_cost(const struct op *op)
 {
-    Lf__FsDirty msg = LF__FS_DIRTY__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(FS_DIRTY, fs_dirty, &msg);
-
-    if (!may_ask(op, step))
-        return;
-    op->next = step;
-    msg.ino = op->ino;
-    msg.bytes = chunk_write_cost(bytes);
-    op_ask(op, &env, stepped);
+    return op->file->is_sealed ? sealed_cost(op) : chunk_write_cost(op->bytes ? op->size : 0);
 }
 
 /* --- reading --------------------------------------------------------------------------------------------- */
@@ -112,6 +36,15 @@ static void ask_dirty(struct op *op, uint64_t bytes, void (*step)(struct op *op)
 static bool present(const struct op *op, uint64_t length)
 {
     return chunk_first_absent(op->file->map, (uint64_t)op->offset, length) == UINT64_MAX;
+}
+
+void data_reply_read(struct op *op, const void *bytes, size_t n)
+{
+    chunk_touch(op->file->map, (uint64_t)op->offset, n);
+    meter_add(op->tries ? &op->worker->meter->waits : &op->worker->meter->hits, 1);
+    meter_add(&op->worker->meter->read_bytes, n);
+    (void)fuse_reply_buf(op->req, bytes, n);
+    op_free(op);
 }
 
 /* `lost` is lost_seq from before the chunks were looked at: when one went meanwhile, perhaps to come back, what was
@@ -122,15 +55,11 @@ static void read_now(struct op *op, size_t size, uint64_t lost)
     ssize_t n = pread(op->file->fd, op->worker->scratch, size, op->offset);
 
     if (n < 0) {
-        ask_again(op, size, errno, read_step);
+        need_again(op, size, errno, read_step);
     } else if (atomic_load(&map->lost_seq) != lost) {
-        ask_fetch(op, size, read_step);
+        need_bytes(op, size, read_step);
     } else {
-        chunk_touch(map, (uint64_t)op->offset, (uint64_t)n);
-        meter_add(op->tries ? &op->worker->meter->waits : &op->worker->meter->hits, 1);
-        meter_add(&op->worker->meter->read_bytes, (uint64_t)n);
-        (void)fuse_reply_buf(op->req, op->worker->scratch, (size_t)n);
-        op_free(op);
+        data_reply_read(op, op->worker->scratch, (size_t)n);
     }
 }
 
@@ -142,7 +71,7 @@ static void read_step(struct op *op)
     int r = file_size(op->file, &size);
 
     if (r == -EAGAIN) {
-        ask_fetch(op, op->size, read_step);
+        need_bytes(op, op->size, read_step);
         return;
     }
     if (r < 0) {
@@ -150,10 +79,12 @@ static void read_step(struct op *op)
         return;
     }
     left = least(op->offset < size ? (uint64_t)(size - op->offset) : 0, op->size);
-    if (present(op, left))
-        read_now(op, left, lost);
+    if (!present(op, left))
+        need_bytes(op, left, read_step);
+    else if (op->file->is_sealed)
+        sealed_read(op, left, lost, read_step);
     else
-        ask_fetch(op, left, read_step);
+        read_now(op, left, lost);
 }
 
 static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -198,8 +129,8 @@ static void write_now(struct op *op, uint64_t lost)
     struct chunk_map *map = op->file->map;
     ssize_t n;
 
-    if (!note_change(op)) {
-        ask_dirty(op, op->size, write_step);
+    if (!data_note_change(op)) {
+        need_space(op, change_cost(op), write_step);
         return;
     }
     n = write_all(op->file->fd, op->bytes, op->size, op->offset);
@@ -210,7 +141,7 @@ static void write_now(struct op *op, uint64_t lost)
     op->size = (size_t)n;
     (void)atomic_fetch_add(&map->write_seq, 1);
     if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
-        ask_dirty(op, op->size, write_step);
+        need_space(op, change_cost(op), write_step);
         return;
     }
     chunk_touch(map, (uint64_t)op->offset, op->size);
@@ -223,7 +154,7 @@ static bool may_write(struct op *op)
     bool writable = op->file->writable;
 
     if (!writable)
-        give_up(op, "The cache file is open for reading alone.");
+        need_failed(op, "The cache file is open for reading alone.");
     return writable;
 }
 
@@ -235,9 +166,11 @@ static void write_step(struct op *op)
     if (!may_write(op))
         return;
     if (!present(op, op->size))
-        ask_fetch(op, op->size, write_step);
-    else if (!file_dirty(op->file) || !chunk_spend(map, chunk_write_cost(op->size)))
-        ask_dirty(op, op->size, write_step);
+        need_bytes(op, op->size, write_step);
+    else if (!file_dirty(op->file) || !chunk_spend(map, change_cost(op)))
+        need_space(op, change_cost(op), write_step);
+    else if (op->file->is_sealed)
+        sealed_write(op, lost, write_step, reply_written);
     else
         write_now(op, lost);
 }
@@ -264,7 +197,7 @@ static void write_(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size
 static void settle_step(struct op *op)
 {
     if (!file_dirty(op->file)) {
-        ask_dirty(op, op->size, settle_step);
+        need_space(op, chunk_write_cost(op->size), settle_step);
         return;
     }
     atomic_store(&op->file->map->alike, 0);
@@ -272,7 +205,7 @@ static void settle_step(struct op *op)
     op->then(op);
 }
 
-void data_settle(struct op *op, void (*next)(struct op *op))
+void data_settle(struct op *op, op_step_fn *next)
 {
     if (!mode_written(op->worker, op->file)) {
         next(op);
@@ -294,7 +227,7 @@ static void reply_seek(struct op *op, off_t size)
 {
     off_t at = op->flags == SEEK_DATA ? op->offset : size;
 
-    if (complete(op->file, size))
+    if (!op->file->is_sealed && complete(op->file, size))
         at = lseek(op->file->fd, op->offset, op->flags);
     if (at < 0)
         (void)fuse_reply_err(op->req, errno);
@@ -309,7 +242,7 @@ static void seek_step(struct op *op)
     int r = file_size(op->file, &size);
 
     if (r == -EAGAIN)
-        ask_fetch(op, 1, seek_step);
+        need_bytes(op, 1, seek_step);
     else if (r < 0)
         op_error(op, EIO);
     else if (op->offset < 0 || op->offset >= size)
@@ -379,14 +312,21 @@ static int make_zeros(const struct op *op)
     return 0;
 }
 
+static void punched(struct op *op)
+{
+    op->offset += (off_t)op->size;
+    op->tries = 0;
+    fallocate_step(op);
+}
+
 /* As write_now(). */
 static void punch_now(struct op *op, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
     int r;
 
-    if (!note_change(op)) {
-        ask_dirty(op, 0, punch_step);
+    if (!data_note_change(op)) {
+        need_space(op, change_cost(op), punch_step);
         return;
     }
     r = make_zeros(op);
@@ -396,12 +336,10 @@ static void punch_now(struct op *op, uint64_t lost)
     }
     (void)atomic_fetch_add(&map->write_seq, 1);
     if (!file_dirty(op->file) || atomic_load(&map->lost_seq) != lost) {
-        ask_dirty(op, 0, punch_step);
+        need_space(op, change_cost(op), punch_step);
         return;
     }
-    op->offset += (off_t)op->size;
-    op->tries = 0;
-    fallocate_step(op);
+    punched(op);
 }
 
 /* An extent's part of what becomes zeros. What is only in the cloud comes before: chunks are here or not as a whole. */
@@ -412,9 +350,11 @@ static void punch_step(struct op *op)
     if (!may_write(op))
         return;
     if (!present(op, op->size))
-        ask_fetch(op, op->size, punch_step);
-    else if (!file_dirty(op->file))
-        ask_dirty(op, 0, punch_step);
+        need_bytes(op, op->size, punch_step);
+    else if (!file_dirty(op->file) || (op->file->is_sealed && !chunk_spend(op->file->map, change_cost(op))))
+        need_space(op, change_cost(op), punch_step);
+    else if (op->file->is_sealed)
+        sealed_write(op, lost, punch_step, punched);
     else
         punch_now(op, lost);
 }
@@ -422,20 +362,21 @@ static void punch_step(struct op *op)
 static void fallocate_step(struct op *op)
 {
     bool zero = op->flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
-    uint64_t end;
+    uint64_t end, step;
     off_t size;
     int r = file_size(op->file, &size);
 
     if (r < 0) {
         if (r == -EAGAIN)
-            ask_fetch(op, 1, fallocate_step);
+            need_bytes(op, 1, fallocate_step);
         else
             op_error(op, EIO);
         return;
     }
     end = least(op->end, (uint64_t)size);
+    step = op->file->is_sealed ? SEALED_ZEROS_MAX : EXTENT_SIZE;
     if (zero && (uint64_t)op->offset < end) {
-        op->size = least(end - (uint64_t)op->offset, EXTENT_SIZE - (uint64_t)op->offset % EXTENT_SIZE);
+        op->size = least(end - (uint64_t)op->offset, step - (uint64_t)op->offset % step);
         punch_step(op);
     } else {
         finish_fallocate(op, size);

@@ -12,6 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "common/timespec.h"
 
 /* fstat(2) itself: glibc's goes through newfstatat(2), which takes paths and is not for a worker. */
 static int stat_descriptor(int fd, struct stat *ret)
@@ -48,6 +49,7 @@ static struct file *file_new(struct file_table *t, uint64_t ino)
     struct file *f = xcalloc(1, sizeof(*f));
 
     *f = (struct file){ .ino = ino, .fd = -1, .flushed_seq = UINT64_MAX };
+    TAILQ_INIT(&f->turns);
     (void)insert(f, &t->root);
     file_touch(t, ino);
     t->n++;
@@ -125,70 +127,83 @@ static int map_open(int fd, uint64_t ino, struct chunk_map **ret)
     return 0;
 }
 
-static int check_contents(int fd, enum file_kind kind, struct stat *ret)
+static int check_contents(const struct file_opened *opened, struct stat *ret)
 {
-    int flags = fcntl(fd, F_GETFL), r = stat_descriptor(fd, ret);
+    int flags = fcntl(opened->fds[0], F_GETFL), r = stat_descriptor(opened->fds[0], ret);
+    bool both = opened->kind == FILE_WRITE || opened->is_sealed;
 
     if (flags < 0 || r < 0)
         return r < 0 ? r : -errno;
-    if (!S_ISREG(ret->st_mode) || (kind == FILE_WRITE && (flags & O_ACCMODE) != O_RDWR))
+    if (!S_ISREG(ret->st_mode) || (both && (flags & O_ACCMODE) != O_RDWR))
         return -EBADF;
     return 0;
 }
 
-static bool same_contents(const struct file *f, const struct stat *st)
+static bool same_contents(const struct file *f, const struct file_opened *opened, const struct stat *st)
 {
     struct stat have;
 
-    return f->fd >= 0 && !f->guard.is_lost && stat_descriptor(f->fd, &have) == 0 && have.st_ino == st->st_ino &&
-           have.st_dev == st->st_dev;
+    return f->fd >= 0 && !f->guard.is_lost && f->is_sealed == opened->is_sealed &&
+           stat_descriptor(f->fd, &have) == 0 && have.st_ino == st->st_ino && have.st_dev == st->st_dev;
 }
 
-/* The descriptor is kept when it is better than what the file has; the map when the contents are new. */
-static int take_contents(struct file *f, enum file_kind kind, int fds[2])
+/* The map is kept when the contents are the same. */
+static int take_map(struct file *f, const struct file_opened *opened)
 {
     struct chunk_map *map = NULL;
-    struct stat st;
-    int r = check_contents(fds[0], kind, &st);
+    int r = map_open(opened->fds[1], f->ino, &map);
 
     if (r < 0)
         return r;
-    if (same_contents(f, &st)) {
-        if (f->writable || kind == FILE_READ)
-            return 0;
-        (void)close(f->fd);
-    } else {
-        r = map_open(fds[1], f->ino, &map);
-        if (r < 0)
-            return r;
-        release_contents(f);
-        f->map = map;
-        map_guard_add(&f->guard, map, CHUNK_MAP_SIZE, map_lost);
-    }
-    f->fd = take_fd(&fds[0]);
-    f->writable = kind == FILE_WRITE;
-    f->seen = st.st_mtim;   /* before anybody can write */
+    release_contents(f);
+    f->map = map;
+    map_guard_add(&f->guard, map, CHUNK_MAP_SIZE, map_lost);
+    f->is_sealed = opened->is_sealed;
+    f->writable = false;
+    f->exchanged++;
     return 0;
 }
 
-int file_install(struct file_table *t, uint64_t ino, enum file_kind kind, int fds[2], struct file **ret,
+/* The descriptor is kept when it is as good as the other. */
+static int take_contents(struct file *f, const struct file_opened *opened)
+{
+    struct stat st;
+    int r = check_contents(opened, &st);
+
+    if (r < 0)
+        return r;
+    if (!same_contents(f, opened, &st))
+        r = take_map(f, opened);
+    else if (f->writable || opened->kind == FILE_READ)
+        return 0;
+    if (r < 0)
+        return r;
+    cleanup_close(&f->fd);
+    f->fd = take_fd(&opened->fds[0]);
+    f->writable = opened->kind == FILE_WRITE;
+    f->seen = st.st_mtim;   /* before anybody can write */
+    f->sealed = (struct sealed){ .fd = f->fd, .map = f->map };
+    return 0;
+}
+
+int file_install(struct file_table *t, uint64_t ino, const struct file_opened *opened, struct file **ret,
                  bool *ret_surplus)
 {
-    CLEANUP_CLOSE int contents = take_fd(&fds[0]), map = take_fd(&fds[1]);
+    CLEANUP_CLOSE int contents = take_fd(&opened->fds[0]), map = take_fd(&opened->fds[1]);
     struct file *f = file_find(t, ino);
     int own[2] = { contents, map }, r;
 
     if (!f)
         f = file_new(t, ino);
-    r = take_contents(f, kind, own);
+    r = take_contents(f, &(struct file_opened){ opened->kind, opened->is_sealed, own });
     contents = own[0];
     if (r < 0) {
         drop_if_idle(t, f);
         return r;
     }
-    *ret_surplus = f->held[kind];
-    f->held[kind] = true;
-    if (kind == FILE_WRITE)
+    *ret_surplus = f->held[opened->kind];
+    f->held[opened->kind] = true;
+    if (opened->kind == FILE_WRITE)
         f->flushed_seq = UINT64_MAX;
     *ret = f;
     return 0;
@@ -282,9 +297,24 @@ void file_table_done(struct file_table *t)
     *t = (struct file_table){ 0 };
 }
 
+/* How many blocks it has on the disk says nothing of what is in it, but that there is something. */
+static void stat_map(const struct chunk_map *m, struct stat *ret)
+{
+    enum { BLOCK = 512 };   /* as stat(2) has it */
+    uint64_t size = atomic_load(&m->size);
+
+    *ret = (struct stat){
+        .st_size = (off_t)size, .st_blocks = (blkcnt_t)((size + BLOCK - 1) / BLOCK),
+        .st_mtim = timespec_of(atomic_load(&m->written_ns)),
+    };
+}
+
 int file_stat(const struct file *f, struct stat *ret)
 {
-    return stat_descriptor(f->fd, ret);
+    if (!f->is_sealed)
+        return stat_descriptor(f->fd, ret);
+    stat_map(f->map, ret);
+    return 0;
 }
 
 int file_size(const struct file *f, off_t *ret)

@@ -10,15 +10,22 @@
 
 #include "common/chunk_map.h"
 #include "common/map_guard.h"
+#include "common/sealed.h"
+#include "mountd/worker_turn.h"
 
 enum file_kind { FILE_READ, FILE_WRITE, FILE_KINDS };
 
 struct file {
     uint64_t ino;
-    int fd;                         /* the cache file; writable once held[FILE_WRITE] was */
-    bool writable;
+    int fd;                         /* the cache file */
+    bool writable;                  /* held[FILE_WRITE] was */
+    bool is_sealed;                 /* it is one of common/sealed.h */
     struct chunk_map *map;
     struct map_guard guard;
+    unsigned exchanged;             /* how often another cache file or map took the place of the one before */
+    struct sealed sealed;           /* fd and map once more */
+    struct turns turns;             /* changes of a sealed one */
+    struct kept_chunk *kept;        /* worker_kept.c's; NULL: none */
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */
@@ -35,11 +42,17 @@ struct file_table {
 /* NULL when it is not open. */
 struct file *file_find(struct file_table *t, uint64_t ino);
 
-/* Puts the two descriptors of an FsOpen or FsCreate into the table and sets held[kind]. Takes them over by
- * setting their places to -1, also on failure. 0; *ret; *ret_surplus says that the kind was held already, so
- * that the caller owes one FsRelease at once. -EBADF when they are no cache file and map of this inode,
- * or another negative errno. */
-int file_install(struct file_table *t, uint64_t ino, enum file_kind kind, int fds[2], struct file **ret,
+/* What an FsOpen or FsCreate was answered. */
+struct file_opened {
+    enum file_kind kind;
+    bool is_sealed;
+    int *fds;                       /* two: cache file (a sealed one for reading and writing), and map */
+};
+
+/* Puts it into the table and sets held[kind]. Takes the descriptors over by setting their places to -1, also on
+ * failure. 0; *ret; *ret_surplus says that the kind was held already, so that the caller owes one FsRelease at once.
+ * -EBADF when they are no cache file and map of this inode, or another negative errno. */
+int file_install(struct file_table *t, uint64_t ino, const struct file_opened *opened, struct file **ret,
                  bool *ret_surplus);
 
 /* While an operation works on it, it stays in the table. Unusing may free it. */
@@ -61,7 +74,8 @@ void file_each(struct file_table *t, void (*fn)(struct file *f, void *arg), void
 /* Closes everything. */
 void file_table_done(struct file_table *t);
 
-/* stat(2) of the cache file. 0 or negative errno. */
+/* Size, blocks and time of the last change as far as they are known here: stat(2) of a plain cache file; of a sealed
+ * one what the map says. 0 or negative errno. */
 int file_stat(const struct file *f, struct stat *ret);
 
 /* The logical size. 0; -EAGAIN while it is not known (the cloud has another version: FsFetch brings it), or another

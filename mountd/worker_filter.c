@@ -29,6 +29,7 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(exit_group),
     /* memory */
     SANDBOX_ANY(brk), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap), SANDBOX_ANY(madvise), SANDBOX_ANY(mlock),
+    SANDBOX_ANY(munlock),
     NOT_EXECUTABLE(mmap), NOT_EXECUTABLE(mprotect),
 };
 

@@ -20,6 +20,9 @@ struct worker {
     struct ipc_client *mountd, *syncd;
     struct ipc_client *cryptd;          /* goes on when syncd has sent a channel, which a drive with keys has */
     struct crypt *crypt;                /* shared with it */
+    struct sealed_io sealing;           /* both of them */
+    TAILQ_HEAD(, kept_chunk) kept;      /* worker_kept.c's, the one used last at the end */
+    size_t n_kept;
     struct file_table files;
     /* the session; NULL before WorkerStart */
     struct fuse_session *session;
@@ -38,6 +41,7 @@ struct worker {
     uint64_t copied;            /* what a copy answers, for amend */
     uint64_t unique;            /* the kernel's number of the request in `buf`; the same if an earlier worker read it */
     char *scratch;              /* SCRATCH_SIZE bytes for the answer to a read */
+    bool secret;                /* what requests carry must not be on a disk in clear: nor in swap */
     /* as WorkerStart says */
     uint64_t mount_tag;
     bool passthrough;           /* until it turns out that kernel or file system cannot */
@@ -77,6 +81,7 @@ struct worker {
 };
 
 struct op;
+typedef void op_step_fn(struct op *op);
 
 /* Largest read or write; the session negotiates it. */
 enum { SCRATCH_SIZE = 1024 * 1024 };
@@ -107,6 +112,8 @@ void session_resume(struct worker *w);
  * request with EIO that it was copying to a process when that was killed, if a page was missing: it brings none to who
  * is about to die (fs/fuse/dev.c, mm/gup.c). */
 void session_hold_buffer(struct worker *w);
+/* From here on what is in memory of requests and answers stays out of swap, as far as the limits allow it. */
+void session_hold_secrets(struct worker *w);
 /* Answers an open with op->opened; a create when op->data has its struct fuse_entry_param. What libfuse says. */
 int session_reply_open(struct op *op);
 /* Answers a copy with op->end, the bytes that were copied. */
@@ -168,6 +175,7 @@ struct op {
     op_done_fn *done;
     struct ipc_client *asked;   /* syncd or mountd */
     uint64_t call;              /* there; 0: none */
+    bool waits;                 /* for what cannot be called off, see op_wait() */
     struct loop_timer *timer;
     bool interrupted;
     /* for worker_meter.c: what is asked for, and the time that went */
@@ -188,14 +196,14 @@ struct op {
     int flags;
     enum file_kind kind;
     unsigned tries;
-    void (*next)(struct op *op);
-    void (*then)(struct op *op);
+    op_step_fn *next, *then;
     bool whole;                 /* an open: as FsOpened says */
     bool unreadable, refetched; /* the disk did not give its bytes: to be said, was said */
     struct fuse_open_out opened; /* an open: how the kernel is to treat the handle */
     struct file *file;          /* used, see file_use() */
     const char *bytes;          /* a write: in the request's buffer, which is the next one's too, or in `data` */
     void *data;                 /* owned */
+    struct sealed_use *sealed;  /* worker_sealed.c's; NULL: none */
 };
 
 struct op *op_new(fuse_req_t req, fuse_ino_t ino);
@@ -203,6 +211,12 @@ struct op *op_new(fuse_req_t req, fuse_ino_t ino);
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done);
 /* Asks mountd, with one descriptor, which stays the caller's. */
 void op_ask_mountd(struct op *op, Lf__Envelope *request, int fd, op_done_fn *done);
+/* Until op_wake() something is waited for that cannot be called off; the kernel may get its answer before. */
+void op_wait(struct op *op);
+/* It is there. False: the kernel has had its answer, or the worker ends; so did the operation. */
+bool op_wake(struct op *op);
+/* From here on op->bytes do not lie in the request's buffer. */
+void op_keep_bytes(struct op *op);
 /* Keeps the file from being closed while the operation lasts. */
 void op_use_file(struct op *op, struct file *f);
 
@@ -249,22 +263,72 @@ void names_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 /* --- worker_open.c ----------------------------------------------------------------------------------------- */
 
 /* Runs next(op) once op->ino is open at syncd in that kind, with op->file in use; or fails the operation. */
-void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op));
+void open_then(struct op *op, enum file_kind kind, op_step_fn *next);
 /* The kernel has given up on an open: what syncd opened (`reply`, or NULL) is closed again. */
 void open_late(struct op *op, const Lf__Envelope *reply);
 /* After the channel to syncd is new: what is open is opened there again. */
 void open_again(struct worker *w);
 
+/* --- worker_need.c ----------------------------------------------------------------------------------------- */
+
+/* Each asks syncd, after which `step` goes on; or ends the operation. */
+
+/* For the `length` bytes at op->offset. */
+void need_bytes(struct op *op, uint64_t length, op_step_fn *step);
+/* The same when they are here and the disk does not give them (EIO): perhaps the cloud does. Once. */
+void need_again(struct op *op, uint64_t length, int error, op_step_fn *step);
+/* For the file to be dirty, and for a write that may cost so many bytes of disk. */
+void need_space(struct op *op, uint64_t cost, op_step_fn *step);
+/* Ends the operation: a program gets EIO, and nobody has said why yet. */
+void need_failed(struct op *op, const char *why);
+
 /* --- worker_data.c ----------------------------------------------------------------------------------------- */
 
 /* Runs next(op) once writes into op->file that came past the worker count as writes: at syncd and in the map. */
-void data_settle(struct op *op, void (*next)(struct op *op));
+void data_settle(struct op *op, op_step_fn *next);
+/* Says that the operation's bytes are about to change. Where that cannot be noted (false) they do not: an upload that
+ * is under way would take the old ones for the last. */
+bool data_note_change(struct op *op);
+/* Answers a read, which ends it. */
+void data_reply_read(struct op *op, const void *bytes, size_t n);
+
+/* --- worker_sealed.c, worker_reseal.c ---------------------------------------------------------------------- */
+
+/* Of a sealed file, whose chunks are here; `step` begins the operation anew when they turn out not to be. `lost` is the
+ * map's lost_seq from before that was looked at. */
+
+/* Answers op with `size` bytes at op->offset. */
+void sealed_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step);
+/* Writes op->bytes there, op->size of them; NULL: zeros, within the file and its SEALED_ZEROS_MAX. The file was dirty
+ * when `lost` was looked at, and there is space for sealed_cost(). Then done(op). */
+void sealed_write(struct op *op, uint64_t lost, op_step_fn *step, op_step_fn *done);
+uint64_t sealed_cost(const struct op *op);
+/* Ends what op has under way there; for op_free(). */
+void sealed_leave(struct op *op);
+/* What cryptd is asked through. */
+void sealed_connect(struct worker *w);
+
+/* --- worker_kept.c ------------------------------------------------------------------------------------------ */
+
+/* The job of a write that is through, of one chunk, of which `length` bytes are at job->outer: kept, for the next write
+ * of that chunk. It is the keeper's from here on. */
+void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t length);
+/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it. The caller's from here on;
+ * NULL: there is none. */
+struct sealed_job *kept_take(struct worker *w, struct file *f, uint64_t chunk, size_t *ret_length);
+/* When the program closes it, at the latest. May free the file, unless that is in use. */
+void kept_drop(struct worker *w, struct file *f);
+/* The memory is wanted. */
+void kept_drop_all(struct worker *w);
+
+/* Zeros up to a multiple of that. */
+enum { SEALED_ZEROS_MAX = 16 * CHUNK_SIZE };
 
 /* --- worker_mode.c ----------------------------------------------------------------------------------------- */
 
 /* Runs next(op) once op->opened says how the handle that is being opened on op->file is to be treated, and it is
  * counted. `whole`: as in FsOpened. */
-void mode_open(struct op *op, bool whole, void (*next)(struct op *op));
+void mode_open(struct op *op, bool whole, op_step_fn *next);
 /* A handle that was counted is closed: after the kernel has its answer. */
 void mode_closed(struct worker *w, struct file *f, enum file_kind kind);
 /* Whether the cache file was written past the worker since the last call. */

@@ -39,8 +39,8 @@ static bool will_pass(const struct worker *w, const struct file *f)
 {
     off_t size;
 
-    return w->passthrough && !file_dirty(f) && file_size(f, &size) == 0 && (uint64_t)size >= CHUNK_PASSED_LEAST &&
-           chunk_first_absent(f->map, 0, (uint64_t)size) == UINT64_MAX;
+    return w->passthrough && !f->is_sealed && !file_dirty(f) && file_size(f, &size) == 0 &&
+           (uint64_t)size >= CHUNK_PASSED_LEAST && chunk_first_absent(f->map, 0, (uint64_t)size) == UINT64_MAX;
 }
 
 void mode_closed(struct worker *w, struct file *f, enum file_kind kind)
@@ -146,13 +146,14 @@ static void ask_mountd(struct op *op)
     op_ask_mountd(op, &env, op->file->fd, registered);
 }
 
-void mode_open(struct op *op, bool whole, void (*next)(struct op *op))
+void mode_open(struct op *op, bool whole, op_step_fn *next)
 {
     const struct worker *w = op->worker;
+    const struct file *f = op->file;
 
     op->whole = whole;
     op->next = next;
-    if (w->passthrough && whole && op->kind == FILE_READ && !chunk_map_counted(op->file->map, w->mount_tag)) {
+    if (w->passthrough && whole && op->kind == FILE_READ && !f->is_sealed && !chunk_map_counted(f->map, w->mount_tag)) {
         ask_mountd(op);
     } else {
         decide(op, 0);

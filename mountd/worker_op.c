@@ -3,6 +3,7 @@
  * closer, so that kill(1) works, but not at once: programs do not expect EINTR from files. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "common/alloc.h"
 #include "common/log.h"
@@ -31,6 +32,7 @@ void op_free(struct op *op)
     if (op->req)
         meter_answered(op);
     loop_timer_free(op->timer);
+    sealed_leave(op);
     if (op->file)
         file_unuse(&w->files, op->file);
     free(op->data);
@@ -66,10 +68,11 @@ static void on_expired(void *arg)
 
     fuse_req_interrupt_func(op->req, NULL, NULL);
     reply_error(op, op->interrupted ? EINTR : error_meaning(ETIMEDOUT)->fuse_errno);
-    meter_waited(op, 0);
+    if (!op->waits)
+        meter_waited(op, 0);
     meter_answered(op);
     op->req = NULL;
-    if (op->late)
+    if (op->late || op->waits)
         return;
     ipc_cancel(op->asked, op->call);
     op_free(op);
@@ -117,24 +120,35 @@ static void on_answer(const struct error *e, const Lf__Envelope *reply, int *fds
     op_free(op);
 }
 
-static void keep_bytes(struct op *op)
+void op_keep_bytes(struct op *op)
 {
-    op->data = xcalloc(1, op->size + 1);
+    if (!op->bytes || op->bytes == op->data)
+        return;
+    op->data = alloc_bulk(op->size + 1);
+    if (!op->data)
+        abort();
+    if (op->worker->secret)
+        (void)mlock(op->data, op->size + 1);
     op->bytes = memcpy(op->data, op->bytes, op->size);
+}
+
+/* One deadline for all of it. */
+static void watch(struct op *op)
+{
+    if (!op->timer)
+        set_timer(op, op->worker->deadline_ms + MARGIN_MS);
+    watch_interrupt(op);
 }
 
 static void ask(struct op *op, struct ipc_client *whom, Lf__Envelope *request, const int *fds, size_t n,
                 op_done_fn *done)
 {
-    if (op->bytes && op->bytes != op->data)
-        keep_bytes(op);
+    op_keep_bytes(op);
     op->done = done;
     op->asked = whom;
     op->asked_ns = loop_now_ns();
     op->call = ipc_call(whom, request, fds, n, 0, on_answer, op);
-    if (!op->timer)
-        set_timer(op, op->worker->deadline_ms + MARGIN_MS);
-    watch_interrupt(op);
+    watch(op);
 }
 
 void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
@@ -148,6 +162,12 @@ void op_ask(struct op *op, Lf__Envelope *request, op_done_fn *done)
 void op_ask_mountd(struct op *op, Lf__Envelope *request, int fd, op_done_fn *done)
 {
     ask(op, op->worker->mountd, request, &fd, 1, done);
+}
+
+void op_wait(struct op *op)
+{
+    op->waits = true;
+    watch(op);
 }
 
 static void tell_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
@@ -169,6 +189,20 @@ void op_error(struct op *op, int error)
 {
     reply_error(op, error);
     op_free(op);
+}
+
+bool op_wake(struct op *op)
+{
+    bool goes_on = op->req && !op->worker->ending;
+
+    op->waits = false;
+    if (op->req)
+        fuse_req_interrupt_func(op->req, NULL, NULL);
+    if (!op->req)
+        op_free(op);
+    else if (!goes_on)
+        op_error(op, ECANCELED);
+    return goes_on;
 }
 
 /* A program that is told EIO cannot know more; the log does. */

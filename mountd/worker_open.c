@@ -35,20 +35,23 @@ static void close_handle(struct worker *w, uint64_t ino, enum file_kind kind)
 
 /* Puts what came with an FsOpened into the table and in use by the operation. False when that failed, and with
  * it the operation. */
-static bool install(struct op *op, uint64_t ino, int *fds)
+static bool install(struct op *op, const Lf__FsOpened *reply, int *fds)
 {
+    const struct file_opened opened = { op->kind, reply->sealed, fds };
     struct worker *w = op->worker;
     struct file *f;
     bool surplus;
-    int r = file_install(&w->files, ino, op->kind, fds, &f, &surplus);
+    int r = file_install(&w->files, op->ino, &opened, &f, &surplus);
 
     if (r < 0 || surplus)
-        release_at_syncd(w, ino, op->kind);
+        release_at_syncd(w, op->ino, op->kind);
     if (r < 0) {
-        LOG(LOG_ERR, "open_unusable", "ino=%llu", (unsigned long long)ino, "error=%s", strerror(-r));
+        LOG(LOG_ERR, "open_unusable", "ino=%llu", (unsigned long long)op->ino, "error=%s", strerror(-r));
         op_error(op, r == -ENOMEM || r == -EMFILE ? -r : EIO);
         return false;
     }
+    if (opened.is_sealed)
+        session_hold_secrets(w);
     op_use_file(op, f);
     return true;
 }
@@ -91,7 +94,7 @@ static bool has_open(const struct file *f, enum file_kind kind)
     return !f->guard.is_lost && (f->held[FILE_WRITE] || (kind == FILE_READ && f->held[FILE_READ]));
 }
 
-void open_then(struct op *op, enum file_kind kind, void (*next)(struct op *op))
+void open_then(struct op *op, enum file_kind kind, op_step_fn *next)
 {
     struct file *f = file_find(&op->worker->files, op->ino);
 
@@ -114,7 +117,7 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
         op_fail(op, e);
         return;
     }
-    if (!install(op, op->ino, fds))
+    if (!install(op, reply->fs_opened, fds))
         return;
     if (op->file->handles[op->kind] == 0)
         op->file->handles[op->kind] = 1;
@@ -159,7 +162,7 @@ static void open_done(struct op *op, const struct error *e, const Lf__Envelope *
         notify_refuse_stale(op);
         return;
     }
-    if (!install(op, op->ino, fds))
+    if (!install(op, reply->fs_opened, fds))
         return;
     op->file->handles[op->kind]++;
     mode_open(op, reply->fs_opened->whole, finish_open);
@@ -213,7 +216,7 @@ static void create_done(struct op *op, const struct error *e, const Lf__Envelope
     ahead_ask(op->worker, op->ino);
     attr = reply->fs_opened->attr;
     op->ino = attr->ino;
-    if (!install(op, op->ino, fds))
+    if (!install(op, reply->fs_opened, fds))
         return;
     op->file->handles[FILE_WRITE]++;
     if ((op->flags & O_TRUNC) && attr->size > 0)
@@ -229,7 +232,7 @@ static void create_truncated(struct op *op, const struct error *e, const Lf__Env
         op_fail(op, e);
         return;
     }
-    if (install(op, op->ino, fds))
+    if (install(op, reply->fs_opened, fds))
         reply_created(op, reply->fs_opened->attr);
 }
 
@@ -260,6 +263,7 @@ static void close_now(struct op *op)
     struct worker *w = op->worker;
 
     (void)fuse_reply_err(op->req, 0);
+    kept_drop(w, op->file);
     mode_closed(w, op->file, op->kind);
     close_handle(w, op->ino, op->kind);
     op_free(op);
@@ -297,6 +301,7 @@ struct reopening {
 static void reopened(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
 {
     struct reopening *o = arg;
+    const struct file_opened opened = { o->kind, reply && reply->fs_opened->sealed, fds };
     struct file *f;
     bool surplus;
 
@@ -305,7 +310,7 @@ static void reopened(const struct error *e, const Lf__Envelope *reply, int *fds,
             LOG(LOG_ERR, "reopen_failed", "ino=%llu", (unsigned long long)o->ino, "error=%s", error_text(e));
     } else if (!file_find(&o->worker->files, o->ino)) {
         release_at_syncd(o->worker, o->ino, o->kind);   /* closed meanwhile */
-    } else if (file_install(&o->worker->files, o->ino, o->kind, fds, &f, &surplus) < 0 || surplus) {
+    } else if (file_install(&o->worker->files, o->ino, &opened, &f, &surplus) < 0 || surplus) {
         release_at_syncd(o->worker, o->ino, o->kind);
     }
     free(o);

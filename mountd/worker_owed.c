@@ -95,6 +95,8 @@ static void put(const struct worker *w, const struct fuse_in_header *in)
         LOG(LOG_WARNING, "owed_without_room", "places=%zu", w->owed.places);
         return;
     }
+    if (w->secret)
+        (void)mlock(r, sizeof(*r) + in->len);
     (void)memcpy(r->bytes, owed_buffer(w) + OWED_READ_AT, in->len);
     r->size = in->len;
     atomic_store(&r->tries, 0);
@@ -107,6 +109,8 @@ static void drop(const struct worker *w, struct owed_request *r)
     size_t n = used(w);
 
     atomic_store(&r->unique, 0);
+    if (large && w->secret)   /* locked memory cannot be given back */
+        (void)munlock((char *)r + CHUNK_PAGE, OWED_PLACE - CHUNK_PAGE);
     if (large)
         (void)madvise((char *)r + CHUNK_PAGE, OWED_PLACE - CHUNK_PAGE, MADV_REMOVE);
     while (n > 0 && !atomic_load(&place(w, n - 1)->unique))

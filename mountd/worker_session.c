@@ -336,6 +336,17 @@ void session_hold_buffer(struct worker *w)
     w->held = true;
 }
 
+void session_hold_secrets(struct worker *w)
+{
+    if (w->secret)
+        return;
+    w->secret = true;
+    session_hold_buffer(w);
+    if (mlock(w->scratch, SCRATCH_SIZE) < 0 || mlock(w->buffer, OWED_PLACE) < 0 || !crypt_locked(w->crypt))
+        LOG(LOG_WARNING, "memory_not_locked", "error=%s", strerror(errno), "text=%s",
+            "Contents of encrypted files may be swapped: LimitMEMLOCK is too small.");
+}
+
 /* What an earlier worker has read comes before what it had no time to read. */
 static void succeed(struct worker *w)
 {

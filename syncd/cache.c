@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "syncd/cache_convert.h"
 #include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
@@ -365,6 +366,14 @@ int cache_take_over(struct cache_file *f, const int64_t *mtime_ns)
     return r;
 }
 
+/* What its bytes take, without what is kept of them twice. */
+static uint64_t sealed_blocks(const struct cache_file *f, uint64_t size)
+{
+    struct stat st;
+
+    return fstat(f->sealed.fd, &st) < 0 ? 0 : least((uint64_t)st.st_blocks, (size + STAT_BLOCK - 1) / STAT_BLOCK);
+}
+
 int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_mtime_ns, uint64_t *ret_blocks)
 {
     const struct cache_file *f = cache_find(c, ino);
@@ -373,7 +382,7 @@ int cache_stat(struct cache *c, uint64_t ino, uint64_t *ret_size, int64_t *ret_m
     if (!f || atomic_load(&f->map->state) != CHUNK_MAP_DIRTY || fstat(f->data_fd, &st) < 0)
         return -ENOENT;
     *ret_size = cache_file_size(f);
-    *ret_blocks = f->is_sealed ? (*ret_size + STAT_BLOCK - 1) / STAT_BLOCK : (uint64_t)st.st_blocks;
+    *ret_blocks = f->is_sealed ? sealed_blocks(f, *ret_size) : (uint64_t)st.st_blocks;
     if (atomic_load(&f->map->write_seq) != f->map->mtime_seq)
         *ret_mtime_ns = cache_file_written_ns(f);
     return 0;

@@ -221,7 +221,7 @@ struct cache_point cache_point(const struct cache_file *f);
 void cache_point_synced(struct cache_file *f, const struct cache_point *point);
 /* When it was last written, in ns since the epoch. */
 int64_t cache_file_written_ns(const struct cache_file *f);
-/* The first offset from `from` on at which bytes are on the disk; or negative errno (-ENXIO: there are none). */
+/* The first offset from `from` on in an extent of which bytes are on the disk; or negative errno (-ENXIO: there is none). */
 int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);

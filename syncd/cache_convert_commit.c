@@ -89,7 +89,7 @@ static void take_sealed(struct conversion *t)
     f->sealed.map = f->map;
     memcpy(f->map->sealed_key, t->map->sealed_key, CRYPT_KEY);
     atomic_store(&f->map->synced, atomic_load(&f->map->generation));
-    f->map->torn = 0;
+    memset(f->map->torn, 0, sizeof(f->map->torn));
     f->map->rewritten = (t->what == CONVERT_RESEAL && f->map->rewritten) || t->found.state == CHUNK_MAP_DIRTY;
     f->recorded = 0;
 }

@@ -180,13 +180,17 @@ void conversion_stop(struct conversion *t)
 /* The first one from c on that may have bytes on the disk. */
 static uint64_t skip_hole(const struct conversion *t, uint64_t c, uint64_t end)
 {
-    bool plain = t->what == CONVERT_SEAL;
-    off_t at = plain ? lseek(t->file->data_fd, (off_t)(c << CHUNK_SHIFT), SEEK_DATA)
-                     : lseek(t->from.fd, (off_t)(SEALED_HEAD + c * SEALED_ENTRY), SEEK_DATA);
+    uint64_t extent;
+    off_t at;
 
+    if (t->what != CONVERT_SEAL) {
+        extent = sealed_next_entries(t->from.fd, c / EXTENT_CHUNKS);
+        return extent == UINT64_MAX ? end : least(end, most(c, extent * EXTENT_CHUNKS));
+    }
+    at = lseek(t->file->data_fd, (off_t)(c << CHUNK_SHIFT), SEEK_DATA);
     if (at < 0)
         return errno == ENXIO ? end : c;
-    return least(end, most(c, plain ? (uint64_t)at >> CHUNK_SHIFT : ((uint64_t)at - SEALED_HEAD) / SEALED_ENTRY));
+    return least(end, most(c, (uint64_t)at >> CHUNK_SHIFT));
 }
 
 /* Whether there are bytes to be taken along: what was fetched or written; but no hole above that. */

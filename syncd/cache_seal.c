@@ -19,8 +19,6 @@
 
 enum { KEPT_CHUNKS = 64 };
 
-#define CHUNKS_MOST (SEALED_FILE_MAX >> CHUNK_SHIFT)
-
 static uint64_t chunks_of(uint64_t size)
 {
     return (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
@@ -110,9 +108,9 @@ void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk)
         return;
     c->kept_chunks++;
     (void)copy(f->sealed.fd, 0, SEALED_HEAD, fd);
-    (void)copy(f->sealed.fd, SEALED_HEAD + chunk * SEALED_ENTRY, SEALED_ENTRY, fd);
-    for (uint64_t s = 0; s < SEALED_SLOTS; s++)
-        (void)copy(f->sealed.fd, SEALED_SLOT_0 + s * SEALED_FILE_MAX + (chunk << CHUNK_SHIFT), CHUNK_SIZE, fd);
+    (void)copy(f->sealed.fd, sealed_entry_at(chunk), SEALED_ENTRY, fd);
+    for (unsigned s = 0; s < SEALED_SLOTS; s++)
+        (void)copy(f->sealed.fd, sealed_slot_at(chunk, s), CHUNK_SIZE, fd);
 }
 
 /* --- beginning --------------------------------------------------------------------------------------- */
@@ -132,42 +130,34 @@ void cache_seal_detach(struct cache_file *f)
 
 int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg)
 {
+    uint64_t end = chunks_of(size), extent = sealed_next_entries(f->sealed.fd, 0);
     struct sealed_entry entries[EXTENT_CHUNKS];
-    uint64_t c = 0, end = chunks_of(size);
-    off_t at;
-    int r = 0;
 
-    while (r == 0 && c < end) {
-        size_t n;
+    for (; extent < SEALED_CHUNKS_MAX && extent * EXTENT_CHUNKS < end; extent = sealed_next_entries(f->sealed.fd, extent + 1)) {
+        uint64_t first = extent * EXTENT_CHUNKS;
+        size_t n = least(end - first, EXTENT_CHUNKS);
+        int r = sealed_entries(f->sealed.fd, first, n, entries);
 
-        at = lseek(f->sealed.fd, (off_t)(SEALED_HEAD + c * SEALED_ENTRY), SEEK_DATA);
-        if (at < 0 || (uint64_t)at >= SEALED_HEAD + end * SEALED_ENTRY)
-            return at < 0 && errno != ENXIO ? -errno : 0;
-        c = most(c, ((uint64_t)at - SEALED_HEAD) / SEALED_ENTRY);
-        n = least(end - c, EXTENT_CHUNKS - c % EXTENT_CHUNKS);
-        r = sealed_entries(f->sealed.fd, c, n, entries);
-        for (size_t i = 0; r == 0 && i < n; i++)
-            each(c + i, &entries[i], arg);
-        c += n;
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < n; i++)
+            each(first + i, &entries[i], arg);
     }
-    return r;
+    return 0;
 }
 
-static void take_highest(uint64_t c, struct sealed_entry *e, void *arg)
+static void look(uint64_t c, struct sealed_entry *e, void *arg)
 {
-    int slot = sealed_newest(e, UINT64_MAX);
-    uint64_t *highest = arg;
-
     (void)c;
-    if (slot >= 0)
-        *highest = most(*highest, sealed_generation(&e->records[slot]));
+    sealed_cut_look(arg, e);
 }
 
 /* The counter may be behind what is on the disk, and so may the size; what is newer than the last sync may be torn. */
 static int recover(struct cache_file *f)
 {
     struct chunk_map *m = f->map;
-    uint64_t highest = 0, end;
+    struct sealed_cut cut = { .map = m };
+    uint64_t end;
     struct stat st;
     int r;
 
@@ -176,12 +166,12 @@ static int recover(struct cache_file *f)
     atomic_store(&m->size, least((uint64_t)st.st_size, SEALED_FILE_MAX));
     atomic_store(&m->written_ns, st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec);
     end = chunks_of(atomic_load(&m->size));
-    r = sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end);
+    r = sealed_drop(f->sealed.fd, end, SEALED_CHUNKS_MAX - end);
     if (r == 0)
-        r = cache_seal_each(f, atomic_load(&m->size), take_highest, &highest);
-    m->torn = highest;
-    atomic_store(&m->generation, most(highest, atomic_load(&m->generation)));
-    atomic_store(&m->synced, least(atomic_load(&m->synced), highest));
+        r = cache_seal_each(f, atomic_load(&m->size), look, &cut);
+    atomic_store(&m->generation, most(cut.highest, atomic_load(&m->generation)));
+    atomic_store(&m->synced, least(atomic_load(&m->synced), cut.highest));
+    sealed_cut_note(&cut);
     return r;
 }
 
@@ -279,18 +269,18 @@ int cache_seal_cut(struct cache_file *f, uint64_t size)
 {
     uint64_t before = atomic_exchange(&f->map->size, size), end = chunks_of(size);
 
-    return size < before ? sealed_drop(f->sealed.fd, end, CHUNKS_MOST - end) : 0;
+    return size < before ? sealed_drop(f->sealed.fd, end, SEALED_CHUNKS_MAX - end) : 0;
 }
 
-/* Slot 0 is a chunk's first one. */
 int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from)
 {
-    off_t base = f->is_sealed ? (off_t)SEALED_SLOT_0 : 0, at;
+    uint64_t extent;
+    off_t at;
 
-    if (f->is_sealed && from >= SEALED_FILE_MAX)
-        return -ENXIO;
-    at = lseek(f->is_sealed ? f->sealed.fd : f->data_fd, base + (off_t)from, SEEK_DATA);
-    if (at < 0)
-        return -errno;
-    return f->is_sealed && at >= base + (off_t)SEALED_FILE_MAX ? -ENXIO : at - base;
+    if (!f->is_sealed) {
+        at = lseek(f->data_fd, (off_t)from, SEEK_DATA);
+        return at < 0 ? -errno : at;
+    }
+    extent = sealed_next_bytes(f->sealed.fd, from >> EXTENT_SHIFT);
+    return extent == UINT64_MAX ? -ENXIO : (int64_t)most(from, extent << EXTENT_SHIFT);
 }

@@ -111,6 +111,7 @@ struct cloud_object {
     bool has_meta;              /* listings on S3 carry none */
     bool looked_into;           /* syncd/object.h: what it is was seen in its first bytes, and meta says so */
     int refused;                /* negative errno: what was seen is not to be read; 0: it is */
+    uint64_t refused_version;   /* of what is older than it should be */
     struct cloud_meta meta;
 };
 

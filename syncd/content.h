@@ -7,7 +7,7 @@
 #include "common/crypt.h"
 #include "syncd/cache.h"
 
-enum { CONTENT_CHUNKS_MAX = 32 };     /* chunks at once */
+enum { CONTENT_CHUNKS_MAX = 16 };     /* chunks at once */
 
 /* The cache is being closed, and cryptd has answered all: what waits still ends with -ECANCELED. */
 void content_end_all(struct cache *c);

@@ -28,6 +28,7 @@ struct drive {
     struct keys *keys;            /* NULL: it encrypts nothing, or they are not to be opened; drive_keys.c */
     void (*keys_settled)(void *arg);   /* who waits for that; NULL: nobody */
     void *keys_settled_arg;
+    bool keys_failed;             /* the keys could not be opened while it ran */
     struct loop_timer *coming_up; /* its keys are open, and somebody is changing it */
     struct error fault;
     struct syncd *syncd;          /* borrowed */
@@ -83,7 +84,8 @@ char *drive_state_dir(const struct syncd *d, const char *id);
 int drive_keys_begin(struct drive *drive, struct error *e);
 /* 0 when the drive encrypts nothing or its keys are open; -EAGAIN while they are being opened; or why not. */
 int drive_keys_state(const struct drive *drive, struct error *e);
-/* Calls done(arg) once, when the keys are open or cannot be: at once, or from the loop. One waiter a drive. */
+/* Calls done(arg) once, when the keys are open or cannot be, or the drive is closed: at once, or from the loop. One
+ * waiter a drive. */
 void drive_keys_await(struct drive *drive, void (*done)(void *arg), void *arg);
 /* Before its volume is closed, and after. */
 void drive_keys_stop(struct drive *drive);

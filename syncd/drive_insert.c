@@ -98,11 +98,17 @@ static void mount_done(const struct error *e, void *arg)
     end(in);
 }
 
+/* What is half made when syncd ends is removed at its next start. */
 static void keys_settled(void *arg)
 {
     struct insert *in = arg;
     struct error e = { 0 };
 
+    if (drive_model_encrypts(in->drive->model) && !in->drive->keys) {
+        ipc_fail(in->req, -ECANCELED, "Landfall ends.");
+        end(in);
+        return;
+    }
     if (drive_open(in->d, in->drive, &e) < 0)
         undo(in, &e);
     else

@@ -2,7 +2,6 @@
  * has left as it is, and comes up by itself once they can. One that runs when its keys cannot be opened any more, since
  * cryptd came back with another key store, goes on running, and what needs the keys fails. */
 #include <errno.h>
-#include <string.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -15,7 +14,7 @@
 #include "syncd/mounts.h"
 #include "syncd/syncd.h"
 
-enum { REGION_SIZE = 16 * 1024 * 1024, BUSY_MS = 1000 };
+enum { REGION_SIZE = 16 * 1024 * 1024, REGION_LEAST = 4608 * 1024, BUSY_MS = 1000 };
 
 /* --- their state --------------------------------------------------------------------------------------- */
 
@@ -54,13 +53,37 @@ static void say_shut(struct drive *drive, const struct error *e)
 {
     LOG(LOG_CRIT, "drive_keys_not_opened", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s",
         error_text(e));
-    if (drive->volume)
+    if (drive->volume) {
+        drive->keys_failed = true;
         return;
+    }
     drive->fault = *e;
     if (drive->phase == DRIVE_READY && drive->wanted) {
         drive->wanted = false;
         mounts_changed(drive->syncd);
     }
+}
+
+static void tried_again(const struct error *e, uint64_t n, void *arg)
+{
+    (void)e;
+    (void)n;
+    (void)arg;
+}
+
+/* What failed for want of the keys. */
+static void try_again(struct drive *drive)
+{
+    drive->keys_failed = false;
+    volume_keys_rotated(drive->volume, tried_again, NULL);
+}
+
+static void go_on(struct drive *drive)
+{
+    if (drive->keys_failed)
+        try_again(drive);
+    else
+        volume_keys_opened(drive->volume);
 }
 
 static void on_opened(const struct error *e, void *arg)
@@ -71,7 +94,7 @@ static void on_opened(const struct error *e, void *arg)
     if (e)
         say_shut(drive, e);
     else if (drive->volume)
-        volume_keys_opened(drive->volume);
+        go_on(drive);
     else if (drive->phase != DRIVE_HIDDEN)
         come_up(drive);
     if (settled)
@@ -80,12 +103,13 @@ static void on_opened(const struct error *e, void *arg)
 
 static int make_region(struct syncd *d, struct error *e)
 {
-    int r = d->crypt ? 0 : crypt_new(d->loop, REGION_SIZE, &d->crypt, e);
+    int r = d->crypt ? 0 : crypt_new(d->loop, REGION_SIZE, REGION_LEAST, &d->crypt, e);
 
     if (r < 0)
         return r;
     if (!process_lock_memory())
-        LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
+        LOG(LOG_NOTICE, "memory_not_locked", "reason=%s", crypt_locked(d->crypt)
+            ? "RLIMIT_MEMLOCK; what is shared with cryptd is" : "RLIMIT_MEMLOCK; what is encrypted may be swapped out");
     if (ipc_client_connected(d->cryptd))
         crypt_share(d->crypt, d->cryptd);
     return 0;
@@ -136,9 +160,12 @@ void drive_keys_stop(struct drive *drive)
 
 void drive_keys_end(struct drive *drive)
 {
+    void (*settled)(void *arg) = take_ptr(drive->keys_settled);
+
     loop_timer_free(take_ptr(drive->coming_up));
-    drive->keys_settled = NULL;
     keys_free(take_ptr(drive->keys));
+    if (settled)
+        settled(drive->keys_settled_arg);
 }
 
 /* --- cryptd ---------------------------------------------------------------------------------------------- */
@@ -157,13 +184,15 @@ void drive_cryptd_lost(struct syncd *d)
             keys_disconnected(drive->keys);
 }
 
-/* Some drive's keys that were sealed with another key store, or NULL. */
-static const struct drive *locked_out(const struct syncd *d, struct error *e)
+/* Some drive's keys were sealed with another key store: *e says so. */
+static bool locked_out(const struct syncd *d, struct error *e)
 {
     for (const struct drive *drive = d->drives; drive; drive = drive->next)
-        if (drive_keys_state(drive, e) == -ENOKEY && strstr(error_text(e), "another key store"))
-            return drive;
-    return NULL;
+        if (drive->keys && keys_other_store(drive->keys)) {
+            (void)keys_state(drive->keys, e);
+            return true;
+        }
+    return false;
 }
 
 void drive_keys_check_store(struct syncd *d, void (*done)(const struct error *e, void *arg), void *arg)

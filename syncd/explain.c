@@ -9,6 +9,7 @@
 #include "common/text.h"
 #include "syncd/conflict.h"
 #include "syncd/fetch.h"
+#include "syncd/object.h"
 #include "syncd/waits.h"
 
 enum { RANGES_MAX = 256, BITS = 64 };
@@ -160,11 +161,14 @@ static void add_conflict(const struct index_inode *i, Lf__Explanation *e)
         abort();
 }
 
-/* Of the bytes that are here. */
+/* Of the bytes that are here, or of those in the cloud. */
 static void add_fault(struct volume *v, const struct index_inode *i, Lf__Explanation *e)
 {
+    const char *fault = object_fault(v, i);
     int code = index_fault(v->index, i->ino);
 
+    if (!code && fault)
+        e->fault = xstrdup(fault);
     if (code && asprintf(&e->fault, "The disk of the cache did not keep all that was written (%s): some of it may be "
                          "older here. It replaces no other version in the cloud.", strerror(-code)) < 0)
         abort();

@@ -121,7 +121,7 @@ static void chunk_refused(struct fetch_transfer *t)
     error_set(&e, -EBADMSG, "Bytes %" PRIu64 " to %" PRIu64 " of %s are not what was encrypted.", from,
               from + in->length - 1, t->key);
     object_refused(f->volume, t->key, &e);
-    object_note_fault(f->volume, f->ino, f->fetch.object->etag, -EBADMSG);
+    object_note_fault(f->volume, f->ino, f->fetch.object->etag, -EBADMSG, 0);
     uploader_show(f->volume, f->ino, UPLOADER_ERROR);
     object_note_bad(f, from);
     inflow_consume(in, in->taken);
@@ -144,6 +144,7 @@ static void wrote(const struct error *e, void *arg)
         fetch_arrived(t, t->from + in->length);
         fetch_wake(f);
     } else if (f) {
+        f->fetch.object->opened &= e->code != -ENOKEY;   /* an epoch was given up: anew, with another one */
         inflow_end(t, e);
     }
     if (t->file)

@@ -4,7 +4,7 @@
 #include "syncd/fetch_internal.h"
 #include "syncd/object.h"
 
-enum { FETCH_BAD = 32, FETCH_WAITING_MOST = 2 << 20 };
+enum { FETCH_WAITING_MOST = 2 << 20 };
 
 /* What is known of the version that the file's bytes come from. */
 struct fetch_object {
@@ -14,8 +14,6 @@ struct fetch_object {
     bool opened;
     struct object_key key;
     uint64_t head_room;            /* bytes that the head is looked for in */
-    struct { uint64_t chunk; int64_t ns; } bad[FETCH_BAD];   /* chunks that did not open, and when */
-    size_t n_bad;
 };
 
 /* Bytes of a transfer that are not in the cache file yet. */

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -40,29 +39,46 @@ static struct fetch_object *object_of(struct cache_file *f, const struct index_i
     return o;
 }
 
+/* A ring of chunks that did not open, and when; of files that are closed meanwhile too. */
+struct fetch_bad {
+    struct {
+        uint64_t ino, chunk;
+        int64_t ns;
+        char etag[64];             /* the beginning */
+    } last[256];
+    size_t n;
+};
+
 bool fetch_object_bad(const struct cache_file *f, uint64_t at)
 {
-    const struct fetch_object *o = f->fetch.object;
+    const struct fetch_bad *b = f->volume->bad;
+    int64_t since = b ? loop_now_ns() - BAD_NS : 0;
 
-    for (size_t n = 0; o && n < least(o->n_bad, FETCH_BAD); n++)
-        if (o->bad[n].chunk == at >> CHUNK_SHIFT && loop_now_ns() - o->bad[n].ns < BAD_NS)
+    for (size_t n = 0; b && n < least(b->n, ARRAY_SIZE(b->last)); n++)
+        if (b->last[n].ino == f->ino && b->last[n].chunk == at >> CHUNK_SHIFT && b->last[n].ns > since &&
+            strncmp(b->last[n].etag, f->map->base, sizeof(b->last[n].etag) - 1) == 0)
             return true;
     return false;
 }
 
 void object_note_bad(struct cache_file *f, uint64_t at)
 {
-    struct fetch_object *o = f->fetch.object;
+    struct volume *v = f->volume;
+    size_t n;
 
-    o->bad[o->n_bad % FETCH_BAD].chunk = at >> CHUNK_SHIFT;
-    o->bad[o->n_bad++ % FETCH_BAD].ns = loop_now_ns();
+    if (!v->bad)
+        v->bad = xcalloc(1, sizeof(*v->bad));
+    n = v->bad->n++ % ARRAY_SIZE(v->bad->last);
+    v->bad->last[n].ino = f->ino;
+    v->bad->last[n].chunk = at >> CHUNK_SHIFT;
+    v->bad->last[n].ns = loop_now_ns();
+    memcpy(v->bad->last[n].etag, f->map->base, sizeof(v->bad->last[n].etag) - 1);
     f->fetch.window = f->fetch.ahead = 0;
 }
 
 bool fetch_object_refuses(const struct cache_file *f, uint64_t from, uint64_t to, struct error *e)
 {
-    for (uint64_t at = from & ~(uint64_t)(CHUNK_SIZE - 1); f->fetch.object && f->fetch.object->n_bad && at < to;
-         at += CHUNK_SIZE)
+    for (uint64_t at = from & ~(uint64_t)(CHUNK_SIZE - 1); f->volume->bad && at < to; at += CHUNK_SIZE)
         if (!chunk_present(f->map, at >> CHUNK_SHIFT) && fetch_object_bad(f, at))
             return error_set(e, -EBADMSG, "Bytes of the object are not what was encrypted.");
     return false;
@@ -89,8 +105,8 @@ static int store(struct cache_file *f, const char *etag, const struct index_obje
     return index_update(x, i);
 }
 
-/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the file
- * begins anew with that size, or the index knows another version by now. */
+/* A file that nobody has open yet gets the size that its object tells. False: the transfer was stopped, because the
+ * file begins anew with that size, or the index knows another version by now. */
 static bool found(struct fetch_transfer *t, struct index_object *o)
 {
     CLEANUP(index_inode_done) struct index_inode was = { 0 }, is = { 0 };
@@ -107,6 +123,8 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
         return false;
     }
     if (is.size != was.size)
+        object_corrected(v, f->ino);
+    if (is.size != was.size)
         volume_invalidate(v, f->ino, NULL, 0, CHANGED_ATTRIBUTES);
     if (!cache_file_current(f, &is) && cache_acquire(v->cache, &is, &same) == 0)
         cache_release(same);
@@ -114,16 +132,17 @@ static bool found(struct fetch_transfer *t, struct index_object *o)
 }
 
 /* The object is refused as a whole. */
-static void refuse(struct fetch_transfer *t, const struct error *e)
+static void refuse(struct fetch_transfer *t, const struct error *e, enum index_object_kind kind,
+                   uint64_t version)
 {
     struct cache_file *f = cache_hold(t->file);
     CLEANUP_FREE char *etag = xstrdup(f->fetch.object->etag);
-    struct index_object bad = { .kind = INDEX_OBJECT_SEALED, .size = cache_file_size(f) };
+    struct index_object bad = { .kind = kind, .size = cache_file_size(f) };
     CLEANUP(index_object_done) struct index_object known = { 0 };
 
     if (index_object_get(f->volume->index, f->ino, etag, &known) < 0 && index_begin(f->volume->index) == 0)
         (void)index_end(f->volume->index, index_object_put(f->volume->index, f->ino, etag, &bad));
-    object_note_fault(f->volume, f->ino, etag, e->code);
+    object_note_fault(f->volume, f->ino, etag, e->code, version);
     uploader_show(f->volume, f->ino, UPLOADER_ERROR);
     fetch_fail_all(f, e);
     if (t->file)
@@ -182,7 +201,7 @@ static void head_opened(const struct error *e, const struct object_key *key, voi
     if (f && e->code == 0)
         take_key(t, key);
     else if (f && object_is_refusal(e->code))
-        refuse(t, e);
+        refuse(t, e, INDEX_OBJECT_SEALED, key ? key->version : 0);
     else if (f)
         inflow_end(t, e);
     inflow_leave(t);
@@ -196,7 +215,7 @@ static void refuse_plain(struct fetch_transfer *t)
 
     error_set(&e, -EUCLEAN, "%s was encrypted, and what lies there now is not.", t->key);
     object_refused(t->file->volume, t->key, &e);
-    refuse(t, &e);
+    refuse(t, &e, t->meta.has_size ? INDEX_OBJECT_SEALED : INDEX_OBJECT_PLAIN, 0);
 }
 
 /* Whether there is enough of it to be looked at. */
@@ -347,8 +366,8 @@ static bool is_small(const struct fetch_transfer *t)
     return t->object_size <= FETCH_SPAN_LEAST && t->from == 0 && t->to > 0;
 }
 
-/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is not
- * known; without anything wanted of the beginning that alone. */
+/* Bytes [*first, *first + *length) of the object are what [from, to) of the file lies in, and the head while that is
+ * not known; without anything wanted of the beginning that alone. */
 static void reach(struct fetch_transfer *t, const struct fetch_object *o, uint64_t *first, uint64_t *length)
 {
     uint64_t head = o->opened ? o->key.head_size : object_usual_head(t->file->volume);
@@ -418,11 +437,9 @@ int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
     if (!f->volume->keys)
         return FETCH_STRAIGHT;
     (void)object_get(f->volume, i, &known);
+    if (object_is_refused(&known))
+        return known.fault;
     if (known.kind == INDEX_OBJECT_PLAIN)
         return f->is_sealed ? FETCH_CHUNKS : FETCH_STRAIGHT;
-    if (object_of(f, i)->opening)
-        return -EINPROGRESS;
-    if (known.fault && known.fault != -EBADMSG && loop_wall_ns() - known.found_ns < OBJECT_REST_S * INT64_C(1000000000))
-        return known.fault;
-    return FETCH_CHUNKS;
+    return object_of(f, i)->opening ? -EINPROGRESS : FETCH_CHUNKS;
 }

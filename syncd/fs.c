@@ -202,9 +202,11 @@ static void confirm_done(const struct error *e, void *arg)
 
     if (same && gone)
         lister_recheck(l, f->ino);
-    else if (same && e->code && e->code != -ECANCELED && !object_is_refusal(e->code))
+    else if (same && e->code && e->code != -ECANCELED && !(w->v->keys && object_is_refusal(e->code)))
         lister_failed(l);
     w->regardless = same && !gone;
+    if (!same)
+        (void)object_take_correction(w->v, f->ino);
     wait_done(same || e->code == -ECANCELED ? e : &stale, w);
     f->confirming--;
     cache_release(f);
@@ -346,6 +348,7 @@ void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct inde
     Lf__Envelope reply = IPC_ENVELOPE(FS_ENTRY, fs_entry, &entry);
 
     volume_attr(v, i, &attr);
+    (void)object_take_correction(v, i->ino);
     entry.attr = &attr;
     ipc_reply(req, &reply, NULL, 0);
 }

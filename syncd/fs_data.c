@@ -37,7 +37,8 @@ static int open_for(struct volume *v, struct ipc_peer *p, const struct index_ino
     if (r == 0) {
         ret->file = f;
         ret->peer = p;
-        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST && cache_file_whole(f);
+        ret->whole = !write && !v->cache->bad && !f->is_sealed && cache_file_size(f) >= CHUNK_PASSED_LEAST &&
+            cache_file_whole(f);
         cache_opened(f, p, write, ret->whole);
     }
     cache_release(f);
@@ -112,6 +113,10 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = check_room(v, m->ino, m->again);
     if (r == 0 && !m->truncate && !object_known(v, i))
         r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
+    if (r == 0 && !m->truncate && object_is_refused_empty(v, i))
+        r = -EIO;
+    if (r == 0 && !m->truncate && !m->again && object_take_correction(v, i->ino))
+        r = -ESTALE;
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
     if (r < 0 || !m->truncate)
@@ -385,7 +390,7 @@ static void fetched(const struct error *e, void *arg)
     } else {
         struct error told = *e;
 
-        told.code = e->code == -ENOENT || object_is_refusal(e->code) ? -EIO : e->code;
+        told.code = e->code == -ENOENT || (w->file->volume->keys && object_is_refusal(e->code)) ? -EIO : e->code;
         LOG_TRACE(LOG_WARNING, ipc_request_trace(w->request), "fetch_failed", "drive=%s", w->file->volume->drive->id,
                   "ino=%" PRIu64, w->file->ino, "error=%s", error_text(e));
         ipc_fail_error(w->request, &told);

@@ -1,7 +1,8 @@
 /* Extended attributes: user.* is stored and travels with the object's metadata. Those of the table are
  * ours: user.landfall.state is made up on the spot and says how the file stands with the cloud; user.landfall.cut
  * is "1" at a folder of which objectsPerFolder keeps something from being shown; user.landfall.pin is "1" where a
- * file is to be here always, also by a directory above it, and is set and removed where that begins. */
+ * file is to be here always, also by a directory above it, and is set and removed where that begins;
+ * user.landfall.accept can only be set, to "1": what is refused for being older than what was there is right. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,13 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/object.h"
 #include "syncd/waits.h"
 
 enum { NAME_MAX_BYTES = 255, HEADER_NAME_BYTES = 16 };
 static const char PREFIX[] = "user.", OURS[] = "user.landfall.", PINNED[] = "1", CUT[] = "1";
 
-/* An attribute that is not stored. Each but get may be NULL: nobody may. */
+/* An attribute that is not stored. Each may be NULL: nobody may. */
 struct own {
     const char *name;
     int (*get)(struct volume *v, uint64_t ino, void **ret, size_t *ret_size);
@@ -83,8 +85,12 @@ static void get_settled(struct volume *v, struct ipc_request *req, const Lf__Env
     CLEANUP_FREE void *bytes = NULL;
     size_t size = 0;
     const struct own *own = own_named(m->name);
-    int r = own ? own->get(v, m->ino, &bytes, &size) : index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
+    int r = -ENODATA;
 
+    if (!own)
+        r = index_xattr_get(v->index, m->ino, m->name, &bytes, &size);
+    else if (own->get)
+        r = own->get(v, m->ino, &bytes, &size);
     if (r < 0) {
         fs_fail(req, r);
         return;
@@ -224,7 +230,15 @@ static int remove_pin(struct volume *v, uint64_t ino)
     return index_pinned(v->index, ino) ? index_pin(v->index, ino, false) : -ENODATA;
 }
 
+static int set_accept(struct volume *v, const Lf__FsXattrSet *m)
+{
+    if (m->value.len != 1 || *m->value.data != '1')
+        return -EINVAL;
+    return object_accept(v, m->ino);
+}
+
 static const struct own OWN[] = {
+    { "user.landfall.accept", NULL, set_accept, NULL },
     { "user.landfall.state", make_state, NULL, NULL },
     { "user.landfall.cut", get_cut, NULL, NULL },
     { "user.landfall.pin", get_pin, set_pin, remove_pin },

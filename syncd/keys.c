@@ -15,6 +15,7 @@
 enum {
     HANDLE_TRIES = 3,             /* cryptd says that it does not know a handle which it has given just now */
     AGAIN_MS = 1000,              /* after a failure that passes */
+    BUSY_MS = 10,                 /* until calls that did not go are sent once more */
 };
 
 struct asking {
@@ -95,6 +96,39 @@ static void send_now(struct asking *a)
     a->call = ipc_call(a->keys->spec.cryptd, a->request, NULL, 0, 0, answered, a);
 }
 
+static void send_waiting(struct keys *k)
+{
+    struct asking *a;
+
+    TAILQ_FOREACH(a, &k->askings, next)
+        if (!a->call)
+            send_now(a);
+}
+
+static void send_again(void *arg)
+{
+    struct keys *k = arg;
+
+    loop_timer_free(take_ptr(k->again));
+    send_waiting(k);
+}
+
+/* Whatever it is of the keys, it is nothing that the object or file is to blame for which they are needed. */
+static struct error shut_error(const struct keys *k)
+{
+    struct error e;
+
+    (void)error_set(&e, -ENOKEY, "%s", error_text(&k->error));
+    return e;
+}
+
+static void finish_shut(struct asking *a)
+{
+    const struct error e = shut_error(a->keys);
+
+    finish(a, &e, NULL, NULL);
+}
+
 /* Whether it is to be asked once more, with another handle. */
 static bool wants_another(struct asking *a, const struct error *e)
 {
@@ -116,6 +150,11 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
         return;
     }
     a->call = 0;
+    if (e && e->code == -EAGAIN && k->phase == KEYS_OPEN) {   /* too much at once */
+        if (!k->again)
+            k->again = loop_timer(k->spec.loop, BUSY_MS, send_again, k);
+        return;
+    }
     if (!e || !wants_another(a, e)) {
         finish(a, e, reply, fds);
         return;
@@ -124,7 +163,7 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
     if (k->phase == KEYS_OPEN)
         send_now(a);
     else if (k->phase == KEYS_SHUT)
-        finish(a, &k->error, NULL, NULL);
+        finish_shut(a);
 }
 
 static void tell_shut(void *arg);
@@ -171,15 +210,6 @@ struct crypt *keys_crypt(struct keys *k)
 
 /* --- what becomes of those who wait ---------------------------------------------------------------- */
 
-static void send_waiting(struct keys *k)
-{
-    struct asking *a;
-
-    TAILQ_FOREACH(a, &k->askings, next)
-        if (!a->call)
-            send_now(a);
-}
-
 static struct asking *first_waiting(struct keys *k)
 {
     struct asking *a;
@@ -193,13 +223,12 @@ static struct asking *first_waiting(struct keys *k)
 /* Who hears it may ask again, which is told in a later turn. */
 static void fail_waiting(struct keys *k)
 {
-    const struct error e = k->error;
     struct asking *last = TAILQ_LAST(&k->askings, askings), *a;
 
     while (k->phase == KEYS_SHUT && (a = first_waiting(k))) {
         bool end = a == last;
 
-        finish(a, &e, NULL, NULL);
+        finish_shut(a);
         if (end)
             break;
     }
@@ -225,24 +254,19 @@ static void open_again(void *arg)
     open_keys(k);
 }
 
-/* In terms of what asks: none of it is about a file that changed, or one that may not be used. */
-static int code_for_askers(int code)
-{
-    return code == -ESTALE || code == -EPERM || code == -EOPNOTSUPP ? -EUCLEAN : code;
-}
-
 /* Calls opened() last: it may free the keys. */
 static void shut(struct keys *k, const struct error *e)
 {
     k->phase = KEYS_SHUT;
     k->handle = 0;
-    (void)error_set(&k->error, code_for_askers(e->code), "%s", error_text(e));
+    k->error = *e;
     loop_timer_free(take_ptr(k->again));
     if (passes(e->code)) {
         k->phase = KEYS_OPENING;
         k->again = loop_timer(k->spec.loop, AGAIN_MS, open_again, k);
         return;
     }
+    k->facts.is = (struct keys_facts){ 0 };
     fail_waiting(k);
     if (k->phase == KEYS_SHUT && k->spec.opened)
         k->spec.opened(&k->error, k->spec.arg);
@@ -273,6 +297,7 @@ static void open_done(const struct error *e, const Lf__Envelope *reply, int *fds
 
     (void)fds;
     k->opening = 0;
+    k->other_store = e && e->code == -ENOKEY;
     if (e) {
         shut(k, e);
         return;
@@ -299,9 +324,9 @@ static int read_stored(struct keys *k, struct store_keys *ret, struct error *e)
     if (ret->blob)
         return 0;
     date_iso(ret->destroyed_ns, date);
-    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. What "
-                     "is in the cloud can be read with the drive's exported identity, if there is a copy of it: import "
-                     "it here, or use it with age.", k->id, date);
+    return error_set(e, -ENOKEY, "The keys of drive %s were destroyed on %s, by request: nobody can read its cache. "
+                     "What is in the cloud can be read with the drive's exported identity, if there is a copy of it: "
+                     "import it here, or use it with age.", k->id, date);
 }
 
 static void ask_open(struct keys *k, const struct store_keys *stored)
@@ -334,6 +359,7 @@ static void open_keys(struct keys *k)
         return;
     k->phase = KEYS_OPENING;
     k->handle = 0;
+    k->other_store = false;
     loop_timer_free(take_ptr(k->again));
     if (read_stored(k, &stored, &k->error) == 0)
         ask_open(k, &stored);
@@ -378,7 +404,13 @@ int keys_state(const struct keys *k, struct error *e)
         return 0;
     if (k->phase == KEYS_SHUT)
         return error_set(e, k->error.code, "%s", error_text(&k->error));
-    return error_set(e, -EAGAIN, "Its keys are being opened; cryptd has not answered yet.");
+    return error_set(e, -EAGAIN, "%s", k->error.code ? error_text(&k->error) : "Its keys are being opened; cryptd has "
+                     "not answered yet.");
+}
+
+bool keys_other_store(const struct keys *k)
+{
+    return k->phase == KEYS_SHUT && k->other_store;
 }
 
 const struct keys_facts *keys_facts(const struct keys *k)

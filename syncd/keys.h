@@ -23,8 +23,9 @@ struct keys_facts {
 
 /* Asks cryptd, with the drive's handle in the request: any row of common/messages.c that has one. done() runs once,
  * from the loop, as for ipc_call(); when cryptd is restarted the keys are opened again and the request is repeated,
- * whatever its row says, since none that goes this way changes anything. The request is copied. -ENOKEY, -EUCLEAN, ...:
- * the keys cannot be opened, with cryptd's sentence. -ECANCELED: the drive is closed. */
+ * whatever its row says, since none that goes this way changes anything. The request is copied. -ENOKEY: the keys
+ * cannot be opened, with cryptd's sentence (or cryptd opens nothing with them: an object for others). -ECANCELED: the
+ * drive is closed. */
 void keys_ask(struct keys *k, Lf__Envelope *request, ipc_answer_fn *done, void *arg);
 /* The same as a crypt_asker. */
 struct crypt_asker keys_asker(struct keys *k);
@@ -36,7 +37,7 @@ struct crypt *keys_crypt(struct keys *k);
 void keys_lend(struct keys *k, struct ipc_peer *worker);
 void keys_worker_lost(struct keys *k, struct ipc_peer *worker);
 
-/* NULL until they were opened once. */
+/* NULL until they were opened, and while they cannot be. */
 const struct keys_facts *keys_facts(const struct keys *k);
 
 /* --- life ---------------------------------------------------------------------------------------------- */
@@ -65,6 +66,8 @@ void keys_free(struct keys *k);
 /* 0 when they are open, or were and are being opened anew. -EAGAIN while they are being opened for the first time, or
  * why they cannot be, with a sentence. */
 int keys_state(const struct keys *k, struct error *e);
+/* Whether they are shut because cryptd has another key store than they were sealed with. */
+bool keys_other_store(const struct keys *k);
 /* For the `connected` and `lost` of the client: no handle outlives the connection. */
 void keys_connected(struct keys *k);
 void keys_disconnected(struct keys *k);

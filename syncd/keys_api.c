@@ -242,26 +242,41 @@ void keys_api_rotate(struct ipc_request *req, const Lf__Envelope *env, int *fds,
 
 /* --- importing ------------------------------------------------------------------------------------------- */
 
+static void reopened(void *arg)
+{
+    CLEANUP_FREE struct alteration *a = arg;
+    struct drive *drive = altered(a);
+    struct error e = { 0 };
+
+    if (drive && drive_keys_state(drive, &e) == 0 && drive->volume) {
+        volume_keys_rotated(drive->volume, rewrap_done, take_ptr(a));
+        return;
+    }
+    if (drive && e.code)
+        ipc_fail_error(a->req, &e);
+    else if (drive)
+        reply_info(a->req, drive, NULL);
+}
+
 /* What cannot be opened here stays beside the new keys: the right key store may come back. */
 static void remade(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg)
 {
-    CLEANUP_FREE struct alteration *a = arg;
+    struct alteration *a = arg;
     struct drive *drive = e ? NULL : altered(a);
-    int r;
+    int r = drive ? store_keys_replace(a->d->store, a->id, blob, n, serial) : 0;
 
     if (e)
         ipc_fail_error(a->req, e);
-    if (!drive)
-        return;
-    r = store_keys_replace(a->d->store, a->id, blob, n, serial);
-    if (r < 0) {
+    if (r < 0)
         ipc_fail(a->req, r, "The keys of the drive could not be stored.");
+    if (!drive || r < 0) {
+        free(a);
         return;
     }
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(a->req), a->event, "drive=%s", drive->model->id, "name=%s",
               drive->model->name, "then=%s", "The keys that it had could not be opened. They are kept.");
     keys_reopen(drive->keys);
-    reply_info(a->req, drive, NULL);
+    drive_keys_await(drive, reopened, a);
 }
 
 static void remake(struct alteration *a, const char *identity)

@@ -21,7 +21,8 @@ struct keys {
     struct keys_spec spec;
     char *id;
     enum keys_phase phase;
-    struct error error;
+    struct error error;           /* why they are shut, or not open yet */
+    bool other_store;             /* cryptd's reason was that */
     uint64_t handle;              /* 0: none */
     uint64_t opening;             /* the call; 0: none */
     struct loop_timer *again;     /* what is to be opened once more, or answered */

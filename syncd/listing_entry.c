@@ -103,6 +103,16 @@ static void fill_size(const struct volume *v, struct index_inode *i, const struc
         i->settled = false;
 }
 
+/* The same of what was shown already. */
+static void correct_size(struct volume *v, struct index_inode *i, const struct cloud_object *o)
+{
+    uint64_t shown = i->size;
+
+    fill_size(v, i, o);
+    if (i->size != shown)
+        object_corrected(v, i->ino);
+}
+
 /* The strings of *i that come from the object are borrowed from it. */
 static void fill_version(const struct volume *v, struct index_inode *i, const char *key, const struct cloud_object *o)
 {
@@ -228,7 +238,7 @@ int entry_settle(struct volume *v, struct index_inode *i, const struct cloud_obj
     int r;
 
     fill_meta(i, &o->meta);
-    fill_size(v, i, o);
+    correct_size(v, i, o);
     r = index_update(v->index, i);
     if (r == 0)
         r = object_note(v, i, o);
@@ -247,7 +257,7 @@ int entry_size(struct volume *v, struct index_inode *i, const struct cloud_objec
     if (!v->keys || !same_version(i, o))
         return 0;
     if (!(i->pending & INDEX_CONTENT))
-        fill_size(v, i, o);
+        correct_size(v, i, o);
     r = index_update(v->index, i);
     return r < 0 ? r : object_note(v, i, o);
 }

@@ -136,6 +136,7 @@ libsyncd_a_SOURCES = \
 	syncd/mover.c \
 	syncd/object.c \
 	syncd/object.h \
+	syncd/object_accept.c \
 	syncd/object_api.c \
 	syncd/object_look.c \
 	syncd/object_open.c \

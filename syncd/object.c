@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
 
@@ -105,10 +106,27 @@ bool object_lacks(const struct volume *v, const struct cloud_object *o)
 
 int object_get(struct volume *v, const struct index_inode *i, struct index_object *ret)
 {
-    if (v->keys && i->cloud_size >= OBJECT_LEAST)
-        return index_object_get(v->index, i->ino, i->etag, ret);
+    int r = v->keys ? index_object_get(v->index, i->ino, i->etag, ret) : -ENOENT;
+
+    if (r != -ENOENT || (v->keys && i->cloud_size >= OBJECT_LEAST))
+        return r;
     *ret = (struct index_object){ .kind = INDEX_OBJECT_PLAIN, .size = i->cloud_size };
     return 0;
+}
+
+bool object_is_refused(const struct index_object *o)
+{
+    if (!o->fault || (o->fault == -EBADMSG && o->size > 0))
+        return false;
+    return o->kind == INDEX_OBJECT_PLAIN || loop_wall_ns() - o->found_ns < OBJECT_REST_S * INT64_C(1000000000);
+}
+
+bool object_is_refused_empty(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+
+    return v->keys && i->size == 0 && i->cloud_key && !(i->pending & INDEX_CONTENT) && object_get(v, i, &o) == 0 &&
+        o.fault;
 }
 
 bool object_known(struct volume *v, const struct index_inode *i)
@@ -127,23 +145,71 @@ bool object_known_ino(struct volume *v, uint64_t ino)
     return !v->keys || index_get(v->index, ino, &i) < 0 || object_known(v, &i);
 }
 
+/* --- sizes that were wrong ----------------------------------------------------------------------------- */
+
+enum { CORRECTIONS = 1024 };
+
+/* The last ones; 0: none. */
+struct object_corrections {
+    uint64_t inos[CORRECTIONS];
+    size_t n;
+};
+
+void object_corrected(struct volume *v, uint64_t ino)
+{
+    if (!v->corrections)
+        v->corrections = xcalloc(1, sizeof(*v->corrections));
+    v->corrections->inos[v->corrections->n++ % CORRECTIONS] = ino;
+}
+
+bool object_take_correction(struct volume *v, uint64_t ino)
+{
+    bool taken = false;
+
+    for (size_t n = 0; v->corrections && n < CORRECTIONS; n++)
+        if (v->corrections->inos[n] == ino) {
+            v->corrections->inos[n] = 0;
+            taken = true;
+        }
+    return taken;
+}
+
+/* --- what metadata say --------------------------------------------------------------------------------- */
+
+/* What is not encrypted where an encrypted object was, or says that it is one. */
+static int judge_plain(struct volume *v, const struct index_inode *i, const struct cloud_object *o)
+{
+    struct error e;
+
+    if (!o->meta.has_size && index_anchor(v->index, i->cloud_key) == 0)
+        return 0;
+    error_set(&e, -EUCLEAN, "%s was encrypted, and what lies there now is not.", i->cloud_key);
+    object_refused(v, i->cloud_key, &e);
+    return e.code;
+}
+
 int object_note(struct volume *v, const struct index_inode *i, const struct cloud_object *o)
 {
     CLEANUP(index_object_done) struct index_object known = { 0 };
     uint64_t size;
     enum index_object_kind kind;
+    int fault;
 
-    if (!v->keys || !S_ISREG(i->mode) || i->cloud_size < OBJECT_LEAST)
+    if (!v->keys || !S_ISREG(i->mode))
         return 0;
     kind = object_told(v, o, &size);
     if (kind == INDEX_OBJECT_UNKNOWN)
         return 0;
+    fault = o->refused ? o->refused : kind == INDEX_OBJECT_PLAIN ? judge_plain(v, i, o) : 0;
+    if (i->cloud_size < OBJECT_LEAST && !fault)
+        return index_object_remove(v->index, i->ino);
     if (index_object_get(v->index, i->ino, i->etag, &known) == 0 && known.head && kind == known.kind)
         return 0;
     known.kind = kind;
     known.size = size;
-    known.fault = o->refused;
-    known.found_ns = o->refused ? loop_wall_ns() : 0;
+    known.fault = fault;
+    known.version = o->refused_version;
+    known.found_ns = fault ? loop_wall_ns() : 0;
     known.has_binding = o->meta.has_binding;
     memcpy(known.binding, o->meta.binding, sizeof(known.binding));
     return index_object_put(v->index, i->ino, i->etag, &known);

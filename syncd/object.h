@@ -40,6 +40,16 @@ int object_get(struct volume *v, const struct index_inode *i, struct index_objec
 /* Whether the size of the file is known: else it is not opened. */
 bool object_known(struct volume *v, const struct index_inode *i);
 bool object_known_ino(struct volume *v, uint64_t ino);
+/* Whether it is not to be read now. What was looked into may be so again after a while; what is known by its name alone
+ * to be wrong there stays so. Chunks that did not open are another matter. */
+bool object_is_refused(const struct index_object *o);
+/* The inode is empty, by an object that is refused: so nothing but opening it can tell. */
+bool object_is_refused_empty(struct volume *v, const struct index_inode *i);
+/* The size that was shown of the inode was wrong, and is another one now. Whether that is so and the kernel may not
+ * have heard of it; from then on it is taken to have. Who opens it then looks it up again: the kernel reads no further
+ * than the size that it knows. */
+void object_corrected(struct volume *v, uint64_t ino);
+bool object_take_correction(struct volume *v, uint64_t ino);
 /* Remembers what the metadata of the inode's version, *o, say, as far as they say something. Inside a transaction. 0 or
  * negative errno. */
 int object_note(struct volume *v, const struct index_inode *i, const struct cloud_object *o);
@@ -70,8 +80,8 @@ struct object_question {
 };
 /* Asks cryptd for the key of the object that begins with this head, and judges whether it is the one that belongs
  * there, in the newest version that was seen. done(e, key, arg) once, from the loop. When it is refused (e) the log has
- * an event: -EBADE, -ENOKEY, -EUCLEAN, -EOPNOTSUPP, -ESTALE (older than one that was seen). Other failures say nothing
- * of the object. */
+ * an event: -EBADE, -ENOKEY, -EUCLEAN, -EOPNOTSUPP, -EMSGSIZE, -ENODATA (its size), -EXDEV (made for another name),
+ * -EREMCHG (older than one that was seen; then `key` says which it is). Other failures say nothing of the object. */
 typedef void object_opened_fn(const struct error *e, const struct object_key *key, void *arg);
 void object_open(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg);
 /* Whether a failure is one of the object, not of the way to it. */
@@ -79,7 +89,12 @@ bool object_is_refusal(int code);
 /* The log hears of an object, or bytes of it, that are not what they should be. */
 void object_refused(struct volume *v, const char *key, const struct error *e);
 /* The same, kept with the inode for as long as it has that version, so that it is not fetched again and again. */
-void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code);
+void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code, uint64_t version);
+/* What is wrong with the inode's version, as a sentence; NULL: nothing is known to be. */
+const char *object_fault(struct volume *v, const struct index_inode *i);
+/* Its owner says that what is refused for being older, or something else, than what was there was restored on purpose.
+ * In a transaction. 0, -EINVAL (it is not refused for that), or another negative errno. */
+int object_accept(struct volume *v, uint64_t ino);
 
 /* Opens the chunks from number `first` on that n bytes of the object are: whole ones, but for its last one, and at most
  * OBJECT_UNSEAL_MAX. done(e, plain, length, arg) once, from the loop; plain is borrowed for the call, and with e->code

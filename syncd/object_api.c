@@ -325,6 +325,12 @@ void object_api_remove_offline(struct ipc_request *req, const Lf__Envelope *env,
     ask_offline(daemon, req, env->object_remove_offline->path, volume_remove_offline);
 }
 
+void object_api_accept(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    ask_offline(daemon, req, env->object_accept->path, volume_accept);
+}
+
 /* --- a directory ------------------------------------------------------------------------------ */
 
 static bool list_each(const struct volume_node *n, void *arg)

@@ -88,6 +88,20 @@ static void refuse(struct object_look *l, int code, const char *why)
     found_bad(l, &e);
 }
 
+/* What lies there is not encrypted, and should be. If metadata do not say that it is, its owner may accept it. */
+static void refuse_plain(struct object_look *l)
+{
+    struct error e;
+
+    if (l->object->meta.has_size) {
+        refuse(l, -EUCLEAN, "says that it is encrypted, and is not.");
+        return;
+    }
+    error_set(&e, -EUCLEAN, "%s was encrypted, and what lies there now is not.", l->key);
+    object_refused(l->volume, l->key, &e);
+    found(l, false, l->object->size, e.code);
+}
+
 /* --- nothing in it ----------------------------------------------------------------------------------- */
 
 static void tag_opened(const struct error *e, const uint8_t *plain, size_t length, void *arg)
@@ -115,6 +129,7 @@ static void opened(const struct error *e, const struct object_key *key, void *ar
     if (!answered(l))
         return;
     if (e->code) {
+        l->object->refused_version = key ? key->version : 0;
         found_bad(l, e);
         return;
     }
@@ -138,7 +153,7 @@ static void read_head(struct object_look *l)
     if (!object_is_age(l->bytes, l->n) && !o->meta.has_size && index_anchor(l->volume->index, l->key) == 0) {
         found(l, false, o->size, 0);
     } else if (!object_is_age(l->bytes, l->n)) {
-        refuse(l, -EUCLEAN, "was encrypted, and what lies there now is not.");
+        refuse_plain(l);
     } else {
         l->awaited++;
         object_open(l->volume, &q, opened, l);

@@ -1,5 +1,5 @@
-/* Owns the question which key opens an object, and whether it is the object that belongs to its name: cryptd says whether
- * it was made for it by somebody who knows the drive's identity, the index which version was seen last.
+/* Owns the question which key opens an object, and whether it is the object that belongs to its name: cryptd says
+ * whether it was made for it by somebody who knows the drive's identity, the index which version was seen last.
  *
  * Must not know how objects are fetched. */
 #include "syncd/object.h"
@@ -44,20 +44,22 @@ static const struct refusal {
     int code;
     const char *event, *advice;
 } refusals[] = {
-    { -EBADE, "object_damaged", "Its header was changed. Restore the object, or delete it." },
-    { -EBADMSG, "object_chunk_refused", "What lies there was changed, exchanged or cut. Restore the object, or delete "
-      "it; the other parts of it can be read." },
-    { -ENOKEY, "object_for_others", "It is encrypted for keys that this drive does not have. Import them with "
-      "'landfall key import'." },
-    { -EUCLEAN, "object_unreadable", "It is no age file any more. Restore the object, or delete it." },
-    { -EOPNOTSUPP, "object_too_new", "It says that another version of age made it. Restore the object, or update "
-      "Landfall." },
-    { -EMSGSIZE, "object_head_too_long", "Its header is longer than any that is read. Restore the object, or delete "
+    { -EBADE, "object_damaged", "The header of the object was changed in the cloud. Restore the object, or delete "
       "it." },
-    { -ENODATA, "object_cut", "It is shorter or longer than what it says it is. Restore the object, or delete it." },
-    { -EXDEV, "object_exchanged", "It was made for another name, and put there by somebody else. Restore the object, or "
-      "delete it." },
-    { -EREMCHG, "object_rolled_back", "An older version than one that was seen lies there. If it was restored on "
+    { -EBADMSG, "object_chunk_refused", "Bytes of the object were changed, exchanged or cut off in the cloud. Restore "
+      "the object, or delete it; its other parts can be read." },
+    { -ENOKEY, "object_for_others", "The object is encrypted for keys that this drive does not have. Import them with "
+      "'landfall key import'." },
+    { -EUCLEAN, "object_unreadable", "The object was encrypted, and what lies in the cloud now is not. Restore the "
+      "object, or delete it; if it was put there on purpose: 'landfall accept PATH'." },
+    { -EOPNOTSUPP, "object_too_new", "The object says that another version of age made it. Restore it, or update "
+      "Landfall." },
+    { -EMSGSIZE, "object_head_too_long", "The header of the object is longer than any that is read. Restore the "
+      "object, or delete it." },
+    { -ENODATA, "object_cut", "The object has another size than what it says it contains. Restore it, or delete it." },
+    { -EXDEV, "object_exchanged", "The object was made for another name, and put there by somebody else. Restore the "
+      "object, or delete it." },
+    { -EREMCHG, "object_rolled_back", "The object is older than one that was seen there before. If it was restored on "
       "purpose: 'landfall accept PATH'." },
 };
 
@@ -84,7 +86,18 @@ void object_refused(struct volume *v, const char *key, const struct error *e)
             r->advice);
 }
 
-static int note_fault(struct index *x, uint64_t ino, const char *etag, int code)
+const char *object_fault(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+    const struct refusal *r;
+
+    if (!v->keys || !i->cloud_key || i->pending & INDEX_CONTENT || object_get(v, i, &o) < 0)
+        return NULL;
+    r = o.fault ? refusal_of(o.fault) : NULL;
+    return r ? r->advice : NULL;
+}
+
+static int note_fault(struct index *x, uint64_t ino, const char *etag, int code, uint64_t version)
 {
     CLEANUP(index_object_done) struct index_object o = { 0 };
     int r = index_object_get(x, ino, etag, &o);
@@ -92,16 +105,18 @@ static int note_fault(struct index *x, uint64_t ino, const char *etag, int code)
     if (r < 0)
         return r;
     o.fault = code;
+    if (code == -EREMCHG)
+        o.version = version;
     o.found_ns = loop_wall_ns();
     return index_object_put(x, ino, etag, &o);
 }
 
-void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code)
+void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int code, uint64_t version)
 {
     int r = index_begin(v->index);
 
     if (r == 0)
-        (void)index_end(v->index, note_fault(v->index, ino, etag, code));
+        (void)index_end(v->index, note_fault(v->index, ino, etag, code, version));
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -152,7 +167,17 @@ static void end(struct opening *o)
     free(o);
 }
 
-/* cryptd's own troubles look as the object's do where codes are the same: what it says of keys is about the drive. */
+/* That the drive's own keys cannot be opened says nothing of the object. */
+static int blame(const struct volume *v, const struct error *e, struct error *ret)
+{
+    struct error why;
+
+    *ret = *e;
+    if (keys_state(v->keys, &why) < 0)
+        error_set(ret, -ENOTCONN, "%s", error_text(e));
+    return ret->code;
+}
+
 static void answered(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
 {
     struct opening *o = arg;
@@ -163,10 +188,10 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
     if (reply)
         (void)judge(o, reply->object_opened, &key, &result);
     else
-        result = *e;
+        (void)blame(o->volume, e, &result);
     if (result.code)
         object_refused(o->volume, o->key, &result);
-    o->done(&result, result.code ? NULL : &key, o->arg);
+    o->done(&result, result.code && result.code != -EREMCHG ? NULL : &key, o->arg);
     end(o);
 }
 

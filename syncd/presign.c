@@ -129,6 +129,9 @@ static int make_keys(struct presign *p, const struct drive *drive, const Lf__Pre
     if (given(ask->upload_key) && drive->model->permission_type == 1)
         return error_set(e, -EROFS, "The drive %s is read-only; no upload URL is given out for it.",
                          drive->model->name);
+    if (given(ask->upload_key) && drive->model->cloud_objects_encrypted)
+        return error_set(e, -EOPNOTSUPP, "The drive %s encrypts its objects; what is uploaded by a URL would not be "
+                         "encrypted.", drive->model->name);
     if (given(ask->relative_path))
         r = make_key(drive, ask->relative_path, false, &p->download_key, e);
     if (r == 0 && given(ask->upload_key))

@@ -52,6 +52,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_AWAIT), object_api_await },
     { ROW(OBJECT_MAKE_OFFLINE), object_api_make_offline },
     { ROW(OBJECT_REMOVE_OFFLINE), object_api_remove_offline },
+    { ROW(OBJECT_ACCEPT), object_api_accept },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 

@@ -374,6 +374,8 @@ struct index_object {
 int index_object_get(struct index *x, uint64_t ino, const char *etag, struct index_object *ret);
 int index_object_put(struct index *x, uint64_t ino, const char *etag, const struct index_object *o);
 int index_object_remove(struct index *x, uint64_t ino);
+/* No object is refused for that reason any more (a negative errno). */
+int index_object_forgive(struct index *x, int fault);
 void index_object_done(struct index_object *o);
 
 /* An object that goes up in parts, one row for each inode: with what it is sealed, so that it can be gone on with, and

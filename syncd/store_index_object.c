@@ -68,6 +68,11 @@ int index_object_remove(struct index *x, uint64_t ino)
     return sql_run(x->sql, "DELETE FROM object WHERE ino = ?", SQL_INT(ino));
 }
 
+int index_object_forgive(struct index *x, int fault)
+{
+    return sql_run(x->sql, "UPDATE object SET fault = 0, found = 0 WHERE fault = ?", SQL_INT(fault));
+}
+
 void index_object_done(struct index_object *o)
 {
     free(take_ptr(o->head));

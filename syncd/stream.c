@@ -1,5 +1,6 @@
 /* Owns objects on their way into a pipe for the API. What is dirty or wholly in the cache is spliced
- * from there, anything else comes straight from the provider and leaves nothing in the cache.
+ * from there, and so is what is encrypted in the cloud, which comes into the cache for that; anything else comes
+ * straight from the provider and leaves nothing in the cache.
  *
  * The pipe is the only buffer: a reader that does not read stops the source, a reader that is gone
  * ends it. A pipe that closes before its last byte tells the reader of a failure.
@@ -17,6 +18,7 @@
 #include "common/number.h"
 #include "syncd/content.h"
 #include "syncd/fetch.h"
+#include "syncd/object.h"
 
 enum { PIPE_BYTES = 1 << 20, TURN = 8 };
 
@@ -28,7 +30,7 @@ struct stream {
     unsigned awaited;            /* answers still to come: a path, a version, a request */
     stream_done_fn *done;        /* NULL: was called */
     void *arg;
-    bool has_range, retried;
+    bool has_range, retried, sized;
     uint64_t asked_first, asked_last;
     uint64_t ino, size, at, end; /* `at` moves up to `end` */
     uint64_t first;
@@ -151,10 +153,13 @@ static void fetched(const struct error *e, void *arg)
 {
     struct stream *s = arg;
 
-    if (e->code)
+    if (e->code) {
         fail(s, e);
-    else
-        pump(s);
+        return;
+    }
+    if (s->done)
+        hand_over(s);
+    pump(s);
 }
 
 /* Bytes from `at` on that are here, at most what the pipe could take. */
@@ -262,7 +267,7 @@ static void pump(struct stream *s)
         fail_code(s, -ESTALE);   /* another version came into the cache */
         return;
     }
-    if (s->file->is_sealed) {
+    if (s->file && s->file->is_sealed) {
         pump_sealed(s);
         return;
     }
@@ -406,18 +411,26 @@ static int set_range(struct stream *s)
     return s->has_range && (s->asked_first >= s->size || s->asked_last < s->asked_first) ? -ERANGE : 0;
 }
 
-/* A file that is newer here or all here is held in s->file. */
+static bool comes_through_cache(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+
+    return v->keys && i->cloud_key && object_get(v, i, &o) == 0 && o.kind != INDEX_OBJECT_PLAIN;
+}
+
+/* A file that is newer here or all here, or comes by way of it, is held in s->file. */
 static int look_in_cache(struct stream *s, const struct index_inode *i)
 {
     struct cache *c = s->volume->cache;
+    bool through = comes_through_cache(s->volume, i);
     int r;
 
-    if (!cache_file_exists(c->dir_fd, i->ino))
+    if (!through && !cache_file_exists(c->dir_fd, i->ino))
         return 0;
     r = cache_acquire(c, i, &s->file);
     if (r == 0)
         s->outdated = s->file->outdated;
-    if (r < 0 || i->pending & INDEX_CONTENT || cache_file_whole(s->file))
+    if (r < 0 || through || i->pending & INDEX_CONTENT || cache_file_whole(s->file))
         return r;
     cache_release(take_ptr(s->file));
     return 0;
@@ -441,17 +454,37 @@ static int prepare(struct stream *s, const struct index_inode *i)
     return r == 0 ? make_pipe(s) : r;
 }
 
+/* What only a listing has told of may be encrypted, so its size is a guess. */
+static void ask_for_size(struct stream *s)
+{
+    if (s->sized) {
+        fail_code(s, -EHOSTUNREACH);
+        return;
+    }
+    s->sized = true;
+    s->awaited++;
+    lister_refresh(s->volume->lister, s->ino, refreshed, s);
+}
+
 static void start(struct stream *s)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     int r = index_get(s->volume->index, s->ino, &i);
 
+    if (r == 0 && !object_known(s->volume, &i)) {
+        ask_for_size(s);
+        return;
+    }
+    if (r == 0 && object_is_refused_empty(s->volume, &i))
+        r = -EIO;
     if (r == 0)
         r = prepare(s, &i);
     if (r == 0 && !s->file && s->at < s->end && (s->volume->paused || !i.cloud_key))
         r = -EIO;
     if (r < 0) {
         fail_code(s, r);
+    } else if (s->file && s->at < s->end && !present(s)) {
+        pump(s);   /* what comes first may be refused */
     } else if (s->file || s->at == s->end) {
         hand_over(s);
         pump(s);

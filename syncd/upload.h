@@ -244,8 +244,9 @@ void upload_cut_start(struct upload *u);
 void upload_seal_begin(struct upload *u, void (*next)(struct upload *u));
 /* Whether they are kept in the index. */
 bool upload_seal_kept(const struct upload *u);
-/* Before the first part is sent: keeps them. In a transaction. 0 or negative errno. */
-int upload_seal_keep(struct upload *u);
+/* Writes down what is about to be sent, and of parts what they are sealed with. In a transaction. 0 or negative
+ * errno. */
+int upload_seal_keep(struct upload *u, const struct index_upload *row);
 /* Makes the next `length` bytes of the object, from the beginning after upload_seal_rewind(). made(u, fd, code) once,
  * perhaps from within: the descriptor of a file of these bytes, the callee's; or -1 and -EBADE (an earlier try has sent
  * others as this part, which must not be) or another negative errno. One at a time. */
@@ -256,7 +257,7 @@ void upload_seal_rewind(struct upload *u);
 void upload_seal_hash(struct upload *u, int fd, uint64_t length, void (*step)(struct upload *u, const char *md5));
 /* What the metadata say of it. */
 void upload_seal_meta(const struct upload *u, struct cloud_meta *m);
-/* What the index says of the object once it is in place, whatever put it there; in a transaction. */
+/* The object is in place, whatever put it there: no grave for it, and what it is made of; in a transaction. */
 int upload_record_object(struct upload *u, const char *etag);
 void upload_seal_abandon(struct upload *u);
 void upload_seal_free(struct upload_seal *s);   /* NULL is fine */

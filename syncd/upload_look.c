@@ -190,7 +190,8 @@ static bool is_same_special(const struct upload *u, const struct cloud_object *o
 
 static bool may_have_same_bytes(const struct upload *u, const struct cloud_object *o)
 {
-    return u->kind == UPLOAD_CONTENT && !u->seal && cache_file_whole(u->file) && o->size == u->size && !o->meta.symlink &&
+    return u->kind == UPLOAD_CONTENT && !u->seal && cache_file_whole(u->file) && o->size == u->size &&
+        !o->meta.symlink &&
         o->etag && strlen(o->etag) == HASH_MD5_HEX - 1;
 }
 

@@ -407,7 +407,8 @@ static void resume(struct upload *u, const struct index_upload *row)
 
 static bool goes_on(const struct upload *u, const struct index_upload *row, uint64_t size_of_parts)
 {
-    return (!u->seal || upload_seal_kept(u)) && row->part_size && *row->upload_id && strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
+    return (!u->seal || upload_seal_kept(u)) && row->part_size && *row->upload_id &&
+        strcmp(row->key, u->key) == 0 && row->part_size == size_of_parts &&
         row->size == u->size && row->generation == u->inode.generation && row->mtime_ns == u->inode.mtime_ns;
 }
 

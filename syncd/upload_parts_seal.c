@@ -49,7 +49,8 @@ static void not_made(struct upload *u, int code)
     p->making = false;
     if (p->error.code == 0) {
         error_set(&p->error, code, "%s", error_meaning(code)->text);
-        p->changed = u->seal && (code == -EBADE || !upload_unchanged(u));
+        /* -ENOKEY: an epoch was given up, with which the earlier head's key is wrapped */
+        p->changed = u->seal && (code == -EBADE || code == -ENOKEY || !upload_unchanged(u));
     }
     upload_cancel_asks(u);
     upload_parts_go_on(u);

@@ -152,9 +152,7 @@ static int declare(struct upload *u, bool bury, const struct index_upload *row)
 
     if (r == 0 && row && u->file && !u->inode.cloud_key)   /* from now on the cloud may have something better */
         r = index_unsynced_put(u->volume->index, u->inode.ino);
-    if (r == 0 && row && row->part_size)
-        r = upload_seal_keep(u);
-    return r == 0 && row ? index_upload_put(u->volume->index, row) : r;
+    return r == 0 && row ? upload_seal_keep(u, row) : r;
 }
 
 int upload_declare(struct upload *u, const struct index_upload *row)
@@ -261,8 +259,6 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     xstrset(&i->etag, etag);
     i->cloud_size = u->size;
     r = upload_record_object(u, etag);
-    if (r == 0)
-        r = index_exhume(x, u->key);
     if (r == 0)
         r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);
     if (r == 0)

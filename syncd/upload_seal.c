@@ -3,8 +3,8 @@
  * same bytes.
  *
  * No chunk of an object may be sealed with two plaintexts. One PUT has a head of its own, at each try. What goes up in
- * parts keeps its head for as long as content and machine are the same, and a digest of each part's tags is written down
- * before the part is sent: what is made anew after that is the same, or is not sent.
+ * parts keeps its head for as long as content and machine are the same, and a digest of each part's tags is written
+ * down before the part is sent: what is made anew after that is the same, or is not sent.
  *
  * Must not know how requests are sent. */
 #include "syncd/upload.h"
@@ -202,12 +202,16 @@ bool upload_seal_kept(const struct upload *u)
     return u->seal->in_parts;
 }
 
-int upload_seal_keep(struct upload *u)
+int upload_seal_keep(struct upload *u, const struct index_upload *row)
 {
-    if (!u->seal || u->seal->in_parts)
-        return 0;
-    u->seal->in_parts = true;
-    return index_sealing_put(u->volume->index, u->inode.ino, &u->seal->kept);
+    struct index *x = u->volume->index;
+    int r = 0;
+
+    if (u->seal && row->part_size && !u->seal->in_parts) {
+        u->seal->in_parts = true;
+        r = index_sealing_put(x, u->inode.ino, &u->seal->kept);
+    }
+    return r == 0 ? index_upload_put(x, row) : r;
 }
 
 /* --- bodies ------------------------------------------------------------------------------------------- */
@@ -427,9 +431,13 @@ static int record(struct upload *u, const char *etag)
 
 int upload_record_object(struct upload *u, const char *etag)
 {
-    if (u->seal)
-        return record(u, etag);
-    return u->bind ? upload_bind_record(u, etag) : 0;
+    int r = index_exhume(u->volume->index, u->key);
+
+    if (r == 0 && u->seal)
+        r = record(u, etag);
+    else if (r == 0 && u->bind)
+        r = upload_bind_record(u, etag);
+    return r;
 }
 
 void upload_seal_meta(const struct upload *u, struct cloud_meta *m)
@@ -437,4 +445,14 @@ void upload_seal_meta(const struct upload *u, struct cloud_meta *m)
     m->has_size = true;
     m->size = u->seal->kept.size;
     m->has_binding = false;
+}
+
+bool uploader_seals(const struct uploader *u, uint64_t ino)
+{
+    const struct upload *up;
+
+    LIST_FOREACH(up, &u->running, next)
+        if (up->inode.ino == ino && up->seal && up->seal_job)
+            return true;
+    return false;
 }

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/await.h"
+#include "syncd/cache.h"
 #include "syncd/cache_convert.h"
 #include "syncd/key_stock.h"
 #include "syncd/tally.h"
@@ -238,6 +239,8 @@ void volume_close(struct volume *v)
         v->peers = next;
     }
     lf__cloud_drive__free_unpacked(v->drive, NULL);
+    free(v->bad);
+    free(v->corrections);
     free(v->bucket);
     free(v->prefix);
     free(v->cache_dir);
@@ -263,9 +266,19 @@ void volume_pause(struct volume *v, bool paused)
 
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
+    struct error e = { 0 };
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
-    convert_look(v->cache, done, arg);
+    if (r == 0) {
+        convert_look(v->cache, done, arg);
+        return;
+    }
+    (void)error_set(&e, r, "%s", error_meaning(r)->text);
+    done(&e, 0, arg);
 }
 
 void volume_keys_opened(struct volume *v)

@@ -48,8 +48,9 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
 /* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
 void volume_pause(struct volume *v, bool paused);
 
-/* The drive's keys have a new epoch: what the cache has under older ones is put under it. done(e, n, arg) once, at once
- * or from the loop: e NULL and how many files that were. The drive is open until then. */
+/* The drive's keys have a new epoch, perhaps with an identity that was imported: what the cache has under older ones is
+ * put under it, and objects that none opened are tried again. done(e, n, arg) once, at once or from the loop: e NULL
+ * and how many files of the cache that were. The drive is open until then. */
 typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
 
@@ -120,6 +121,10 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
  * and what the kernel reads by itself. Fine, too, where nothing was to be here always; -EINVAL with a sentence when a
  * directory above is, as which it would come again. */
 void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+
+/* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before, was
+ * put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
+void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the
  * cloud under the old prefix. Asks the index alone. */

@@ -10,10 +10,10 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 #include "syncd/name.h"
-#include "syncd/volume_internal.h"
+#include "syncd/object.h"
 
 /* FileState, numbering A. */
-enum { STATE_NORMAL = 0, STATE_UPLOADING = 1, STATE_ERROR = 10 };
+enum { STATE_NORMAL = 0, STATE_UPLOADING = 1, STATE_ENCRYPTING = 7, STATE_ERROR = 10 };
 
 /* --- walking ---------------------------------------------------------------------------------------- */
 
@@ -113,8 +113,10 @@ static int state_of(struct volume *v, const struct index_inode *i)
 {
     CLEANUP_FREE char *reason = i->pending ? index_reason(v->index, i->ino) : NULL;
 
-    if (reason)
+    if (reason || object_fault(v, i))
         return STATE_ERROR;
+    if (uploader_seals(v->uploader, i->ino))
+        return STATE_ENCRYPTING;
     if (i->pending || index_displaced(v->index, i) || (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
         return STATE_UPLOADING;
     return STATE_NORMAL;

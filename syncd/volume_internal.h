@@ -56,6 +56,8 @@ struct volume {
     char *cache_dir;
     bool paused, read_only;
     bool etags_match, etags_unlike;  /* fetch_check.c's: an object's ETag was its MD5; they seem to be something else */
+    struct fetch_bad *bad;           /* fetch_object.c's: what did not open a moment ago; NULL: all did */
+    struct object_corrections *corrections;   /* object.c's; NULL: none */
     bool told_paused;                /* the log has it, since the pause began, that something could not be listed */
     struct index *index;
     struct cache *cache;
@@ -373,6 +375,8 @@ void uploader_changed(struct uploader *u);
 /* Tells those who listen to the drive how it is about the inode, in the numbers of their stream. */
 enum uploader_state { UPLOADER_NORMAL = 0, UPLOADER_UPLOADING = 4, UPLOADER_ERROR = 256 };
 void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state);
+/* Whether it is being encrypted for that. */
+bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
 /* Whether one of them may have put its object in place already, unheard. */

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/object.h"
 
 enum { LASTING_S = 60, LONG_S = 30 };
 
@@ -246,8 +247,11 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
 char *waits_state(struct volume *v, const struct index_inode *i)
 {
     CLEANUP_FREE char *reason = i->pending ? index_reason(v->index, i->ino) : NULL;
+    const char *fault = object_fault(v, i);
     char *state;
 
+    if (!reason && fault)
+        reason = xstrdup(fault);
     if (!reason)
         return xstrdup(uploader_busy(v->uploader, i->ino) ? "uploading" : lacks(v, i) ? "dirty" : "clean");
     if (asprintf(&state, "error: %s", reason) < 0)

@@ -14,10 +14,12 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/bench.py \
+	tests/bench/encrypted.py \
 	tests/bench/get.lua \
 	tests/bench/ground.py \
 	tests/bench/limits.py \
 	tests/bench/mounts.py \
+	tests/bench/page_cache.py \
 	tests/bench/processes.py \
 	tests/bench/put.lua \
 	tests/bench/put_signed.lua \
@@ -27,6 +29,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/bench/systems.py \
 	tests/bench/table.py \
 	tests/bench/work.py \
+	tests/integration/age_vectors \
+	tests/integration/age_vectors.txt \
 	tests/integration/cable.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
@@ -63,6 +67,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
 	tests/integration/test_passthrough.py \
@@ -146,6 +151,11 @@ CRYPTD_PROCESS = tests/unit/cryptd_process.c tests/unit/cryptd_process.h
 check_PROGRAMS += tests/unit/cryptd_alone
 tests_unit_cryptd_alone_SOURCES = tests/unit/cryptd_alone.c
 tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+# A worker whose files are sealed by a real cryptd.
+WORKER_SEALED = tests/unit/sealed_bench.c tests/unit/sealed_bench.h tests/unit/worker_bench.c tests/unit/worker_bench.h \
+	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/fake_seal.c tests/unit/fake_seal.h tests/unit/ipc_fixture.c \
+	tests/unit/ipc_fixture.h $(CRYPTD_PROCESS)
 
 # Calls that a sandbox must not let pass.
 FORBIDDEN = tests/unit/forbidden.c tests/unit/forbidden.h
@@ -431,8 +441,13 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
-tests_unit_test_objects_SOURCES = tests/unit/test_objects.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_objects_changed
+TESTS += tests/unit/test_objects_changed
+tests_unit_test_objects_changed_SOURCES = tests/unit/test_objects_changed.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names
@@ -516,6 +531,12 @@ TESTS += tests/unit/test_scan
 tests_unit_test_scan_SOURCES = tests/unit/test_scan.c $(VOLUME_RIG)
 tests_unit_test_scan_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_scan_LDFLAGS = -Wl,--wrap=loop_now_ns
+
+check_PROGRAMS += tests/unit/test_sealed
+TESTS += tests/unit/test_sealed
+tests_unit_test_sealed_SOURCES = tests/unit/test_sealed.c $(CRYPTD_FIXTURE)
+tests_unit_test_sealed_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_sealed_LDFLAGS = -Wl,--wrap=pwrite
 
 check_PROGRAMS += tests/unit/test_serve
 TESTS += tests/unit/test_serve
@@ -630,6 +651,16 @@ TESTS += tests/unit/test_worker_meter
 tests_unit_test_worker_meter_SOURCES = tests/unit/test_worker_meter.c tests/unit/worker_bench.c tests/unit/worker_bench.h \
 	tests/unit/fake_syncd.c tests/unit/fake_syncd.h tests/unit/ipc_fixture.c tests/unit/ipc_fixture.h
 tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed
+TESTS += tests/unit/test_worker_sealed
+tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
+
+check_PROGRAMS += tests/unit/test_worker_sealed_model
+TESTS += tests/unit/test_worker_sealed_model
+tests_unit_test_worker_sealed_model_SOURCES = tests/unit/test_worker_sealed_model.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_model_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_wait
 TESTS += tests/unit/test_worker_wait
@@ -770,7 +801,8 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
@@ -780,7 +812,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all
+bench: all tests/bench/cryptd_bench tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

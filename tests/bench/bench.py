@@ -18,7 +18,8 @@ from typing import Callable, NamedTuple
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-PROGRAMS = ["rclone", "s3fs", "radosgw", "s3cmd", "curl", "fio", "wrk"]
+PROGRAMS = ["rclone", "s3fs", "radosgw", "s3cmd", "curl", "fio", "wrk", "gocryptfs"]
+BUILT = ["cryptd_bench", "random_read"]       # `make bench` makes them
 
 
 def parse_arguments():
@@ -40,6 +41,7 @@ def parse_arguments():
 OPTIONS = parse_arguments()
 
 import landfall_test as lt  # noqa: E402: reads LANDFALL_BUILD
+import encrypted  # noqa: E402
 import limits  # noqa: E402
 import mounts  # noqa: E402
 import rows as r  # noqa: E402
@@ -73,6 +75,11 @@ TASKS = [
     Task(("stall_",), mounts.stall, (s.Landfall,)),
     Task(("copy_",), mounts.copy_tree, (s.Landfall, s.Rclone)),
     Task(("copy_",), mounts.copy_tree, (s.S3fs,), once=True),
+    Task(("crypt_read", "crypt_random"), encrypted.warm, (s.EncryptedCache, s.Gocryptfs)),
+    Task(("crypt_write",), encrypted.write, (s.Landfall, s.EncryptedCache, s.Gocryptfs)),
+    Task(("crypt_cold",), encrypted.cold, (s.Landfall, s.EncryptedObjects, s.EncryptedBoth)),
+    Task(("crypt_upload",), encrypted.upload, (s.Landfall, s.EncryptedObjects, s.EncryptedBoth)),
+    Task(("crypt_cpu",), references=(encrypted.cpu,)),
     Task(("memory_indexing", "memory_million", "million_"), mounts.million, (s.Landfall,), once=True),
 ]
 
@@ -154,6 +161,9 @@ def choose():
     for program in PROGRAMS:
         if not shutil.which(program):
             sys.exit(f"bench: {program} is not installed; setup/packages lists what is needed.")
+    for program in BUILT:
+        if not os.path.exists(os.path.join(lt.BUILD, "tests", "bench", program)):
+            sys.exit(f"bench: tests/bench/{program} is not built; `make tests/bench/{program}` does it.")
     if os.geteuid() != 0:
         sys.exit("bench: it needs root.")
     return systems, rows

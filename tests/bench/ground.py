@@ -12,7 +12,7 @@ import landfall_test as lt
 import work
 
 MIB = work.MIB
-BIG, GREAT = 256 * MIB, 1024 * MIB
+MIDDLE, BIG, GREAT = 16 * MIB, 256 * MIB, 1024 * MIB
 NAMES_DIRECTORIES, NAMES_FILES = 100, 1000
 FILLING = 32             # requests at once
 LOOK_SECONDS = 0.1       # between two looks at a bucket
@@ -32,9 +32,9 @@ class Bucket:
         server.s3cmd("setpolicy", policy, f"s3://{name}")
         self.ask("PUT", "/" + HERE)
 
-    def ask(self, method, path, body=None):
+    def ask(self, method, path, body=None, headers=None):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)) as c:
-            c.request(method, f"/{self.name}{path}", body)
+            c.request(method, f"/{self.name}{path}", body, headers or {})
             reply = c.getresponse()
             return reply.status, reply.headers, reply.read()
 
@@ -53,6 +53,11 @@ class Bucket:
     def has_object(self, key, size):
         status, headers, _ = self.ask("HEAD", "/" + key)
         return status == 200 and headers.get("Content-Length") == str(size)
+
+    def has_content(self, key, size):
+        """As has_object(), and an encrypted object counts by the size of what is in it."""
+        status, headers, _ = self.ask("HEAD", "/" + key)
+        return status == 200 and headers.get("x-amz-meta-landfall-size", headers.get("Content-Length")) == str(size)
 
     def has_directory(self, prefix):
         """All that work.write_directory() writes. Their listing costs the server as much as twenty uploads, so nobody asks for it as long
@@ -79,9 +84,11 @@ class Ground:
 
     def __init__(self, scratch, rows):
         self.scratch, self.server = scratch, lt.Radosgw.shared()
-        self.read, self.written, self.names, self.limit = [Bucket(self.server, f"bench-{n}") for n in ("read", "in", "names", "limit")]
-        self.big, self.tree, self.small = [os.path.join(scratch, n) for n in ("big", "tree", "small")]
-        self.parts = []
+        self.read, self.written, self.names, self.limit, self.encrypted = [
+            Bucket(self.server, f"bench-{n}") for n in ("read", "in", "names", "limit", "encrypted")]
+        self.middle, self.big, self.great, self.tree, self.small = [
+            os.path.join(scratch, n) for n in ("middle", "big", "great", "tree", "small")]
+        self.parts, self.kit = [], None
         work.random_file(self.big, BIG)
         with open(self.small, "wb") as f:
             f.write(os.urandom(work.SMALL_BYTES))
@@ -94,11 +101,13 @@ class Ground:
     def prepare_big(self):
         self.server.rclone("copy", self.big, f"s3:{self.read.name}/")
 
+    def prepare_middle(self):
+        work.random_file(self.middle, MIDDLE)
+        self.server.rclone("copy", self.middle, f"s3:{self.read.name}/")
+
     def prepare_great(self):
-        path = os.path.join(self.scratch, "great")
-        work.random_file(path, GREAT)
-        self.server.rclone("copy", path, f"s3:{self.read.name}/")
-        os.unlink(path)
+        work.random_file(self.great, GREAT)
+        self.server.rclone("copy", self.great, f"s3:{self.read.name}/")
 
     def prepare_small(self):
         self.read.fill(self.small, f"out-[0-2]/small-[0-{work.SMALL_FILES - 1}]")
@@ -116,8 +125,9 @@ class Ground:
         work.make_tree(self.tree)
 
     PREPARATIONS = [
-        (("cold_",), prepare_big),
-        (("warm_",), prepare_great),
+        (("cold_", "crypt_cold"), prepare_big),
+        (("crypt_random", "crypt_read"), prepare_middle),
+        (("warm_", "crypt_r", "crypt_upload"), prepare_great),
         (("small_out",), prepare_small),
         (("list_", "memory_"), prepare_list),
         (("find_", "rename"), prepare_names),

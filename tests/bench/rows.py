@@ -23,9 +23,9 @@ class Bound:
     factor: float = 0
     limit: float = 0
 
-    def judge(self, figures, shown):
-        """(what was found, whether it is enough), from medians by column; None where a figure is missing."""
-        ours, theirs = figures.get(s.Landfall.key), [figures[o] for o in self.others if o in figures]
+    def judge(self, ours, figures, shown):
+        """(what was found, whether it is enough), from ours and medians by column; None where a figure is missing."""
+        theirs = [figures[o] for o in self.others if o in figures]
         if ours is None or len(theirs) < len(self.others):
             return None
         if self.limit:
@@ -84,20 +84,28 @@ class Row:
     shown: Callable = seconds
     middle: Callable = statistics.median     # of all rounds
     compared: bool = True                    # with the others' figures
+    ours: str = s.Landfall.key               # the column that is judged
 
     def figures(self, results):
         """Column to figure, for those that were measured."""
         return {column: self.middle(values) for column, values in results.get(self.key, {}).items()}
 
 
-LANDFALL, RCLONE, AT_ONCE, S3FS, CACHE = [c.key for c in s.SYSTEMS]
+LANDFALL, RCLONE, AT_ONCE, S3FS, CACHE, SEALED, OBJECTS, BOTH, GOCRYPTFS = [c.key for c in s.SYSTEMS]
 BIG, GREAT = rate(g.BIG), rate(g.GREAT)
+GREAT_AT_2500 = Bound("≥ 2.5 GB/s (0.43 s)", limit=g.GREAT / 2.5e9)
+AT_500_K = Bound("≥ 500 k/s", limit=1 / 500e3)
 SMALL_OUT = {"must": (faster(2, RCLONE, S3FS),), "aim": (faster(1, s.SERVER),)}
 
 
 def memory_row(key, title, must, aim):
     return [Row(f"memory_{key}_{kind}", f"{title}, {kind.upper()}", must and (at_most(must * MB, megabytes),),
                 aim and (at_most(aim * MB, megabytes),), megabytes) for kind in ("pss", "rss")]
+
+
+def crypt_rows(key, title, ours, must, aim, shown):
+    return [Row(f"crypt_{key}", title, (must,), (aim,), shown, ours=ours),
+            Row(f"crypt_{key}_spent", f"processor time of that in the system's processes: {title}", ours=ours)]
 
 
 def spent_row(key, title):
@@ -143,6 +151,16 @@ ROWS = [
     Row("stall_median", "longest call while the worker is killed, median"),
     Row("copy_tree", "`cp -a` of a tree of 7 000 entries, until it returns"),
     Row("copy_complaints", "what `cp -a` complained about, lines", shown=number),
+    *crypt_rows("read", "`cat` of 1 GiB, encrypted on the disk", SEALED, faster(1.5, GOCRYPTFS), GREAT_AT_2500, GREAT),
+    Row("crypt_random", "each page of 16 MiB at random, encrypted on the disk", (faster(5, GOCRYPTFS),), (AT_500_K,), per_second,
+        ours=SEALED),
+    *crypt_rows("write", "write 256 MiB to be encrypted on the disk, until close returns", SEALED, not_slower(GOCRYPTFS),
+                faster(0.9, LANDFALL), BIG),
+    *crypt_rows("cold", "read 256 MiB, cold, an encrypted object", OBJECTS, faster(0.75, LANDFALL), faster(0.95, LANDFALL), BIG),
+    *crypt_rows("upload", "1 GiB that waits in the cache, until it is in the bucket, encrypted", OBJECTS, faster(0.75, LANDFALL),
+                faster(0.95, LANDFALL), GREAT),
+    Row("crypt_cpu", "processor time for 1 GiB, from the object's form to the cache's", (at_most(1, seconds),),
+        (at_most(0.6, seconds),)),
 ]
 
 

@@ -28,7 +28,10 @@ class System:
         self.point = os.path.join(self.dir, "mnt")
         os.mkdir(self.point)
         self.start(bucket)
-        lt.wait_until(lambda: os.path.ismount(self.point) and os.listdir(self.point), 60, f"the mount of {self.name}")
+        lt.wait_until(self.ready, 60, f"the mount of {self.name}")
+
+    def ready(self):
+        return os.path.ismount(self.point) and os.listdir(self.point)
 
     def unmount(self):
         """Whatever it has not sent yet is lost."""
@@ -61,6 +64,8 @@ class System:
 class Landfall(System):
     key = name = "Landfall"
     short = "landfall"
+    arguments, members = (), {}            # of `landfall run`, and of the drive
+    encrypts_objects, stored_as = False, ".data"
     settings = "`landfall run` with its defaults: all four daemons, each under its own user, sandboxes on"
     cloud = "begins to upload when nothing was changed for 0.3 s, or changes have gone on for 3 s (`SettleMilliseconds`)"
 
@@ -69,13 +74,13 @@ class Landfall(System):
         return lt.run(os.path.join(lt.programs(), "landfall"), "version").stdout.split()[1]
 
     def start_agent(self):
-        self.instance = lt.Instance(directory=lt.temporary_directory("lf-bench-")).start()
+        self.instance = lt.Instance(directory=lt.temporary_directory("lf-bench-"), arguments=self.arguments).start()
         self.process = self.instance.process
 
     def mount(self, bucket):
         self.start_agent()
         account = self.instance.add_s3_account(bucket.server)
-        self.point = self.instance.add_drive(account, bucket.name)["localPath"]
+        self.point = self.instance.add_drive(account, bucket.name, **self.members)["localPath"]
 
     def unmount(self):
         self.instance.stop()
@@ -107,16 +112,81 @@ class Landfall(System):
         finally:
             self.unmount()
 
+    def stored(self, path):
+        return [self.cache_file(path)]
+
     def cache_file(self, path):
         number = f"{os.stat(path).st_ino:x}"
         for here, _, files in os.walk(os.path.join(self.instance.dir, "state", "cache")):
             for name in files:
-                if name.removesuffix(".data").lstrip("0") == number:
+                if name.endswith(self.stored_as) and name.removesuffix(self.stored_as).lstrip("0") == number:
                     return os.path.join(here, name)
         raise AssertionError(f"{path} has no cache file")
 
     def workers(self):
         return children(self.instance.pid("mountd"))
+
+
+class Encrypted(Landfall):
+    arguments = ("--set", "EncryptedDrives=true")
+
+    def key_of_drive(self, action, stdin=""):
+        return lt.run(os.path.join(self.instance.bin, "landfall"), "key", action, "drive", "--dir", self.instance.dir, input=stdin)
+
+
+class EncryptedCache(Encrypted):
+    key = name = "Landfall, encrypted cache"
+    short = "landfall-cache"
+    settings = "a drive with `localCacheEncrypted`, else as Landfall"
+    members = {"localCacheEncrypted": True}
+    stored_as = ".seal"
+
+
+class EncryptedObjects(Encrypted):
+    key = name = "Landfall, encrypted objects"
+    short = "landfall-objects"
+    settings = "a drive with `cloudObjectsEncrypted`, else as Landfall"
+    members = {"cloudObjectsEncrypted": True}
+    encrypts_objects = True
+
+
+class EncryptedBoth(Encrypted):
+    key = name = "Landfall, both encrypted"
+    short = "landfall-both"
+    settings = "a drive with `localCacheEncrypted` and `cloudObjectsEncrypted`, else as Landfall"
+    members = {**EncryptedCache.members, **EncryptedObjects.members}
+    stored_as = EncryptedCache.stored_as
+    encrypts_objects = True
+
+
+class Gocryptfs(System):
+    """Encrypts files of a directory; there is no cloud."""
+
+    key = name = "gocryptfs"
+    short = "gocryptfs"
+    settings = "`gocryptfs -init` with a passphrase file, else its defaults (AES-256-GCM); its directory is on the disk of the caches"
+    cloud = "has none"
+
+    @staticmethod
+    def version():
+        return lt.run("gocryptfs", "-version").stdout.split(";")[0].split()[1]
+
+    def start(self, bucket):
+        self.cipher, secret = os.path.join(self.dir, "cipher"), os.path.join(self.dir, "passphrase")
+        os.mkdir(self.cipher)
+        with open(secret, "w") as f:
+            f.write("a passphrase for a measurement\n")
+        os.chmod(secret, 0o600)
+        lt.run("gocryptfs", "-init", "-q", "-passfile", secret, self.cipher)
+        self.spawn("gocryptfs", "-fg", "-q", "-passfile", secret, self.cipher, self.point)
+
+    def ready(self):
+        return os.path.ismount(self.point)
+
+    def stored(self, path):
+        """Its file in the directory, whose inode number shows in the mount."""
+        number = os.stat(path).st_ino
+        return [entry.path for entry in os.scandir(self.cipher) if entry.inode() == number]
 
 
 class Rclone(System):
@@ -173,12 +243,13 @@ class S3fsCache(S3fs):
         super().start(bucket)
 
 
-SYSTEMS = [Landfall, Rclone, RcloneAtOnce, S3fs, S3fsCache]
+SYSTEMS = [Landfall, Rclone, RcloneAtOnce, S3fs, S3fsCache, EncryptedCache, EncryptedObjects, EncryptedBoth, Gocryptfs]
 
 # What the rows call those that mount nothing, and what they are.
 FILE, CURL, RANGES, PARTS, LIST = "the cache file", "curl", "curl, 8 ranges", "curl, parts", "the server's LIST"
 SERVER, SERVER_SIGNED, SERVER_ALONE = "the server", "the server, signed PUTs", "the server, one connection"
 COPY, DISK = "a local file", "a local file, synced"
+LIBCRYPTO = "libcrypto alone"
 SERVERS, ALL, THERE = "the server's processes", "all processes", "what there was"
 REFERENCES = {
     FILE: "Landfall's own cache file of what was read, read past the mount, its pages in the same page cache",
@@ -192,6 +263,7 @@ REFERENCES = {
     SERVER_ALONE: "`wrk` with one connection, which is what a program gets that waits for each file, and each file for its request",
     ALL: "the time in which the processors were not idle, the program that reads or writes and the kernel's own threads included",
     THERE: "the row's time on all processors",
+    LIBCRYPTO: "AES-256-GCM over 64 KiB each, one pass in one thread, in memory",
     LIST: "the pages of 1000 that a LIST of all these keys comes in, asked for one after another, unsigned",
 }
 

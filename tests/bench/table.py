@@ -5,7 +5,6 @@ import os
 import statistics
 
 import landfall_test as lt
-import systems as s
 
 MARKERS = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -13,14 +12,14 @@ MARKERS = "<!-- figures: begin -->", "<!-- figures: end -->"
 def beside(row, figures, ours):
     """The others' figures, each with how many times as fast Landfall is."""
     for column, value in figures.items():
-        if column != s.Landfall.key:
+        if column != row.ours:
             ratio = f", {value / ours:.2f} ×" if ours and row.compared else ""
             yield f"{column} {row.shown(value)}{ratio}"
 
 
 def judged(row, bounds, figures):
     for bound in bounds:
-        judgement = bound.judge(figures, row.shown)
+        judgement = bound.judge(figures.get(row.ours), figures, row.shown)
         verdict = "not measured" if judgement is None else f"{judgement[0]}, {'met' if judgement[1] else '**not met**'}"
         yield f"{bound.text}: {verdict}"
 
@@ -31,7 +30,7 @@ def lines(rows, results):
     for row in rows:
         figures = row.figures(results)
         if figures:
-            ours = figures.get(s.Landfall.key)
+            ours = figures.get(row.ours)
             yield f"| {row.title} | {'—' if ours is None else row.shown(ours)} | {'; '.join(beside(row, figures, ours)) or '—'} | " \
                 f"{'; '.join(judged(row, row.must, figures)) or '—'} | {'; '.join(judged(row, row.aim, figures)) or '—'} |"
 
@@ -76,7 +75,7 @@ def insert(text):
 
 def judgements(bounds, row, figures):
     for bound in bounds:
-        found = bound.judge(figures, row.shown)
+        found = bound.judge(figures.get(row.ours), figures, row.shown)
         yield {"requirement": bound.text, "found": found and found[0], "met": found and found[1]}
 
 

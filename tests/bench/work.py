@@ -70,6 +70,12 @@ def random_read_seconds(path, size):
     return 1 / json.loads(said[said.index("{"):])["jobs"][0]["read"]["iops"]
 
 
+def pages_at_random_seconds(path):
+    """Of one read of 4 KiB, on average, when each page is read once; the open counts."""
+    said = lt.run(os.path.join(lt.BUILD, "tests", "bench", "random_read"), path).stdout
+    return float(said) / (os.path.getsize(path) // mmap.PAGESIZE)
+
+
 # --- small files -------------------------------------------------------------------------------
 
 def small_names():

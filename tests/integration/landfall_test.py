@@ -168,6 +168,7 @@ class Instance:
         self.arguments = [*ENCRYPTING, *arguments]
         self.env = {}
         self.starter = []             # a command that runs the supervisor
+        self.stdin = subprocess.DEVNULL
         self.process = self.output = None
         if user and self.owns_dir:
             account = pwd.getpwnam(user)
@@ -184,7 +185,7 @@ class Instance:
         if self.user:
             argv = as_user(self.user) + argv
         # A session of its own: a signal of the terminal reaches it only through stop().
-        self.process = subprocess.Popen(argv, env=clean_env(**self.env), stdin=subprocess.DEVNULL, stdout=self.output,
+        self.process = subprocess.Popen(argv, env=clean_env(**self.env), stdin=self.stdin, stdout=self.output,
                                         stderr=subprocess.STDOUT, start_new_session=True)
         Instance.live.append(self)
         return self

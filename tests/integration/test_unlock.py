@@ -90,5 +90,74 @@ class Unlock(unittest.TestCase):
             self.assertNotIn(f"={secret}", said)
 
 
+class Supervised(unittest.TestCase):
+    """`landfall run` asks for the passphrase, on a terminal or from stdin."""
+
+    def setUp(self):
+        self.instance = lt.Instance()
+        self.addCleanup(self.instance.remove)
+
+    def run_with(self, typed, *more):
+        """Starts it; stdin is a pipe with these lines."""
+        self.instance.stdin = subprocess.PIPE
+        self.instance.spawn(*more)
+        self.instance.process.stdin.write(typed.encode())
+        self.instance.process.stdin.close()
+
+    def serves(self, typed, *more):
+        self.run_with(typed, *more)
+        lt.wait_until(lambda: self.instance.failed_to_start() or self.instance.ready(), 60, "readiness of all daemons")
+
+    def refuses(self, typed, *more):
+        """What it said after it was started this last time."""
+        before = len(self.instance.said()) if os.path.exists(os.path.join(self.instance.dir, "supervisor.out")) else 0
+        self.run_with(typed, *more)
+        self.assertEqual(self.instance.process.wait(60), 1)
+        self.instance.stop()
+        return self.instance.said()[before:] + self.instance.log("cryptd")
+
+    def test_from_the_key_file_to_passphrases(self):
+        self.instance.start()
+        self.assertEqual(self.instance.stop(), 0)
+        self.assertIn("are not the same", self.refuses("one\ntwo\n", "--new-passphrase"))
+        self.serves("one\none\n", "--new-passphrase")
+        self.instance.restart("cryptd")                       # it is handed over again
+        self.assertEqual(self.instance.stop(), 0)
+        self.assertIn("No passphrase was given", self.refuses(""))
+        self.assertIn("not the one", self.refuses("two\n"))
+        self.serves("one\n")
+        self.instance.restart("cryptd")
+        self.assertEqual(self.instance.stop(), 0)
+        self.serves("one\ntwo\ntwo\n", "--new-passphrase")
+        self.instance.restart("cryptd")
+        self.assertEqual(self.instance.stop(), 0)
+        self.serves("two\n")
+        self.assertEqual(self.instance.stop(), 0)
+
+    def test_a_store_that_begins_with_one(self):
+        self.serves("one\none\n", "--new-passphrase")
+        self.instance.restart("cryptd")
+        self.assertEqual(self.instance.stop(), 0)
+        self.serves("one\n")
+
+    def test_a_terminal_does_not_show_it(self):
+        ours, theirs = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.instance.stdin = theirs
+        self.instance.spawn("--new-passphrase")
+        os.close(theirs)
+        for prompt in "New passphrase: ", "New passphrase, once more: ":
+            lt.wait_until(lambda p=prompt: p in self.instance.said(), 20, prompt)
+            os.write(ours, b"secret of mine\n")
+        lt.wait_until(lambda: self.instance.failed_to_start() or self.instance.ready(), 60, "readiness of all daemons")
+        os.set_blocking(ours, False)
+        try:
+            shown = os.read(ours, 4096)
+        except BlockingIOError:
+            shown = b""
+        self.assertNotIn(b"secret", shown)
+        self.assertNotIn("secret of mine", self.instance.said())
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -54,11 +54,45 @@ static uint64_t add_node(struct fake_syncd *f, uint64_t parent, const void *name
     return ino;
 }
 
-static void make_contents(struct fake_node *n, uint64_t ino, uint64_t size)
+static bool is_sealed(const struct fake_node *n)
+{
+    return n->sealed.map != NULL;
+}
+
+static void make_sealed(const struct fake_syncd *f, struct fake_node *n)
+{
+    memcpy(n->map->sealed_key, f->sealed_key(f->sealed_arg), CRYPT_KEY);
+    n->sealed = (struct sealed){ .fd = n->data, .map = n->map };
+}
+
+static uint64_t content_size(const struct fake_node *n)
+{
+    struct stat st;
+
+    if (is_sealed(n))
+        return atomic_load(&n->map->size);
+    return fstat(n->data, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The chunks that are cut off go; of the one where it ends what is too much stays. */
+static void set_content_size(struct fake_node *n, uint64_t size)
+{
+    uint64_t end = (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+
+    if (!is_sealed(n)) {
+        if (ftruncate(n->data, (off_t)size) < 0)
+            abort();
+    } else if (size < atomic_exchange(&n->map->size, size) &&
+               sealed_drop(n->data, end, SEALED_CHUNKS_MAX - end) < 0) {
+        abort();
+    }
+}
+
+static void make_contents(const struct fake_syncd *f, struct fake_node *n, uint64_t ino, uint64_t size)
 {
     n->data = memfd_create("data", MFD_CLOEXEC);
     n->map_fd = memfd_create("map", MFD_CLOEXEC);
-    if (ftruncate(n->map_fd, CHUNK_MAP_SIZE) < 0 || ftruncate(n->data, (off_t)size) < 0)
+    if (ftruncate(n->map_fd, CHUNK_MAP_SIZE) < 0)
         abort();
     n->map = mmap(NULL, CHUNK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, n->map_fd, 0);
     if (n->map == MAP_FAILED)
@@ -66,6 +100,9 @@ static void make_contents(struct fake_node *n, uint64_t ino, uint64_t size)
     n->map->magic = CHUNK_MAP_MAGIC;
     n->map->chunk_shift = CHUNK_SHIFT;
     n->map->ino = ino;
+    if (f->sealing)
+        make_sealed(f, n);
+    set_content_size(n, size);
     atomic_store(&n->map->fetchable, size);
     n->size = size;
 }
@@ -78,7 +115,7 @@ uint64_t fake_add_file(struct fake_syncd *f, uint64_t parent, const char *name, 
     n->cloud = xcalloc(1, size + 1);
     if (size)
         (void)memcpy(n->cloud, bytes, size);
-    make_contents(n, ino, size);
+    make_contents(f, n, ino, size);
     return ino;
 }
 
@@ -118,8 +155,8 @@ static void renew(struct fake_node *n)
 {
     if (atomic_load(&n->map->fetchable) != CHUNK_FILE_MAX)
         return;
-    if (ftruncate(n->data, (off_t)n->size) < 0)
-        abort();
+    set_content_size(n, 0);
+    set_content_size(n, n->size);
     atomic_store(&n->map->fetchable, n->size);
 }
 
@@ -137,14 +174,13 @@ static struct fake_node *node_or_fail(struct fake_syncd *f, struct ipc_request *
 static void fill_attr(struct fake_syncd *f, uint64_t ino, Lf__FsAttr *a)
 {
     const struct fake_node *n = &f->nodes[ino];
-    struct stat st;
 
     lf__fs_attr__init(a);
     a->ino = ino;
     a->mode = n->mode;
     a->uid = n->uid;
     a->gid = n->gid;
-    a->size = dirty(n) && fstat(n->data, &st) == 0 ? (uint64_t)st.st_size : n->size;
+    a->size = dirty(n) ? content_size(n) : n->size;
     a->mtime_ns = a->atime_ns = n->mtime_ns;
     a->ctime_ns = n->ctime_ns;
     a->nlink = n->nlink;
@@ -177,8 +213,9 @@ static void reply_opened(struct fake_syncd *f, struct ipc_request *req, uint64_t
     fill_attr(f, ino, &attr);
     opened.attr = &attr;
     opened.has_whole = opened.whole = n->whole && !write;
+    opened.has_sealed = opened.sealed = is_sealed(n);
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", n->data);
-    fds[0] = open(path, write ? O_RDWR | O_CLOEXEC : O_RDONLY | O_CLOEXEC);
+    fds[0] = open(path, write || is_sealed(n) ? O_RDWR | O_CLOEXEC : O_RDONLY | O_CLOEXEC);
     fds[1] = n->map_fd;
     ipc_reply(req, &env, fds, 2);
     (void)close(fds[0]);
@@ -208,18 +245,188 @@ static void resize(struct fake_node *n, uint64_t size)
 {
     if (size < atomic_load(&n->map->fetchable))
         atomic_store(&n->map->fetchable, size);
-    if (ftruncate(n->data, (off_t)size) < 0)
-        abort();
+    set_content_size(n, size);
     n->size = size;
     atomic_store(&n->map->state, CHUNK_MAP_DIRTY);
 }
+
+/* --- sealed files ----------------------------------------------------------------------------------------- */
+
+/* Chunks of a sealed file on their way in, one after the other; or the one that is longer than the file is cut. */
+struct sealing {
+    struct fake_syncd *fake;
+    struct ipc_request *req;
+    uint64_t ino, next, end;     /* chunks */
+    uint64_t grow_to;            /* 0: they come in */
+    struct sealed_job *job;
+};
+
+static void seal_next(struct sealing *s);
+
+static void end_sealing(struct sealing *s)
+{
+    struct fake_syncd *f = s->fake;
+
+    if (s->grow_to) {
+        resize(&f->nodes[s->ino], s->grow_to);
+        reply_entry(f, s->req, s->ino);
+    } else {
+        ipc_request_waited(s->req, loop_now_ns() - (int64_t)f->waited_us * 1000);
+        ipc_done(s->req);
+    }
+    f->sealing_now--;
+    free(s);
+}
+
+static void sealed(struct sealed_job *j, const struct error *e)
+{
+    struct sealing *s = j->arg;
+
+    if (e->code || sealed_store(j) < 0)
+        abort();
+    sealed_job_end(j);
+    if (s->grow_to) {
+        end_sealing(s);
+        return;
+    }
+    chunk_set(s->fake->nodes[s->ino].map, s->next++);
+    seal_next(s);
+}
+
+/* What is above was cut off since. */
+static uint32_t chunk_length(const struct sealing *s)
+{
+    uint64_t left = atomic_load(&s->fake->nodes[s->ino].map->fetchable) - (s->next << CHUNK_SHIFT);
+
+    return left < CHUNK_SIZE ? (uint32_t)left : CHUNK_SIZE;
+}
+
+static void cut_opened(struct sealed_job *j, const struct error *e)
+{
+    uint32_t length = (uint32_t)(atomic_load(&j->sealed->map->size) % CHUNK_SIZE);
+
+    if (e->code)
+        abort();
+    sealed_seal(j, &length, sealed);
+}
+
+static void placed(struct sealed_job *j, const struct error *e)
+{
+    struct sealing *s = j->arg;
+    struct fake_node *n = &s->fake->nodes[s->ino];
+    uint32_t length = chunk_length(s);
+
+    (void)e;
+    if (s->grow_to) {
+        sealed_open(j, atomic_load(&n->map->size), cut_opened);
+        return;
+    }
+    memcpy(j->outer, n->cloud + (s->next << CHUNK_SHIFT), length);
+    sealed_seal(j, &length, sealed);
+}
+
+static void begin_job(struct sealing *s)
+{
+    struct sealed_job *j = sealed_job_new(s->fake->sealing, &s->fake->nodes[s->ino].sealed, s->next, 1);
+
+    j->arg = s;
+    sealed_job_begin(j, placed);
+}
+
+static void seal_next(struct sealing *s)
+{
+    while (s->next < s->end && chunk_present(s->fake->nodes[s->ino].map, s->next))
+        s->next++;
+    if (s->next >= s->end)
+        end_sealing(s);
+    else
+        begin_job(s);
+}
+
+static struct sealing *new_sealing(struct fake_syncd *f, struct ipc_request *req, uint64_t ino)
+{
+    struct sealing *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct sealing){ .fake = f, .req = req, .ino = ino };
+    f->sealing_now++;
+    return s;
+}
+
+static void fetch_sealed(struct fake_syncd *f, struct ipc_request *req, const Lf__FsFetch *m)
+{
+    struct sealing *s = new_sealing(f, req, m->ino);
+
+    s->next = m->offset >> CHUNK_SHIFT;
+    s->end = (m->offset + m->length + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+    seal_next(s);
+}
+
+/* False: it needs no cutting before it grows. */
+static bool grow_sealed(struct fake_syncd *f, struct ipc_request *req, uint64_t ino, uint64_t size)
+{
+    struct fake_node *n = &f->nodes[ino];
+    uint64_t before = is_sealed(n) ? atomic_load(&n->map->size) : 0;
+    struct sealing *s;
+
+    if (!is_sealed(n) || size <= before || !sealed_needs_trim(&n->sealed))
+        return false;
+    s = new_sealing(f, req, ino);
+    s->next = before >> CHUNK_SHIFT;
+    s->grow_to = size;
+    begin_job(s);
+    return true;
+}
+
+/* What was a hole comes from the cloud when it is wanted. */
+static void set_if_stored(struct fake_node *n, uint64_t c)
+{
+    struct sealed_entry e;
+
+    if (is_sealed(n) && (sealed_entries(n->data, c, 1, &e) < 0 || sealed_newest(&e, UINT64_MAX) < 0))
+        atomic_fetch_and(&n->map->bits[c / 64], ~(UINT64_C(1) << (c % 64)));
+    else
+        chunk_set(n->map, c);
+}
+
+void fake_uploaded(struct fake_syncd *f, uint64_t ino, const void *bytes, size_t size)
+{
+    struct fake_node *n = &f->nodes[ino];
+
+    free(n->cloud);
+    n->cloud = xcalloc(1, size + 1);
+    memcpy(n->cloud, bytes, size);
+    n->size = size;
+    for (uint64_t c = 0; c << CHUNK_SHIFT < size; c++)
+        set_if_stored(n, c);
+    atomic_store(&n->map->synced, atomic_load(&n->map->generation));
+    atomic_store(&n->map->fetchable, size);
+    atomic_store(&n->map->state, CHUNK_MAP_CLEAN);
+}
+
+bool fake_evict(struct fake_syncd *f, uint64_t ino, uint64_t first, uint64_t n)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)n };
+    struct fake_node *node = &f->nodes[ino];
+
+    if (fcntl(node->data, F_OFD_SETLK, &lock) < 0)
+        return false;
+    atomic_fetch_add(&node->map->lost_seq, 1);
+    for (uint64_t c = first; c < first + n; c++)
+        atomic_fetch_and(&node->map->bits[c / 64], ~(UINT64_C(1) << (c % 64)));
+    if (sealed_drop(node->data, first, n) < 0)
+        abort();
+    lock.l_type = F_UNLCK;
+    return fcntl(node->data, F_OFD_SETLK, &lock) == 0;
+}
+
+/* --- more requests ------------------------------------------------------------------------------------------ */
 
 static void setattr(struct fake_syncd *f, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsSetattr *m = env->fs_setattr;
     struct fake_node *n = node_or_fail(f, req, m->ino);
 
-    if (!n)
+    if (!n || (m->has_size && grow_sealed(f, req, m->ino, m->size)))
         return;
     if (m->has_size)
         resize(n, m->size);
@@ -286,7 +493,7 @@ static void create(struct fake_syncd *f, struct ipc_request *req, const Lf__Enve
     }
     if (!ino) {
         ino = add_node(f, m->parent, m->name.data, m->name.len, S_IFREG | (m->mode & 07777));
-        make_contents(&f->nodes[ino], ino, 0);
+        make_contents(f, &f->nodes[ino], ino, 0);
         atomic_store(&f->nodes[ino].map->state, CHUNK_MAP_DIRTY);
     }
     reply_opened(f, req, ino, true);
@@ -301,6 +508,10 @@ static void fetch(struct fake_syncd *f, struct ipc_request *req, const Lf__Envel
         return;
     f->unreadable += m->unreadable;
     renew(n);
+    if (is_sealed(n)) {
+        fetch_sealed(f, req, m);
+        return;
+    }
     for (uint64_t c = m->offset >> CHUNK_SHIFT; c << CHUNK_SHIFT < m->offset + m->length; c++) {
         uint64_t at = c << CHUNK_SHIFT, len = CHUNK_SIZE;
 
@@ -757,6 +968,16 @@ void fake_invalidate(struct fake_syncd *f, uint64_t ino, const char *name, bool 
         msg.name = (ProtobufCBinaryData){ strlen(name), (uint8_t *)name };
     if (!f->worker || ipc_peer_event(f->worker, &env, NULL, 0) < 0)
         abort();
+}
+
+void fake_cryptd(struct fake_syncd *f, int fd)
+{
+    Lf__FsCryptd msg = LF__FS_CRYPTD__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FS_CRYPTD, fs_cryptd, &msg);
+
+    if (!f->worker || ipc_peer_event(f->worker, &env, &fd, 1) < 0)
+        abort();
+    (void)close(fd);
 }
 
 void fake_mounts_changed(struct fake_syncd *f)

@@ -11,6 +11,7 @@
 #include "common/chunk_map.h"
 #include "common/ipc.h"
 #include "common/meter.h"
+#include "common/sealed.h"
 
 enum { FAKE_NODES_MAX = 512, FAKE_HELD_MAX = 64, FAKE_XATTR_MAX = 64, FAKE_BODIES = 512, FAKE_GRANT = 1 << 20 };
 
@@ -23,6 +24,7 @@ struct fake_node {
     char *target;
     char *cloud;                 /* bytes that a fetch fills in, or NULL */
     int data, map_fd;            /* -1: no regular file */
+    struct sealed sealed;        /* map NULL: `data` is in clear */
     struct chunk_map *map;
     unsigned opens[2];           /* for reading, for writing */
     char xattr[FAKE_XATTR_MAX], value[FAKE_XATTR_MAX];
@@ -39,6 +41,10 @@ struct fake_syncd {
     struct meter *counted;       /* what is counted there */
     uint64_t waited_us;          /* it says that it waited so long for the cloud before it answered FsFetch */
     uint32_t uid, gid;
+    const struct sealed_io *sealing;          /* files that are made are sealed ones, with this; NULL: in clear */
+    const uint8_t *(*sealed_key)(void *arg);  /* the key of one; arg: */
+    void *sealed_arg;
+    size_t sealing_now;                       /* jobs under way */
     struct fake_node nodes[FAKE_NODES_MAX];   /* by inode number; 1 is the root */
     uint64_t last;
     unsigned asked[FAKE_BODIES]; /* how often, by body case */
@@ -76,6 +82,13 @@ struct fake_node *fake_node(struct fake_syncd *f, uint64_t ino);
 /* A file whose bytes are in the cloud only. Its inode number. */
 uint64_t fake_add_file(struct fake_syncd *f, uint64_t parent, const char *name, const void *bytes, size_t size);
 uint64_t fake_find(struct fake_syncd *f, uint64_t parent, const char *name);
+
+/* Gives the worker a channel to cryptd (owned from here on). */
+void fake_cryptd(struct fake_syncd *f, int fd);
+/* The cloud has got what the file contains, these bytes, and they are on the disk: it is clean. */
+void fake_uploaded(struct fake_syncd *f, uint64_t ino, const void *bytes, size_t size);
+/* Chunks of a clean sealed file are given up as syncd does it. False: somebody writes them. */
+bool fake_evict(struct fake_syncd *f, uint64_t ino, uint64_t first, uint64_t n);
 
 /* Answers what was held back. */
 void fake_resume(struct fake_syncd *f);

@@ -14,6 +14,7 @@
 #include "cryptd/age_stream.h"
 #include "cryptd/x25519.h"
 #include "syncd/store.h"
+#include "syncd/store_index_internal.h"
 #include "tests/unit/cryptd_process.h"
 
 #define DRIVE "01234567-89ab-4def-8123-456789abcdef"
@@ -105,7 +106,7 @@ static void begin(struct rig *rig)
     s.cryptd = cryptd_process_start(s.socket, CRYPTD_OURS);
     if (store_open(rig->dir, &s.store, &e) < 0)
         fail_msg("%s", e.text);
-    assert_int_equal(crypt_new(rig->loop, 16 << 20, &s.crypt, &e), 0);
+    assert_int_equal(crypt_new(rig->loop, 16 << 20, 16 << 20, &s.crypt, &e), 0);
     s.client = ipc_client_new(rig->loop, &spec);
     assert_non_null(s.client);
     made = store_keys_kept(s.store, DRIVE);
@@ -150,6 +151,15 @@ int sealed_set_up(void **state)
     return rig_set_up_with(prepare, state);
 }
 
+int sealed_set_up_folder(void **state)
+{
+    char dir[] = "/var/tmp/sealed_rig.XXXXXX";
+
+    assert_int_equal(aead_begin(NULL), 0);
+    assert_non_null(mkdtemp(dir));
+    return rig_set_up_in(dir, prepare, state);
+}
+
 int sealed_tear_down(void **state)
 {
     struct rig *rig = *state;
@@ -172,6 +182,26 @@ void sealed_restart_cryptd(struct rig *rig)
     (void)rig;
     cryptd_process_kill(s.cryptd);
     s.cryptd = cryptd_process_start(s.socket, CRYPTD_OURS);
+}
+
+void sealed_settle(struct rig *rig)
+{
+    rig_settle(rig);
+    assert_int_equal(sql_run(rig->volume->index->sql, "UPDATE inode SET turned = 0"), 0);
+}
+
+void sealed_lose_index(struct rig *rig)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    char path[128];
+
+    rig_settle(rig);
+    rig_close(rig);
+    for (size_t n = 0; n < ARRAY_SIZE(ends); n++) {
+        (void)snprintf(path, sizeof(path), "%s/index.db%s", rig->dir, ends[n]);
+        (void)remove(path);
+    }
+    rig_open(rig);
 }
 
 /* --- objects ------------------------------------------------------------------------------------------- */

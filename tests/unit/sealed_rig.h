@@ -8,6 +8,7 @@
 
 /* As rig_set_up(). */
 int sealed_set_up(void **state);
+int sealed_set_up_folder(void **state);   /* over a LocalFolder */
 int sealed_tear_down(void **state);
 /* For rig_set_up_in(): keys, those of an earlier run if there was one, and nothing is encrypted. */
 void sealed_prepare(struct rig *rig);
@@ -15,6 +16,12 @@ void sealed_prepare(struct rig *rig);
 void sealed_rotate(struct rig *rig);
 /* cryptd is killed and comes back. */
 void sealed_restart_cryptd(struct rig *rig);
+
+/* Until nothing is pending; and as if it had been so for long, so that the next listing is believed. */
+void sealed_settle(struct rig *rig);
+
+/* The index is gone, once nothing is pending: what the cloud has is all that there is. */
+void sealed_lose_index(struct rig *rig);
 
 /* What is in the object as cryptd opens it under that name; the caller's. NULL: it does not open. */
 char *sealed_content(struct rig *rig, const char *key, size_t *ret_n);

@@ -467,7 +467,7 @@ static void damaged_chunks_are_not_taken_along(void **state)
     fd = open(path, O_RDWR);
     assert_int_equal(sealed_entries(fd, 3, 1, &e), 0);
     slot = sealed_newest(&e, UINT64_MAX);
-    assert_int_equal(pwrite(fd, "damage", 6, (off_t)(SEALED_SLOT_0 + (uint64_t)slot * SEALED_FILE_MAX + 3 * CHUNK)), 6);
+    assert_int_equal(pwrite(fd, "damage", 6, (off_t)sealed_slot_at(3, (unsigned)slot)), 6);
     close(fd);
     switch_to(rig, false);
     assert_false(is_sealed(rig, ino));

@@ -166,6 +166,40 @@ static void identities_come_from_outside_and_go_there(void **state)
     assert_int_equal(drive_keys_make(&rig.keys, DRIVE, RECIPIENT, 0, &rig.e), -EINVAL);
 }
 
+static void an_imported_identity_is_the_newest(void **state)
+{
+    uint8_t list[DRIVE_EPOCHS_MAX][KEY_SIZE], expected[KEY_SIZE], before[KEY_SIZE];
+
+    (void)state;
+    memset(expected, 0x42, KEY_SIZE);
+    memcpy(before, drive_keys_newest(&rig.keys)->identity, KEY_SIZE);
+    assert_int_equal(drive_keys_import(&rig.keys, IDENTITY, &rig.e), 0);
+    assert_int_equal(drive_keys_identities(&rig.keys, list), 2);
+    assert_memory_equal(list[0], expected, KEY_SIZE);
+    assert_memory_equal(list[1], before, KEY_SIZE);
+    assert_int_equal(rig.keys.serial, 2);
+    assert_int_equal(drive_keys_import(&rig.keys, IDENTITY, &rig.e), -EEXIST);
+    assert_int_equal(drive_keys_import(&rig.keys, RECIPIENT, &rig.e), -EINVAL);
+    assert_int_equal(rig.keys.serial, 2);
+    assert_int_equal(rig.keys.n_epochs, 2);
+}
+
+/* What the lost keys wrapped is under an epoch that is not there, and not damaged. */
+static void keys_in_the_place_of_lost_ones_go_on_behind_them(void **state)
+{
+    struct wrapped_key key = { .kind = WRAPPED_CACHE, .algorithm = AEAD_AES_256_GCM };
+    uint8_t wrapped[WRAPPED_KEY_SIZE];
+
+    (void)state;
+    assert_int_equal(drive_keys_rotate(&rig.keys, false, &rig.e), 0);
+    assert_int_equal(wrapped_key_seal(&rig.keys, &key, wrapped, &rig.e), 0);
+    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, IDENTITY, rig.keys.serial, &rig.e), 0);
+    assert_int_equal(rig.keys.serial, 3);
+    assert_int_equal(drive_keys_newest(&rig.keys)->number, 3);
+    assert_int_equal(wrapped_key_open(&rig.keys, WRAPPED_CACHE, wrapped, sizeof(wrapped), &key, &rig.e), -ENOKEY);
+    assert_int_equal(drive_keys_make(&rig.keys, DRIVE, IDENTITY, UINT32_MAX, &rig.e), -ENOSPC);
+}
+
 static void escrow_recipients_must_be_keys(void **state)
 {
     static const char *const low_order[] = { "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq" };
@@ -271,6 +305,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_old_blob_is_noticed_by_its_serial, make, drop),
         cmocka_unit_test_setup_teardown(epochs_come_and_go, make, drop),
         cmocka_unit_test_setup_teardown(identities_come_from_outside_and_go_there, make, drop),
+        cmocka_unit_test_setup_teardown(an_imported_identity_is_the_newest, make, drop),
+        cmocka_unit_test_setup_teardown(keys_in_the_place_of_lost_ones_go_on_behind_them, make, drop),
         cmocka_unit_test_setup_teardown(escrow_recipients_must_be_keys, make, drop),
         cmocka_unit_test_setup_teardown(wrapped_keys_come_back, make, drop),
         cmocka_unit_test_setup_teardown(every_byte_of_a_wrapped_key_counts, make, drop),

@@ -3,9 +3,12 @@
 #include "tests/unit/sealed_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -144,20 +147,6 @@ static void what_was_written_reads(void **state)
     }
 }
 
-/* The index is gone: what the cloud has is all that there is. */
-static void lose_index(struct rig *rig)
-{
-    rig_settle(rig);
-    rig_close(rig);
-    for (const char *const *e = (const char *const[]){ "", "-wal", "-shm", NULL }; *e; e++) {
-        char path[128];
-
-        (void)snprintf(path, sizeof(path), "%s/index.db%s", rig->dir, *e);
-        (void)remove(path);
-    }
-    rig_open(rig);
-}
-
 static void a_small_file_comes_with_one_request(void **state)
 {
     struct rig *rig = *state;
@@ -165,7 +154,7 @@ static void a_small_file_comes_with_one_request(void **state)
     uint64_t ino;
 
     (void)worker_file(rig, "a", bytes, 100000);
-    lose_index(rig);
+    sealed_lose_index(rig);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     rig_reset_counts(rig);
     worker_assert_reads(rig, ino, bytes, 100000);
@@ -184,7 +173,7 @@ static void another_index_reads_it(void **state)
         (void)snprintf(name, sizeof(name), "f%zu", SIZES[n]);
         (void)worker_file(rig, name, bytes, SIZES[n]);
     }
-    lose_index(rig);
+    sealed_lose_index(rig);
     for (size_t n = 0; n < ARRAY_SIZE(SIZES); n++) {
         CLEANUP_FREE char *bytes = pattern(SIZES[n], (unsigned)n);
 
@@ -230,6 +219,279 @@ static void a_plain_object_reads_as_it_is(void **state)
     }
 }
 
+/* Bytes in the middle come with the chunks they lie in, once the head is known. */
+static void a_range_fetches_what_it_needs(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 20 * (size_t)MIB;
+    CLEANUP_FREE char *bytes = pattern(size, 3), *got = xcalloc(1, 10000);
+    struct handle h;
+    uint64_t ino = worker_file(rig, "a", bytes, size);
+
+    rig_settle(rig);
+    forget_cached(rig, ino);
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    rig_idle(rig);
+    rig_reset_counts(rig);
+    assert_int_equal(worker_read(rig, &h, 15 * (uint64_t)MIB + 777, got, 10000), 10000);
+    assert_memory_equal(got, bytes + 15 * MIB + 777, 10000);
+    rig_idle(rig);
+    assert_true(rig->bytes[CLOUD_GET] <= FETCH_SPAN_LEAST + 2 * (CHUNK + 16));
+    worker_close(rig, &h);
+    worker_assert_reads(rig, ino, bytes, size);
+}
+
+/* --- changes ---------------------------------------------------------------------------------------------- */
+
+/* What is cut in a chunk that is not here has the beginning of that chunk, and zeros where it grows again. */
+static void cut_where_nothing_is_here(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 3 * CHUNK + 100, cut = 2 * CHUNK + 500;
+    CLEANUP_FREE char *bytes = pattern(size, 4), *expected = xcalloc(1, size);
+    uint64_t ino = worker_file(rig, "a", bytes, size);
+
+    rig_settle(rig);
+    forget_cached(rig, ino);
+    assert_int_equal(worker_truncate(rig, ino, cut), 0);
+    assert_int_equal(worker_truncate(rig, ino, size), 0);
+    memcpy(expected, bytes, cut);
+    worker_assert_reads(rig, ino, expected, size);
+    rig_settle(rig);
+    assert_sealed(rig, "a", expected, size);
+}
+
+static void appended_where_nothing_is_here(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 20 * (size_t)MIB + 5;
+    CLEANUP_FREE char *bytes = pattern(size + 3, 4);
+    uint64_t ino = worker_file(rig, "a", bytes, size);
+    struct handle h;
+
+    rig_settle(rig);
+    forget_cached(rig, ino);
+    assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
+    worker_write(rig, &h, size, bytes + size, 3);
+    worker_close(rig, &h);
+    rig_settle(rig);
+    assert_int_equal(rig->counts[CLOUD_PART_COPY], 0);
+    assert_sealed(rig, "a", bytes, size + 3);
+}
+
+static void assert_reads_anew(struct rig *rig, const char *path, const char *bytes, size_t n)
+{
+    uint64_t ino = worker_find(rig, path);
+
+    assert_true(ino > 0);
+    forget_cached(rig, ino);
+    worker_assert_reads(rig, ino, bytes, n);
+}
+
+/* The cloud copies it; the object says by its metadata that it belongs there. */
+static void renamed(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(200000, 5);
+    struct cloud_request *r;
+
+    (void)worker_file(rig, "a", bytes, 200000);
+    rig_settle(rig);
+    rig_reset_counts(rig);
+    for (int n = 0; n < 4; n++) {
+        assert_int_equal(worker_rename(rig, n % 2 ? "b" : "a", n % 2 ? "a" : "b", 0), 0);
+        rig_settle(rig);
+        r = rig_stat(rig, n % 2 ? "a" : "b");
+        assert_true(r->object.meta.has_binding);
+        assert_int_equal(r->object.meta.size, 200000);
+        cloud_request_free(r);
+        assert_reads_anew(rig, n % 2 ? "a" : "b", bytes, 200000);
+    }
+    assert_int_equal(rig->counts[CLOUD_PUT], 0);
+    sealed_lose_index(rig);
+    worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "a"), bytes, 200000);
+}
+
+/* Of what only a listing has told the head is asked for. */
+static void renamed_unseen(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(200000, 5), *foreign = NULL;
+    size_t n;
+
+    (void)worker_mkdir(rig, "d");
+    (void)worker_file(rig, "d/ours", bytes, 200000);
+    rig_settle(rig);
+    foreign = sealed_foreign(rig, bytes, 200000, &n);
+    rig_put(rig, "d/foreign", foreign, n);
+    rig_put(rig, "d/plain", bytes, 200000);
+    rig_put(rig, "d/tiny", bytes, 3);
+    sealed_lose_index(rig);
+    assert_true(worker_lookup(rig, INDEX_ROOT, "d") > 0);
+    assert_int_equal(worker_rename(rig, "d", "e", 0), 0);
+    rig_settle(rig);
+    assert_keys(rig, "e/ e/foreign e/ours e/plain e/tiny ");
+    assert_reads_anew(rig, "e/ours", bytes, 200000);
+    assert_reads_anew(rig, "e/foreign", bytes, 200000);
+    assert_reads_anew(rig, "e/plain", bytes, 200000);
+    assert_reads_anew(rig, "e/tiny", bytes, 3);
+    sealed_lose_index(rig);
+    worker_assert_reads(rig, worker_find(rig, "e/ours"), bytes, 200000);
+}
+
+static void other_metadata(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(1000, 5);
+    uint64_t ino = worker_file(rig, "a", bytes, 1000);
+    struct cloud_request *r;
+
+    rig_settle(rig);
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_settle(rig);
+    assert_int_equal(worker_chmod(rig, ino, 0600), 0);
+    rig_settle(rig);
+    r = rig_stat(rig, "b");
+    assert_int_equal(r->object.meta.mode & 0777, 0600);
+    assert_true(r->object.meta.has_binding);
+    assert_int_equal(r->object.meta.size, 1000);
+    cloud_request_free(r);
+    assert_reads_anew(rig, "b", bytes, 1000);
+    sealed_lose_index(rig);
+    ino = worker_lookup(rig, INDEX_ROOT, "b");
+    assert_int_equal(worker_chmod(rig, ino, 0640), 0);
+    rig_settle(rig);
+    assert_reads_anew(rig, "b", bytes, 1000);
+}
+
+/* --- interruptions ----------------------------------------------------------------------------------------- */
+
+static int fail_third_part(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return !after && r->op == CLOUD_PART_PUT && r->part_number == 3 ? -ECONNRESET : 0;
+}
+
+/* Parts that are there stay as they are: the same bytes under the same key. */
+static void an_upload_goes_on(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 60 * (size_t)MIB + 3;
+    CLEANUP_FREE char *bytes = pattern(size, 6);
+
+    rig->fault = fail_third_part;
+    (void)worker_file(rig, "a", bytes, size);
+    rig_wait(rig, rig->counts[CLOUD_PART_PUT] >= 3 && rig->in_flight == 0);
+    rig_close(rig);
+    rig->fault = NULL;
+    rig_reset_counts(rig);
+    rig_open(rig);
+    rig_settle(rig);
+    assert_true(rig->counts[CLOUD_PART_PUT] < 4);
+    assert_int_equal(rig->counts[CLOUD_PART_BEGIN], 0);
+    assert_sealed(rig, "a", bytes, size);
+    assert_int_equal(rig_uploads(rig), 0);
+}
+
+/* Another content is never sealed with the key of what was sent. */
+static void an_upload_of_other_bytes_begins_anew(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 60 * (size_t)MIB + 3;
+    CLEANUP_FREE char *bytes = pattern(size, 6), *path = NULL;
+    CLEANUP_CLOSE int fd = -1;
+    uint64_t ino;
+
+    rig->fault = fail_third_part;
+    ino = worker_file(rig, "a", bytes, size);
+    rig_wait(rig, rig->counts[CLOUD_PART_PUT] >= 3 && rig->in_flight == 0);
+    path = rig_cache_path(rig, ino, "data");
+    rig_close(rig);
+    fd = open(path, O_WRONLY | O_CLOEXEC);   /* past everybody, as a mapping does */
+    assert_int_equal(pwrite(fd, "other", 5, 1000), 5);
+    memcpy(bytes + 1000, "other", 5);
+    rig->fault = NULL;
+    rig_reset_counts(rig);
+    rig_open(rig);
+    rig_settle(rig);
+    assert_int_equal(rig->counts[CLOUD_PART_BEGIN], 1);
+    assert_sealed(rig, "a", bytes, size);
+    assert_int_equal(rig_uploads(rig), 0);
+}
+
+static void cryptd_goes_and_comes_back(void **state)
+{
+    struct rig *rig = *state;
+    size_t size = 40 * (size_t)MIB;
+    CLEANUP_FREE char *bytes = pattern(size, 8);
+    uint64_t ino;
+
+    for (int n = 0; n < 3; n++) {
+        sealed_restart_cryptd(rig);
+        if (n == 0)
+            ino = worker_file(rig, "a", bytes, size);
+        else
+            forget_cached(rig, ino);
+        rig_linger(rig);
+        sealed_restart_cryptd(rig);
+        if (n == 0)
+            rig_settle(rig);
+        else
+            worker_assert_reads(rig, ino, bytes, size);
+    }
+    assert_sealed(rig, "a", bytes, size);
+}
+
+/* Nothing was heard of the answer: it is ours all the same, whatever its head is. */
+static int lose_answer(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    bool *lost = rig->arg;
+
+    if (!after || r->op != CLOUD_PUT || *lost)
+        return 0;
+    *lost = true;
+    return -ECONNRESET;
+}
+
+static void an_answer_is_lost(void **state)
+{
+    struct rig *rig = *state;
+    bool lost = false;
+    uint64_t ino;
+
+    rig->fault = lose_answer;
+    rig->arg = &lost;
+    ino = worker_file(rig, "a", "hello", 5);
+    rig_settle(rig);
+    assert_true(lost);
+    assert_sealed(rig, "a", "hello", 5);
+    assert_int_equal(rig_copies(rig).n, 0);
+    forget_cached(rig, ino);
+    worker_assert_reads(rig, ino, "hello", 5);
+}
+
+/* --- two writers -------------------------------------------------------------------------------------------- */
+
+static void both_versions_are_kept(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *foreign = NULL;
+    struct rig_copies copies;
+    size_t n;
+
+    (void)worker_file(rig, "a", "base", 4);
+    sealed_settle(rig);
+    foreign = sealed_foreign(rig, "theirs", 6, &n);
+    rig_put(rig, "b", foreign, n);
+    (void)worker_file(rig, "b", "ours", 4);
+    rig_settle(rig);
+    copies = rig_copies(rig);
+    assert_int_equal(copies.n, 1);
+    worker_assert_reads(rig, copies.ino, "ours", 4);
+    assert_sealed(rig, "b", "theirs", 6);
+    worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "b"), "theirs", 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +506,28 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_index_reads_it, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(a_foreign_age_file_reads, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(a_plain_object_reads_as_it_is, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_range_fetches_what_it_needs, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(cut_where_nothing_is_here, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(appended_where_nothing_is_here, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_goes_on, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(cryptd_goes_and_comes_back, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_answer_is_lost, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(both_versions_are_kept, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_written_is_an_age_file, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_written_reads, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(another_index_reads_it, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_foreign_age_file_reads, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_plain_object_reads_as_it_is, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(cut_where_nothing_is_here, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_answer_is_lost, sealed_set_up_folder, sealed_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,7 +57,7 @@ static int reopen(int fd, int flags)
 static int install(const struct pair *p, enum file_kind kind, struct file **ret, bool *ret_surplus)
 {
     int fds[2] = { reopen(p->data, kind == FILE_WRITE ? O_RDWR : O_RDONLY), reopen(p->map, O_RDWR) };
-    int r = file_install(&table, INO, kind, fds, ret, ret_surplus);
+    int r = file_install(&table, INO, &(struct file_opened){ .kind = kind, .fds = fds }, ret, ret_surplus);
 
     assert_int_equal(fds[0], -1);
     assert_int_equal(fds[1], -1);
@@ -161,7 +161,49 @@ static void writing_needs_a_writable_descriptor(void **state)
     bool surplus;
 
     (void)state;
-    assert_int_equal(file_install(&table, INO, FILE_WRITE, fds, &f, &surplus), -EBADF);
+    assert_int_equal(file_install(&table, INO, &(struct file_opened){ .kind = FILE_WRITE, .fds = fds }, &f, &surplus),
+                     -EBADF);
+    file_table_done(&table);
+}
+
+static int install_sealed(const struct pair *p, enum file_kind kind, int flags, struct file **ret, bool *ret_surplus)
+{
+    int fds[2] = { reopen(p->data, flags), reopen(p->map, O_RDWR) };
+
+    return file_install(&table, INO, &(struct file_opened){ .kind = kind, .is_sealed = true, .fds = fds }, ret,
+                        ret_surplus);
+}
+
+/* It is written only where that was asked for, though the descriptor could; size and time are the map's. */
+static void a_sealed_file_goes_by_its_map(void **state)
+{
+    CLEANUP(free_pair) struct pair p = make_pair(INO, 100);
+    struct file *f;
+    bool surplus;
+    struct stat st;
+    off_t size;
+
+    (void)state;
+    assert_int_equal(install_sealed(&p, FILE_READ, O_RDONLY, &f, &surplus), -EBADF);
+    assert_int_equal(install_sealed(&p, FILE_READ, O_RDWR, &f, &surplus), 0);
+    assert_true(f->is_sealed);
+    assert_false(f->writable);
+    assert_int_equal(file_size(f, &size), -EAGAIN);
+    atomic_store(&f->map->size, 5000);
+    atomic_store(&f->map->written_ns, INT64_C(3000000007));
+    assert_int_equal(file_size(f, &size), 0);
+    assert_int_equal(size, 5000);
+    assert_int_equal(file_stat(f, &st), 0);
+    assert_int_equal(st.st_mtim.tv_sec, 3);
+    assert_int_equal(st.st_mtim.tv_nsec, 7);
+    assert_int_equal(install_sealed(&p, FILE_WRITE, O_RDWR, &f, &surplus), 0);
+    assert_true(f->writable);
+    assert_int_equal(f->exchanged, 1);
+    assert_ptr_equal(f->sealed.map, f->map);
+    assert_int_equal(f->sealed.fd, f->fd);
+    assert_int_equal(install(&p, FILE_READ, &f, &surplus), 0);   /* in clear from now on */
+    assert_false(f->is_sealed);
+    assert_int_equal(f->exchanged, 2);
     file_table_done(&table);
 }
 
@@ -242,6 +284,7 @@ int main(void)
         cmocka_unit_test(other_contents_take_the_place),
         cmocka_unit_test(what_is_no_map_is_refused),
         cmocka_unit_test(writing_needs_a_writable_descriptor),
+        cmocka_unit_test(a_sealed_file_goes_by_its_map),
         cmocka_unit_test(unknown_handles_close_what_there_is),
         cmocka_unit_test(a_used_file_outlives_its_handles),
         cmocka_unit_test(a_size_that_is_not_known_is_not_told),

@@ -98,7 +98,8 @@ static void use_what_it_was_handed(void)
     if (fallocate(handed[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) < 0)
         _exit(FAILED);
     (void)memset(grown, 1, 8 << 20);
-    (void)mlock(grown, 1 << 20);
+    if (mlock(grown, 1 << 20) < 0 || munlock(grown, 1 << 20) < 0)
+        _exit(FAILED);
     free(grown);
     (void)loop_timer(l, 1, finish, l);
     _exit(loop_run(l));

@@ -144,6 +144,8 @@ static int connect_kernel(struct bench *b)
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){ 2 * BENCH_PACKET_MAX }, sizeof(int));
+    (void)setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &(int){ 2 * BENCH_PACKET_MAX }, sizeof(int));
     b->kernel = pair[0];
     b->readable = event_new(loop_base(b->loop), b->kernel, EV_READ | EV_PERSIST, on_packet, b);
     assert_int_equal(event_add(b->readable, NULL), 0);
@@ -197,14 +199,20 @@ void bench_replace_worker(struct bench *b)
     bench_attach(b);
 }
 
+void bench_forget(struct bench *b)
+{
+    for (size_t i = 0; i < b->n_packets; i++)
+        free(b->packets[i].body);
+    b->n_packets = 0;
+}
+
 void bench_free(struct bench *b)
 {
     worker_free(b->worker);
     ipc_server_free(b->mountd);
     fake_free(b->syncd);
     disconnect_kernel(b);
-    for (size_t i = 0; i < b->n_packets; i++)
-        free(b->packets[i].body);
+    bench_forget(b);
     loop_free(b->loop);
     (void)close(b->owed);
     free(b);

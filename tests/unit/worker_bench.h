@@ -16,7 +16,7 @@
 #include "tests/unit/fake_syncd.h"
 #include "tests/unit/ipc_fixture.h"
 
-enum { BENCH_UID = 4242, BENCH_TAG = 77, BENCH_PACKETS = 256, BENCH_PACKET_MAX = 160 * 1024 };
+enum { BENCH_UID = 4242, BENCH_TAG = 77, BENCH_PACKETS = 256, BENCH_PACKET_MAX = 300 * 1024 };
 
 /* What the worker wrote to the kernel. */
 struct packet {
@@ -52,6 +52,8 @@ struct bench *bench_new(void);
 /* The same with a kernel before 6.9. */
 struct bench *bench_new_old_kernel(void);
 void bench_free(struct bench *b);
+/* What the worker wrote so far is forgotten. */
+void bench_forget(struct bench *b);
 /* The worker dies and another takes its place, as a replay. */
 void bench_replace_worker(struct bench *b);
 /* Gives the worker a channel to syncd. */
