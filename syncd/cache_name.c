@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "syncd/cache.h"
@@ -33,6 +35,12 @@ static const char NEW[] = "seal.new";
 const char *cache_name(char out[CACHE_NAME], uint64_t ino, const char *kind)
 {
     (void)snprintf(out, CACHE_NAME, "%" PRIx64 ".%s", ino, kind);
+    return out;
+}
+
+const char *cache_file_path(char out[CACHE_PATH], uint64_t ino, const char *kind)
+{
+    (void)snprintf(out, CACHE_PATH, "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
     return out;
 }
 
@@ -79,6 +87,14 @@ bool cache_file_exists(int dir_fd, uint64_t ino)
 
     return folder >= 0 && fstatat(folder, cache_name(name, ino, "data"), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISREG(st.st_mode);
+}
+
+bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
+{
+    char path[CACHE_PATH];
+    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "map"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
 static void cleanup_closedir(DIR **d)

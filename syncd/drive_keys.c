@@ -12,6 +12,7 @@
 #include "syncd/drive.h"
 #include "syncd/keys.h"
 #include "syncd/mounts.h"
+#include "syncd/store.h"
 #include "syncd/syncd.h"
 
 enum { REGION_SIZE = 16 * 1024 * 1024, REGION_LEAST = 4608 * 1024, BUSY_MS = 1000 };
@@ -115,6 +116,11 @@ static int make_region(struct syncd *d, struct error *e)
     return 0;
 }
 
+bool drive_keys_wanted(const struct drive *drive)
+{
+    return drive_model_encrypts(drive->model) || store_keys_kept(drive->syncd->store, drive->model->id);
+}
+
 int drive_keys_begin(struct drive *drive, struct error *e)
 {
     struct syncd *d = drive->syncd;
@@ -124,7 +130,7 @@ int drive_keys_begin(struct drive *drive, struct error *e)
     };
     int r = 0;
 
-    if (drive->keys || !drive_model_encrypts(drive->model))
+    if (drive->keys || !drive_keys_wanted(drive))
         return 0;
     if (!d->crypt)
         r = make_region(d, e);

@@ -27,6 +27,8 @@ libsyncd_a_SOURCES = \
 	syncd/cache_convert_internal.h \
 	syncd/cache_convert_pair.c \
 	syncd/cache_file.c \
+	syncd/cache_move.c \
+	syncd/cache_move.h \
 	syncd/cache_seal.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
@@ -67,6 +69,7 @@ libsyncd_a_SOURCES = \
 	syncd/disk_sync.h \
 	syncd/drive.c \
 	syncd/drive.h \
+	syncd/drive_cache.c \
 	syncd/drive_delete.c \
 	syncd/drive_folder.c \
 	syncd/drive_insert.c \
