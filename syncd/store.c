@@ -46,6 +46,8 @@ static const char *const STEPS[] = {
     "  replaced INTEGER NOT NULL,"
     "  blob BLOB NOT NULL,"
     "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE drives ADD COLUMN cache_move INTEGER NOT NULL DEFAULT 0;"   /* enum store_cache_move */
+    "ALTER TABLE drives ADD COLUMN cache_other TEXT;",
 };
 
 static const struct sql_schema SCHEMA = {

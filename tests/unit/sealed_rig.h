@@ -10,6 +10,10 @@
 int sealed_set_up(void **state);
 int sealed_set_up_folder(void **state);   /* over a LocalFolder */
 int sealed_tear_down(void **state);
+/* For rig_set_up_in(): keys, those of an earlier run if there was one, and nothing is encrypted. */
+void sealed_prepare(struct rig *rig);
+/* The drive's keys get a new epoch. */
+void sealed_rotate(struct rig *rig);
 /* cryptd is killed and comes back. */
 void sealed_restart_cryptd(struct rig *rig);
 
