@@ -198,6 +198,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
+	syncd/store_kept.c \
 	syncd/store_keys.c \
 	syncd/store_sql.c \
 	syncd/store_sql.h \
