@@ -11,6 +11,8 @@ struct keys;
 struct ipc_peer;
 struct store;
 
+enum { KEYS_EPOCHS_MAX = 16, KEYS_FORMER_MAX = 16 };
+
 /* What was made with the newest keys and which older ones there are. */
 struct keys_facts {
     uint32_t serial;
@@ -94,7 +96,6 @@ struct keys_former {
     size_t n;
     uint32_t serial;
 };
-enum { KEYS_FORMER_MAX = 16 };
 struct keys_inherited {
     const void *blob;
     size_t n;

@@ -112,6 +112,9 @@ libsyncd_a_SOURCES = \
 	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
+	syncd/keys_kept.c \
+	syncd/keys_kept.h \
+	syncd/keys_kept_api.c \
 	syncd/keys_lend.c \
 	syncd/listing.c \
 	syncd/listing.h \
