@@ -205,7 +205,7 @@ static int copy_file(int from_dir, int to_dir, const char *name)
     return r == 0 && futimens(to, (const struct timespec[]){ st.st_atim, st.st_mtim }) < 0 ? -errno : r;
 }
 
-/* --- pairs ------------------------------------------------------------------------------------------------------------ */
+/* --- pairs ------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -288,7 +288,7 @@ static int copy_all(struct places *p)
     return p->r < 0 ? p->r : copy_lost(p);
 }
 
-/* --- all ----------------------------------------------------------------------------------------------------------------- */
+/* --- all --------------------------------------------------------------------------------------- */
 
 static int open_both(const struct cache_move *m, struct folder *from, struct folder *to, struct error *e)
 {

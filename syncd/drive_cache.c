@@ -215,7 +215,7 @@ static void prepared(void *move)
         give_up(u, &e);
 }
 
-/* --- the same folder ------------------------------------------------------------------------------------------------ */
+/* --- the same folder --------------------------------------------------------------------------- */
 
 static void change(struct recache *u)
 {
@@ -245,7 +245,7 @@ static void change(struct recache *u)
     succeed(u);
 }
 
-/* --- keys ------------------------------------------------------------------------------------------------------------- */
+/* --- keys -------------------------------------------------------------------------------------- */
 
 /* They are made, stored and opened before anything is said to be encrypted. */
 static void keys_tried(void *arg)
@@ -293,7 +293,7 @@ static void make_keys(const struct error *e, void *arg)
         keys_make(u->d->cryptd, u->drive->model->id, NULL, 0, keys_made, u);
 }
 
-/* --- the request ------------------------------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------- */
 
 static int prepare(struct recache *u, const Lf__DriveChangeCache *ask, struct error *e)
 {
@@ -336,7 +336,7 @@ void drive_change_cache(struct ipc_request *req, const Lf__Envelope *env, int *f
         change(u);
 }
 
-/* --- after a crash ------------------------------------------------------------------------------------------------------ */
+/* --- after a crash ----------------------------------------------------------------------------- */
 
 static void swept(void *move)
 {

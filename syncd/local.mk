@@ -121,6 +121,9 @@ libsyncd_a_SOURCES = \
 	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
+	syncd/keys_kept.c \
+	syncd/keys_kept.h \
+	syncd/keys_kept_api.c \
 	syncd/keys_lend.c \
 	syncd/listing.c \
 	syncd/listing.h \
@@ -207,6 +210,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
+	syncd/store_kept.c \
 	syncd/store_keys.c \
 	syncd/store_sql.c \
 	syncd/store_sql.h \
