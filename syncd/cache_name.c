@@ -1,4 +1,5 @@
-/* Owns the names of cache files. Everything is reached below one directory descriptor and never through a symbolic link.
+/* Owns the names of cache files. Everything is reached below one directory descriptor and never through a symbolic
+ * link.
  *
  * Must not know what is in the files. */
 #include <dirent.h>
