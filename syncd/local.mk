@@ -217,8 +217,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
-	syncd/stream.h \
 	syncd/stream_cache.c \
+	syncd/stream_internal.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \
