@@ -7,7 +7,7 @@
  *       offset       size
  *            0          8   "LNDFSEAL"
  *            8          4   version, 1
- *           12          4   zero
+ *           12          4   the epoch of the drive's keys that the key was made in; 0: the one that it is wrapped under
  *           16        104   the file's key, wrapped (cryptd/wrapped_key.h)
  *          120         32   SHA-256 of bytes 0 to 119: tells damage
  *          152        872   zero
@@ -25,7 +25,10 @@
  *
  * A chunk may be shorter than it is to be read: what lies behind it is zeros. A chunk without a record is zeros at and
  * above `fetchable`, and missing below. What is longer than the file is cut as it is read, and must be written anew,
- * shorter, before the file grows (sealed_needs_trim()). */
+ * shorter, before the file grows (sealed_needs_trim()).
+ *
+ * Whether a pair is sealed is said by INO.seal being there. INO.seal.new is one that is on its way
+ * (syncd/cache_convert.h): complete or not, it is nobody's after a crash. */
 #pragma once
 
 #include "common/chunk_map.h"

@@ -176,12 +176,34 @@ static int recover(struct cache_file *f)
     return r;
 }
 
+/* Neither the time nor the length is another one after it. */
+int cache_seal_clear_data(int data_fd)
+{
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+    struct stat st;
+
+    if (lseek(data_fd, 0, SEEK_DATA) < 0)
+        return errno == ENXIO ? 0 : -errno;
+    if (fstat(data_fd, &st) < 0)
+        return -errno;
+    if (fallocate(data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
+        return -errno;
+    times[1] = st.st_mtim;
+    (void)futimens(data_fd, times);
+    return 0;
+}
+
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
 {
     uint8_t key[CRYPT_KEY];
-    int r = sealed_head_read(f->sealed.fd, key);
+    int r = cache_seal_clear_data(f->data_fd);
 
+    if (r < 0)
+        return r;
+    r = sealed_head_read(f->sealed.fd, key);
     f->sealed.map = f->map;
+    if (r == -ENODATA && !f->cache->stock)
+        return r;
     if (r == -ENODATA)   /* new, or it never came further */
         r = new_key(f);
     else if (r == 0)

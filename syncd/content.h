@@ -17,6 +17,9 @@ void content_end_all(struct cache *c);
 typedef void content_trim_fn(const struct error *e, void *arg);
 void content_trim(struct cache_file *f, content_trim_fn *done, void *arg);
 
+/* Whether anything is under way of the file. */
+bool content_busy(const struct cache_file *f);
+
 /* The form that bytes outside of the cache have. */
 struct content_form {
     enum crypt_form form;             /* CRYPT_PLAIN or CRYPT_OBJECT */

@@ -264,8 +264,10 @@ enum { INDEX_FRESH = 64, INDEX_FRESH_TAG = 16 };   /* chunks of an extent; bytes
 
 /* The file has this key, and nothing in it: what was known of it is forgotten. */
 int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
-/* The same key is wrapped otherwise. */
+/* Its bytes, which are as new, are under another key: from now on; or perhaps soon. */
 int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_announce(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_next_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* announced; 0 or -ENOENT */
 int index_fresh_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* 0 or -ENOENT */
 /* The generations that the chunks of an extent have at least; 0: any, or none. 0 or -ENOENT. */
 int index_fresh_get(struct index *x, uint64_t ino, uint64_t extent, uint64_t floors[INDEX_FRESH]);

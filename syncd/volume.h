@@ -54,6 +54,13 @@ void volume_pause(struct volume *v, bool paused);
 typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
 
+/* Inodes of which the cache has what must not be left behind, the caller's to free: what the cloud lacks, and pins that
+ * are here; and what its mount is called in maps. 0 or negative errno. */
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag);
+
+/* The keys were opened, at once or after a restart of cryptd: what a rotation that came to no end has left goes on. */
+void volume_keys_opened(struct volume *v);
+
 /* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the
  * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
  * closed before. */
