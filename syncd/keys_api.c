@@ -56,6 +56,7 @@ static void reply_info(struct ipc_request *req, const struct drive *drive, const
     Lf__KeysFound found = LF__KEYS_FOUND__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(KEYS_FOUND, keys_found, &found);
     Lf__DriveKeyInfo info = LF__DRIVE_KEY_INFO__INIT;
+    uint64_t unconverted = 0, wrapped = 0, made = 0;
     int64_t epochs[EPOCHS_MAX];
 
     info.id = drive->model->id;
@@ -72,6 +73,11 @@ static void reply_info(struct ipc_request *req, const struct drive *drive, const
         info.has_serial = true;
         info.serial = facts->serial;
     }
+    info.has_unconverted = info.has_wrapped = info.has_made =
+        drive->volume && volume_cache_left(drive->volume, &unconverted, &wrapped, &made);
+    info.unconverted = (int64_t)unconverted;
+    info.wrapped = (int64_t)wrapped;
+    info.made = (int64_t)made;
     info.has_rewrapped = rewrapped != NULL;
     info.rewrapped = rewrapped ? (int64_t)*rewrapped : 0;
     ipc_reply(req, &reply, NULL, 0);
