@@ -202,12 +202,12 @@ int cache_name_open(int folder, uint64_t ino, const char *kind, int flags);
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
- * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just now;
- * -ENOKEY: it is sealed, and the drive has no keys. */
+ * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just
+ * now; -ENOKEY: it is sealed, and the drive has no keys. */
 int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
-/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it is
- * sealed, writable) and map (writable). 0 or negative errno. */
+/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it
+ * is sealed, writable) and map (writable). 0 or negative errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
 /* Those that must be on the disk for it to be there: what has its bytes first, the map last. How many. */
 enum { CACHE_FILES = 4 };
@@ -221,7 +221,8 @@ struct cache_point cache_point(const struct cache_file *f);
 void cache_point_synced(struct cache_file *f, const struct cache_point *point);
 /* When it was last written, in ns since the epoch. */
 int64_t cache_file_written_ns(const struct cache_file *f);
-/* The first offset from `from` on in an extent of which bytes are on the disk; or negative errno (-ENXIO: there is none). */
+/* The first offset from `from` on in an extent of which bytes are on the disk; or negative errno (-ENXIO: there is
+ * none). */
 int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);
@@ -279,8 +280,9 @@ int cache_file_punch(struct cache_file *f, uint64_t extent);
 /* `fd` is that of INO.seal, owned from here on. And closed again. */
 void cache_seal_attach(struct cache_file *f, int fd);
 void cache_seal_detach(struct cache_file *f);
-/* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0; -EAGAIN,
- * -ENODATA (it has no key, never had one, and gets none), -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP (a newer version made it), or another negative errno. */
+/* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0;
+ * -EAGAIN, -ENODATA (it has no key, never had one, and gets none), -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP
+ * (a newer version made it), or another negative errno. */
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
 /* What cannot be used is kept in the folder "lost", and an empty one takes its place. 0 or negative errno. */
 int cache_seal_put_aside(struct cache_file *f);
@@ -304,8 +306,8 @@ int cache_seal_cut(struct cache_file *f, uint64_t size);
 
 /* It has a new key, and nothing in it. 0 or negative errno. */
 int cache_fresh_begin(struct cache_file *f);
-/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
- * another file altogether, and has what the cloud lacks; or another negative errno. */
+/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN:
+ * it is another file altogether, and has what the cloud lacks; or another negative errno. */
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
 /* What it has up to that generation is on the disk. */
 void cache_fresh_record(struct cache_file *f, uint64_t generation);

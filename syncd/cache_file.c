@@ -328,7 +328,8 @@ static int replace_sealed(struct cache_file *f, int why)
     int r = cache_seal_put_aside(f);
 
     LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
+        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.",
+        "then=%s",
         "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
     if (r == 0)
         r = cache_seal_begin(f, true, false);
@@ -401,7 +402,9 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     if (f->data_fd < 0)
         return f->data_fd;
     f->map_fd = cache_name_open(folder, f->ino, "map", O_RDWR | O_CREAT);
-    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->seals ? O_CREAT : 0));
+    if (f->map_fd < 0)
+        return f->map_fd;
+    seal = cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->seals ? O_CREAT : 0));
     if (seal >= 0)
         cache_seal_attach(f, seal);
     else if (seal != -ENOENT)
@@ -487,10 +490,11 @@ int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_
 
     if (folder < 0)
         return folder;
-    ret_fds[0] = cache_name_open(folder, f->ino, f->is_sealed ? "seal" : "data", write || f->is_sealed ? O_RDWR : O_RDONLY);
+    ret_fds[0] = cache_name_open(folder, f->ino, f->is_sealed ? "seal" : "data",
+                                 write || f->is_sealed ? O_RDWR : O_RDONLY);
     if (ret_fds[0] < 0)
         return ret_fds[0];
-    ret_fds[1] = cache_name_open(folder, f->ino, "map", O_RDWR);   /* stays mapped when the file is opened for writing later */
+    ret_fds[1] = cache_name_open(folder, f->ino, "map", O_RDWR);   /* stays mapped if it is opened for writing */
     if (ret_fds[1] < 0)
         (void)close(ret_fds[0]);
     return ret_fds[1] < 0 ? ret_fds[1] : 0;

@@ -1,6 +1,6 @@
-/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what was
- * written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put back
- * from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
+/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what
+ * was written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put
+ * back from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
  *
  * Not noticed is what was never synced, and an older copy of the whole state directory.
  *

@@ -23,7 +23,7 @@
 #include "syncd/fetch.h"
 #include "syncd/folder.h"
 #include "syncd/key_stock.h"
-#include "syncd/keys.h"
+#include "syncd/object.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
@@ -74,7 +74,7 @@ static int give_up_content(struct volume *v, struct index_inode *i)
     LOG(LOG_CRIT, "unsaved_content_missing", "drive=%s", v->drive->id, "ino=%" PRIu64, i->ino, "name=%s", i->name);
     if (i->cloud_key)
         i->pending &= ~(unsigned)INDEX_CONTENT;
-    i->size = i->cloud_key ? i->cloud_size : 0;
+    i->size = i->cloud_key ? object_size(v, i) : 0;
     i->generation++;
     return index_end(v->index, index_update(v->index, i));
 }

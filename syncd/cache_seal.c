@@ -1,5 +1,5 @@
-/* Owns what is different about a pair of cache files whose bytes are sealed: a third file (common/sealed.h), its key, and
- * a size that stands in the map.
+/* Owns what is different about a pair of cache files whose bytes are sealed: a third file (common/sealed.h), its key,
+ * and a size that stands in the map.
  *
  * Must not know what the bytes are, nor who opens and seals them (content.c, the worker). */
 #include <endian.h>
@@ -133,7 +133,8 @@ int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_f
     uint64_t end = chunks_of(size), extent = sealed_next_entries(f->sealed.fd, 0);
     struct sealed_entry entries[EXTENT_CHUNKS];
 
-    for (; extent < SEALED_CHUNKS_MAX && extent * EXTENT_CHUNKS < end; extent = sealed_next_entries(f->sealed.fd, extent + 1)) {
+    for (; extent < SEALED_CHUNKS_MAX && extent * EXTENT_CHUNKS < end;
+         extent = sealed_next_entries(f->sealed.fd, extent + 1)) {
         uint64_t first = extent * EXTENT_CHUNKS;
         size_t n = least(end - first, EXTENT_CHUNKS);
         int r = sealed_entries(f->sealed.fd, first, n, entries);
@@ -245,7 +246,8 @@ void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
     lose(f, l.next, chunks_of(end));
 }
 
-/* A worker that is in the midst of a write holds the chunks; it looks again, with them held, whether they are still there. */
+/* A worker that is in the midst of a write holds the chunks; it looks again, with them held, whether they are still
+ * there. */
 static int hold_chunks(const struct cache_file *f, uint64_t first, uint64_t n, short type)
 {
     struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)n };

@@ -213,6 +213,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
+	syncd/stream.h \
+	syncd/stream_cache.c \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \
@@ -235,6 +237,8 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_seal.h \
+	syncd/upload_seal_head.c \
 	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \

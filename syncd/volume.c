@@ -121,7 +121,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     return v;
 }
 
-enum { INDEX_TRIES = 3 };
+enum { INDEX_TRIES = 3, ANCHORS_OF_REMOVED = 1 << 20 };
 
 static void on_damage(void *arg)
 {
@@ -202,6 +202,8 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
         volume_close(v);
         return r;
     }
+    if (v->keys)
+        (void)index_forget_anchors(v->index, ANCHORS_OF_REMOVED);
     volume_purge_later(v);
     keeper_new(v);
     scanner_new(v);

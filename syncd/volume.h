@@ -129,8 +129,8 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
  * directory above is, as which it would come again. */
 void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
-/* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before, was
- * put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
+/* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before,
+ * was put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
 void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the

@@ -600,6 +600,12 @@ TESTS += tests/unit/test_upload_crash
 tests_unit_test_upload_crash_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG)
 tests_unit_test_upload_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_crash_sealed
+TESTS += tests/unit/test_upload_crash_sealed
+tests_unit_test_upload_crash_sealed_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_upload_crash_sealed_CPPFLAGS = $(AM_CPPFLAGS) -DSEALED_OBJECTS
+tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures
 tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)

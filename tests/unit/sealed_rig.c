@@ -254,6 +254,17 @@ void assert_sealed(struct rig *rig, const char *key, const void *bytes, size_t n
         fail_msg("object %s has other bytes", key);
 }
 
+void assert_sealed_or_plain(struct rig *rig, const char *key, const void *bytes, size_t n)
+{
+    size_t size = 0;
+    CLEANUP_FREE char *there = rig_object(rig, key, &size);
+
+    if (there && object_is_age(there, size))
+        assert_sealed(rig, key, bytes, n);
+    else
+        assert_object(rig, key, bytes, n);
+}
+
 char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n)
 {
     size_t room = AGE_HEADER_MAX + age_payload_size(n);
