@@ -332,6 +332,16 @@ int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t
     return 0;
 }
 
+bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made)
+{
+    struct convert_left left = convert_left(v->cache);
+
+    *ret_form = left.form;
+    *ret_wrapped = left.wrapped;
+    *ret_made = left.made;
+    return left.known;
+}
+
 void volume_keys_opened(struct volume *v)
 {
     convert_keys_opened(v->cache);
