@@ -262,7 +262,11 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
     struct error e = { 0 };
 
     drive->phase = DRIVE_READY;
-    if (drive_open(d, drive, &e) < 0 && e.code != -EAGAIN)
+    if (drive_cache_recover(drive, &e) < 0)
+        drive->fault = e;
+    else
+        (void)drive_open(d, drive, &e);
+    if (e.code && e.code != -EAGAIN)
         say_down(drive, &e);
     /* What is mounted already stays so while its keys are being opened. */
     drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active;

@@ -82,6 +82,8 @@ char *drive_state_dir(const struct syncd *d, const char *id);
 
 /* Makes the drive's keys known, if it has any, and begins to open them. 0, or a negative errno with a sentence. */
 int drive_keys_begin(struct drive *drive, struct error *e);
+/* Whether it has keys: because it encrypts, or because it once did and what is there may still need them. */
+bool drive_keys_wanted(const struct drive *drive);
 /* 0 when the drive encrypts nothing or its keys are open; -EAGAIN while they are being opened; or why not. */
 int drive_keys_state(const struct drive *drive, struct error *e);
 /* Calls done(arg) once, when the keys are open or cannot be, or the drive is closed: at once, or from the loop. One
@@ -97,6 +99,12 @@ void drive_keys_check_store(struct syncd *d, void (*done)(const struct error *e,
 void drive_cryptd_connected(struct syncd *d);
 void drive_cryptd_lost(struct syncd *d);
 
+/* --- drive_cache.c --------------------------------------------------------------------------------- */
+
+/* Before the drive is opened: a move of its cache that a crash ended is brought to its end, or back. 0, or a negative
+ * errno with a sentence: then the drive cannot be opened. */
+int drive_cache_recover(struct drive *drive, struct error *e);
+
 /* --- drive_model.c -------------------------------------------------------------------------------- */
 
 /* NULL without memory. */
@@ -110,6 +118,10 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
 /* The old model with what the request gives in its place. As above; -EINVAL also for what may not change. */
 int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
                       struct error *e);
+/* The old model with the cache that the request gives: members that it does not give stay, others do not count. As
+ * drive_model_merge(). */
+int drive_model_change_cache(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
+                             struct error *e);
 /* -EEXIST with a sentence when another drive than `except` (may be NULL) has the name or the letter, or their cache
  * folders are not apart. */
 int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct drive *except, struct error *e);
@@ -148,4 +160,5 @@ void drive_end(struct syncd *d, struct drive *drive, struct drive_folders *f, vo
 ipc_handler_fn drive_list, drive_exists;     /* drive.c */
 ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
+ipc_handler_fn drive_change_cache;           /* drive_cache.c */
 ipc_handler_fn drive_delete;                 /* drive_delete.c */

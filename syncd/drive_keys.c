@@ -12,6 +12,7 @@
 #include "syncd/drive.h"
 #include "syncd/keys.h"
 #include "syncd/mounts.h"
+#include "syncd/store.h"
 #include "syncd/syncd.h"
 
 enum { REGION_SIZE = 16 * 1024 * 1024, REGION_LEAST = 4608 * 1024, BUSY_MS = 1000 };
@@ -78,6 +79,14 @@ static void try_again(struct drive *drive)
     volume_keys_rotated(drive->volume, tried_again, NULL);
 }
 
+static void go_on(struct drive *drive)
+{
+    if (drive->keys_failed)
+        try_again(drive);
+    else
+        volume_keys_opened(drive->volume);
+}
+
 static void on_opened(const struct error *e, void *arg)
 {
     struct drive *drive = arg;
@@ -85,8 +94,8 @@ static void on_opened(const struct error *e, void *arg)
 
     if (e)
         say_shut(drive, e);
-    else if (drive->volume && drive->keys_failed)
-        try_again(drive);
+    else if (drive->volume)
+        go_on(drive);
     else if (drive->phase != DRIVE_HIDDEN)
         come_up(drive);
     if (settled)
@@ -107,6 +116,11 @@ static int make_region(struct syncd *d, struct error *e)
     return 0;
 }
 
+bool drive_keys_wanted(const struct drive *drive)
+{
+    return drive_model_encrypts(drive->model) || store_keys_kept(drive->syncd->store, drive->model->id);
+}
+
 int drive_keys_begin(struct drive *drive, struct error *e)
 {
     struct syncd *d = drive->syncd;
@@ -116,7 +130,7 @@ int drive_keys_begin(struct drive *drive, struct error *e)
     };
     int r = 0;
 
-    if (drive->keys || !drive_model_encrypts(drive->model))
+    if (drive->keys || !drive_keys_wanted(drive))
         return 0;
     if (!d->crypt)
         r = make_region(d, e);

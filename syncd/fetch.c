@@ -254,7 +254,7 @@ int fetch_start(struct cache_file *f, const struct fetch_wish *wish, uint64_t fr
         return r;
     if (!i.cloud_key || !cache_file_current(f, &i))
         return -ESTALE;
-    way = fetch_object_ready(f, &i);
+    way = fetch_object_ready(f, &i, from);
     if (way < 0)
         return way;
     r = reserve(f, wish->what, from, &to, &reserved);

@@ -86,7 +86,7 @@ void fetch_note_reader(struct cache_file *f, uint64_t from, uint64_t to);
 /* How the bytes of the version come; or negative errno: -EINPROGRESS (its head is on its way, and fetch_plan()
  * follows), or why it is refused. */
 enum fetch_way { FETCH_STRAIGHT, FETCH_CHUNKS };
-int fetch_object_ready(struct cache_file *f, const struct index_inode *i);
+int fetch_object_ready(struct cache_file *f, const struct index_inode *i, uint64_t from);
 /* Begins it, for a transfer that is among the file's. It may reach less far than was wanted. */
 void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i);
 /* It was taken from the file's transfers; and it is to end. */

@@ -403,6 +403,18 @@ static bool open_known(struct fetch_transfer *t, const struct index_object *know
     return true;
 }
 
+/* Whoever planned it is through with its lists by then. */
+static void open_later(void *arg)
+{
+    struct fetch_transfer *t = arg;
+
+    inflow_enter(t);
+    t->in->opening = false;
+    if (t->file)
+        object_go_on(t);
+    inflow_leave(t);
+}
+
 void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
 {
     struct cache_file *f = t->file;
@@ -418,9 +430,8 @@ void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
     in->plain = known.kind == INDEX_OBJECT_PLAIN;
     in->at_head = o->opening = !in->plain && !o->opened;
     if (in->at_head && open_known(t, &known)) {
-        inflow_enter(t);
-        object_go_on(t);
-        inflow_leave(t);
+        in->opening = true;
+        loop_defer(f->volume->loop, open_later, t);
         return;
     }
     reach(t, o, &in->at, &length);
@@ -430,9 +441,10 @@ void fetch_object_start(struct fetch_transfer *t, const struct index_inode *i)
 }
 
 /* What is not encrypted goes from the socket into the file, where that is not sealed. */
-int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
+int fetch_object_ready(struct cache_file *f, const struct index_inode *i, uint64_t from)
 {
     CLEANUP(index_object_done) struct index_object known = { 0 };
+    const struct fetch_object *o;
 
     if (!f->volume->keys)
         return FETCH_STRAIGHT;
@@ -441,5 +453,8 @@ int fetch_object_ready(struct cache_file *f, const struct index_inode *i)
         return known.fault;
     if (known.kind == INDEX_OBJECT_PLAIN)
         return f->is_sealed ? FETCH_CHUNKS : FETCH_STRAIGHT;
-    return object_of(f, i)->opening ? -EINPROGRESS : FETCH_CHUNKS;
+    o = object_of(f, i);
+    if (o->opened && from >= o->key.plain)
+        return -EIO;   /* a map that was lost was guessed wrong: the object has nothing there */
+    return o->opening ? -EINPROGRESS : FETCH_CHUNKS;
 }

@@ -33,7 +33,7 @@ static int find_drive(struct syncd *d, const char *id, struct drive **ret, struc
                          "and for a drive that is added where it was.", id);
     if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", id);
-    if (!drive_model_encrypts(drive->model))
+    if (!drive_keys_wanted(drive))
         return error_set(e, -EINVAL, "The drive %s encrypts nothing, so it has no keys.", drive->model->name);
     if (!drive->keys)
         return error_set(e, drive->fault.code ? drive->fault.code : -EBUSY, "The keys of the drive %s are not to be "

@@ -21,12 +21,20 @@ libsyncd_a_SOURCES = \
 	syncd/cache_alike.c \
 	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
+	syncd/cache_convert.c \
+	syncd/cache_convert.h \
+	syncd/cache_convert_commit.c \
+	syncd/cache_convert_internal.h \
+	syncd/cache_convert_pair.c \
 	syncd/cache_file.c \
+	syncd/cache_move.c \
+	syncd/cache_move.h \
 	syncd/cache_seal.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
 	syncd/cache_name.c \
 	syncd/cache_open.c \
+	syncd/cache_rewrap.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
 	syncd/cache_sweep.c \
@@ -61,6 +69,7 @@ libsyncd_a_SOURCES = \
 	syncd/disk_sync.h \
 	syncd/drive.c \
 	syncd/drive.h \
+	syncd/drive_cache.c \
 	syncd/drive_delete.c \
 	syncd/drive_folder.c \
 	syncd/drive_insert.c \
@@ -208,6 +217,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
+	syncd/stream.h \
+	syncd/stream_cache.c \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \
@@ -230,6 +241,8 @@ libsyncd_a_SOURCES = \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \
+	syncd/upload_seal.h \
+	syncd/upload_seal_head.c \
 	syncd/upload_unseal.c \
 	syncd/volume.c \
 	syncd/volume.h \

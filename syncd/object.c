@@ -104,10 +104,34 @@ bool object_lacks(const struct volume *v, const struct cloud_object *o)
 
 /* --- what is known ----------------------------------------------------------------------------------- */
 
+static uint32_t serial(const struct volume *v)
+{
+    const struct keys_facts *facts = keys_facts(v->keys);
+
+    return facts ? facts->serial : 0;
+}
+
+uint64_t object_fault_version(const struct volume *v, int fault, uint64_t version)
+{
+    return fault == -ENOKEY ? serial(v) : fault == -EREMCHG ? version : 0;
+}
+
+/* What could not be opened with the keys of then says nothing of those of now. */
+static int forget_if_outdated(const struct volume *v, struct index_object *o)
+{
+    if (o->fault != -ENOKEY || o->version == serial(v))
+        return 0;
+    index_object_done(o);
+    *o = (struct index_object){ 0 };
+    return -ENOENT;
+}
+
 int object_get(struct volume *v, const struct index_inode *i, struct index_object *ret)
 {
     int r = v->keys ? index_object_get(v->index, i->ino, i->etag, ret) : -ENOENT;
 
+    if (r == 0)
+        r = forget_if_outdated(v, ret);
     if (r != -ENOENT || (v->keys && i->cloud_size >= OBJECT_LEAST))
         return r;
     *ret = (struct index_object){ .kind = INDEX_OBJECT_PLAIN, .size = i->cloud_size };
@@ -127,6 +151,13 @@ bool object_is_refused_empty(struct volume *v, const struct index_inode *i)
 
     return v->keys && i->size == 0 && i->cloud_key && !(i->pending & INDEX_CONTENT) && object_get(v, i, &o) == 0 &&
         o.fault;
+}
+
+uint64_t object_size(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+
+    return object_get(v, i, &o) == 0 ? o.size : guess(v, i->cloud_size);
 }
 
 bool object_known(struct volume *v, const struct index_inode *i)
@@ -208,7 +239,7 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
     known.kind = kind;
     known.size = size;
     known.fault = fault;
-    known.version = o->refused_version;
+    known.version = object_fault_version(v, fault, o->refused_version);
     known.found_ns = fault ? loop_wall_ns() : 0;
     known.has_binding = o->meta.has_binding;
     memcpy(known.binding, o->meta.binding, sizeof(known.binding));

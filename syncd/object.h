@@ -37,9 +37,14 @@ bool object_lacks(const struct volume *v, const struct cloud_object *o);
 /* What is known of the version that the inode is based on. 0, or -ENOENT: nothing, and *ret is empty;
  * index_object_done() it. Of a drive without keys: plain. */
 int object_get(struct volume *v, const struct index_inode *i, struct index_object *ret);
+/* Bytes of the file that the inode's version has, as far as that is known. */
+uint64_t object_size(struct volume *v, const struct index_inode *i);
 /* Whether the size of the file is known: else it is not opened. */
 bool object_known(struct volume *v, const struct index_inode *i);
 bool object_known_ino(struct volume *v, uint64_t ino);
+/* What is kept as the version of what is refused: of what is too old its own; of what is for others the serial of the
+ * keys that it was tried with. */
+uint64_t object_fault_version(const struct volume *v, int fault, uint64_t version);
 /* Whether it is not to be read now. What was looked into may be so again after a while; what is known by its name alone
  * to be wrong there stays so. Chunks that did not open are another matter. */
 bool object_is_refused(const struct index_object *o);
@@ -58,6 +63,8 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
 
 /* The end of the head that the bytes begin with; 0: it does not end there. */
 size_t object_head_end(const void *bytes, size_t n);
+/* The version that it says it has, which nobody has proved; 0: it says none. */
+uint64_t object_head_version(const void *bytes, size_t n);
 /* Whether they are an age file's, of whatever version. */
 bool object_is_age(const void *bytes, size_t n);
 

@@ -37,6 +37,20 @@ size_t object_head_end(const void *bytes, size_t n)
     return at <= n ? at : 0;
 }
 
+uint64_t object_head_version(const void *bytes, size_t n)
+{
+    static const char stanza[] = "\n-> landfall/object-1 ";
+    const char *begin = bytes, *at = memmem(begin, n, stanza, strlen(stanza));
+    uint64_t version = 0;
+
+    for (at = at ? at + strlen(stanza) : begin + n; at < begin + n && *at >= '0' && *at <= '9'; at++) {
+        if (version > INT64_MAX / 10 - 10)
+            return 0;
+        version = version * 10 + (uint64_t)(*at - '0');
+    }
+    return version;
+}
+
 /* --- refusals ---------------------------------------------------------------------------------------- */
 
 /* What the log calls them, and what is to be done. */
@@ -105,7 +119,7 @@ static int note_fault(struct index *x, uint64_t ino, const char *etag, int code,
     if (r < 0)
         return r;
     o.fault = code;
-    if (code == -EREMCHG)
+    if (code != -EBADMSG)
         o.version = version;
     o.found_ns = loop_wall_ns();
     return index_object_put(x, ino, etag, &o);
@@ -116,7 +130,7 @@ void object_note_fault(struct volume *v, uint64_t ino, const char *etag, int cod
     int r = index_begin(v->index);
 
     if (r == 0)
-        (void)index_end(v->index, note_fault(v->index, ino, etag, code, version));
+        (void)index_end(v->index, note_fault(v->index, ino, etag, code, object_fault_version(v, code, version)));
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -156,7 +170,7 @@ static int judge(const struct opening *o, const Lf__ObjectOpened *m, struct obje
     if (m->bound == OPEN_ELSEWHERE)
         return error_set(e, -EXDEV, "%s was made for another name.", o->key);
     if (ret->version < anchor)
-        return error_set(e, -EREMCHG, "%s is version %" PRIu64 ", and %" PRIu64 " was there before.", o->key,
+        return error_set(e, -EREMCHG, "%s is version %" PRIu64 ", and nothing below %" PRIu64 " belongs there.", o->key,
                          ret->version, anchor);
     return judge_size(o, m, ret, e);
 }

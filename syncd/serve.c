@@ -29,6 +29,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_EXISTS), drive_exists },
     { ROW(DRIVE_INSERT), drive_insert },
     { ROW(DRIVE_UPDATE), drive_update },
+    { ROW(DRIVE_CHANGE_CACHE), drive_change_cache },
     { ROW(DRIVE_DELETE), drive_delete },
 
     { ROW(KEYS_LIST), keys_kept_list },

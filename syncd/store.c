@@ -46,6 +46,8 @@ static const char *const STEPS[] = {
     "  replaced INTEGER NOT NULL,"
     "  blob BLOB NOT NULL,"
     "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE drives ADD COLUMN cache_move INTEGER NOT NULL DEFAULT 0;"   /* enum store_cache_move */
+    "ALTER TABLE drives ADD COLUMN cache_other TEXT;",
     "ALTER TABLE drives ADD COLUMN sealed_objects INTEGER NOT NULL DEFAULT 1;"   /* of older rows it is not known */
     "CREATE TABLE kept_keys("
     "  drive_id TEXT NOT NULL,"

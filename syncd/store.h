@@ -55,6 +55,18 @@ enum store_drive_state {
 int store_drive_insert(struct store *s, const Lf__CloudDrive *model);
 /* Settled: keys that it inherited are not kept any more (store_kept_claim()). */
 int store_drive_set_state(struct store *s, const char *id, enum store_drive_state state);
+/* A move of its cache: where it is of what is named beside it. */
+enum store_cache_move {
+    STORE_CACHE_STAYS = 0,
+    STORE_CACHE_HALF_COPIED = 1,    /* the other folder is to go */
+    STORE_CACHE_RENAMING = 2,       /* what is not in the other folder yet is to go there */
+    STORE_CACHE_LEFT = 3,           /* it came from the other folder, which is to go */
+};
+int store_drive_cache_move(struct store *s, const char *id, enum store_cache_move how, const char *other);
+/* The model is stored as well: it has come from that folder. */
+int store_drive_cache_moved(struct store *s, const Lf__CloudDrive *model, const char *from);
+/* *ret_other: the caller's, NULL where it stays. */
+int store_drive_cache_move_get(struct store *s, const char *id, enum store_cache_move *ret, char **ret_other);
 int store_drive_update(struct store *s, const Lf__CloudDrive *model);   /* by its id */
 int store_drive_delete(struct store *s, const char *id);
 /* All drives by rising id, as for accounts. */
@@ -76,6 +88,8 @@ int store_keys_get(struct store *s, const char *drive_id, struct store_keys *ret
 int store_keys_put(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
 /* The same, but those that were stay beside them: they cannot be opened here, perhaps elsewhere. */
 int store_keys_replace(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
+/* Nothing was made with them. */
+int store_keys_remove(struct store *s, const char *drive_id);
 /* Overwrites all keys that the drive has and had. That it happened, and when, is kept. */
 int store_keys_destroy(struct store *s, const char *drive_id);
 /* Whether there are keys of the drive that could be destroyed; also when that cannot be told. */

@@ -1,6 +1,7 @@
 /* The table of drives. What a drive is at work is drive.c's affair. */
 #include <errno.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/store_internal.h"
 
@@ -61,6 +62,41 @@ int store_drive_update(struct store *s, const Lf__CloudDrive *model)
                                     "max(sealed_objects, ?) WHERE id = ?", SQL_TEXT(model->name), letter(model),
                                     SQL_BLOB(packed, size), SQL_INT(model->cloud_objects_encrypted),
                                     SQL_TEXT(model->id)));
+}
+
+int store_drive_cache_move(struct store *s, const char *id, enum store_cache_move how, const char *other)
+{
+    return store_changed(s, sql_run(s->sql, "UPDATE drives SET cache_move = ?, cache_other = ? WHERE id = ?",
+                                    SQL_INT(how), other ? SQL_TEXT(other) : SQL_NULL, SQL_TEXT(id)));
+}
+
+int store_drive_cache_moved(struct store *s, const Lf__CloudDrive *model, const char *from)
+{
+    int r = sql_begin(s->sql);
+
+    if (r == 0)
+        r = store_drive_update(s, model);
+    if (r == 0)
+        r = store_drive_cache_move(s, model->id, STORE_CACHE_LEFT, from);
+    if (r == 0)
+        r = sql_commit(s->sql);
+    sql_rollback(s->sql);
+    return r;
+}
+
+int store_drive_cache_move_get(struct store *s, const char *id, enum store_cache_move *ret, char **ret_other)
+{
+    CLEANUP(sql_query_end) struct sql_query q = sql_query(s->sql, "SELECT cache_move, cache_other FROM drives WHERE "
+                                                          "id = ?", SQL_TEXT(id));
+    int r = sql_next(&q);
+    const char *other;
+
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    other = sql_text(&q, 1);
+    *ret = other ? (enum store_cache_move)sql_int(&q, 0) : STORE_CACHE_STAYS;
+    *ret_other = other ? xstrdup(other) : NULL;
+    return 0;
 }
 
 int store_drive_delete(struct store *s, const char *id)

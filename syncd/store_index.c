@@ -92,7 +92,9 @@ static const char *const STEPS[] = {
     " size INTEGER NOT NULL, version INTEGER NOT NULL, head BLOB NOT NULL, key BLOB NOT NULL);"
     "CREATE TABLE sealed(ino INTEGER NOT NULL, part INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(ino, part))"
     " WITHOUT ROWID;"
-    "CREATE TABLE anchor(key BLOB PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;",
+    "CREATE TABLE anchor(key BLOB PRIMARY KEY, version INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0)"
+    " WITHOUT ROWID;"
+    "CREATE INDEX anchor_gone ON anchor(gone) WHERE gone <> 0;",
 };
 
 static const struct sql_schema SCHEMA = {

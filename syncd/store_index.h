@@ -264,8 +264,10 @@ enum { INDEX_FRESH = 64, INDEX_FRESH_TAG = 16 };   /* chunks of an extent; bytes
 
 /* The file has this key, and nothing in it: what was known of it is forgotten. */
 int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
-/* The same key is wrapped otherwise. */
+/* Its bytes, which are as new, are under another key: from now on; or perhaps soon. */
 int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_announce(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_next_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* announced; 0 or -ENOENT */
 int index_fresh_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* 0 or -ENOENT */
 /* The generations that the chunks of an extent have at least; 0: any, or none. 0 or -ENOENT. */
 int index_fresh_get(struct index *x, uint64_t ino, uint64_t extent, uint64_t floors[INDEX_FRESH]);
@@ -394,11 +396,16 @@ void index_sealing_done(struct index_sealing *s);
 int index_sealed_get(struct index *x, uint64_t ino, uint32_t part, char ret[INDEX_DIGEST]);
 int index_sealed_put(struct index *x, uint64_t ino, uint32_t part, const char *digest);
 
-/* The highest version that was seen of an object at the key, below the drive's prefix, whoever has the key now; 0:
- * none. Raised, or set whatever it was. */
+/* The least version that an object at the key, below the drive's prefix, may have, whoever has the key now: the highest
+ * that was seen, or, where that was removed, one more; 0: none was seen. */
 uint64_t index_anchor(struct index *x, const char *key);
+uint64_t index_anchor_seen(struct index *x, const char *key);   /* the highest that was seen; 0: none */
+/* A version that was seen, or put there; the same whatever was seen. */
 int index_anchor_raise(struct index *x, const char *key, uint64_t version);
 int index_anchor_set(struct index *x, const char *key, uint64_t version);
+/* It was removed; and those that were removed first are forgotten, but for so many. */
+int index_anchor_gone(struct index *x, const char *key, int64_t now_ns);
+int index_forget_anchors(struct index *x, uint64_t most);
 
 /* --- repeated requests ------------------------------------------------------------------------ */
 

@@ -152,7 +152,17 @@ static struct sql_value anchor_key(const char *key, uint8_t digest[HASH_SHA256])
     return SQL_BLOB(digest, HASH_SHA256 / 2);
 }
 
+/* What was removed is not to come back. */
 uint64_t index_anchor(struct index *x, const char *key)
+{
+    uint8_t digest[HASH_SHA256];
+    int64_t version = 0;
+
+    return sql_get_int(x->sql, &version, "SELECT version + (gone <> 0) FROM anchor WHERE key = ?",
+                       anchor_key(key, digest)) == 0 ? (uint64_t)version : 0;
+}
+
+uint64_t index_anchor_seen(struct index *x, const char *key)
 {
     uint8_t digest[HASH_SHA256];
     int64_t version = 0;
@@ -166,8 +176,8 @@ int index_anchor_raise(struct index *x, const char *key, uint64_t version)
     uint8_t digest[HASH_SHA256];
 
     return sql_run(x->sql, "INSERT INTO anchor(key, version) VALUES(?, ?) ON CONFLICT(key) DO UPDATE"
-                   " SET version = excluded.version WHERE version < excluded.version", anchor_key(key, digest),
-                   SQL_INT(version));
+                   " SET version = excluded.version, gone = 0 WHERE version <= excluded.version",
+                   anchor_key(key, digest), SQL_INT(version));
 }
 
 int index_anchor_set(struct index *x, const char *key, uint64_t version)
@@ -176,4 +186,22 @@ int index_anchor_set(struct index *x, const char *key, uint64_t version)
 
     return sql_run(x->sql, "INSERT OR REPLACE INTO anchor(key, version) VALUES(?, ?)", anchor_key(key, digest),
                    SQL_INT(version));
+}
+
+int index_anchor_gone(struct index *x, const char *key, int64_t now_ns)
+{
+    uint8_t digest[HASH_SHA256];
+
+    return sql_run(x->sql, "UPDATE anchor SET gone = ?2 WHERE key = ?1", anchor_key(key, digest), SQL_INT(now_ns));
+}
+
+int index_forget_anchors(struct index *x, uint64_t most)
+{
+    int64_t n;
+    int r = sql_get_int(x->sql, &n, "SELECT count(*) FROM anchor WHERE gone <> 0");
+
+    if (r < 0 || n <= (int64_t)most)
+        return r;
+    return sql_run(x->sql, "DELETE FROM anchor WHERE key IN (SELECT key FROM anchor WHERE gone <> 0 ORDER BY gone"
+                   " LIMIT ?)", SQL_INT(n - (int64_t)most));
 }

@@ -99,6 +99,8 @@ struct upload {
     struct file_job *job;          /* the pool's, under way */
     struct upload_seal *seal;      /* upload_seal.c's, as is: NULL: the object is what the file is */
     struct seal_job *seal_job;     /* under way */
+    struct base_look *base;        /* and what was seen of what it replaces */
+    void (*sealing)(struct upload *u);
     bool heard;                    /* the cloud answered that the object is in place */
     struct unseal_job *unseal_job; /* upload_unseal.c's, as is the next */
     struct upload_plain plain;     /* the body that was made last, until it is sent */

@@ -71,9 +71,25 @@ static void bound(const struct error *e, const uint8_t *binding, void *arg)
     b->next(u);
 }
 
+/* It would be older than what was there before it, and be taken for an old version. So it becomes a new one. What was
+ * there itself may come back. */
+static bool is_too_old(const struct upload *u)
+{
+    const struct index_object *o = &u->bind->object;
+    uint64_t version = o->head ? object_head_version(o->head, o->head_size) : 0;
+
+    return version && version < index_anchor_seen(u->volume->index, u->key);
+}
+
 static void bind_head(struct upload *u)
 {
     struct upload_bind *b = u->bind;
+
+    if (is_too_old(u)) {
+        upload_bind_free(take_ptr(u->bind));
+        upload_start_as(u, UPLOAD_CONTENT);
+        return;
+    }
 
     if (!b->object.head) {
         b->next(u);

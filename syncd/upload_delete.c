@@ -154,11 +154,15 @@ static void mark_gone(struct upload *u, const char *full_key, bool gone)
 
 static int exhume_gone(struct upload *u)
 {
+    struct index *x = u->volume->index;
     int r = 0;
 
-    for (size_t n = 0; n < u->n_keys && r == 0; n++)
+    for (size_t n = 0; n < u->n_keys && r == 0; n++) {
         if (u->gone[n])
-            r = index_exhume(u->volume->index, u->keys[n]);
+            r = index_exhume(x, u->keys[n]);
+        if (r == 0 && u->gone[n] && u->volume->keys)
+            r = index_anchor_gone(x, u->keys[n], loop_wall_ns());
+    }
     return r;
 }
 

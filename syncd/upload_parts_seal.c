@@ -1,6 +1,6 @@
-/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of them,
- * and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an earlier try
- * is made as well, to see that it is what would be sent.
+/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of
+ * them, and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an
+ * earlier try is made as well, to see that it is what would be sent.
  *
  * Must not know what they are made of (upload_seal.c, upload_unseal.c). */
 #include "syncd/upload_parts.h"
@@ -12,7 +12,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-static const uint64_t BODIES_MOST = 64 << 20;   /* bytes of one object on their way */
+static const uint64_t BODIES_MOST = 256 << 20;  /* bytes of one drive's objects on their way, but for a part of each */
 
 static void next_body(struct upload *u, int body)
 {
@@ -80,9 +80,11 @@ static void pass_over(struct upload *u, uint64_t at_once)
 {
     struct upload_parts *p = u->parts;
 
-    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag); p->next++) {
+    for (; !u->seal && p->next < p->n && p->error.code == 0; p->next++) {
         int code = 0;
 
+        if (!p->copied[p->next] && !p->parts[p->next].etag)
+            return;
         if (!p->parts[p->next].etag && u->n_asks >= at_once)
             return;
         if (!p->parts[p->next].etag)
@@ -106,7 +108,8 @@ static void make(struct upload *u)
 bool upload_parts_make(struct upload *u)
 {
     struct upload_parts *p = u->parts;
-    uint64_t at_once = most(least(UPLOAD_PARALLEL, BODIES_MOST / p->part_size), 1);
+    uint64_t share = BODIES_MOST / most(u->uploader->n_running, 1);
+    uint64_t at_once = most(least(UPLOAD_PARALLEL, share / p->part_size), 1);
 
     if (p->making)
         return true;

@@ -105,6 +105,7 @@ void upload_free(struct upload *u)
     cloud_meta_free(&u->kept_meta);
     upload_look_free(u->look);
     upload_seal_free(u->seal);
+    free(u->base);
     upload_bind_free(u->bind);
     upload_plain_end(&u->plain);
     upload_clone_free(u->clone);

@@ -1,13 +1,12 @@
-/* Owns what an encrypted object is made of on its way up: its head and key, its bytes, and which of them may have been
- * sent. A body is made before its request begins, in memory that is a file, so that whoever sends it again sends the
- * same bytes.
+/* Owns the bytes of an encrypted object on its way up, and which of them may have been sent. A body is made before its
+ * request begins, in memory that is a file, so that whoever sends it again sends the same bytes.
  *
  * No chunk of an object may be sealed with two plaintexts. One PUT has a head of its own, at each try. What goes up in
  * parts keeps its head for as long as content and machine are the same, and a digest of each part's tags is written
  * down before the part is sent: what is made anew after that is the same, or is not sent.
  *
- * Must not know how requests are sent. */
-#include "syncd/upload.h"
+ * Must not know how requests are sent, nor where the head comes from (upload_seal_head.c). */
+#include "syncd/upload_seal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,32 +23,9 @@
 #include "syncd/hash.h"
 #include "syncd/object.h"
 
-enum { TAG = CRYPT_OBJECT_CHUNK - CRYPT_CHUNK, US_NS = 1000 };
+enum { TAG = CRYPT_OBJECT_CHUNK - CRYPT_CHUNK };
 
-struct upload_seal {
-    struct index_sealing kept;     /* head, key, version, and of which content */
-    uint64_t made, chunk;          /* bytes of the object that are in some body; the chunk that comes next */
-    uint8_t *rest;                 /* sealed already, for the next body */
-    size_t rest_n;
-    bool in_parts;                 /* it is kept in the index */
-};
-
-/* Something under way for it; it may be abandoned meanwhile. */
-struct seal_job {
-    struct upload *upload;         /* NULL: nobody wants it any more */
-    struct loop *loop;
-    int fd;                        /* the body, owned */
-    uint64_t length;               /* that it is to have */
-    uint32_t part;
-    uint8_t *tags;                 /* of the chunks that were sealed for it */
-    size_t n_tags;
-    struct hash_extent hash;
-    void (*begun)(struct upload *u);
-    upload_body_fn *made;
-    void (*compared)(struct upload *u, const char *md5);
-};
-
-static struct seal_job *job_new(struct upload *u)
+struct seal_job *seal_job_new(struct upload *u)
 {
     struct seal_job *j = xcalloc(1, sizeof(*j));
 
@@ -58,8 +34,7 @@ static struct seal_job *job_new(struct upload *u)
     return j;
 }
 
-/* The change it was for, or NULL. */
-static struct upload *job_end(struct seal_job *j)
+struct upload *seal_job_end(struct seal_job *j)
 {
     struct upload *u = j->upload;
 
@@ -86,132 +61,6 @@ void upload_seal_free(struct upload_seal *s)
     index_sealing_done(&s->kept);
     free(s->rest);
     free(s);
-}
-
-/* --- head and key ------------------------------------------------------------------------------------- */
-
-static uint64_t next_version(struct upload *u)
-{
-    CLEANUP(index_object_done) struct index_object base = { 0 };
-    uint64_t now = (uint64_t)loop_wall_ns() / US_NS;
-
-    (void)object_get(u->volume, &u->inode, &base);
-    return most(most(now, base.version + 1), index_anchor(u->volume->index, u->key) + 1);
-}
-
-static void take(struct upload *u, struct upload_seal *s)
-{
-    upload_seal_free(u->seal);
-    u->seal = s;
-    u->size = object_sealed_size(s->kept.head_size, s->kept.size);
-}
-
-static int take_made(struct upload_seal *s, const Lf__ObjectMade *m)
-{
-    if (m->key.len != sizeof(s->kept.key) || m->head.len == 0)
-        return -EPROTO;
-    memcpy(s->kept.key, m->key.data, sizeof(s->kept.key));
-    s->kept.head_size = m->head.len;
-    s->kept.head = xcalloc(1, m->head.len);
-    memcpy(s->kept.head, m->head.data, m->head.len);
-    return 0;
-}
-
-static struct upload_seal *new_seal(struct upload *u)
-{
-    struct upload_seal *s = xcalloc(1, sizeof(*s));
-
-    s->kept.generation = u->inode.generation;
-    s->kept.session = u->volume->cache->session;
-    s->kept.size = u->size;
-    s->kept.version = next_version(u);
-    return s;
-}
-
-static void made_head(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
-{
-    struct seal_job *j = arg;
-    void (*begun)(struct upload *u) = j->begun;
-    struct upload *u = job_end(j);
-    int r;
-
-    (void)fds;
-    if (!u)
-        return;
-    r = reply ? take_made(u->seal, reply->object_made) : e->code;
-    if (r == 0) {
-        u->size = object_sealed_size(u->seal->kept.head_size, u->seal->kept.size);
-        begun(u);
-    } else if (reply) {
-        upload_fail_code(u, r);
-    } else {
-        upload_fail(u, e);
-    }
-}
-
-static void make_head(struct upload *u, void (*next)(struct upload *u))
-{
-    Lf__ObjectMake msg = LF__OBJECT_MAKE__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(OBJECT_MAKE, object_make, &msg);
-    CLEANUP_FREE char *full = volume_full_key(u->volume, u->key);
-    struct upload_seal *s = new_seal(u);
-    struct seal_job *j = job_new(u);
-
-    upload_seal_free(u->seal);
-    u->seal = s;
-    j->begun = next;
-    msg.name = (ProtobufCBinaryData){ strlen(full), (uint8_t *)full };
-    msg.version = s->kept.version;
-    keys_ask(u->volume->keys, &env, made_head, j);
-}
-
-/* What an earlier try has left, when it was of the same bytes. */
-static struct upload_seal *earlier(struct upload *u)
-{
-    struct upload_seal *s = xcalloc(1, sizeof(*s));
-
-    if (index_sealing_get(u->volume->index, u->inode.ino, &s->kept) == 0 && s->kept.head &&
-        s->kept.generation == u->inode.generation && s->kept.session == u->volume->cache->session &&
-        s->kept.size == u->size && upload_in_parts(u, object_sealed_size(s->kept.head_size, u->size))) {
-        s->in_parts = true;
-        return s;
-    }
-    upload_seal_free(s);
-    return NULL;
-}
-
-void upload_seal_begin(struct upload *u, void (*next)(struct upload *u))
-{
-    struct upload_seal *s;
-
-    if (!object_seals(u->volume)) {
-        next(u);
-        return;
-    }
-    s = earlier(u);
-    if (!s) {
-        make_head(u, next);
-        return;
-    }
-    take(u, s);
-    next(u);
-}
-
-bool upload_seal_kept(const struct upload *u)
-{
-    return u->seal->in_parts;
-}
-
-int upload_seal_keep(struct upload *u, const struct index_upload *row)
-{
-    struct index *x = u->volume->index;
-    int r = 0;
-
-    if (u->seal && row->part_size && !u->seal->in_parts) {
-        u->seal->in_parts = true;
-        r = index_sealing_put(x, u->inode.ino, &u->seal->kept);
-    }
-    return r == 0 ? index_upload_put(x, row) : r;
 }
 
 /* --- bodies ------------------------------------------------------------------------------------------- */
@@ -276,7 +125,7 @@ static void make_more(struct seal_job *j);
 static void fail_body(struct seal_job *j, int code)
 {
     upload_body_fn *made = j->made;
-    struct upload *u = job_end(j);
+    struct upload *u = seal_job_end(j);
 
     if (u)
         made(u, -1, code);
@@ -288,7 +137,7 @@ static void sealed(const struct error *e, const uint8_t *bytes, size_t n, void *
     int r = e->code;
 
     if (!j->upload) {
-        (void)job_end(j);
+        (void)seal_job_end(j);
         return;
     }
     if (r == -EIO)
@@ -334,7 +183,7 @@ static void body_made(struct seal_job *j)
         r = strcmp(before, hex) == 0 ? 0 : -EBADE;
     else if (s->in_parts && (r = index_begin(x)) == 0)
         r = index_end(x, index_sealed_put(x, ino, j->part, hex));
-    u = job_end(j);
+    u = seal_job_end(j);
     if (r < 0) {
         (void)close(fd);
         fd = -1;
@@ -361,7 +210,7 @@ static void make_more(struct seal_job *j)
 void upload_seal_body(struct upload *u, uint32_t part, uint64_t length, upload_body_fn *made)
 {
     struct upload_seal *s = u->seal;
-    struct seal_job *j = job_new(u);
+    struct seal_job *j = seal_job_new(u);
     int r = 0;
 
     j->made = made;
@@ -396,14 +245,14 @@ static void hashed(void *arg)
     struct upload *u;
 
     text_hex(j->hash.md5, sizeof(j->hash.md5), md5);
-    u = job_end(j);
+    u = seal_job_end(j);
     if (u)
         compared(u, good ? md5 : NULL);
 }
 
 void upload_seal_hash(struct upload *u, int fd, uint64_t length, void (*step)(struct upload *u, const char *md5))
 {
-    struct seal_job *j = job_new(u);
+    struct seal_job *j = seal_job_new(u);
 
     j->compared = step;
     j->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);

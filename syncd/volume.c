@@ -12,11 +12,13 @@
 #include "common/text.h"
 #include "syncd/await.h"
 #include "syncd/cache.h"
+#include "syncd/cache_convert.h"
+#include "syncd/cache_use.h"
 #include "syncd/key_stock.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
-enum { PERMISSION_READ = 1, BLOCK = 512 };
+enum { PERMISSION_READ = 1, BLOCK = 512, KEPT_ROWS = 256 };
 
 const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_LOOKUP, fs_lookup },
@@ -119,7 +121,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     return v;
 }
 
-enum { INDEX_TRIES = 3 };
+enum { INDEX_TRIES = 3, ANCHORS_OF_REMOVED = 1 << 20 };
 
 static void on_damage(void *arg)
 {
@@ -200,6 +202,8 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
         volume_close(v);
         return r;
     }
+    if (v->keys)
+        (void)index_forget_anchors(v->index, ANCHORS_OF_REMOVED);
     volume_purge_later(v);
     keeper_new(v);
     scanner_new(v);
@@ -272,9 +276,65 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
         r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
-    if (r < 0)
-        (void)error_set(&e, r, "%s", error_meaning(r)->text);
-    done(r < 0 ? &e : NULL, 0, arg);
+    if (r == 0) {
+        convert_look(v->cache, done, arg);
+        return;
+    }
+    (void)error_set(&e, r, "%s", error_meaning(r)->text);
+    done(&e, 0, arg);
+}
+
+struct stays {
+    uint64_t *inos;
+    size_t n;
+};
+
+static bool add_pending(const struct index_inode *i, void *arg)
+{
+    struct stays *s = arg;
+
+    if (i->pending & INDEX_CONTENT && S_ISREG(i->mode))
+        *xadd(s->inos, s->n) = i->ino;
+    return true;
+}
+
+static int add_kept(struct volume *v, struct stays *s)
+{
+    uint64_t inos[KEPT_ROWS], after = 0;
+    struct index_cached row;
+    int n;
+
+    while ((n = index_cached_all(v->index, after, inos, KEPT_ROWS)) > 0) {
+        for (int k = 0; k < n; k++)
+            if (index_cached_get(v->index, inos[k], &row) == 0 && row.kept)
+                *xadd(s->inos, s->n) = row.ino;
+        after = inos[n - 1];
+    }
+    return n;
+}
+
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag)
+{
+    struct stays s = { 0 };
+    int r = use_flush(v->cache);
+
+    if (r == 0)
+        r = index_due(v->index, INT64_MAX, INT64_MAX, add_pending, &s);
+    if (r == 0)
+        r = add_kept(v, &s);
+    if (r < 0) {
+        free(s.inos);
+        return r;
+    }
+    *ret = s.inos;
+    *ret_n = s.n;
+    *ret_mount_tag = v->mount_tag;
+    return 0;
+}
+
+void volume_keys_opened(struct volume *v)
+{
+    convert_keys_opened(v->cache);
 }
 
 uint64_t volume_pending(struct volume *v)

@@ -252,6 +252,24 @@ TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_change_cache
+TESTS += tests/unit/test_change_cache
+tests_unit_test_change_cache_SOURCES = tests/unit/test_change_cache.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_change_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert
+TESTS += tests/unit/test_convert
+tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert_crash
+TESTS += tests/unit/test_convert_crash
+tests_unit_test_convert_crash_SOURCES = tests/unit/test_convert_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h \
+	tests/unit/crash_steps.c tests/unit/crash_steps.h tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_crash_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_copy
 TESTS += tests/unit/test_copy
 tests_unit_test_copy_SOURCES = tests/unit/test_copy.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
@@ -585,6 +603,12 @@ check_PROGRAMS += tests/unit/test_upload_crash
 TESTS += tests/unit/test_upload_crash
 tests_unit_test_upload_crash_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG)
 tests_unit_test_upload_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_upload_crash_sealed
+TESTS += tests/unit/test_upload_crash_sealed
+tests_unit_test_upload_crash_sealed_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_upload_crash_sealed_CPPFLAGS = $(AM_CPPFLAGS) -DSEALED_OBJECTS
+tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures

@@ -224,6 +224,62 @@ class Through(ObjectCase):
         return os.getxattr(path, "user.landfall.state").decode()
 
 
+class SealedTwice(ObjectCase):
+    """The same with an encrypted cache: chunks go from one form into the other."""
+
+    def drive(self, name, bucket=None, **more):
+        return super().drive(name, bucket, localCacheEncrypted=True, **more)
+
+    def test_written_read_and_changed(self):
+        mount, bucket = self.drive("twice")
+        identity = self.identity("twice")
+        data = {f"f{n}": os.urandom(n) for n in SIZES}
+        for name, body in data.items():
+            self.write(os.path.join(mount, name), body)
+        self.instance.wait_uploaded(mount)
+        fresh, _ = self.drive("twice-fresh", bucket=bucket.bucket)
+        subprocess.run([os.path.join(self.instance.bin, "landfall"), "key", "import", "twice-fresh", "--dir", self.instance.dir],
+                       input=open(identity).read().encode(), check=True, env=lt.clean_env())
+        for name, body in data.items():
+            self.assertEqual(age("-d", "-i", identity, stdin=bucket.get(name)), body, name)
+            self.assertEqual(self.read(os.path.join(fresh, name)), body, name)
+        name = "f%d" % SIZES[5]
+        with open(os.path.join(mount, name), "r+b") as f:
+            f.truncate(2 * CHUNK + 77)
+            f.seek(5 * CHUNK)
+            f.write(b"behind a hole")
+        self.instance.wait_uploaded(os.path.join(mount, name))
+        body = data[name][:2 * CHUNK + 77].ljust(5 * CHUNK, b"\0") + b"behind a hole"
+        self.assertEqual(age("-d", "-i", identity, stdin=bucket.get(name)), body)
+        wait_until(lambda: self.read(os.path.join(fresh, name)) == body, 20, "the new version")
+
+    def test_cut_where_nothing_is_here(self):
+        mount, bucket = self.drive("cut")
+        body = os.urandom(3 * CHUNK + 100)
+        self.write(os.path.join(mount, "a"), body)
+        self.instance.wait_uploaded(mount)
+        fresh, _ = self.drive("cut-fresh", bucket=bucket.bucket)
+        subprocess.run([os.path.join(self.instance.bin, "landfall"), "key", "import", "cut-fresh", "--dir", self.instance.dir],
+                       input=open(self.identity("cut")).read().encode(), check=True, env=lt.clean_env())
+        os.truncate(os.path.join(fresh, "a"), CHUNK + 500)
+        os.truncate(os.path.join(fresh, "a"), 3 * CHUNK)
+        expected = body[:CHUNK + 500].ljust(3 * CHUNK, b"\0")
+        self.assertEqual(self.read(os.path.join(fresh, "a")), expected)
+        self.instance.wait_uploaded(fresh)
+        self.assertEqual(age("-d", "-i", self.identity("cut-fresh"), stdin=bucket.get("a")), expected)
+
+    def test_plain_objects_among_them(self):
+        mount, bucket = self.drive("mixed")
+        body = os.urandom(700000)
+        bucket.put("plain", body)
+        bucket.put("tiny", b"x")
+        wait_until(lambda: len(os.listdir(mount)) == 2, 20, "both")
+        self.assertEqual(self.read(os.path.join(mount, "plain")), body)
+        self.assertEqual(self.read(os.path.join(mount, "tiny")), b"x")
+        reply = self.instance.request("GET", "/management/get_object_stream?path=" + os.path.join(mount, "plain"))
+        self.assertEqual(reply.body, body)
+
+
 class Changed(ObjectCase):
     """What the provider, or anybody with the bucket, does to objects."""
 

@@ -97,6 +97,20 @@ void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)
     done(arg);
 }
 
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag)
+{
+    (void)v;
+    *ret = NULL;
+    *ret_n = 0;
+    *ret_mount_tag = 0;
+    return 0;
+}
+
+void volume_keys_opened(struct volume *v)
+{
+    (void)v;
+}
+
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
     (void)v;

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/fetch_internal.h"
+#include "syncd/store_index_internal.h"
 
 enum { MIB = 1 << 20, CHUNK = 65536 };
 
@@ -339,6 +340,86 @@ static void renamed_unseen(void **state)
     worker_assert_reads(rig, worker_find(rig, "e/ours"), bytes, 200000);
 }
 
+/* A new version of what is older than what was there: nobody takes it for one that came back. */
+static void an_older_one_in_the_place_of_a_newer(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)worker_file(rig, "old", "old", 3);
+    rig_settle(rig);
+    (void)worker_file(rig, "new", "newer", 5);
+    rig_settle(rig);
+    rig_reset_counts(rig);
+    assert_int_equal(worker_rename(rig, "old", "new", 0), 0);
+    rig_settle(rig);
+    assert_int_equal(rig->counts[CLOUD_COPY], 0);
+    assert_sealed(rig, "new", "old", 3);
+    assert_reads_anew(rig, "new", "old", 3);
+    (void)worker_file(rig, "newest", "newest", 6);
+    rig_settle(rig);
+    rig_reset_counts(rig);
+    assert_int_equal(worker_rename(rig, "newest", "new", 0), 0);
+    rig_settle(rig);
+    assert_int_equal(rig->counts[CLOUD_COPY], 1);
+    assert_reads_anew(rig, "new", "newest", 6);
+}
+
+static void what_was_removed_comes_back(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *object = NULL;
+    struct cloud_request *r;
+    struct handle h;
+    uint64_t ino;
+    size_t n;
+
+    (void)worker_file(rig, "a", "removed", 7);
+    rig_settle(rig);
+    object = rig_object(rig, "a", &n);
+    r = rig_stat(rig, "a");
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    rig_settle(rig);
+    assert_int_equal(sql_run(rig->volume->index->sql, "DELETE FROM grave"), 0);
+    rig_put_with(rig, "a", object, n, &r->object.meta);
+    cloud_request_free(r);
+    rig_relist(rig, INDEX_ROOT);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    assert_int_equal(worker_fetch(rig, ino, 0, 7), -EIO);
+    worker_close(rig, &h);
+    worker_overwrite(rig, "a", "anew", 4);
+    rig_settle(rig);
+    assert_reads_anew(rig, "a", "anew", 4);
+}
+
+static uint64_t version_of(struct rig *rig, const char *key)
+{
+    size_t n;
+    CLEANUP_FREE char *object = rig_object(rig, key, &n);
+
+    return object_head_version(object, n);
+}
+
+/* Another machine's clock is an hour ahead. */
+static void versions_rise_whatever_the_clock_says(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ahead;
+
+    (void)worker_file(rig, "a", "one", 3);
+    rig_settle(rig);
+    ahead = version_of(rig, "a") + UINT64_C(3600000000);
+    assert_int_equal(index_anchor_raise(rig->volume->index, "a", ahead), 0);
+    worker_overwrite(rig, "a", "two", 3);
+    rig_settle(rig);
+    assert_int_equal(version_of(rig, "a"), ahead + 1);
+    sealed_lose_index(rig);
+    worker_overwrite(rig, "a", "three", 5);
+    rig_settle(rig);
+    assert_int_equal(version_of(rig, "a"), ahead + 2);
+    assert_sealed(rig, "a", "three", 5);
+}
+
 static void other_metadata(void **state)
 {
     struct rig *rig = *state;
@@ -528,6 +609,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up_folder, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up_folder, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_answer_is_lost, sealed_set_up_folder, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(an_older_one_in_the_place_of_a_newer, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_removed_comes_back, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(versions_rise_whatever_the_clock_says, sealed_set_up, sealed_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
