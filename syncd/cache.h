@@ -223,6 +223,7 @@ int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
+/* Whether there is a file that its bytes may be in. */
 bool cache_file_exists(int dir_fd, uint64_t ino);
 /* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */
 void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg);
@@ -300,6 +301,13 @@ int cache_fresh_begin(struct cache_file *f);
 /* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
  * another file altogether, and has what the cloud lacks; or another negative errno. */
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* It is sealed no more. */
+void cache_fresh_end(const struct cache_file *f);
+/* Whether the index knows a key of it; whether it knows of a chunk that must be there. */
+bool cache_fresh_is_known(const struct cache_file *f);
+bool cache_fresh_has_any(const struct cache_file *f);
+/* It was opened and is not sealed (`seals`: though it would be if it were new): the same, if it ought to be. */
+int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals);
 /* What it has up to that generation is on the disk. */
 void cache_fresh_record(struct cache_file *f, uint64_t generation);
 /* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */

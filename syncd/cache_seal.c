@@ -175,14 +175,20 @@ static int recover(struct cache_file *f)
     return r;
 }
 
+/* It never came further than to be made; or a power cut took its head, before anything of it was synced. */
+static bool may_be_empty(const struct cache_file *f, bool fresh, bool cut)
+{
+    return fresh || !cache_fresh_is_known(f) || (cut && !cache_fresh_has_any(f));
+}
+
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
 {
     uint8_t key[CRYPT_KEY];
     int r = sealed_head_read(f->sealed.fd, key);
 
     f->sealed.map = f->map;
-    if (r == -ENODATA)   /* new, or it never came further */
-        r = new_key(f);
+    if (r == -ENODATA)
+        r = may_be_empty(f, fresh, cut) ? new_key(f) : -EUCLEAN;
     else if (r == 0)
         memcpy(f->map->sealed_key, key, CRYPT_KEY);
     return r == 0 && cut && !fresh ? recover(f) : r;
