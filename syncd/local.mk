@@ -30,6 +30,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_move.c \
 	syncd/cache_move.h \
 	syncd/cache_seal.c \
+	syncd/cache_seal_open.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
 	syncd/cache_name.c \
