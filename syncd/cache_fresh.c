@@ -2,8 +2,8 @@
  * was written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put
  * back from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
  *
- * Not noticed is what was never synced, and an older copy of the whole state directory. Of the map, which is not sealed,
- * only what none of us can have written.
+ * Not noticed is what was never synced, and an older copy of the whole state directory. Of the map, which is not
+ * sealed, only what none of us can have written.
  *
  * Must not know what follows for whoever reads (cache_bad.c). */
 #include <errno.h>

@@ -191,7 +191,8 @@ static int copy_xattrs(int from, int to)
 static int copy_file(int from_dir, int to_dir, const char *name)
 {
     CLEANUP_CLOSE int from = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    CLEANUP_CLOSE int to = from < 0 ? -1 : openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    CLEANUP_CLOSE int to = from < 0 ? -1 : openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                                                  0600);
     struct stat st;
     int r;
 
@@ -258,7 +259,8 @@ static void consider(uint64_t ino, void *arg)
         return;
     if (map && chunk_map_passed(&head, tag))
         p->passed++;
-    if (is_listed(p->move, ino) || (map && (atomic_load(&head.state) == CHUNK_MAP_DIRTY || chunk_map_counted(&head, tag))))
+    if (is_listed(p->move, ino) ||
+        (map && (atomic_load(&head.state) == CHUNK_MAP_DIRTY || chunk_map_counted(&head, tag))))
         p->r = copy_pair(p, ino);
 }
 

@@ -11,8 +11,8 @@
 static void say_head(const struct cache_file *f, int why, const char *then)
 {
     LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
-        then);
+        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.",
+        "then=%s", then);
 }
 
 /* What the cloud has is fetched into another one. */

@@ -50,7 +50,8 @@ static void succeed(struct recache *u)
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
 
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_cache_changed", "drive=%s", u->drive->model->id,
-              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d", u->drive->model->local_cache_encrypted);
+              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d",
+              u->drive->model->local_cache_encrypted);
     stored.drive = drive_shown(u->drive);
     ipc_reply(u->req, &reply, NULL, 0);
     lf__cloud_drive__free_unpacked(stored.drive, NULL);
