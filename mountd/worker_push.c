@@ -23,8 +23,8 @@
 
 enum {
     PUSHED_MOST = 16 << 20,      /* of larger files that are read at random it is not likely that all is wanted */
-    PIECE_CHUNKS = 4,
-    PUSHES_MOST = 4,
+    PIECE_CHUNKS = 16,
+    PUSHES_MOST = 2,             /* a piece takes 2 MiB of the memory shared with cryptd */
     JUMPS = 2,
 };
 
