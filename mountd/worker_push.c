@@ -23,19 +23,20 @@
 
 enum {
     PUSHED_MOST = 16 << 20,      /* of larger files that are read at random it is not likely that all is wanted */
-    PIECE_CHUNKS = 4,
-    PUSHES_MOST = 4,
+    PIECE_CHUNKS = 16,
+    PUSHES_MOST = 1,             /* its two pieces take 4 of the 8 MiB that are shared with cryptd */
     JUMPS = 2,
 };
 
 struct push {
     struct worker *worker;
     struct file *file;           /* in use */
-    struct sealed_job *job;      /* NULL: none */
+    struct sealed_job *job;      /* a piece that is being opened, or was; NULL: none */
+    struct sealed_job *given;    /* the one before it, which is the notifier's; NULL: none */
+    bool opened;                 /* `job` was */
     uint64_t next, n_chunks;
-    bool writing;                /* a piece is the notifier's */
-    bool stopped;                /* no further one will be */
-    TAILQ_HEAD(, op) waiting;    /* for its end */
+    bool stopped;                /* no further one is given */
+    TAILQ_HEAD(, op) waiting;    /* for `given` to be written */
     /* as they were when it began */
     uint64_t size, lost;
     unsigned exchanged;
@@ -47,22 +48,26 @@ static bool may_be_written(const struct worker *w, const struct file *f)
            file_dirty(f);
 }
 
-/* What is read again and again though the kernel was given it is given again when that costs no more than the reads. */
-static void end(struct push *p)
+static void wake_waiting(struct push *p)
 {
-    struct file *f = p->file;
     struct op *op;
 
-    sealed_job_end(p->job);
-    f->push = NULL;
-    f->jumps = 0;
-    f->jumps_needed = (uint32_t)p->n_chunks + JUMPS;
-    p->worker->n_pushes--;
     while ((op = TAILQ_FIRST(&p->waiting))) {
         TAILQ_REMOVE(&p->waiting, op, settling);
         if (op_wake(op))
             op->next(op);
     }
+}
+
+/* What is read again and again though the kernel was given it is given again when that costs no more than the reads. */
+static void end(struct push *p)
+{
+    struct file *f = p->file;
+
+    f->push = NULL;
+    f->jumps = 0;
+    f->jumps_needed = (uint32_t)p->n_chunks + JUMPS;
+    p->worker->n_pushes--;
     file_unuse(&p->worker->files, f);
     free(p);
 }
@@ -78,55 +83,75 @@ static bool goes_on(const struct push *p)
 
 static void go_on(struct push *p);
 
-static void written(void *arg)
-{
-    struct push *p = arg;
+static void written(void *arg);
 
-    p->writing = false;
-    p->next += p->job->n;
-    sealed_job_end(take_ptr(p->job));
-    go_on(p);
-}
-
-static void opened(struct sealed_job *j, const struct error *e)
+/* Hands on what was opened; the next one is opened meanwhile. */
+static void give(struct push *p)
 {
-    struct push *p = j->arg;
+    struct sealed_job *j = take_ptr(p->job);
     uint64_t at = j->first << CHUNK_SHIFT;
     const struct notify_bytes bytes = {
         .ino = p->file->ino, .offset = at, .at = j->place.at,
         .size = (uint32_t)least(p->size - at, j->n * CHUNK_SIZE), .written = written, .arg = p,
     };
 
-    if (e->code || !goes_on(p)) {
-        end(p);
-        return;
+    p->opened = false;
+    p->stopped = p->stopped || !goes_on(p);
+    if (p->stopped) {
+        sealed_job_end(j);
+    } else {
+        p->given = j;
+        notify_store(p->worker, &bytes);
     }
-    p->writing = true;
-    notify_store(p->worker, &bytes);
+    go_on(p);
+}
+
+static void written(void *arg)
+{
+    struct push *p = arg;
+
+    sealed_job_end(take_ptr(p->given));
+    wake_waiting(p);
+    if (p->opened)
+        give(p);
+    else
+        go_on(p);
+}
+
+static void opened(struct sealed_job *j, const struct error *e)
+{
+    struct push *p = j->arg;
+
+    p->opened = true;
+    p->stopped = p->stopped || e->code;
+    if (!p->given)
+        give(p);
 }
 
 static void placed(struct sealed_job *j, const struct error *e)
 {
     struct push *p = j->arg;
 
-    (void)e;
     if (goes_on(p))
         sealed_open(j, p->size, opened);
     else
-        end(p);
+        opened(j, e);
 }
 
 static void go_on(struct push *p)
 {
     size_t n = (size_t)least(p->n_chunks - p->next, PIECE_CHUNKS);
 
-    if (n == 0 || !goes_on(p)) {
-        end(p);
+    if (p->job)
         return;
+    if (n > 0 && !p->stopped && goes_on(p)) {
+        p->job = sealed_job_new(&p->worker->sealing, &p->file->sealed, p->next, n);
+        p->job->arg = p;
+        p->next += n;
+        sealed_job_begin(p->job, placed);
+    } else if (!p->given) {
+        end(p);
     }
-    p->job = sealed_job_new(&p->worker->sealing, &p->file->sealed, p->next, n);
-    p->job->arg = p;
-    sealed_job_begin(p->job, placed);
 }
 
 static bool is_worth_it(const struct worker *w, const struct file *f)
@@ -169,7 +194,7 @@ void push_settle(struct op *op, struct file *f, op_step_fn *next)
 {
     if (f)
         push_stop(op->worker, f->ino);
-    if (!f || !f->push || !f->push->writing) {
+    if (!f || !f->push || !f->push->given) {
         next(op);
         return;
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "mountd/worker_internal.h"
 
 #define ASKED(s, BODY) ((s)->b->syncd->asked[LF__ENVELOPE__BODY_##BODY])
 
@@ -419,8 +420,7 @@ static pid_t begin_to_give(struct sealed_bench *s, uint64_t ino)
 
     assert_int_equal(kill(notifier, SIGSTOP), 0);
     read_at_random(s, ino);
-    for (int turns = 0; turns < 20; turns++)
-        (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    wait_until(s->b, s->b->worker->notify.waiting > 0);
     return notifier;
 }
 
