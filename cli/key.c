@@ -406,7 +406,7 @@ int command_key(int argc, char **argv)
 {
     static const struct command verbs[] = {
         { "show", "[DRIVE] [--dir DIR]",
-          "recipient, keys by number, escrow recipients; without DRIVE all keys, those kept of deleted drives too", show },
+          "recipient, keys by number, escrow recipients; without DRIVE all keys, those of deleted drives too", show },
         { "export", "DRIVE [--dir DIR]",
           "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
           export },

@@ -34,14 +34,13 @@ static void clear_plain(struct conversion *t)
 static int tell_index(struct conversion *t)
 {
     struct cache_file *f = t->file;
-    int r = 0;
+    int r;
 
     if (f->dropped || f->is_sealed != (t->what != CONVERT_UNSEAL))
         return 0;
     if (t->what == CONVERT_UNSEAL)
         return index_fresh_remove(conversion_index(t), f->ino);
-    if (t->what == CONVERT_RESEAL)
-        r = index_fresh_retag(conversion_index(t), f->ino, sealed_key_id(f->map->sealed_key));
+    r = index_fresh_retag(conversion_index(t), f->ino, sealed_key_id(f->map->sealed_key));
     if (r == 0 && f->map->rewritten)
         cache_fresh_record(f, atomic_load(&t->map->generation));
     return r;
@@ -145,10 +144,11 @@ static void bytes_synced(int error, void *arg)
         conversion_finish(t, error);
 }
 
-/* The index knows of the key before a file of that name has it. */
+/* The index knows of the key before a file of that name has it, and of its end. */
 static int announce(struct conversion *t)
 {
-    const uint8_t *id = sealed_key_id(t->map->sealed_key);
+    static const uint8_t none[INDEX_FRESH_TAG];
+    const uint8_t *id = t->what == CONVERT_UNSEAL ? none : sealed_key_id(t->map->sealed_key);
     struct index *x = conversion_index(t);
     int r;
 
@@ -158,14 +158,16 @@ static int announce(struct conversion *t)
     if (r < 0)
         return r;
     if (t->what == CONVERT_SEAL)
-        return index_end(x, index_fresh_begin(x, t->file->ino, id));
-    return index_end(x, index_fresh_announce(x, t->file->ino, id));
+        r = index_fresh_remove(x, t->file->ino);
+    if (r == 0)
+        r = index_fresh_announce(x, t->file->ino, id);
+    return index_end(x, r);
 }
 
 void conversion_commit(struct conversion *t)
 {
     const int fds[] = { t->what == CONVERT_UNSEAL ? t->file->data_fd : t->to.fd, index_sync_fd(conversion_index(t)) };
-    int r = t->what == CONVERT_UNSEAL ? 0 : announce(t);
+    int r = announce(t);
 
     if (r < 0) {
         conversion_finish(t, r);

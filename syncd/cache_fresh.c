@@ -200,12 +200,23 @@ bool cache_fresh_has_any(const struct cache_file *f)
     return false;
 }
 
+/* As above: that what it was sealed in would go. */
+static bool was_to_be_plain(const struct cache_file *f)
+{
+    static const uint8_t none[INDEX_FRESH_TAG];
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(next, none, sizeof(next)) == 0;
+}
+
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
 
     if (!cache_fresh_is_known(f))
         return 0;
+    if (was_to_be_plain(f))
+        return index_fresh_remove(index_of(f), f->ino);
     if (!clean && !(cache_fresh_has_any(f) && (seals || cache_file_next_bytes(f, 0) < 0)))
         return 0;
     say(f, "What it was sealed in is gone.", 0);
@@ -221,15 +232,17 @@ int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
     uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
 
-    if (r == -ENOENT) {   /* the index is another one */
+    bool same = r == 0 && memcmp(tag_of(f), known, sizeof(known)) == 0;
+
+    if (is_next(f) || (same && was_to_be_plain(f))) {   /* it came to that; or it came to nothing */
+        r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
+    } else if (r == -ENOENT) {   /* the index is another one */
         if (clean)
             cache_file_rebase(f, CACHE_OUTDATED);
         return index_fresh_begin(index_of(f), f->ino, tag_of(f));
-    }
-    if (r == 0 && is_next(f))
-        r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
-    else if (r == 0 && memcmp(tag_of(f), known, sizeof(known)) != 0)
+    } else if (r == 0 && !same) {
         return exchanged(f, clean);
+    }
     check_map(f, i, clean);
     return r == 0 ? check_extents(f, clean) : r;
 }
