@@ -174,6 +174,73 @@ void drive_keys_end(struct drive *drive)
         settled(drive->keys_settled_arg);
 }
 
+/* --- for a drive that had none ------------------------------------------------------------------------- */
+
+struct making {
+    struct drive *drive;
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
+};
+
+static void making_end(struct making *m, const struct error *e)
+{
+    struct making ended = *m;
+
+    free(m);
+    ended.done(e, ended.arg);
+}
+
+static void making_tried(void *arg)
+{
+    struct making *m = arg;
+    struct error e = { 0 };
+
+    if (drive_keys_state(m->drive, &e) == 0) {
+        making_end(m, NULL);
+        return;
+    }
+    drive_keys_end(m->drive);
+    (void)store_keys_remove(m->drive->syncd->store, m->drive->model->id);
+    making_end(m, &e);
+}
+
+static void making_made(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg)
+{
+    struct making *m = arg;
+    struct drive *drive = m->drive;
+    struct error failed = { 0 };
+    int r = e ? e->code : store_keys_put(drive->syncd->store, drive->model->id, blob, n, serial);
+
+    if (e)
+        failed = *e;
+    else if (r < 0)
+        error_set(&failed, r, "The keys of the drive could not be stored: %s", error_meaning(r)->text);
+    else
+        r = drive_keys_begin(drive, &failed);
+    if (r < 0)
+        making_end(m, &failed);
+    else
+        drive_keys_await(drive, making_tried, m);
+}
+
+static void making_checked(const struct error *e, void *arg)
+{
+    struct making *m = arg;
+
+    if (e)
+        making_end(m, e);
+    else
+        keys_make(m->drive->syncd->cryptd, m->drive->model->id, NULL, 0, making_made, m);
+}
+
+void drive_keys_make(struct drive *drive, void (*done)(const struct error *e, void *arg), void *arg)
+{
+    struct making *m = xcalloc(1, sizeof(*m));
+
+    *m = (struct making){ drive, done, arg };
+    drive_keys_check_store(drive->syncd, making_checked, m);
+}
+
 /* --- cryptd ---------------------------------------------------------------------------------------------- */
 
 void drive_cryptd_connected(struct syncd *d)
