@@ -25,7 +25,7 @@ struct recache {
     struct error error;           /* why it is as it was */
 };
 
-/* --- how it ends ------------------------------------------------------------------------------------------ */
+/* --- how it ends ------------------------------------------------------------------------------------ */
 
 static void end(struct recache *u)
 {
@@ -49,7 +49,8 @@ static void succeed(struct recache *u)
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
 
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_cache_changed", "drive=%s", u->drive->model->id,
-              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d", u->drive->model->local_cache_encrypted);
+              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d",
+              u->drive->model->local_cache_encrypted);
     stored.drive = drive_shown(u->drive);
     ipc_reply(u->req, &reply, NULL, 0);
     lf__cloud_drive__free_unpacked(stored.drive, NULL);
@@ -64,7 +65,7 @@ static void exchange_models(struct recache *u)
     u->model = before;
 }
 
-/* --- opened anew ---------------------------------------------------------------------------------------------- */
+/* --- opened anew ------------------------------------------------------------------------------------ */
 
 static void open_keyed(void *arg);
 
@@ -116,7 +117,7 @@ static void left(void *move)
     succeed(u);
 }
 
-/* --- another folder ---------------------------------------------------------------------------------------------- */
+/* --- another folder --------------------------------------------------------------------------------- */
 
 static void gave_up(void *move)
 {
@@ -214,7 +215,7 @@ static void prepared(void *move)
         give_up(u, &e);
 }
 
-/* --- the same folder ------------------------------------------------------------------------------------------------ */
+/* --- the same folder -------------------------------------------------------------------------------- */
 
 static void change(struct recache *u)
 {
@@ -256,7 +257,7 @@ static void has_keys(const struct error *e, void *arg)
         change(u);
 }
 
-/* --- the request ------------------------------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------------ */
 
 static int prepare(struct recache *u, const Lf__DriveChangeCache *ask, struct error *e)
 {
@@ -299,7 +300,7 @@ void drive_change_cache(struct ipc_request *req, const Lf__Envelope *env, int *f
         change(u);
 }
 
-/* --- after a crash ------------------------------------------------------------------------------------------------------ */
+/* --- after a crash ---------------------------------------------------------------------------------- */
 
 static void swept(void *move)
 {
