@@ -211,6 +211,20 @@ static int add(int argc, char **argv)
     return r;
 }
 
+/* Whoever removes a drive may mean to keep what is in the cloud, or to have it read by nobody. */
+static void say_kept_keys(struct json_object *instance, const char *id)
+{
+    CLEANUP_FREE char *path = NULL;
+    struct json_object *info = NULL;
+    struct error e;
+
+    if (asprintf(&path, "/management/drive_keys/%s", id) >= 0 &&
+        api_call(instance, "GET", path, NULL, &info, &e) == 0 && *instance_text(info, "deleted"))
+        printf("What it encrypted in the cloud stays, so its keys are kept: `landfall key export %s` prints them, "
+               "`landfall key destroy %s --yes` destroys them.\n", id, id);
+    json_object_put(info);
+}
+
 static int remove_named(struct json_object *instance, const char *name, bool force, struct error *e)
 {
     struct json_object *drive = NULL, *reply = NULL;
@@ -225,6 +239,8 @@ static int remove_named(struct json_object *instance, const char *name, bool for
         r = -ENOMEM;
     if (r == 0)
         r = api_call(instance, "DELETE", path, NULL, &reply, e);
+    if (r == 0)
+        say_kept_keys(instance, instance_text(drive, "id"));
     json_object_put(drive);
     json_object_put(reply);
     return r;

@@ -26,6 +26,7 @@ static const struct message_row rows[] = {
     { B(DRIVE_UPDATE),        F,             S,             B(DRIVE_STORED),     0, 0, REPEAT },
     { B(DRIVE_CHANGE_CACHE),  F,             S,             B(DRIVE_STORED),     0, 0, REPEAT },
     { B(DRIVE_DELETE),        F,             S,             B(DONE),             0, 0, ONCE },
+    { B(KEYS_LIST),           F,             S,             B(KEYS_LISTED),      0, 0, REPEAT },
     { B(KEYS_GET),            F,             S,             B(KEYS_FOUND),       0, 0, REPEAT },
     { B(KEYS_EXPORT),         F,             S,             B(KEYS_EXPORTED),    0, 0, REPEAT },
     { B(KEYS_IMPORT),         F,             S,             B(KEYS_FOUND),       0, 0, ONCE },

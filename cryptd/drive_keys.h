@@ -73,6 +73,11 @@ struct drive_keys {
  * -EINVAL, -ENOSPC, -EIO, with a sentence. */
 int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, uint32_t after, struct error *e);
 
+/* For keys just made, before they are sealed: gives them the identities of a drive that is gone, each with a cache key
+ * of its own and older than those that they have; and, when `first`, the former drive's newest identity in the place of
+ * their own, and its escrow recipients. 0, or with a sentence -ENOSPC (nothing was changed) or -EIO. */
+int drive_keys_inherit(struct drive_keys *k, const struct drive_keys *former, bool first, struct error *e);
+
 /* Seals them into out (DRIVE_BLOB_MAX bytes). 0 and *ret_n, or -EIO with a sentence. */
 int drive_keys_seal(const struct secret *s, const struct drive_keys *k, uint8_t *out, size_t *ret_n, struct error *e);
 

@@ -58,6 +58,8 @@ static const struct route table[] = {
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
+    ROW(GET, "/management/drive_keys", READS, list_serve, KEYS_LIST, NULL, NULL, "keys",
+        "The keys of all drives that encrypt, and those that are kept of drives that were deleted"),
     ROW(GET, "/management/drive_keys/{id}", READS, call_serve, KEYS_GET, NULL, NULL, "keys",
         "The keys of a drive that encrypts: recipient, epochs, escrow recipients"),
     ROW(POST, "/management/drive_keys_export/{id}", CHANGES | LOCAL, call_serve, KEYS_EXPORT, NULL, NULL, "kit",

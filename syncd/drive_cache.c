@@ -67,24 +67,10 @@ static void exchange_models(struct recache *u)
 
 /* --- opened anew ------------------------------------------------------------------------------------ */
 
-static void open_keyed(void *arg);
-
-/* The kernel goes on waiting. */
-static void open_anew(struct recache *u)
-{
-    struct error e = { 0 };
-
-    if (drive_keys_begin(u->drive, &e) < 0)
-        open_keyed(u);
-    else
-        drive_keys_await(u->drive, open_keyed, u);
-}
-
 static void left(void *move);
 
-static void open_keyed(void *arg)
+static void open_volume(struct recache *u)
 {
-    struct recache *u = arg;
     struct error e = { 0 };
     int r = drive_open(u->d, u->drive, &e);
 
@@ -102,6 +88,28 @@ static void open_keyed(void *arg)
         loop_work(u->d->loop, cache_move_leave, left, u->move);
     else
         succeed(u);
+}
+
+static void keys_settled(void *arg)
+{
+    const struct error ends = { .code = -ECANCELED, .text = "Landfall ends." };
+    struct recache *u = arg;
+
+    if (drive_keys_wanted(u->drive) && !u->drive->keys)
+        fail(u, &ends);
+    else
+        open_volume(u);
+}
+
+/* The kernel goes on waiting. */
+static void open_anew(struct recache *u)
+{
+    struct error e = { 0 };
+
+    if (drive_keys_begin(u->drive, &e) < 0)
+        open_volume(u);
+    else
+        drive_keys_await(u->drive, keys_settled, u);
 }
 
 /* What is left of the old folder is of no use, and its removal is tried again at the next start. */
@@ -295,7 +303,7 @@ void drive_change_cache(struct ipc_request *req, const Lf__Envelope *env, int *f
     }
     u->opens_anew = drive_model_encrypts(u->model) && !u->drive->keys;
     if (u->opens_anew)
-        drive_keys_make(u->drive, has_keys, u);
+        drive_keys_make(u->drive, u->model, has_keys, u);
     else
         change(u);
 }

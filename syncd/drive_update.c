@@ -264,7 +264,7 @@ void drive_update(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     }
     u->drive->phase = DRIVE_CHANGING;
     if (u->gets_keys)
-        drive_keys_make(u->drive, has_keys, u);
+        drive_keys_make(u->drive, u->model, has_keys, u);
     else
         start(u);
 }

@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/drive.h"
-#include "syncd/keys.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -28,6 +28,9 @@ static int find_drive(struct syncd *d, const char *id, struct drive **ret, struc
 {
     struct drive *drive = drive_find(d, id);
 
+    if (keys_kept_has(d, id))
+        return error_set(e, -EINVAL, "The drive %.64s was deleted. Its keys are kept to be shown, exported or "
+                         "destroyed, and for a drive that is added where it was.", id);
     if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", id);
     if (!drive_keys_wanted(drive))
@@ -48,31 +51,36 @@ static int find_open(struct syncd *d, const char *id, struct drive **ret, struct
 
 /* --- showing --------------------------------------------------------------------------------------------- */
 
-enum { EPOCHS_MAX = 16 };
+void keys_api_info(const struct drive *drive, int64_t epochs[KEYS_EPOCHS_MAX], Lf__DriveKeyInfo *ret)
+{
+    const struct keys_facts *facts = drive->keys ? keys_facts(drive->keys) : NULL;
+
+    *ret = (Lf__DriveKeyInfo)LF__DRIVE_KEY_INFO__INIT;
+    ret->id = drive->model->id;
+    ret->name = drive->model->name;
+    if (!facts)
+        return;
+    ret->n_epochs = facts->n_epochs;
+    for (size_t i = 0; i < facts->n_epochs; i++)
+        epochs[i] = facts->epochs[i];
+    ret->epochs = epochs;
+    ret->recipient = (char *)(uintptr_t)facts->recipient;
+    ret->escrow = (char **)(uintptr_t)facts->escrow;
+    ret->n_escrow = facts->n_escrow;
+    ret->has_serial = true;
+    ret->serial = facts->serial;
+}
 
 static void reply_info(struct ipc_request *req, const struct drive *drive, const uint64_t *rewrapped)
 {
-    const struct keys_facts *facts = keys_facts(drive->keys);
     Lf__KeysFound found = LF__KEYS_FOUND__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(KEYS_FOUND, keys_found, &found);
-    Lf__DriveKeyInfo info = LF__DRIVE_KEY_INFO__INIT;
+    Lf__DriveKeyInfo info;
+    int64_t epochs[KEYS_EPOCHS_MAX];
     uint64_t unconverted = 0, wrapped = 0, made = 0;
-    int64_t epochs[EPOCHS_MAX];
 
-    info.id = drive->model->id;
-    info.name = drive->model->name;
+    keys_api_info(drive, epochs, &info);
     found.keys = &info;
-    if (facts) {
-        info.n_epochs = facts->n_epochs;
-        for (size_t i = 0; i < facts->n_epochs; i++)
-            epochs[i] = facts->epochs[i];
-        info.epochs = epochs;
-        info.recipient = (char *)(uintptr_t)facts->recipient;
-        info.escrow = (char **)(uintptr_t)facts->escrow;
-        info.n_escrow = facts->n_escrow;
-        info.has_serial = true;
-        info.serial = facts->serial;
-    }
     info.has_unconverted = info.has_wrapped = info.has_made =
         drive->volume && volume_cache_left(drive->volume, &unconverted, &wrapped, &made);
     info.unconverted = (int64_t)unconverted;
@@ -89,7 +97,9 @@ void keys_api_get(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     struct error e = { 0 };
 
     (void)fds;
-    if (find_open(daemon, env->keys_get->id, &drive, &e) < 0)
+    if (keys_kept_has(daemon, env->keys_get->id))
+        keys_kept_get(daemon, req, env->keys_get->id);
+    else if (find_open(daemon, env->keys_get->id, &drive, &e) < 0)
         ipc_fail_error(req, &e);
     else
         reply_info(req, drive, NULL);
@@ -152,6 +162,10 @@ void keys_api_export(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     struct error e = { 0 };
 
     (void)fds;
+    if (keys_kept_has(daemon, env->keys_export->id)) {
+        keys_kept_export(daemon, req, env->keys_export->id);
+        return;
+    }
     if (find_open(daemon, env->keys_export->id, &drive, &e) < 0) {
         ipc_fail_error(req, &e);
         return;
@@ -433,9 +447,14 @@ void keys_api_destroy(struct ipc_request *req, const Lf__Envelope *env, int *fds
     struct drive *drive;
     struct error e = { 0 };
     char loss[128];
-    int r = find_drive(d, ask->id, &drive, &e);
+    int r;
 
     (void)fds;
+    if (keys_kept_has(d, ask->id)) {
+        keys_kept_destroy(d, req, ask->id, ask->confirmed);
+        return;
+    }
+    r = find_drive(d, ask->id, &drive, &e);
     if (r == 0 && drive->phase != DRIVE_READY)
         r = error_set(&e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
     if (r == 0)

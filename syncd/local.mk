@@ -30,6 +30,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_move.c \
 	syncd/cache_move.h \
 	syncd/cache_seal.c \
+	syncd/cache_seal_open.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
 	syncd/cache_name.c \
@@ -121,6 +122,9 @@ libsyncd_a_SOURCES = \
 	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
+	syncd/keys_kept.c \
+	syncd/keys_kept.h \
+	syncd/keys_kept_api.c \
 	syncd/keys_lend.c \
 	syncd/listing.c \
 	syncd/listing.h \
@@ -207,14 +211,15 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_replay.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
+	syncd/store_kept.c \
 	syncd/store_keys.c \
 	syncd/store_sql.c \
 	syncd/store_sql.h \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
-	syncd/stream.h \
 	syncd/stream_cache.c \
+	syncd/stream_internal.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \

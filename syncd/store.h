@@ -53,6 +53,7 @@ enum store_drive_state {
 /* The drive stands there half made. -EEXIST when the name or the letter (any case) is taken, -ENOENT when the account
  * is gone. */
 int store_drive_insert(struct store *s, const Lf__CloudDrive *model);
+/* Settled: keys that it inherited are not kept any more (store_kept_claim()). */
 int store_drive_set_state(struct store *s, const char *id, enum store_drive_state state);
 /* A move of its cache: where it is of what is named beside it. */
 enum store_cache_move {
@@ -93,3 +94,30 @@ int store_keys_remove(struct store *s, const char *drive_id);
 int store_keys_destroy(struct store *s, const char *drive_id);
 /* Whether there are keys of the drive that could be destroyed; also when that cannot be told. */
 bool store_keys_kept(struct store *s, const char *drive_id);
+
+/* --- store_kept.c ------------------------------------------------------------------------------- */
+
+/* Keys of a drive that is gone. Strings are owned; store_kept_free(). */
+struct store_kept {
+    char *id, *name;
+    char *service, *bucket, *prefix;   /* where its objects are */
+    char *recipient;                   /* NULL: not known */
+    int64_t deleted_ns;                /* wall clock */
+    int64_t replaced_ns;               /* since when there were others in their place; 0: they were the last ones */
+    struct store_keys keys;
+};
+void store_kept_free(struct store_kept *k);
+/* The drive is leaving; if objects were ever encrypted with its keys they are kept, with what `place` says of name,
+ * service, bucket, prefix and recipient. All of it or nothing. -ENOENT: no such drive. */
+int store_drive_leave(struct store *s, const char *id, const struct store_kept *place, bool *ret_kept);
+/* The last ones of that drive (any case). */
+int store_kept_get(struct store *s, const char *drive_id, struct store_kept *ret);
+/* The last ones of each drive by rising id, as for accounts. */
+int store_kept_each(struct store *s, const char *after, bool (*each)(const struct store_kept *k, void *arg), void *arg);
+/* All keys of that place, the latest first, at most so many; *ret_n are to be freed, also after an error. */
+int store_kept_at(struct store *s, const char *service, const char *bucket, const char *prefix, struct store_kept *ret,
+                  size_t most, size_t *ret_n);
+/* The drive has inherited them: they go when it is settled, and stay if it goes before. */
+int store_kept_claim(struct store *s, const struct store_kept *k, const char *heir);
+/* Overwrites all that are kept of that drive. */
+int store_kept_destroy(struct store *s, const char *drive_id);

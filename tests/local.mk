@@ -295,7 +295,7 @@ tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_drive_crash
 TESTS += tests/unit/test_drive_crash
 tests_unit_test_drive_crash_SOURCES = tests/unit/test_drive_crash.c tests/unit/crash_steps.c tests/unit/crash_steps.h \
-	$(SYNCD_FIXTURE)
+	$(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_drive_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_drive_keys
@@ -389,6 +389,11 @@ check_PROGRAMS += tests/unit/test_keys
 TESTS += tests/unit/test_keys
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_keys_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_keys_kept
+TESTS += tests/unit/test_keys_kept
+tests_unit_test_keys_kept_SOURCES = tests/unit/test_keys_kept.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_keys_kept_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_large_index
 TESTS += tests/unit/test_large_index
