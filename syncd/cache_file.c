@@ -412,10 +412,8 @@ void cache_file_close(struct cache_file *f)
     unmap(f);
     cache_seal_detach(f);
     cleanup_close(&f->names_fd);
-    if (f->map_fd >= 0)
-        (void)close(f->map_fd);
-    if (f->data_fd >= 0)
-        (void)close(f->data_fd);
+    cleanup_close(&f->map_fd);
+    cleanup_close(&f->data_fd);
     free(f);
 }
 

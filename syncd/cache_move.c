@@ -55,7 +55,7 @@ static int fail(struct cache_move *m, int code)
                      strerror(-code));
 }
 
-/* --- making and leaving -------------------------------------------------------------------------------------- */
+/* --- making and leaving ----------------------------------------------------------------------------- */
 
 static int look_at(const char *path, struct stat *ret, struct error *e)
 {
@@ -93,7 +93,7 @@ void cache_move_leave(void *move)
     m->error = f.error;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------------ */
+/* --- names ------------------------------------------------------------------------------------------ */
 
 static bool is_own(const char *name)
 {
@@ -145,7 +145,7 @@ static int sync_folder(int dir)
     return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
 }
 
-/* --- a file ------------------------------------------------------------------------------------------------------- */
+/* --- a file ----------------------------------------------------------------------------------------- */
 
 /* copy_file_range(2) would not go from one kind of file system to another one. */
 static int copy_range(int from, int to, off_t at, off_t end)
@@ -191,14 +191,14 @@ static int copy_xattrs(int from, int to)
 static int copy_file(int from_dir, int to_dir, const char *name)
 {
     CLEANUP_CLOSE int from = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    CLEANUP_CLOSE int to = from < 0 ? -1 : openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                                                  0600);
+    CLEANUP_CLOSE int to = -1;
     struct stat st;
     int r;
 
-    if (from < 0 && errno == ENOENT)
-        return 0;
-    if (from < 0 || to < 0 || fstat(from, &st) < 0)
+    if (from < 0)
+        return errno == ENOENT ? 0 : -errno;
+    to = openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (to < 0 || fstat(from, &st) < 0)
         return -errno;
     r = S_ISREG(st.st_mode) ? copy_bytes(from, to, st.st_size) : -EINVAL;
     if (r == 0)
@@ -206,7 +206,7 @@ static int copy_file(int from_dir, int to_dir, const char *name)
     return r == 0 && futimens(to, (const struct timespec[]){ st.st_atim, st.st_mtim }) < 0 ? -errno : r;
 }
 
-/* --- pairs ------------------------------------------------------------------------------------- */
+/* --- pairs ------------------------------------------------------------------------------------------ */
 
 static int compare(const void *a, const void *b)
 {
@@ -290,7 +290,7 @@ static int copy_all(struct places *p)
     return p->r < 0 ? p->r : copy_lost(p);
 }
 
-/* --- all --------------------------------------------------------------------------------------- */
+/* --- all -------------------------------------------------------------------------------------------- */
 
 static int open_both(const struct cache_move *m, struct folder *from, struct folder *to, struct error *e)
 {

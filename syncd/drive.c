@@ -142,6 +142,18 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e)
     return 0;
 }
 
+int drive_open_keyed(struct drive *drive, struct error *e)
+{
+    mounts_detach(drive);
+    volume_close(take_ptr(drive->volume));
+    if (drive_open(drive->syncd, drive, e) == 0)
+        return 0;
+    LOG(LOG_ERR, "drive_down", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s", error_text(e));
+    drive->wanted = false;
+    mounts_changed(drive->syncd);
+    return e->code;
+}
+
 void drive_close(struct drive *drive)
 {
     loop_timer_free(take_ptr(drive->reopening));

@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "syncd/cache_move.h"
 #include "syncd/drive.h"
-#include "syncd/keys.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -26,7 +25,7 @@ struct recache {
     struct error error;           /* why it is as it was */
 };
 
-/* --- how it ends ------------------------------------------------------------------------------------------ */
+/* --- how it ends ------------------------------------------------------------------------------------ */
 
 static void end(struct recache *u)
 {
@@ -66,26 +65,12 @@ static void exchange_models(struct recache *u)
     u->model = before;
 }
 
-/* --- opened anew ---------------------------------------------------------------------------------------------- */
-
-static void open_keyed(void *arg);
-
-/* The kernel goes on waiting. */
-static void open_anew(struct recache *u)
-{
-    struct error e = { 0 };
-
-    if (drive_keys_begin(u->drive, &e) < 0)
-        open_keyed(u);
-    else
-        drive_keys_await(u->drive, open_keyed, u);
-}
+/* --- opened anew ------------------------------------------------------------------------------------ */
 
 static void left(void *move);
 
-static void open_keyed(void *arg)
+static void open_volume(struct recache *u)
 {
-    struct recache *u = arg;
     struct error e = { 0 };
     int r = drive_open(u->d, u->drive, &e);
 
@@ -105,6 +90,28 @@ static void open_keyed(void *arg)
         succeed(u);
 }
 
+static void keys_settled(void *arg)
+{
+    const struct error ends = { .code = -ECANCELED, .text = "Landfall ends." };
+    struct recache *u = arg;
+
+    if (drive_keys_wanted(u->drive) && !u->drive->keys)
+        fail(u, &ends);
+    else
+        open_volume(u);
+}
+
+/* The kernel goes on waiting. */
+static void open_anew(struct recache *u)
+{
+    struct error e = { 0 };
+
+    if (drive_keys_begin(u->drive, &e) < 0)
+        open_volume(u);
+    else
+        drive_keys_await(u->drive, keys_settled, u);
+}
+
 /* What is left of the old folder is of no use, and its removal is tried again at the next start. */
 static void left(void *move)
 {
@@ -118,7 +125,7 @@ static void left(void *move)
     succeed(u);
 }
 
-/* --- another folder ---------------------------------------------------------------------------------------------- */
+/* --- another folder --------------------------------------------------------------------------------- */
 
 static void gave_up(void *move)
 {
@@ -216,7 +223,7 @@ static void prepared(void *move)
         give_up(u, &e);
 }
 
-/* --- the same folder --------------------------------------------------------------------------- */
+/* --- the same folder -------------------------------------------------------------------------------- */
 
 static void change(struct recache *u)
 {
@@ -237,64 +244,28 @@ static void change(struct recache *u)
         return;
     }
     exchange_models(u);
-    if (u->opens_anew) {
-        drive_close(u->drive);
-        open_anew(u);
+    r = u->opens_anew ? drive_open_keyed(u->drive, &e) : 0;
+    if (r < 0) {
+        fail(u, &e);
         return;
     }
-    volume_configure(u->drive->volume, u->drive->model);
+    if (!u->opens_anew)
+        volume_configure(u->drive->volume, u->drive->model);
     succeed(u);
 }
 
-/* --- keys -------------------------------------------------------------------------------------- */
-
-/* They are made, stored and opened before anything is said to be encrypted. */
-static void keys_tried(void *arg)
-{
-    struct recache *u = arg;
-    struct error e = { 0 };
-
-    if (drive_keys_state(u->drive, &e) == 0) {
-        change(u);
-        return;
-    }
-    drive_keys_end(u->drive);
-    (void)store_keys_remove(u->d->store, u->drive->model->id);
-    fail(u, &e);
-}
-
-static void keys_made(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg)
-{
-    struct recache *u = arg;
-    struct error failed = { 0 };
-    int r;
-
-    if (e) {
-        fail(u, e);
-        return;
-    }
-    r = store_keys_put(u->d->store, u->drive->model->id, blob, n, serial);
-    if (r < 0)
-        error_set(&failed, r, "The keys of the drive could not be stored: %s", error_meaning(r)->text);
-    else
-        r = drive_keys_begin(u->drive, &failed);
-    if (r < 0)
-        fail(u, &failed);
-    else
-        drive_keys_await(u->drive, keys_tried, u);
-}
-
-static void make_keys(const struct error *e, void *arg)
+/* They are made, stored and open before anything is said to be encrypted. */
+static void has_keys(const struct error *e, void *arg)
 {
     struct recache *u = arg;
 
     if (e)
         fail(u, e);
     else
-        keys_make(u->d->cryptd, u->drive->model->id, NULL, 0, keys_made, u);
+        change(u);
 }
 
-/* --- the request ------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------------ */
 
 static int prepare(struct recache *u, const Lf__DriveChangeCache *ask, struct error *e)
 {
@@ -332,12 +303,12 @@ void drive_change_cache(struct ipc_request *req, const Lf__Envelope *env, int *f
     }
     u->opens_anew = drive_model_encrypts(u->model) && !u->drive->keys;
     if (u->opens_anew)
-        drive_keys_check_store(u->d, make_keys, u);
+        drive_keys_make(u->drive, u->model, has_keys, u);
     else
         change(u);
 }
 
-/* --- after a crash ----------------------------------------------------------------------------- */
+/* --- after a crash ---------------------------------------------------------------------------------- */
 
 static void swept(void *move)
 {

@@ -11,6 +11,7 @@
 #include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/keys.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -172,6 +173,89 @@ void drive_keys_end(struct drive *drive)
     keys_free(take_ptr(drive->keys));
     if (settled)
         settled(drive->keys_settled_arg);
+}
+
+/* --- for a drive that had none ------------------------------------------------------------------------- */
+
+struct making {
+    struct drive *drive;
+    Lf__CloudDrive *model;        /* what it shall be; borrowed */
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
+};
+
+static void making_end(struct making *m, const struct error *e)
+{
+    struct making ended = *m;
+
+    free(m);
+    ended.done(e, ended.arg);
+}
+
+static void making_tried(void *arg)
+{
+    struct making *m = arg;
+    struct error e = { 0 };
+
+    if (!m->drive->keys)
+        error_set(&e, -ECANCELED, "Landfall ends.");
+    else if (drive_keys_state(m->drive, &e) == 0 && store_drive_set_state(m->drive->syncd->store, m->drive->model->id,
+                                                                          STORE_DRIVE_SETTLED) == 0) {
+        making_end(m, NULL);
+        return;
+    }
+    if (e.code == 0)
+        error_set(&e, -EIO, "The keys of the drive could not be stored.");
+    drive_keys_end(m->drive);
+    (void)store_keys_remove(m->drive->syncd->store, m->drive->model->id);
+    making_end(m, &e);
+}
+
+static int making_store(const struct making *m, const struct store_keys *keys, const struct keys_heritage *h,
+                        struct error *e)
+{
+    struct syncd *d = m->drive->syncd;
+    int r = store_keys_put(d->store, m->drive->model->id, keys->blob, keys->n, keys->serial);
+
+    if (r == 0)
+        r = keys_kept_claim(d, h, m->model, 0);
+    if (r < 0)
+        return error_set(e, r, "The keys of the drive could not be stored: %s", error_meaning(r)->text);
+    return drive_keys_begin(m->drive, e);
+}
+
+static void making_made(const struct error *e, const struct store_keys *keys, const struct keys_heritage *h, void *arg)
+{
+    struct making *m = arg;
+    struct error failed = { 0 };
+
+    if (e)
+        failed = *e;
+    else
+        (void)making_store(m, keys, h, &failed);
+    if (failed.code)
+        making_end(m, &failed);
+    else
+        drive_keys_await(m->drive, making_tried, m);
+}
+
+static void making_checked(const struct error *e, void *arg)
+{
+    struct making *m = arg;
+
+    if (e)
+        making_end(m, e);
+    else
+        keys_kept_make(m->drive->syncd, m->model, making_made, m);
+}
+
+void drive_keys_make(struct drive *drive, Lf__CloudDrive *model, void (*done)(const struct error *e, void *arg),
+                     void *arg)
+{
+    struct making *m = xcalloc(1, sizeof(*m));
+
+    *m = (struct making){ drive, model, done, arg };
+    drive_keys_check_store(drive->syncd, making_checked, m);
 }
 
 /* --- cryptd ---------------------------------------------------------------------------------------------- */

@@ -404,8 +404,6 @@ static int check_fixed(const Lf__CloudDrive *old, const Lf__CloudDrive *in, cons
         return error_set(e, -EINVAL, "The cache folder of a drive cannot be changed this way.");
     if (merged->local_cache_encrypted != old->local_cache_encrypted)
         return error_set(e, -EINVAL, "localCacheEncrypted of a drive is changed with clouddrive_change_cache.");
-    if (merged->cloud_objects_encrypted != old->cloud_objects_encrypted)
-        return error_set(e, -EOPNOTSUPP, "Changing cloudObjectsEncrypted of a drive is not available yet.");
     return 0;
 }
 

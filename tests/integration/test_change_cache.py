@@ -121,6 +121,25 @@ class ChangeCache(DriveCase):
         self.assertContents(made)
         self.assertNotEqual(files_with(self.cache(), CANARY), [])
 
+    def test_on_the_command_line(self):
+        def landfall(*argv):
+            return subprocess.run([os.path.join(self.instance.bin, "landfall"), *argv, "--dir", self.instance.dir],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=lt.clean_env())
+
+        done = landfall("drive", "cache", "--name", self.name, "--encrypt", "--size", "100000000")
+        self.assertEqual((done.returncode, done.stdout), (0, self.cache() + "\n"), done.stderr)
+        self.assertTrue(self.entry()["localCacheEncrypted"])
+        self.assertEqual(self.entry()["maximumCacheSize"], 100000000)
+        for part, argv in {"either": ["--encrypt", "--plain"], "Say what": [], "bytes": ["--size", "1G"]}.items():
+            done = landfall("drive", "cache", "--name", self.name, *argv)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(part, done.stderr)
+        with open(os.path.join(self.mount, "open"), "wb") as f:
+            f.write(b"x")
+            f.flush()
+            self.change(localCacheEncrypted=False)
+            wait_until(lambda: "left       1 files of the cache are on their way" in landfall("key", "show", self.name).stdout, 30, "it to say so")
+
     def test_open_files_wait(self):
         path = os.path.join(self.mount, "open")
         with open(path, "wb") as f:

@@ -215,6 +215,37 @@ static void keys_are_made_when_it_is_turned_on(void **state)
     free(again.blob);
 }
 
+static struct answer encrypt_objects(struct fixture *f, const char *id, bool on)
+{
+    Lf__DriveUpdate msg = LF__DRIVE_UPDATE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_UPDATE, drive_update, &msg);
+    Lf__CloudDrive drive = LF__CLOUD_DRIVE__INIT;
+
+    msg.id = (char *)(uintptr_t)id;
+    msg.drive = &drive;
+    drive.has_cloud_objects_encrypted = true;
+    drive.cloud_objects_encrypted = on;
+    return fixture_ask(f, &env);
+}
+
+static void objects_are_encrypted_from_an_update_on(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *id = new_drive(f);
+
+    expect_changed(encrypt_objects(f, id, true));
+    assert_non_null(fake_volume(id)->spec.keys);
+    assert_true(fake_volume(id)->spec.drive->cloud_objects_encrypted);
+    assert_true(fixture_is_mounted(f, id));
+    expect_changed(encrypt(f, id, true));   /* with the same ones */
+    assert_int_equal(fake_volume(id)->configured, 1);
+    expect_changed(encrypt_objects(f, id, false));
+    expect_changed(encrypt(f, id, false));
+    fixture_restart(f);
+    wait_until(f, fake_volume(id));
+    assert_non_null(fake_volume(id)->spec.keys);
+}
+
 static void without_cryptd_it_waits_and_stays_as_it_is(void **state)
 {
     struct fixture *f = *state;
@@ -232,7 +263,9 @@ static void without_cryptd_it_waits_and_stays_as_it_is(void **state)
     start_cryptd(f, CRYPTD_OTHER);
     wait_until(f, drive_keys_state(drive_by_name(f->syncd, "two"), NULL) == -ENOKEY);
     expect_error(encrypt(f, id, true), -ENOKEY, "another key store");
+    expect_error(encrypt_objects(f, id, true), -ENOKEY, "another key store");
     assert_false(drive_find(f->syncd, id)->model->local_cache_encrypted);
+    assert_false(drive_find(f->syncd, id)->model->cloud_objects_encrypted);
     assert_int_equal(store_keys_get(f->syncd->store, id, &none), -ENOENT);
     assert_non_null(fake_volume(id));
     assert_null(fake_volume(id)->spec.keys);
@@ -423,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(limits_are_set_and_the_rest_stays),
         TEST(keys_are_made_when_it_is_turned_on),
+        TEST(objects_are_encrypted_from_an_update_on),
         TEST(without_cryptd_it_waits_and_stays_as_it_is),
         TEST(moves_on_one_file_system),
         TEST(to_another_one_goes_what_must_not_be_lost),
