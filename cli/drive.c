@@ -218,8 +218,8 @@ static void say_kept_keys(struct json_object *instance, const char *id)
     struct json_object *info = NULL;
     struct error e;
 
-    if (asprintf(&path, "/management/drive_keys/%s", id) >= 0 && api_call(instance, "GET", path, NULL, &info, &e) == 0 &&
-        *instance_text(info, "deleted"))
+    if (asprintf(&path, "/management/drive_keys/%s", id) >= 0 &&
+        api_call(instance, "GET", path, NULL, &info, &e) == 0 && *instance_text(info, "deleted"))
         printf("What it encrypted in the cloud stays, so its keys are kept: `landfall key export %s` prints them, "
                "`landfall key destroy %s --yes` destroys them.\n", id, id);
     json_object_put(info);

@@ -60,8 +60,8 @@ static int find_kept(struct call *c, struct error *e)
     for (size_t i = 0; i < json_object_array_length(list); i++)
         look_at(&s, json_object_array_get_idx(list, i));
     if (s.found > 1)
-        r = error_set(e, -ENOTUNIQ, "Several drives that were called %s were deleted; say which by its id, of those that "
-                      "`landfall key show` shows.", s.name);
+        r = error_set(e, -ENOTUNIQ, "Several drives that were called %s were deleted; say which by its id: "
+                      "`landfall key show` shows them.", s.name);
     else if (s.found == 1)
         c->drive = json_object_get(s.last);
     json_object_put(list);
@@ -387,7 +387,7 @@ int command_key(int argc, char **argv)
 {
     static const struct command verbs[] = {
         { "show", "[DRIVE] [--dir DIR]",
-          "recipient, keys by number, escrow recipients; without DRIVE all keys, also those kept of deleted drives", show },
+          "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show },
         { "export", "DRIVE [--dir DIR]",
           "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
           export },
@@ -397,7 +397,8 @@ int command_key(int argc, char **argv)
           "a new key for what is made from now on; --new-identity: objects have another recipient, too", rotate },
         { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
           escrow },
-        { "destroy", "DRIVE --yes [--dir DIR]", "removes the keys: nobody can read the drive's cache any more; or those that are kept of a deleted drive",
+        { "destroy", "DRIVE --yes [--dir DIR]",
+          "removes the keys: nobody can read the drive's cache any more. DRIVE may be deleted",
           destroy },
         { "passphrase", "", "says how to change what unlocks all keys", passphrase },
         { 0 },

@@ -166,7 +166,8 @@ static void store_and_make_done(void *folders)
         drive_keys_await(in->drive, keys_settled, in);
 }
 
-static void make_keys_done(const struct error *e, const struct store_keys *keys, const struct keys_heritage *h, void *arg)
+static void make_keys_done(const struct error *e, const struct store_keys *keys, const struct keys_heritage *h,
+                           void *arg)
 {
     if (e)
         refuse(arg, e);

@@ -29,8 +29,8 @@ static int find_drive(struct syncd *d, const char *id, struct drive **ret, struc
     struct drive *drive = drive_find(d, id);
 
     if (keys_kept_has(d, id))
-        return error_set(e, -EINVAL, "The drive %.64s was deleted. Its keys are kept to be shown, exported or destroyed, "
-                         "and for a drive that is added where it was.", id);
+        return error_set(e, -EINVAL, "The drive %.64s was deleted. Its keys are kept to be shown, exported or "
+                         "destroyed, and for a drive that is added where it was.", id);
     if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", id);
     if (!drive_keys_wanted(drive))

@@ -136,7 +136,7 @@ static void say_left_out(const struct keys_heritage *h, const Lf__CloudDrive *mo
 {
     LOG_TRACE(LOG_WARNING, trace, "drive_keys_not_inherited", "drive=%s", model->id, "name=%s", model->name,
               "reason=%s", h->of->left_out, "then=%s", h->of->n_taken
-              ? "The drive has the identities of some drives that were here before, and not of all. The others are kept."
+              ? "The drive has the identities of some drives that were here before, not of all. The others are kept."
               : "The drive has new keys and cannot read what is encrypted here already. The former ones are kept.");
 }
 

@@ -1,5 +1,5 @@
-/* Keys of drives that are gone. They open what is in the cloud still, so they are kept, sealed, for two things: a person
- * can have them shown, exported and destroyed, and a new drive at the same place inherits their identities. */
+/* Keys of drives that are gone. They open what is in the cloud still, so they are kept, sealed, for two things: a
+ * person can have them shown, exported and destroyed, and a new drive at the same place inherits their identities. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* Answers about keys that outlived their drive, and the list of all keys. They are opened at cryptd for the moment of an
- * export and for nothing else. */
+/* Answers about keys that outlived their drive, and the list of all keys. They are opened at cryptd for the moment of
+ * an export and for nothing else. */
 #include <errno.h>
 #include <string.h>
 
@@ -103,7 +103,7 @@ static void add_drives(struct syncd *d, struct listing *l)
         Lf__DriveKeyInfo info;
         struct error e = { 0 };
 
-        if (drive->phase == DRIVE_HIDDEN || !drive_model_encrypts(drive->model) ||
+        if (drive->phase == DRIVE_HIDDEN || !drive_keys_wanted(drive) ||
             strcmp(drive->model->id, l->after + 1) <= 0)
             continue;
         keys_api_info(drive, epochs, &info);

@@ -11,8 +11,8 @@
 
 static int keep_newest(struct store *s, const char *id, const struct store_kept *place)
 {
-    return sql_run(s->sql, "INSERT INTO kept_keys(drive_id, replaced, name, service, bucket, prefix, recipient, deleted,"
-                   " serial, blob) SELECT k.drive_id, 0, ?2, ?3, ?4, ?5, ?6, ?7, k.serial, k.blob FROM keys k JOIN"
+    return sql_run(s->sql, "INSERT INTO kept_keys(drive_id, replaced, name, service, bucket, prefix, recipient,"
+                   " deleted, serial, blob) SELECT k.drive_id, 0, ?2, ?3, ?4, ?5, ?6, ?7, k.serial, k.blob FROM keys k JOIN"
                    " drives d ON d.id = k.drive_id WHERE k.drive_id = ?1 AND k.blob IS NOT NULL AND d.sealed_objects",
                    SQL_TEXT(id), SQL_TEXT(place->name), SQL_TEXT(place->service), SQL_TEXT(place->bucket),
                    SQL_TEXT(place->prefix), SQL_TEXT(place->recipient), SQL_INT(loop_wall_ns()));
@@ -20,8 +20,8 @@ static int keep_newest(struct store *s, const char *id, const struct store_kept 
 
 static int keep_former(struct store *s, const char *id)
 {
-    return sql_run(s->sql, "INSERT INTO kept_keys(drive_id, replaced, name, service, bucket, prefix, recipient, deleted,"
-                   " serial, blob) SELECT n.drive_id, f.replaced, n.name, n.service, n.bucket, n.prefix, NULL,"
+    return sql_run(s->sql, "INSERT INTO kept_keys(drive_id, replaced, name, service, bucket, prefix, recipient,"
+                   " deleted, serial, blob) SELECT n.drive_id, f.replaced, n.name, n.service, n.bucket, n.prefix, NULL,"
                    " n.deleted, 0, f.blob FROM former_keys f JOIN kept_keys n ON n.drive_id = f.drive_id AND"
                    " n.replaced = 0 WHERE f.drive_id = ?", SQL_TEXT(id));
 }

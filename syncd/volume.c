@@ -332,6 +332,21 @@ int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t
     return 0;
 }
 
+/* Uploads that failed for something else are tried a little early as well. */
+void volume_keys_back(struct volume *v)
+{
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_retry_failed(v->index);
+    if (r == 0)
+        r = index_object_forgive(v->index, -ENOKEY);
+    (void)index_end(v->index, r);
+    if (v->uploader)
+        uploader_answered(v->uploader);
+    uploader_kick(v->uploader);
+}
+
 void volume_keys_opened(struct volume *v)
 {
     convert_keys_opened(v->cache);

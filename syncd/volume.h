@@ -58,6 +58,9 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
  * are here; and what its mount is called in maps. 0 or negative errno. */
 int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag);
 
+/* The keys are there again after they could not be opened: what failed meanwhile is tried at once. */
+void volume_keys_back(struct volume *v);
+
 /* The keys were opened, at once or after a restart of cryptd: what a rotation that came to no end has left goes on. */
 void volume_keys_opened(struct volume *v);
 

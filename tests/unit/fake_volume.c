@@ -111,6 +111,11 @@ void volume_keys_opened(struct volume *v)
     (void)v;
 }
 
+void volume_keys_back(struct volume *v)
+{
+    v->keys_back++;
+}
+
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
     (void)v;
