@@ -20,7 +20,7 @@ struct call {
     struct json_object *instance, *drive;
     const char **words;
     size_t n_words;
-    bool yes, new_identity;
+    bool yes, new_identity, forget_old;
 };
 
 static void call_end(struct call *c)
@@ -101,7 +101,8 @@ static int run_or(int argc, char **argv, size_t most, act_fn *act, act_fn *all)
 {
     CLEANUP(call_end) struct call c = { .words = calloc((size_t)argc, sizeof(*c.words)) };
     const struct target_option options[] = {
-        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity }, { 0 },
+        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity },
+        { "forget-old", NULL, &c.forget_old }, { 0 },
     };
     struct error e = { 0 };
     int r;
@@ -294,7 +295,8 @@ static int import(int argc, char **argv)
 
 static int act_rotate(struct call *c, struct error *e)
 {
-    return print_after(c, "POST", "_rotate", c->new_identity ? "?newIdentity=true" : "", NULL, e);
+    return print_after(c, "POST", "_rotate", c->forget_old && c->new_identity ? "?newIdentity=true&forgetOld=true"
+                       : c->forget_old ? "?forgetOld=true" : c->new_identity ? "?newIdentity=true" : "", NULL, e);
 }
 
 static int rotate(int argc, char **argv)
@@ -393,8 +395,9 @@ int command_key(int argc, char **argv)
           export },
         { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
           import },
-        { "rotate", "DRIVE [--new-identity] [--dir DIR]",
-          "a new key for what is made from now on; --new-identity: objects have another recipient, too", rotate },
+        { "rotate", "DRIVE [--new-identity | --forget-old] [--dir DIR]",
+          "a new key for what is made from now on; --new-identity: objects have another recipient, too.\n"
+          "      --forget-old: no new one; gives up old ones that nothing needs any more", rotate },
         { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
           escrow },
         { "destroy", "DRIVE --yes [--dir DIR]",

@@ -58,6 +58,9 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
  * are here; and what its mount is called in maps. 0 or negative errno. */
 int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag);
 
+/* How many files of the cache are under older keys than the newest one, or may be. -EAGAIN: it is not known yet. */
+int volume_keys_left(struct volume *v, uint64_t *ret);
+
 /* The keys are there again after they could not be opened: what failed meanwhile is tried at once. */
 void volume_keys_back(struct volume *v);
 

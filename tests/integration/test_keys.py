@@ -194,6 +194,12 @@ class Keys(KeyCase):
         for _ in range(13):
             self.key("rotate", "rotate")
         self.refused("has 16 keys already", "rotate", "rotate")
+        self.refused("makes no new one", "rotate", "rotate", "--forget-old", "--new-identity")
+        self.key("rotate", "rotate", "--forget-old")
+        self.assertEqual(self.shown("rotate", "keys"), "2, 16 (new things are made with 16)")
+        self.assertIn("drive_keys_given_up", self.instance.log("syncd"))
+        self.refused("no key that could be given up", "rotate", "rotate", "--forget-old")
+        self.key("rotate", "rotate")
 
     def test_escrow(self):
         self.drive("escrow")
