@@ -150,6 +150,24 @@ static void print_list(const char *label, struct json_object *o, const char *key
     }
 }
 
+static void print_left(struct json_object *info)
+{
+    static const struct {
+        const char *key, *what;
+    } left[] = {
+        { "unconverted", "files of the cache are on their way to being encrypted, or plain" },
+        { "wrapped", "files of the cache have keys that are still under an older one" },
+        { "made", "files of the cache still have keys from before the last rotation" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+        int64_t n = json_object_get_int64(json_object_object_get(info, left[i].key));
+
+        if (n > 0)
+            printf("left       %" PRId64 " %s\n", n, left[i].what);
+    }
+}
+
 static void print_fact(const char *label, struct json_object *o, const char *key)
 {
     if (!*instance_text(o, key))
@@ -185,6 +203,7 @@ static void print_info(struct json_object *info)
     print_fact("prefix", info, "prefix");
     if (rewrapped)
         printf("rewrapped  %" PRId64 "\n", json_object_get_int64(rewrapped));
+    print_left(info);
 }
 
 static int print_after(struct call *c, const char *method, const char *what, const char *query,

@@ -27,8 +27,8 @@
  * above `fetchable`, and missing below. What is longer than the file is cut as it is read, and must be written anew,
  * shorter, before the file grows (sealed_needs_trim()).
  *
- * Whether a pair is sealed is said by INO.seal being there. INO.seal.new is one that is on its way (syncd/cache_convert.h):
- * complete or not, it is nobody's after a crash. */
+ * Whether a pair is sealed is said by INO.seal being there. INO.seal.new is one that is on its way
+ * (syncd/cache_convert.h): complete or not, it is nobody's after a crash. */
 #pragma once
 
 #include "common/chunk_map.h"

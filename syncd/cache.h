@@ -227,6 +227,7 @@ int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
+/* Whether there is a file that its bytes may be in. */
 bool cache_file_exists(int dir_fd, uint64_t ino);
 /* Removes what conversions that came to no end have left in the folder of those that end in `low`. */
 void cache_file_clear_new(int dir_fd, uint64_t low);
@@ -280,6 +281,9 @@ int cache_file_punch(struct cache_file *f, uint64_t extent);
 /* `fd` is that of INO.seal, owned from here on. And closed again. */
 void cache_seal_attach(struct cache_file *f, int fd);
 void cache_seal_detach(struct cache_file *f);
+/* cache_seal_open.c: brings it in line once there is a map, when its pair is opened. 0, or as the next and
+ * cache_fresh_check(). */
+int cache_seal_open(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut);
 /* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0;
  * -EAGAIN, -ENODATA (it has no key, never had one, and gets none), -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP
  * (a newer version made it), or another negative errno. */
@@ -309,6 +313,13 @@ int cache_fresh_begin(struct cache_file *f);
 /* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN:
  * it is another file altogether, and has what the cloud lacks; or another negative errno. */
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* It is sealed no more. */
+void cache_fresh_end(const struct cache_file *f);
+/* Whether the index knows a key of it; whether it knows of a chunk that must be there. */
+bool cache_fresh_is_known(const struct cache_file *f);
+bool cache_fresh_has_any(const struct cache_file *f);
+/* It was opened and is not sealed (`seals`: though it would be if it were new): the same, if it ought to be. */
+int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals);
 /* What it has up to that generation is on the disk. */
 void cache_fresh_record(struct cache_file *f, uint64_t generation);
 /* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */

@@ -24,8 +24,8 @@ void convert_keys_opened(struct cache *c);
 /* A pair went out of use. */
 void convert_kick(struct cache *c);
 
-/* Pairs that have another form than they shall have; whose keys are wrapped under an older epoch; whose keys were made in
- * one. */
+/* Pairs that have another form than they shall have; whose keys are wrapped under an older epoch; whose keys were made
+ * in one. */
 struct convert_left {
     uint64_t form, wrapped, made;
     bool known;                   /* false: nobody has looked at all of them yet */

@@ -1,7 +1,7 @@
 /* Owns the moment in which a pair of cache files gets another form: what was written is synced; then, if the pair was
  * neither written nor opened since and nobody uses it, one call of rename(2) or unlink(2) makes that the pair. The
- * index knows of a new key before, and of what follows from it once the folder is on the disk, so that neither a crash nor a
- * power cut leaves the two with different opinions. Only then plaintext goes.
+ * index knows of a new key before, and of what follows from it once the folder is on the disk, so that neither a crash
+ * nor a power cut leaves the two with different opinions. Only then plaintext goes.
  *
  * Must not know how the bytes came there (cache_convert_pair.c). */
 #include <errno.h>

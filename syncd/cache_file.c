@@ -160,6 +160,7 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
     f->names_fd = fcntl(folder, F_DUPFD_CLOEXEC, 3);   /* who syncs what comes then syncs that it is there */
     if (!wanted) {
         cache_seal_detach(f);
+        cache_fresh_end(f);
         return unlinkat(folder, cache_name(name, f->ino, "seal"), 0) < 0 ? -errno : 0;
     }
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
@@ -322,48 +323,15 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
            (size == i->size || f->map->cut_to != size + 1);
 }
 
-/* Without its head nothing of it can be read. What the cloud has is fetched into another one. */
-static int replace_sealed(struct cache_file *f, int why)
-{
-    int r = cache_seal_put_aside(f);
-
-    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.",
-        "then=%s",
-        "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
-    if (r == 0)
-        r = cache_seal_begin(f, true, false);
-    cache_file_rebase(f, CACHE_OUTDATED);
-    return r;
-}
-
-/* It was about to be sealed, with nothing in it. */
-static int unseal_empty(struct cache_file *f)
-{
-    char path[CACHE_PATH];
-
-    cache_seal_detach(f);
-    return unlinkat(f->cache->dir_fd, cache_file_path(path, f->ino, "seal"), 0) < 0 ? -errno : 0;
-}
-
-static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut)
-{
-    int r = cache_seal_begin(f, fresh, cut);
-
-    if (r == -ENODATA)
-        return unseal_empty(f);
-    if ((r == -EUCLEAN || r == -EOPNOTSUPP) && !(i->pending & INDEX_CONTENT))
-        return replace_sealed(f, r);
-    return r == 0 && !fresh ? cache_fresh_check(f, i) : r;
-}
-
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
     int r = lost ? init_map(f, fresh) : 0;
 
     if (r == 0 && f->is_sealed)
-        r = begin_sealed(f, i, fresh, lost || f->map->session != session);
+        r = cache_seal_open(f, i, fresh, lost || f->map->session != session);
+    else if (r == 0 && !fresh && f->cache->io)
+        r = cache_fresh_unsealed(f, i, can_be_sealed(f, i));
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;
@@ -405,10 +373,10 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     if (f->map_fd < 0)
         return f->map_fd;
     seal = cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->seals ? O_CREAT : 0));
-    if (seal >= 0)
-        cache_seal_attach(f, seal);
-    else if (seal != -ENOENT)
-        return seal;
+    if (seal < 0)
+        return seal == -ENOENT ? map_file(f) : seal;
+    cache_seal_attach(f, seal);
+    *ret_fresh = *ret_fresh && lseek(seal, 0, SEEK_END) == 0;   /* its data may have gone, and this not */
     return map_file(f);
 }
 

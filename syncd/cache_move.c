@@ -191,7 +191,8 @@ static int copy_xattrs(int from, int to)
 static int copy_file(int from_dir, int to_dir, const char *name)
 {
     CLEANUP_CLOSE int from = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    CLEANUP_CLOSE int to = from < 0 ? -1 : openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    CLEANUP_CLOSE int to = from < 0 ? -1 : openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                                                  0600);
     struct stat st;
     int r;
 
@@ -205,7 +206,7 @@ static int copy_file(int from_dir, int to_dir, const char *name)
     return r == 0 && futimens(to, (const struct timespec[]){ st.st_atim, st.st_mtim }) < 0 ? -errno : r;
 }
 
-/* --- pairs ------------------------------------------------------------------------------------------------------------ */
+/* --- pairs ------------------------------------------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
 {
@@ -258,7 +259,8 @@ static void consider(uint64_t ino, void *arg)
         return;
     if (map && chunk_map_passed(&head, tag))
         p->passed++;
-    if (is_listed(p->move, ino) || (map && (atomic_load(&head.state) == CHUNK_MAP_DIRTY || chunk_map_counted(&head, tag))))
+    if (is_listed(p->move, ino) ||
+        (map && (atomic_load(&head.state) == CHUNK_MAP_DIRTY || chunk_map_counted(&head, tag))))
         p->r = copy_pair(p, ino);
 }
 
@@ -288,7 +290,7 @@ static int copy_all(struct places *p)
     return p->r < 0 ? p->r : copy_lost(p);
 }
 
-/* --- all ----------------------------------------------------------------------------------------------------------------- */
+/* --- all --------------------------------------------------------------------------------------- */
 
 static int open_both(const struct cache_move *m, struct folder *from, struct folder *to, struct error *e)
 {

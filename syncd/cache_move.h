@@ -26,8 +26,8 @@ void cache_move_free(struct cache_move *m);
 /* Makes `to`, which must be empty if it is there, marks it, and looks whether it is on another file system. */
 void cache_move_prepare(void *move);
 /* On one file system all goes, name by name, and what went before is fine: so it can be repeated, and undone by
- * exchanging the two. On another one what is to stay is copied: the pairs of `inos`, those that the kernel has open, and
- * what was put aside; what is clean is left behind. First the maps there say that nobody may write any more without
+ * exchanging the two. On another one what is to stay is copied: the pairs of `inos`, those that the kernel has open,
+ * and what was put aside; what is clean is left behind. First the maps there say that nobody may write any more without
  * asking. -EBUSY: the kernel reads some by itself. */
 void cache_move_carry(void *move);
 /* Removes `from`, if it has the drive's mark. */

@@ -85,8 +85,10 @@ bool cache_file_exists(int dir_fd, uint64_t ino)
     struct stat st;
     char name[CACHE_NAME];
 
-    return folder >= 0 && fstatat(folder, cache_name(name, ino, "data"), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode);
+    for (size_t k = 0; folder >= 0 && k < 2; k++)
+        if (fstatat(folder, cache_name(name, ino, KINDS[k]), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            return true;
+    return false;
 }
 
 bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)

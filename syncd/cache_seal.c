@@ -193,6 +193,12 @@ int cache_seal_clear_data(int data_fd)
     return 0;
 }
 
+/* It never came further than to be made; or a power cut took its head, before anything of it was synced. */
+static bool may_be_empty(const struct cache_file *f, bool fresh, bool cut)
+{
+    return fresh || !cache_fresh_is_known(f) || (cut && !cache_fresh_has_any(f));
+}
+
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
 {
     uint8_t key[CRYPT_KEY];
@@ -202,6 +208,8 @@ int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
         return r;
     r = sealed_head_read(f->sealed.fd, key);
     f->sealed.map = f->map;
+    if (r == -ENODATA && !may_be_empty(f, fresh, cut))
+        return -EUCLEAN;
     if (r == -ENODATA && !f->cache->stock)
         return r;
     if (r == -ENODATA)   /* new, or it never came further */

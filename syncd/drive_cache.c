@@ -50,7 +50,8 @@ static void succeed(struct recache *u)
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
 
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_cache_changed", "drive=%s", u->drive->model->id,
-              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d", u->drive->model->local_cache_encrypted);
+              "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d",
+              u->drive->model->local_cache_encrypted);
     stored.drive = drive_shown(u->drive);
     ipc_reply(u->req, &reply, NULL, 0);
     lf__cloud_drive__free_unpacked(stored.drive, NULL);
@@ -215,7 +216,7 @@ static void prepared(void *move)
         give_up(u, &e);
 }
 
-/* --- the same folder ------------------------------------------------------------------------------------------------ */
+/* --- the same folder --------------------------------------------------------------------------- */
 
 static void change(struct recache *u)
 {
@@ -245,7 +246,7 @@ static void change(struct recache *u)
     succeed(u);
 }
 
-/* --- keys ------------------------------------------------------------------------------------------------------------- */
+/* --- keys -------------------------------------------------------------------------------------- */
 
 /* They are made, stored and opened before anything is said to be encrypted. */
 static void keys_tried(void *arg)
@@ -293,7 +294,7 @@ static void make_keys(const struct error *e, void *arg)
         keys_make(u->d->cryptd, u->drive->model->id, NULL, 0, keys_made, u);
 }
 
-/* --- the request ------------------------------------------------------------------------------------------------------- */
+/* --- the request ------------------------------------------------------------------------------- */
 
 static int prepare(struct recache *u, const Lf__DriveChangeCache *ask, struct error *e)
 {
@@ -336,7 +337,7 @@ void drive_change_cache(struct ipc_request *req, const Lf__Envelope *env, int *f
         change(u);
 }
 
-/* --- after a crash ------------------------------------------------------------------------------------------------------ */
+/* --- after a crash ----------------------------------------------------------------------------- */
 
 static void swept(void *move)
 {

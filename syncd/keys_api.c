@@ -77,9 +77,15 @@ static void reply_info(struct ipc_request *req, const struct drive *drive, const
     Lf__Envelope reply = IPC_ENVELOPE(KEYS_FOUND, keys_found, &found);
     Lf__DriveKeyInfo info;
     int64_t epochs[KEYS_EPOCHS_MAX];
+    uint64_t unconverted = 0, wrapped = 0, made = 0;
 
     keys_api_info(drive, epochs, &info);
     found.keys = &info;
+    info.has_unconverted = info.has_wrapped = info.has_made =
+        drive->volume && volume_cache_left(drive->volume, &unconverted, &wrapped, &made);
+    info.unconverted = (int64_t)unconverted;
+    info.wrapped = (int64_t)wrapped;
+    info.made = (int64_t)made;
     info.has_rewrapped = rewrapped != NULL;
     info.rewrapped = rewrapped ? (int64_t)*rewrapped : 0;
     ipc_reply(req, &reply, NULL, 0);

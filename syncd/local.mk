@@ -30,6 +30,7 @@ libsyncd_a_SOURCES = \
 	syncd/cache_move.c \
 	syncd/cache_move.h \
 	syncd/cache_seal.c \
+	syncd/cache_seal_open.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
 	syncd/cache_name.c \
@@ -217,8 +218,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
-	syncd/stream.h \
 	syncd/stream_cache.c \
+	syncd/stream_internal.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \

@@ -50,7 +50,8 @@ int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRE
 {
     int r = put(x, ino, KEY_ROW, tag, INDEX_FRESH_TAG);
 
-    return r < 0 ? r : sql_run(x->sql, "DELETE FROM fresh WHERE ino = ? AND extent = ?", SQL_INT(ino), SQL_INT(NEXT_ROW));
+    return r < 0 ? r : sql_run(x->sql, "DELETE FROM fresh WHERE ino = ? AND extent = ?", SQL_INT(ino),
+                               SQL_INT(NEXT_ROW));
 }
 
 int index_fresh_announce(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG])

@@ -16,8 +16,9 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "syncd/fetch.h"
 #include "syncd/object.h"
-#include "syncd/stream.h"
+#include "syncd/stream_internal.h"
 
 static void start(struct stream *s);
 
@@ -105,7 +106,6 @@ bool stream_answered(struct stream *s)
     return false;
 }
 
-/* The reader gets its end; from here on failures only close the pipe. */
 void stream_hand_over(struct stream *s)
 {
     struct volume_stream out = {
@@ -118,7 +118,7 @@ void stream_hand_over(struct stream *s)
     done(NULL, &out, s->arg);
 }
 
-/* --- what the pipe does not take ---------------------------------------------------------------------- */
+/* --- the pipe ------------------------------------------------------------------------------------- */
 
 void stream_wait_writable(struct stream *s)
 {
@@ -134,7 +134,7 @@ void stream_keep_rest(struct stream *s, const char *bytes, size_t n)
 }
 
 /* True: the pipe took all of it. */
-static bool write_rest(struct stream *s)
+bool stream_write_rest(struct stream *s)
 {
     ssize_t written = write(s->write_fd, s->rest, s->rest_len);
 
@@ -182,7 +182,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (s->rest && !write_rest(s))
+    if (s->rest && !stream_write_rest(s))
         return;
     if (s->file)
         stream_pump(s);
@@ -261,7 +261,7 @@ static int make_pipe(struct stream *s)
         return -errno;
     s->read_fd = fds[0];
     s->write_fd = fds[1];
-    (void)fcntl(s->write_fd, F_SETPIPE_SZ, STREAM_PIPE_BYTES);   /* a smaller one is slower, no more */
+    (void)fcntl(s->write_fd, F_SETPIPE_SZ, STREAM_PIPE);   /* a smaller one is slower, no more */
     if (fcntl(s->write_fd, F_SETFL, O_NONBLOCK) < 0)
         return -errno;
     s->writable = event_new(loop_base(s->volume->loop), s->write_fd, EV_WRITE, on_writable, s);

@@ -1,15 +1,16 @@
-/* Owns the way of a cache file's bytes into a stream's pipe: spliced where they lie there as they are, opened by cryptd
- * where they are sealed, and fetched where they are not here.
+/* Owns objects that come from the cache on their way into a pipe for the API: spliced where they lie there as they are,
+ * opened where they are sealed.
  *
- * Must not know who reads, nor what else a stream can come from. */
-#include "syncd/stream.h"
-
+ * Must not know who reads, nor how a stream begins (stream.c). */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/number.h"
 #include "syncd/content.h"
+#include "syncd/fetch.h"
+#include "syncd/stream_internal.h"
 
 enum { TURN = 8 };
 
@@ -28,7 +29,7 @@ static void fetched(const struct error *e, void *arg)
 
 uint64_t stream_present(const struct stream *s)
 {
-    uint64_t want = least(s->end - s->at, STREAM_PIPE_BYTES);
+    uint64_t want = least(s->end - s->at, STREAM_PIPE);
     uint64_t absent = chunk_first_absent(s->file->map, s->at, want);
 
     if (absent == UINT64_MAX)
@@ -76,7 +77,7 @@ static void pump_sealed(struct stream *s)
     if (s->at == s->end) {
         stream_close(s);
     } else if (there == 0) {
-        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, STREAM_PIPE_BYTES),
+        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, STREAM_PIPE),
                     (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
     } else {
         to = least((s->at + there + CRYPT_CHUNK - 1) & ~(uint64_t)(CRYPT_CHUNK - 1), cache_file_size(s->file));
@@ -115,6 +116,6 @@ void stream_pump(struct stream *s)
     else if (moved < 0 || (moved == 0 && stream_present(s)))
         stream_fail_code(s, moved < 0 ? -errno : -ESTALE);   /* cut shorter meanwhile */
     else
-        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, STREAM_PIPE_BYTES),
+        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, STREAM_PIPE),
                     (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
 }

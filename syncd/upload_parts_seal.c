@@ -80,11 +80,10 @@ static void pass_over(struct upload *u, uint64_t at_once)
 {
     struct upload_parts *p = u->parts;
 
-    for (; !u->seal && p->next < p->n && p->error.code == 0; p->next++) {
+    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag);
+         p->next++) {
         int code = 0;
 
-        if (!p->copied[p->next] && !p->parts[p->next].etag)
-            return;
         if (!p->parts[p->next].etag && u->n_asks >= at_once)
             return;
         if (!p->parts[p->next].etag)

@@ -373,6 +373,16 @@ void volume_keys_back(struct volume *v)
     uploader_kick(v->uploader);
 }
 
+bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made)
+{
+    struct convert_left left = convert_left(v->cache);
+
+    *ret_form = left.form;
+    *ret_wrapped = left.wrapped;
+    *ret_made = left.made;
+    return left.known;
+}
+
 void volume_keys_opened(struct volume *v)
 {
     convert_keys_opened(v->cache);

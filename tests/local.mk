@@ -61,6 +61,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
 	tests/integration/test_make_offline.py \

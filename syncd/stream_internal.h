@@ -1,9 +1,11 @@
-/* A stream, as stream.c and stream_cache.c share it. */
+/* What stream.c and stream_cache.c share; nobody else includes it. */
 #pragma once
 
-#include "syncd/fetch.h"
+#include <event2/event.h>
 
-enum { STREAM_PIPE_BYTES = 1 << 20 };
+#include "syncd/cache.h"
+
+enum { STREAM_PIPE = 1 << 20 };   /* bytes */
 
 typedef void stream_done_fn(const struct error *e, const struct volume_stream *s, void *arg);
 
@@ -29,23 +31,25 @@ struct stream {
     size_t rest_len;
 };
 
-/* --- stream.c ---------------------------------------------------------------------------------------- */
-
-/* Ends it however far it is; with an error, which its reader hears of if he has nothing yet. */
+/* Ends it however far it is; its memory may be gone then. */
 void stream_close(struct stream *s);
 void stream_fail(struct stream *s, const struct error *e);
 void stream_fail_code(struct stream *s, int code);
 /* Counts an answer in; true when the stream is still wanted. */
 bool stream_answered(struct stream *s);
+
 /* The reader gets its end; from here on failures only close the pipe. */
 void stream_hand_over(struct stream *s);
-/* Goes on when the pipe takes more; with these bytes first. */
-void stream_wait_writable(struct stream *s);
-void stream_keep_rest(struct stream *s, const char *bytes, size_t n);
 
-/* --- stream_cache.c ---------------------------------------------------------------------------------- */
+/* What the pipe did not take, until it can. */
+void stream_keep_rest(struct stream *s, const char *bytes, size_t n);
+/* True: the pipe took all of it. */
+bool stream_write_rest(struct stream *s);
+void stream_wait_writable(struct stream *s);
+
+/* --- stream_cache.c --- */
 
 /* Bytes from `at` on that are here, at most what the pipe could take. */
 uint64_t stream_present(const struct stream *s);
-/* Moves what is here of s->file, and fetches what is not. */
+/* Goes on with what the cache has. */
 void stream_pump(struct stream *s);
