@@ -190,7 +190,8 @@ static int add_epoch(struct drive_keys *k, const uint8_t identity[KEY_SIZE], str
         return error_set(e, -ENOSPC, "The drive has %d keys already, which is as many as there can be. All goes "
                          "on with the newest one. `landfall key rotate --forget-old` gives up those that nothing needs "
                          "any more; where all are needed, remove the drive when its changes are in the cloud, and add "
-                         "it again: it begins with new keys, and reads what is in the cloud as before.", DRIVE_EPOCHS_MAX);
+                         "it again: it begins with new keys, and reads what is in the cloud as before.",
+                         DRIVE_EPOCHS_MAX);
     if (before->number == UINT32_MAX || k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
     next->number = before->number + 1;
