@@ -20,7 +20,7 @@ struct call {
     struct json_object *instance, *drive;
     const char **words;
     size_t n_words;
-    bool yes, new_identity;
+    bool yes, new_identity, forget_old;
 };
 
 static void call_end(struct call *c)
@@ -60,8 +60,8 @@ static int find_kept(struct call *c, struct error *e)
     for (size_t i = 0; i < json_object_array_length(list); i++)
         look_at(&s, json_object_array_get_idx(list, i));
     if (s.found > 1)
-        r = error_set(e, -ENOTUNIQ, "Several drives that were called %s were deleted; say which by its id, of those "
-                      "that `landfall key show` shows.", s.name);
+        r = error_set(e, -ENOTUNIQ, "Several drives that were called %s were deleted; say which by its id: "
+                      "`landfall key show` shows them.", s.name);
     else if (s.found == 1)
         c->drive = json_object_get(s.last);
     json_object_put(list);
@@ -101,7 +101,8 @@ static int run_or(int argc, char **argv, size_t most, act_fn *act, act_fn *all)
 {
     CLEANUP(call_end) struct call c = { .words = calloc((size_t)argc, sizeof(*c.words)) };
     const struct target_option options[] = {
-        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity }, { 0 },
+        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity },
+        { "forget-old", NULL, &c.forget_old }, { 0 },
     };
     struct error e = { 0 };
     int r;
@@ -313,7 +314,8 @@ static int import(int argc, char **argv)
 
 static int act_rotate(struct call *c, struct error *e)
 {
-    return print_after(c, "POST", "_rotate", c->new_identity ? "?newIdentity=true" : "", NULL, e);
+    return print_after(c, "POST", "_rotate", c->forget_old && c->new_identity ? "?newIdentity=true&forgetOld=true"
+                       : c->forget_old ? "?forgetOld=true" : c->new_identity ? "?newIdentity=true" : "", NULL, e);
 }
 
 static int rotate(int argc, char **argv)
@@ -406,18 +408,19 @@ int command_key(int argc, char **argv)
 {
     static const struct command verbs[] = {
         { "show", "[DRIVE] [--dir DIR]",
-          "recipient, keys by number, escrow recipients; without DRIVE all keys, those of deleted drives too", show },
+          "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show },
         { "export", "DRIVE [--dir DIR]",
           "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
           export },
         { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
           import },
-        { "rotate", "DRIVE [--new-identity] [--dir DIR]",
-          "a new key for what is made from now on; --new-identity: objects have another recipient, too", rotate },
+        { "rotate", "DRIVE [--new-identity | --forget-old] [--dir DIR]",
+          "a new key for what is made from now on; --new-identity: objects have another recipient, too.\n"
+          "      --forget-old: no new one; gives up old ones that nothing needs any more", rotate },
         { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
           escrow },
         { "destroy", "DRIVE --yes [--dir DIR]",
-          "removes the keys: nobody can read the drive's cache any more; or those that are kept of a deleted drive",
+          "removes the keys: nobody can read the drive's cache any more. DRIVE may be deleted",
           destroy },
         { "passphrase", "", "says how to change what unlocks all keys", passphrase },
         { 0 },

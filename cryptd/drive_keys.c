@@ -187,9 +187,10 @@ static int add_epoch(struct drive_keys *k, const uint8_t identity[KEY_SIZE], str
     int r;
 
     if (k->n_epochs == DRIVE_EPOCHS_MAX)
-        return error_set(e, -ENOSPC, "The drive has %d keys already, which is as many as there can be. All goes on "
-                         "with the newest one. For another one remove the drive when its changes are in the cloud, and "
-                         "add it again: it begins with new keys, and reads what is in the cloud as before.",
+        return error_set(e, -ENOSPC, "The drive has %d keys already, which is as many as there can be. All goes "
+                         "on with the newest one. `landfall key rotate --forget-old` gives up those that nothing needs "
+                         "any more; where all are needed, remove the drive when its changes are in the cloud, and add "
+                         "it again: it begins with new keys, and reads what is in the cloud as before.",
                          DRIVE_EPOCHS_MAX);
     if (before->number == UINT32_MAX || k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
@@ -230,6 +231,21 @@ int drive_keys_import(struct drive_keys *k, const char *text, struct error *e)
     return r;
 }
 
+static void drop(struct drive_keys *k, struct drive_epoch *old)
+{
+    memmove(old, old + 1, (size_t)(&k->epochs[k->n_epochs] - (old + 1)) * sizeof(*old));
+    secret_wipe(&k->epochs[--k->n_epochs], sizeof(*old));
+}
+
+/* Whether a newer epoch has its identity. */
+static bool has_later(const struct drive_keys *k, size_t i)
+{
+    for (size_t n = i + 1; n < k->n_epochs; n++)
+        if (aead_same(k->epochs[n].identity, k->epochs[i].identity, KEY_SIZE))
+            return true;
+    return false;
+}
+
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e)
 {
     struct drive_epoch *old = (struct drive_epoch *)drive_keys_epoch(k, epoch);
@@ -240,8 +256,23 @@ int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e)
         return error_set(e, -EBUSY, "Key %u of the drive is the one in use; rotate first.", epoch);
     if (k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
-    memmove(old, old + 1, (size_t)(&k->epochs[k->n_epochs] - (old + 1)) * sizeof(*old));
-    secret_wipe(&k->epochs[--k->n_epochs], sizeof(*old));
+    drop(k, old);
+    k->serial++;
+    return 0;
+}
+
+int drive_keys_forget_old(struct drive_keys *k, struct error *e)
+{
+    uint32_t before = k->n_epochs;
+
+    if (k->serial == UINT32_MAX)
+        return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
+    for (size_t i = k->n_epochs; i-- > 0;)
+        if (has_later(k, i))
+            drop(k, &k->epochs[i]);
+    if (k->n_epochs == before)
+        return error_set(e, -ENOENT, "The drive has no key that could be given up: each has an identity of its own, "
+                         "which objects in the cloud may be encrypted to.");
     k->serial++;
     return 0;
 }

@@ -92,6 +92,7 @@ int drive_keys_open(const struct secret *s, const char *drive_id, const void *bl
 int drive_keys_rotate(struct drive_keys *k, bool new_identity, struct error *e);
 int drive_keys_import(struct drive_keys *k, const char *identity, struct error *e);   /* rotates to that one */
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e);
+int drive_keys_forget_old(struct drive_keys *k, struct error *e);   /* all epochs whose identity a newer one has, too */
 int drive_keys_set_escrow(struct drive_keys *k, const char *const *recipients, size_t n, struct error *e);
 
 const struct drive_epoch *drive_keys_newest(const struct drive_keys *k);

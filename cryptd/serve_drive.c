@@ -197,7 +197,7 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
 {
     int r = 0;
 
-    if (!c->rotate && !c->has_forget && !c->set_escrow)
+    if (!c->rotate && !c->has_forget && !c->set_escrow && !c->forget_old)
         return error_set(e, -EINVAL, "Nothing was said of what is to change.");
     if (c->rotate && c->identity)
         r = drive_keys_import(k, c->identity, e);
@@ -205,6 +205,8 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
         r = drive_keys_rotate(k, c->new_identity, e);
     if (r == 0 && c->has_forget)
         r = drive_keys_forget(k, c->forget, e);
+    if (r == 0 && c->forget_old)
+        r = drive_keys_forget_old(k, e);
     if (r == 0 && c->set_escrow)
         r = drive_keys_set_escrow(k, (const char *const *)c->escrow, c->n_escrow, e);
     return r;

@@ -28,7 +28,7 @@ struct drive {
     struct keys *keys;            /* NULL: it encrypts nothing, or they are not to be opened; drive_keys.c */
     void (*keys_settled)(void *arg);   /* who waits for that; NULL: nobody */
     void *keys_settled_arg;
-    bool keys_failed;             /* the keys could not be opened while it ran */
+    bool keys_failed;             /* the keys could not be opened: what needed them failed */
     struct loop_timer *coming_up; /* its keys are open, and somebody is changing it */
     struct error fault;
     struct syncd *syncd;          /* borrowed */

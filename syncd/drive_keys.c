@@ -47,6 +47,9 @@ static void come_up(void *arg)
         return;
     }
     LOG(LOG_INFO, "drive_up", "drive=%s", drive->model->id, "name=%s", drive->model->name);
+    if (drive->keys_failed)
+        volume_keys_back(drive->volume);
+    drive->keys_failed = false;
     drive->wanted = drive->model->active;
     mounts_changed(drive->syncd);
 }
@@ -55,10 +58,9 @@ static void say_shut(struct drive *drive, const struct error *e)
 {
     LOG(LOG_CRIT, "drive_keys_not_opened", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s",
         error_text(e));
-    if (drive->volume) {
-        drive->keys_failed = true;
+    drive->keys_failed = true;
+    if (drive->volume)
         return;
-    }
     drive->fault = *e;
     if (drive->phase == DRIVE_READY && drive->wanted) {
         drive->wanted = false;
@@ -77,6 +79,7 @@ static void tried_again(const struct error *e, uint64_t n, void *arg)
 static void try_again(struct drive *drive)
 {
     drive->keys_failed = false;
+    volume_keys_back(drive->volume);
     volume_keys_rotated(drive->volume, tried_again, NULL);
 }
 

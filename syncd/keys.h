@@ -113,6 +113,7 @@ struct keys_change {
     bool rotate;                  /* a new epoch, */
     bool new_identity;            /* with a new identity, */
     const char *identity;         /* or with this one, which was exported; NULL: the identity stays */
+    bool forget_old;              /* gives up all epochs whose identity a newer one has */
     uint32_t forget;              /* gives up an epoch for good; 0: none */
     bool set_escrow;
     const char *const *escrow;    /* these from now on */

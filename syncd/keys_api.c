@@ -242,21 +242,45 @@ static void alter_done(const struct error *e, void *arg)
     free(a);
 }
 
+/* Uploads that go on begin anew when a key was given up; files of the cache would be lost. */
+static int check_forget(const struct drive *drive, bool new_identity, struct error *e)
+{
+    uint64_t left = 0;
+    int r;
+
+    if (new_identity)
+        return error_set(e, -EINVAL, "forgetOld gives up old keys and makes no new one; leave newIdentity away.");
+    if (!drive->volume)
+        return error_set(e, -EBUSY, "The drive %s is down, so it cannot be told which keys it needs: %s",
+                         drive->model->name, error_text(&drive->fault));
+    r = volume_keys_left(drive->volume, &left);
+    if (r == 0 && left > 0)
+        r = error_set(e, -EBUSY, "%" PRIu64 " files of the cache (with those in its folder lost) are, or may be, under "
+                      "old keys yet. Those in use are put under the new one when nobody uses them; what is in lost you "
+                      "have to move away.", left);
+    else if (r < 0)
+        r = error_set(e, r, "It is not known yet what in the cache is under old keys; try again in a minute.");
+    return r;
+}
+
 void keys_api_rotate(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__KeysRotate *ask = env->keys_rotate;
-    const struct keys_change change = { .rotate = true, .new_identity = ask->new_identity };
+    const struct keys_change change = { .rotate = !ask->forget_old, .new_identity = ask->new_identity,
+                                        .forget_old = ask->forget_old };
     struct drive *drive;
     struct alteration *a;
     struct error e = { 0 };
 
     (void)fds;
-    if (find_open(daemon, ask->id, &drive, &e) < 0) {
+    if (find_open(daemon, ask->id, &drive, &e) < 0 ||
+        (ask->forget_old && check_forget(drive, ask->new_identity, &e) < 0)) {
         ipc_fail_error(req, &e);
         return;
     }
-    a = alteration_new(req, daemon, drive, "drive_keys_rotated");
-    a->rotates = true;
+    a = alteration_new(req, daemon, drive, ask->forget_old ? "drive_keys_given_up"
+                                                          : "drive_keys_rotated");
+    a->rotates = !ask->forget_old;
     keys_change(drive->keys, &change, alter_done, a);
 }
 

@@ -183,6 +183,7 @@ void keys_change(struct keys *k, const struct keys_change *what, keys_done_fn *d
     msg.identity = (char *)(uintptr_t)what->identity;
     msg.has_forget = what->forget != 0;
     msg.forget = what->forget;
+    msg.has_forget_old = msg.forget_old = what->forget_old;
     msg.has_set_escrow = msg.set_escrow = what->set_escrow;
     msg.escrow = (char **)(uintptr_t)what->escrow;
     msg.n_escrow = what->n_escrow;

@@ -103,7 +103,7 @@ static void add_drives(struct syncd *d, struct listing *l)
         Lf__DriveKeyInfo info;
         struct error e = { 0 };
 
-        if (drive->phase == DRIVE_HIDDEN || !drive_model_encrypts(drive->model) ||
+        if (drive->phase == DRIVE_HIDDEN || !drive_keys_wanted(drive) ||
             strcmp(drive->model->id, l->after + 1) <= 0)
             continue;
         keys_api_info(drive, epochs, &info);

@@ -15,8 +15,8 @@ int store_drive_insert(struct store *s, const Lf__CloudDrive *model)
 {
     size_t size;
     CLEANUP_FREE void *packed = store_pack(&model->base, &size);
-    int r = sql_run(s->sql, "INSERT INTO drives(id, account_id, name, letter, model, sealed_objects)"
-                    " VALUES(?, ?, ?, ?, ?, ?)",
+    int r = sql_run(s->sql, "INSERT INTO drives(id, account_id, name, letter, model, sealed_objects) "
+                    "VALUES(?, ?, ?, ?, ?, ?)",
                     SQL_TEXT(model->id), SQL_TEXT(model->account->id), SQL_TEXT(model->name), letter(model),
                     SQL_BLOB(packed, size), SQL_INT(model->cloud_objects_encrypted));
 

@@ -166,6 +166,8 @@ int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, vo
 int64_t index_next_due(struct index *x, int64_t now_ns);
 /* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
+/* All whose last try failed are due. */
+int index_retry_failed(struct index *x);
 /* Before when it is not tried again; 0: no such time. */
 int64_t index_retry_at(struct index *x, uint64_t ino);
 /* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */

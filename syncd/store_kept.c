@@ -12,9 +12,9 @@
 static int keep_newest(struct store *s, const char *id, const struct store_kept *place)
 {
     return sql_run(s->sql, "INSERT INTO kept_keys(drive_id, replaced, name, service, bucket, prefix, recipient,"
-                   " deleted, serial, blob)"
-                   " SELECT k.drive_id, 0, ?2, ?3, ?4, ?5, ?6, ?7, k.serial, k.blob FROM keys k JOIN"
-                   " drives d ON d.id = k.drive_id WHERE k.drive_id = ?1 AND k.blob IS NOT NULL AND d.sealed_objects",
+                   " deleted, serial, blob) SELECT k.drive_id, 0, ?2, ?3, ?4, ?5, ?6, ?7, k.serial, k.blob FROM keys k"
+                   " JOIN drives d ON d.id = k.drive_id WHERE k.drive_id = ?1 AND k.blob IS NOT NULL"
+                   " AND d.sealed_objects",
                    SQL_TEXT(id), SQL_TEXT(place->name), SQL_TEXT(place->service), SQL_TEXT(place->bucket),
                    SQL_TEXT(place->prefix), SQL_TEXT(place->recipient), SQL_INT(loop_wall_ns()));
 }

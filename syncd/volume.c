@@ -1,6 +1,8 @@
 /* A volume's life: opening, pausing, new settings, closing; the workers attached to it; and the
  * table of file system handlers. What the parts do is theirs. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -330,6 +332,45 @@ int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t
     *ret_n = s.n;
     *ret_mount_tag = v->mount_tag;
     return 0;
+}
+
+/* What lies there nobody puts under newer keys. */
+static uint64_t count_lost(const struct volume *v)
+{
+    int fd = openat(v->cache->dir_fd, "lost", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    uint64_t n = 0;
+
+    for (const struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir))
+        n += entry->d_name[0] != '.';
+    if (dir)
+        (void)closedir(dir);
+    else if (fd >= 0)
+        (void)close(fd);
+    return n;
+}
+
+int volume_keys_left(struct volume *v, uint64_t *ret)
+{
+    const struct convert_left left = convert_left(v->cache);
+
+    *ret = left.wrapped + count_lost(v);
+    return left.known ? 0 : -EAGAIN;
+}
+
+/* Uploads that failed for something else are tried a little early as well. */
+void volume_keys_back(struct volume *v)
+{
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_retry_failed(v->index);
+    if (r == 0)
+        r = index_object_forgive(v->index, -ENOKEY);
+    (void)index_end(v->index, r);
+    if (v->uploader)
+        uploader_answered(v->uploader);
+    uploader_kick(v->uploader);
 }
 
 bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made)

@@ -58,9 +58,16 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
  * are here; and what its mount is called in maps. 0 or negative errno. */
 int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag);
 
+/* How many files of the cache are under older keys than the newest one, or may be. -EAGAIN: it is not known yet. */
+int volume_keys_left(struct volume *v, uint64_t *ret);
+
+/* The keys are there again after they could not be opened: what failed meanwhile is tried at once. */
+void volume_keys_back(struct volume *v);
+
 /* Files of the cache that are not as they shall be: in form, in what their keys are wrapped under, in when those were
  * made. False: nobody has looked at all of them yet. */
 bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made);
+
 /* The keys were opened, at once or after a restart of cryptd: what a rotation that came to no end has left goes on. */
 void volume_keys_opened(struct volume *v);
 

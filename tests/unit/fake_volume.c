@@ -118,6 +118,17 @@ void volume_keys_opened(struct volume *v)
     (void)v;
 }
 
+int volume_keys_left(struct volume *v, uint64_t *ret)
+{
+    *ret = v->keys_left;
+    return 0;
+}
+
+void volume_keys_back(struct volume *v)
+{
+    v->keys_back++;
+}
+
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
     (void)v;

@@ -223,6 +223,25 @@ static void identities_of_a_drive_that_is_gone_are_inherited(void **state)
     assert_memory_equal(&rig.opened, &rig.keys, sizeof(rig.keys));
 }
 
+static void old_epochs_are_given_up_but_no_identity(void **state)
+{
+    uint8_t list[DRIVE_EPOCHS_MAX][KEY_SIZE];
+    struct drive_keys before;
+
+    (void)state;
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), -ENOENT);
+    for (unsigned i = 0; i < 4; i++)   /* the identities a, a, b, b, c */
+        assert_int_equal(drive_keys_rotate(&rig.keys, i % 2, &rig.e), 0);
+    before = rig.keys;
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), 0);
+    assert_int_equal(rig.keys.n_epochs, 3);
+    assert_int_equal(rig.keys.serial, before.serial + 1);
+    for (size_t i = 0; i < 3; i++)
+        assert_memory_equal(&rig.keys.epochs[i], &before.epochs[i == 2 ? 4 : 1 + 2 * i], sizeof(before.epochs[0]));
+    assert_int_equal(drive_keys_identities(&rig.keys, list), 3);
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), -ENOENT);
+}
+
 static void no_more_are_inherited_than_there_is_room_for(void **state)
 {
     struct drive_keys *heir = &rig.opened, other, before;
@@ -362,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(identities_come_from_outside_and_go_there, make, drop),
         cmocka_unit_test_setup_teardown(an_imported_identity_is_the_newest, make, drop),
         cmocka_unit_test_setup_teardown(identities_of_a_drive_that_is_gone_are_inherited, make, drop),
+        cmocka_unit_test_setup_teardown(old_epochs_are_given_up_but_no_identity, make, drop),
         cmocka_unit_test_setup_teardown(no_more_are_inherited_than_there_is_room_for, make, drop),
         cmocka_unit_test_setup_teardown(keys_in_the_place_of_lost_ones_go_on_behind_them, make, drop),
         cmocka_unit_test_setup_teardown(escrow_recipients_must_be_keys, make, drop),

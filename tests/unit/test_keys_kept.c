@@ -9,6 +9,7 @@
 #include "syncd/keys.h"
 #include "syncd/store.h"
 #include "tests/unit/cryptd_process.h"
+#include "tests/unit/fake_volume.h"
 #include "tests/unit/files.h"
 #include "tests/unit/syncd_fixture.h"
 
@@ -342,6 +343,38 @@ static void an_export_survives_cryptd(void **state)
     assert_true(is_kept(f, id));
 }
 
+/* --- tests: giving up ---------------------------------------------------------------------------------------- */
+
+static struct answer forget_old(struct fixture *f, const struct drive *drive)
+{
+    Lf__KeysRotate msg = LF__KEYS_ROTATE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(KEYS_ROTATE, keys_rotate, &msg);
+
+    msg.id = drive->model->id;
+    msg.has_forget_old = msg.forget_old = true;
+    return fixture_ask(f, &env);
+}
+
+static void what_is_needed_is_not_given_up(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f);
+    struct drive *drive = made(f, account, &(struct shape){ "docs", "", true, true });
+    struct answer a;
+
+    expect_error(forget_old(f, drive), -ENOENT, "no key that could be given up");
+    change(f, drive, false);
+    fake_volume(drive->model->id)->keys_left = 2;
+    expect_error(forget_old(f, drive), -EBUSY, "2 files of the cache");
+    assert_int_equal(keys_facts(drive->keys)->n_epochs, 2);
+    fake_volume(drive->model->id)->keys_left = 0;
+    a = forget_old(f, drive);
+    assert_int_equal(a.e.code, 0);
+    answer_free(&a);
+    assert_int_equal(keys_facts(drive->keys)->n_epochs, 1);
+    assert_int_equal(keys_facts(drive->keys)->epochs[0], 2);
+}
+
 /* --- tests: the list --------------------------------------------------------------------------------------- */
 
 static void all_are_listed(void **state)
@@ -496,6 +529,7 @@ int main(void)
         TEST(those_that_were_replaced_stay_too),
         TEST(nothing_else_is_done_with_them),
         TEST(an_export_survives_cryptd),
+        TEST(what_is_needed_is_not_given_up),
         TEST(all_are_listed),
         TEST(the_list_has_what_is_wrong),
         TEST(a_drive_at_the_same_place_inherits),
