@@ -322,9 +322,13 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
 
 static void say_head(const struct cache_file *f, int why, const char *then)
 {
-    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
-        then);
+    const char *reason = why == -EOPNOTSUPP ? "A newer version of Landfall made it."
+                         : why == -EIO      ? "The disk does not give the head of its sealed file back."
+                                            : "The head of its sealed file is damaged.";
+    char path[CACHE_PATH];
+
+    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "cache=%s",
+        f->cache->volume->cache_dir, "file=%s", cache_file_path(path, f->ino, "seal"), "reason=%s", reason, "then=%s", then);
 }
 
 /* What the cloud has is fetched into another one. */
@@ -342,7 +346,7 @@ static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool 
 {
     int r = cache_seal_begin(f, fresh, cut);
 
-    if (r == -EUCLEAN || r == -EOPNOTSUPP) {   /* without its head nothing of it can be read */
+    if (r == -EUCLEAN || r == -EOPNOTSUPP || r == -EIO) {   /* without its head nothing of it can be read */
         bool clean = !(i->pending & INDEX_CONTENT);
 
         say_head(f, r, clean ? "It is kept in the folder lost of the cache, and what the cloud has is fetched again."

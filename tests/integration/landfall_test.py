@@ -152,6 +152,8 @@ ENCRYPTED = {
     "": {}, "cache": {"localCacheEncrypted": True}, "objects": {"cloudObjectsEncrypted": True},
     "both": {"localCacheEncrypted": True, "cloudObjectsEncrypted": True},
 }[os.environ.get("LANDFALL_ENCRYPT", "")]
+# Of the files of a cache the one that has the bytes.
+CONTENT = "seal" if ENCRYPTED.get("localCacheEncrypted") else "data"
 ENCRYPTING = ["--set", "EncryptedDrives=true"] if ENCRYPTED else []
 
 
