@@ -10,8 +10,13 @@
 
 static void say_head(const struct cache_file *f, int why, const char *then)
 {
-    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.",
+    const char *reason = why == -EOPNOTSUPP ? "A newer version of Landfall made it."
+                         : why == -EIO      ? "The disk does not give the head of its sealed file back."
+                                            : "The head of its sealed file is damaged.";
+    char path[CACHE_PATH];
+
+    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "cache=%s",
+        f->cache->volume->cache_dir, "file=%s", cache_file_path(path, f->ino, "seal"), "reason=%s", reason,
         "then=%s", then);
 }
 
@@ -41,7 +46,7 @@ int cache_seal_open(struct cache_file *f, const struct index_inode *i, bool fres
 
     if (r == -ENODATA)
         return unseal_empty(f);
-    if (r == -EUCLEAN || r == -EOPNOTSUPP) {   /* without its head nothing of it can be read */
+    if (r == -EUCLEAN || r == -EOPNOTSUPP || r == -EIO) {   /* without its head nothing of it can be read */
         bool clean = !(i->pending & INDEX_CONTENT);
 
         say_head(f, r, clean ? "It is kept in the folder lost of the cache, and what the cloud has is fetched again."
