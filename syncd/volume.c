@@ -10,9 +10,11 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "syncd/anchors.h"
 #include "syncd/await.h"
 #include "syncd/cache.h"
 #include "syncd/key_stock.h"
+#include "syncd/store_anchor.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -207,6 +209,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     scanner_new(v);
     capacity_new(v);
     mover_new(v);
+    anchors_new(v);
     uploader_kick(v->uploader);
     *ret = v;
     return 0;
@@ -216,6 +219,7 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    anchors_free(v);
     await_end(v);
     keeper_free(v);
     scanner_stop(v);
@@ -271,7 +275,11 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
     int r = index_begin(v->index);
 
     if (r == 0)
-        r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
+        r = index_object_forgive(v->index, -ENOKEY);   /* an identity may have come */
+    if (r == 0)
+        r = index_segments_forgive(v->index);
+    if (index_in_transaction(v->index))
+        r = index_end(v->index, r);
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
     if (r < 0)

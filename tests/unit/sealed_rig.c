@@ -117,6 +117,7 @@ static struct keys *make_keys(struct rig *rig)
 static void prepare(struct rig *rig)
 {
     begin(rig);
+    rig->config->anchor_seconds = 3600;
     rig->drive.id = (char *)(uintptr_t)DRIVE;
     rig->drive.has_cloud_objects_encrypted = rig->drive.cloud_objects_encrypted = true;
     rig->make_keys = make_keys;
