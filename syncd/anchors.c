@@ -360,6 +360,18 @@ void anchors_await(struct volume *v, void (*fn)(void *arg), void *arg)
         begin_pass(a);
 }
 
+void anchors_keys_changed(struct volume *v)
+{
+    struct anchors *a = v->anchors;
+
+    if (!a || index_segments_faulty(v->index) == 0 || index_begin(v->index) < 0 ||
+        index_end(v->index, index_segments_forgive(v->index)) < 0)
+        return;
+    a->passed = false;
+    a->failed = a->passing;   /* the present pass has passed over some */
+    a->passed_ns = 0;
+}
+
 /* --- life --------------------------------------------------------------------------------------------------- */
 
 static void write_now(void *arg)

@@ -1,7 +1,7 @@
 /* Version anchors of encrypted objects, carried between the agents of one drive inside its bucket: each agent writes
  * what it has put, removed or accepted to segments below ANCHORS_FOLDER, encrypted objects that are bound to their
- * names and have versions of their own, and reads those of the others (docs/FORMATS.md, "Version anchors"). Drives without
- * keys have none: then all of this does nothing. */
+ * names and have versions of their own, and reads those of the others (docs/FORMATS.md, "Version anchors"). Drives
+ * without keys have none: then all of this does nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,6 +20,9 @@ bool anchors_reserve(const struct volume *v, const char *key);
 void anchors_changed(struct volume *v);
 /* Somebody looks at the drive, and the cloud answers: what the others tell is read, if that is due. */
 void anchors_look(struct volume *v);
+
+/* The drive has other keys: what could not be read is read again, before anything else is. */
+void anchors_keys_changed(struct volume *v);
 
 /* Whether segments were never read, and may be now: then anchors_await() calls fn(arg) once, from the loop, when they
  * were, or it took too long, or the drive is closed. */

@@ -151,7 +151,6 @@ static void swept(struct cloud_request *r, void *owner, size_t number);
 /* The agent's own segments below `first`, one at a time. */
 static void sweep(struct anchors *a)
 {
-    CLEANUP(index_segment_done) struct index_segment s = { 0 };
     struct own_rows rows = { 0 };
     struct index_agent agent = { 0 };
     CLEANUP_FREE char *key = NULL;

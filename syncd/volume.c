@@ -275,11 +275,8 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
     int r = index_begin(v->index);
 
     if (r == 0)
-        r = index_object_forgive(v->index, -ENOKEY);   /* an identity may have come */
-    if (r == 0)
-        r = index_segments_forgive(v->index);
-    if (index_in_transaction(v->index))
-        r = index_end(v->index, r);
+        r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
+    anchors_keys_changed(v);
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
     if (r < 0)

@@ -46,6 +46,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_anchors.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
