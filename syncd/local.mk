@@ -10,6 +10,13 @@ libsyncd_a_SOURCES = \
 	syncd/address.h \
 	syncd/agent.c \
 	syncd/agent.h \
+	syncd/anchor_form.c \
+	syncd/anchor_form.h \
+	syncd/anchors.c \
+	syncd/anchors.h \
+	syncd/anchors_internal.h \
+	syncd/anchors_read.c \
+	syncd/anchors_write.c \
 	syncd/await.c \
 	syncd/await.h \
 	syncd/base32.c \
@@ -106,6 +113,7 @@ libsyncd_a_SOURCES = \
 	syncd/fs_rename.c \
 	syncd/fs_statfs.c \
 	syncd/fs_sync.c \
+	syncd/fs_told.c \
 	syncd/fs_xattr.c \
 	syncd/hash.c \
 	syncd/hash.h \
@@ -196,9 +204,11 @@ libsyncd_a_SOURCES = \
 	syncd/store.c \
 	syncd/store.h \
 	syncd/store_account.c \
+	syncd/store_anchor.h \
 	syncd/store_drive.c \
 	syncd/store_index.c \
 	syncd/store_index.h \
+	syncd/store_index_anchor.c \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
 	syncd/store_index_entries.c \
@@ -209,6 +219,7 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_object.c \
 	syncd/store_index_pending.c \
 	syncd/store_index_replay.c \
+	syncd/store_index_segment.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
 	syncd/store_kept.c \

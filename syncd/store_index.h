@@ -398,17 +398,6 @@ void index_sealing_done(struct index_sealing *s);
 int index_sealed_get(struct index *x, uint64_t ino, uint32_t part, char ret[INDEX_DIGEST]);
 int index_sealed_put(struct index *x, uint64_t ino, uint32_t part, const char *digest);
 
-/* The least version that an object at the key, below the drive's prefix, may have, whoever has the key now: the highest
- * that was seen, or, where that was removed, one more; 0: none was seen. */
-uint64_t index_anchor(struct index *x, const char *key);
-uint64_t index_anchor_seen(struct index *x, const char *key);   /* the highest that was seen; 0: none */
-/* A version that was seen, or put there; the same whatever was seen. */
-int index_anchor_raise(struct index *x, const char *key, uint64_t version);
-int index_anchor_set(struct index *x, const char *key, uint64_t version);
-/* It was removed; and those that were removed first are forgotten, but for so many. */
-int index_anchor_gone(struct index *x, const char *key, int64_t now_ns);
-int index_forget_anchors(struct index *x, uint64_t most);
-
 /* --- repeated requests ------------------------------------------------------------------------ */
 
 /* The packed reply that was given to this request, stored in the same transaction as its effect. It is the same

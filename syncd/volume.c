@@ -12,11 +12,13 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "syncd/anchors.h"
 #include "syncd/await.h"
 #include "syncd/cache.h"
 #include "syncd/cache_convert.h"
 #include "syncd/cache_use.h"
 #include "syncd/key_stock.h"
+#include "syncd/store_anchor.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
@@ -211,6 +213,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     scanner_new(v);
     capacity_new(v);
     mover_new(v);
+    anchors_new(v);
     uploader_kick(v->uploader);
     *ret = v;
     return 0;
@@ -220,6 +223,7 @@ void volume_close(struct volume *v)
 {
     if (!v)
         return;
+    anchors_free(v);
     await_end(v);
     keeper_free(v);
     scanner_stop(v);
@@ -276,6 +280,7 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 
     if (r == 0)
         r = index_end(v->index, index_object_forgive(v->index, -ENOKEY));   /* an identity may have come */
+    anchors_keys_changed(v);
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
     if (r == 0) {

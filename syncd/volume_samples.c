@@ -1,4 +1,5 @@
 /* What a volume counts, and what stands there at the moment, as samples. */
+#include "syncd/anchors.h"
 #include "syncd/cache_convert.h"
 #include "syncd/cache_space.h"
 #include "syncd/tally.h"
@@ -47,6 +48,8 @@ void volume_samples(struct volume *v, struct samples *s)
     add_cache(v->cache, drive, s);
     SAMPLE(s, METRIC_PENDING, index_pending_count(v->index), drive);
     SAMPLE(s, METRIC_DIRTY_BYTES, index_dirty_bytes(v->index), drive);
+    if (v->anchors)
+        SAMPLE(s, METRIC_ANCHOR_FAULTS, anchors_faulty(v), drive);
     SAMPLE(s, METRIC_UPLOADS_RUNNING, v->uploader->n_running + v->uploader->burying, drive);
 }
 

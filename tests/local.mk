@@ -46,6 +46,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_anchors.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
@@ -113,6 +114,7 @@ EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
 	tests/fuzz/seeds/cryptd_call/object_open \
 	tests/fuzz/seeds/cryptd_call/worker_crypt \
 	tests/fuzz/seeds/cryptd_call/worker_crypt_region
+EXTRA_DIST += tests/fuzz/seeds/anchors/name tests/fuzz/seeds/anchors/segment
 EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow tests/fuzz/seeds/age_header/object \
 	tests/fuzz/seeds/age_header/unknown \
 	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
@@ -180,6 +182,11 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_anchors
+TESTS += tests/unit/test_anchors
+tests_unit_test_anchors_SOURCES = tests/unit/test_anchors.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_anchors_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_backing
 TESTS += tests/unit/test_backing
@@ -749,6 +756,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_age_header
 tests_fuzz_fuzz_age_header_SOURCES = tests/fuzz/fuzz_age_header.c
 tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
 tests_fuzz_fuzz_age_header_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_anchors
+tests_fuzz_fuzz_anchors_SOURCES = tests/fuzz/fuzz_anchors.c
+tests_fuzz_fuzz_anchors_LDADD = libsyncd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_anchors_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_call
 tests_fuzz_fuzz_cryptd_call_SOURCES = tests/fuzz/fuzz_cryptd_call.c $(CRYPTD_FIXTURE)

@@ -135,6 +135,7 @@ static struct keys *make_keys(struct rig *rig)
 void sealed_prepare(struct rig *rig)
 {
     begin(rig);
+    rig->config->anchor_seconds = 3600;
     rig->drive.id = (char *)(uintptr_t)DRIVE;
     rig->make_keys = make_keys;
 }
