@@ -87,9 +87,11 @@ char *drive_state_dir(const struct syncd *d, const char *id);
 int drive_keys_begin(struct drive *drive, struct error *e);
 /* Whether it has keys: because it encrypts, or because it once did and what is there may still need them. */
 bool drive_keys_wanted(const struct drive *drive);
-/* Makes keys for a drive that runs and has none, and is to be as `model` says (borrowed); stores and opens them: done(e,
- * arg) once, perhaps from within, e NULL when they are open, else there are none. It stays in phase CHANGING until then. */
-void drive_keys_make(struct drive *drive, Lf__CloudDrive *model, void (*done)(const struct error *e, void *arg), void *arg);
+/* Makes keys for a drive that runs and has none, and is to be as `model` says (borrowed); stores and opens them:
+ * done(e, arg) once, perhaps from within, e NULL when they are open, else there are none. It stays in phase CHANGING
+ * until then. */
+void drive_keys_make(struct drive *drive, Lf__CloudDrive *model, void (*done)(const struct error *e, void *arg),
+                     void *arg);
 /* 0 when the drive encrypts nothing or its keys are open; -EAGAIN while they are being opened; or why not. */
 int drive_keys_state(const struct drive *drive, struct error *e);
 /* Calls done(arg) once, when the keys are open or cannot be, or the drive is closed: at once, or from the loop. One
