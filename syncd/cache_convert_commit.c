@@ -40,7 +40,7 @@ static int tell_index(struct conversion *t)
         return 0;
     if (t->what == CONVERT_UNSEAL)
         return index_fresh_remove(conversion_index(t), f->ino);
-    if (t->what == CONVERT_RESEAL)
+    if (t->what != CONVERT_UNSEAL)
         r = index_fresh_retag(conversion_index(t), f->ino, sealed_key_id(f->map->sealed_key));
     if (r == 0 && f->map->rewritten)
         cache_fresh_record(f, atomic_load(&t->map->generation));
@@ -148,7 +148,8 @@ static void bytes_synced(int error, void *arg)
 /* The index knows of the key before a file of that name has it. */
 static int announce(struct conversion *t)
 {
-    const uint8_t *id = sealed_key_id(t->map->sealed_key);
+    static const uint8_t plain[INDEX_FRESH_TAG];
+    const uint8_t *id = t->what == CONVERT_UNSEAL ? plain : sealed_key_id(t->map->sealed_key);
     struct index *x = conversion_index(t);
     int r;
 
@@ -157,15 +158,14 @@ static int announce(struct conversion *t)
     r = index_begin(x);
     if (r < 0)
         return r;
-    if (t->what == CONVERT_SEAL)
-        return index_end(x, index_fresh_begin(x, t->file->ino, id));
-    return index_end(x, index_fresh_announce(x, t->file->ino, id));
+    r = t->what == CONVERT_SEAL ? index_fresh_remove(x, t->file->ino) : 0;
+    return index_end(x, r < 0 ? r : index_fresh_announce(x, t->file->ino, id));
 }
 
 void conversion_commit(struct conversion *t)
 {
     const int fds[] = { t->what == CONVERT_UNSEAL ? t->file->data_fd : t->to.fd, index_sync_fd(conversion_index(t)) };
-    int r = t->what == CONVERT_UNSEAL ? 0 : announce(t);
+    int r = announce(t);
 
     if (r < 0) {
         conversion_finish(t, r);

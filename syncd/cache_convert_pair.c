@@ -135,13 +135,19 @@ void conversion_free(struct conversion *t)
     free(t);
 }
 
+static void stay_sealed(const struct conversion *t)
+{
+    (void)index_fresh_retag(conversion_index(t), t->file->ino, sealed_key_id(t->file->map->sealed_key));
+    (void)cache_seal_clear_data(t->file->data_fd);
+}
+
 /* What was begun of another form goes; of a sealed pair that is bytes where none may be. */
 static void give_up(struct conversion *t)
 {
     if (t->what != CONVERT_UNSEAL)
         remove_new(t);
     else if (t->file->is_sealed && !t->file->dropped)
-        (void)cache_seal_clear_data(t->file->data_fd);
+        stay_sealed(t);
 }
 
 static void let_go(struct conversion *t)

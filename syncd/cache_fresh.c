@@ -200,12 +200,23 @@ bool cache_fresh_has_any(const struct cache_file *f)
     return false;
 }
 
+/* It was about to be converted. */
+static bool is_to_be_plain(const struct cache_file *f)
+{
+    static const uint8_t plain[INDEX_FRESH_TAG];
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(plain, next, sizeof(next)) == 0;
+}
+
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
 
     if (!cache_fresh_is_known(f))
         return 0;
+    if (is_to_be_plain(f))
+        return index_fresh_remove(index_of(f), f->ino);
     if (!clean && !(cache_fresh_has_any(f) && (seals || cache_file_next_bytes(f, 0) < 0)))
         return 0;
     say(f, "What it was sealed in is gone.", 0);
@@ -220,13 +231,14 @@ int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
     bool clean = !(i->pending & INDEX_CONTENT);
     uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
+    bool next = is_next(f);
 
-    if (r == -ENOENT) {   /* the index is another one */
+    if (r == -ENOENT && !next) {   /* the index is another one */
         if (clean)
             cache_file_rebase(f, CACHE_OUTDATED);
         return index_fresh_begin(index_of(f), f->ino, tag_of(f));
     }
-    if (r == 0 && is_next(f))
+    if (next && (r == 0 || r == -ENOENT))
         r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
     else if (r == 0 && memcmp(tag_of(f), known, sizeof(known)) != 0)
         return exchanged(f, clean);
