@@ -5,7 +5,6 @@
  * (cache_convert_commit.c). */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -127,10 +126,8 @@ static void remove_new(struct conversion *t)
 
 void conversion_free(struct conversion *t)
 {
-    if (t->from.fd >= 0)
-        (void)close(t->from.fd);
-    if (t->to.fd >= 0)
-        (void)close(t->to.fd);
+    cleanup_close(&t->from.fd);
+    cleanup_close(&t->to.fd);
     free(t->map);
     free(t);
 }
