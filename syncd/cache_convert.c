@@ -17,7 +17,7 @@
 #include "common/number.h"
 
 enum {
-    FOLDERS = 256, FOLDER_MS = 1,
+    FOLDERS = 256, TURN_MS = 0,   /* others have theirs in between */
     REWRAPS_MOST = 64,            /* at cryptd */
     AT_ONCE = 4, LOOKS = 64,      /* conversions, and pairs looked at before others have their turn */
     RETRY_MS = 2000, KICK_MS = 20,
@@ -185,7 +185,7 @@ static void collect(struct convert *v)
         look_at_found(v);
     }
     if (v->low < FOLDERS)
-        go_on(v, FOLDER_MS, collect);
+        go_on(v, TURN_MS, collect);
     else if (rewrap_running(v->rewrap) == 0)
         go_on(v, 0, collected);
 }
@@ -395,7 +395,7 @@ static void work(struct convert *v)
         return;
     if (run_some(v, which, which == FORM ? AT_ONCE : 1)) {
         if (v->running == 0)
-            go_on(v, FOLDER_MS, work);
+            go_on(v, TURN_MS, work);
         return;
     }
     if (v->running)

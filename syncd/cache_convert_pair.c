@@ -5,7 +5,6 @@
  * (cache_convert_commit.c). */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -127,12 +126,16 @@ static void remove_new(struct conversion *t)
 
 void conversion_free(struct conversion *t)
 {
-    if (t->from.fd >= 0)
-        (void)close(t->from.fd);
-    if (t->to.fd >= 0)
-        (void)close(t->to.fd);
+    cleanup_close(&t->from.fd);
+    cleanup_close(&t->to.fd);
     free(t->map);
     free(t);
+}
+
+static void stay_sealed(const struct conversion *t)
+{
+    (void)index_fresh_retag(conversion_index(t), t->file->ino, sealed_key_id(t->file->map->sealed_key));
+    (void)cache_seal_clear_data(t->file->data_fd);
 }
 
 /* What was begun of another form goes; of a sealed pair that is bytes where none may be. */
@@ -141,7 +144,7 @@ static void give_up(struct conversion *t)
     if (t->what != CONVERT_UNSEAL)
         remove_new(t);
     else if (t->file->is_sealed && !t->file->dropped)
-        (void)cache_seal_clear_data(t->file->data_fd);
+        stay_sealed(t);
 }
 
 static void let_go(struct conversion *t)

@@ -231,7 +231,6 @@ int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
     bool clean = !(i->pending & INDEX_CONTENT);
     uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
-
     bool same = r == 0 && memcmp(tag_of(f), known, sizeof(known)) == 0;
 
     if (is_next(f) || (same && was_to_be_plain(f))) {   /* it came to that; or it came to nothing */
