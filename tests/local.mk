@@ -672,6 +672,7 @@ tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE
 check_PROGRAMS += tests/unit/test_worker_sealed
 TESTS += tests/unit/test_worker_sealed
 tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
 tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_sealed_model

@@ -6,13 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "mountd/worker_internal.h"
 
 #define ASKED(s, BODY) ((s)->b->syncd->asked[LF__ENVELOPE__BODY_##BODY])
 
@@ -412,6 +415,15 @@ static pid_t find_notifier(void)
     return pid;
 }
 
+/* The notifier has not read all that it was sent. */
+static bool was_handed_some(const struct sealed_bench *s)
+{
+    int n = 0;
+
+    assert_int_equal(ioctl(s->b->worker->notify.channel, SIOCOUTQ, &n), 0);
+    return n > 0;
+}
+
 /* The notifier has a piece and does not come on with it. */
 static pid_t begin_to_give(struct sealed_bench *s, uint64_t ino)
 {
@@ -419,8 +431,7 @@ static pid_t begin_to_give(struct sealed_bench *s, uint64_t ino)
 
     assert_int_equal(kill(notifier, SIGSTOP), 0);
     read_at_random(s, ino);
-    for (int turns = 0; turns < 20; turns++)
-        (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    wait_until(s->b, was_handed_some(s));
     return notifier;
 }
 
