@@ -9,7 +9,8 @@
  * which the kernel neither cuts its pages nor asks for the next change of the inode. From syncd's answer on the file is
  * dirty, and nothing of a dirty one is pushed; - by another version of the cloud, of which the kernel is told to drop
  * the pages: that is written by the notifier too, behind the piece, and lost_seq, raised before, keeps further ones
- * back. Whether all that is so is looked at when a piece has been opened, right before it is handed to the notifier.
+ * back. Whether all that is so is looked at right before a piece is handed to the notifier, though it may have been
+ * opened a while before, when the one in front of it was written.
  *
  * Nobody waits for another in a circle: for a page that is being read the notifier waits until that read was answered,
  * which the worker does, who never waits for the notifier but as for any event. A read needs no answer to an open or to
@@ -24,17 +25,18 @@
 enum {
     PUSHED_MOST = 16 << 20,      /* of larger files that are read at random it is not likely that all is wanted */
     PIECE_CHUNKS = 4,
-    PUSHES_MOST = 4,
+    PUSHES_MOST = 2,             /* of two pieces each, one that is opened and one that is written */
     JUMPS = 2,
 };
 
 struct push {
     struct worker *worker;
     struct file *file;           /* in use */
-    struct sealed_job *job;      /* NULL: none */
+    struct sealed_job *job;      /* of the piece that is being opened, or waits to be written; NULL: none */
+    struct sealed_job *written;  /* of the one that is the notifier's; NULL: none */
     uint64_t next, n_chunks;
-    bool writing;                /* a piece is the notifier's */
-    bool stopped;                /* no further one will be */
+    bool opened;                 /* the first of these two is */
+    bool stopped;                /* no further one will be written */
     TAILQ_HEAD(, op) waiting;    /* for its end */
     /* as they were when it began */
     uint64_t size, lost;
@@ -51,18 +53,11 @@ static bool may_be_written(const struct worker *w, const struct file *f)
 static void end(struct push *p)
 {
     struct file *f = p->file;
-    struct op *op;
 
-    sealed_job_end(p->job);
     f->push = NULL;
     f->jumps = 0;
     f->jumps_needed = (uint32_t)p->n_chunks + JUMPS;
     p->worker->n_pushes--;
-    while ((op = TAILQ_FIRST(&p->waiting))) {
-        TAILQ_REMOVE(&p->waiting, op, settling);
-        if (op_wake(op))
-            op->next(op);
-    }
     file_unuse(&p->worker->files, f);
     free(p);
 }
@@ -78,31 +73,46 @@ static bool goes_on(const struct push *p)
 
 static void go_on(struct push *p);
 
+static void wake_waiting(struct push *p)
+{
+    struct op *op;
+
+    while ((op = TAILQ_FIRST(&p->waiting))) {
+        TAILQ_REMOVE(&p->waiting, op, settling);
+        if (op_wake(op))
+            op->next(op);
+    }
+}
+
 static void written(void *arg)
 {
     struct push *p = arg;
 
-    p->writing = false;
-    p->next += p->job->n;
-    sealed_job_end(take_ptr(p->job));
+    sealed_job_end(take_ptr(p->written));
+    wake_waiting(p);
     go_on(p);
 }
 
-static void opened(struct sealed_job *j, const struct error *e)
+static void write_piece(struct push *p)
 {
-    struct push *p = j->arg;
+    struct sealed_job *j = p->written = take_ptr(p->job);
     uint64_t at = j->first << CHUNK_SHIFT;
     const struct notify_bytes bytes = {
         .ino = p->file->ino, .offset = at, .at = j->place.at,
         .size = (uint32_t)least(p->size - at, j->n * CHUNK_SIZE), .written = written, .arg = p,
     };
 
-    if (e->code || !goes_on(p)) {
-        end(p);
-        return;
-    }
-    p->writing = true;
+    p->opened = false;
     notify_store(p->worker, &bytes);
+}
+
+static void opened(struct sealed_job *j, const struct error *e)
+{
+    struct push *p = j->arg;
+
+    p->opened = true;
+    p->stopped = p->stopped || e->code;
+    go_on(p);
 }
 
 static void placed(struct sealed_job *j, const struct error *e)
@@ -110,23 +120,34 @@ static void placed(struct sealed_job *j, const struct error *e)
     struct push *p = j->arg;
 
     (void)e;
-    if (goes_on(p))
-        sealed_open(j, p->size, opened);
-    else
-        end(p);
+    sealed_open(j, p->size, opened);
 }
 
-static void go_on(struct push *p)
+static void open_piece(struct push *p)
 {
     size_t n = (size_t)least(p->n_chunks - p->next, PIECE_CHUNKS);
 
-    if (n == 0 || !goes_on(p)) {
-        end(p);
-        return;
-    }
     p->job = sealed_job_new(&p->worker->sealing, &p->file->sealed, p->next, n);
     p->job->arg = p;
+    p->next += n;
     sealed_job_begin(p->job, placed);
+}
+
+/* The next piece is opened while the last one is written. */
+static void go_on(struct push *p)
+{
+    bool more = goes_on(p);
+
+    if (p->opened && !more) {
+        sealed_job_end(take_ptr(p->job));
+        p->opened = false;
+    }
+    if (p->opened && !p->written)
+        write_piece(p);
+    if (more && !p->job && p->next < p->n_chunks)
+        open_piece(p);
+    if (!p->job && !p->written)
+        end(p);
 }
 
 static bool is_worth_it(const struct worker *w, const struct file *f)
@@ -169,7 +190,7 @@ void push_settle(struct op *op, struct file *f, op_step_fn *next)
 {
     if (f)
         push_stop(op->worker, f->ino);
-    if (!f || !f->push || !f->push->writing) {
+    if (!f || !f->push || !f->push->written) {
         next(op);
         return;
     }
