@@ -65,6 +65,8 @@
       "a write into a cache full of unsent data waits, then fails with ENOSPC") \
     X(encrypted_drives, "EncryptedDrives", FLAG, false, 0, 1, \
       "accept drives with localCacheEncrypted or cloudObjectsEncrypted (not complete yet)") \
+    X(anchor_seconds, "AnchorSeconds", NUMBER, 10, 0, 3600, \
+      "versions of encrypted objects that were put or removed are told to a drive's other agents after that long") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, \
       "descriptors of syncd and of each worker; a file that programs have open takes two of syncd's") \
     X(pool_threads, "PoolThreads", NUMBER, 2, 1, 64, "threads for blocking work, in syncd, mountd and cryptd each")

@@ -1,9 +1,9 @@
-/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what was
- * written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put back
- * from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
+/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what
+ * was written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put
+ * back from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
  *
- * Not noticed is what was never synced, and an older copy of the whole state directory. Of the map, which is not sealed,
- * only what none of us can have written.
+ * Not noticed is what was never synced, and an older copy of the whole state directory. Of the map, which is not
+ * sealed, only what none of us can have written.
  *
  * Must not know what follows for whoever reads (cache_bad.c). */
 #include <errno.h>
@@ -13,14 +13,13 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "syncd/cache.h"
-#include "syncd/hash.h"
+#include "syncd/sealed_head.h"
 
-static void tag_of(const struct cache_file *f, uint8_t out[INDEX_FRESH_TAG])
+/* However the key is wrapped. */
+static const uint8_t *tag_of(const struct cache_file *f)
 {
-    uint8_t digest[HASH_SHA256];
-
-    hash_sha256(f->map->sealed_key, CRYPT_KEY, digest);
-    memcpy(out, digest, INDEX_FRESH_TAG);
+    _Static_assert(INDEX_FRESH_TAG == 16, "the id of a key");
+    return sealed_key_id(f->map->sealed_key);
 }
 
 static struct index *index_of(const struct cache_file *f)
@@ -30,11 +29,8 @@ static struct index *index_of(const struct cache_file *f)
 
 int cache_fresh_begin(struct cache_file *f)
 {
-    uint8_t tag[INDEX_FRESH_TAG];
-
-    tag_of(f, tag);
     f->map->rewritten = 0;
-    return index_fresh_begin(index_of(f), f->ino, tag);
+    return index_fresh_begin(index_of(f), f->ino, tag_of(f));
 }
 
 void cache_fresh_end(const struct cache_file *f)
@@ -153,6 +149,14 @@ static int exchanged(struct cache_file *f, bool clean)
     return 0;
 }
 
+/* It got another key, which was announced. */
+static bool is_next(const struct cache_file *f)
+{
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(tag_of(f), next, sizeof(next)) == 0;
+}
+
 /* A size of which the index knows, and which nobody set since. */
 static bool size_is_other(const struct cache_file *f, const struct index_inode *i)
 {
@@ -196,12 +200,23 @@ bool cache_fresh_has_any(const struct cache_file *f)
     return false;
 }
 
+/* As above: that what it was sealed in would go. */
+static bool was_to_be_plain(const struct cache_file *f)
+{
+    static const uint8_t none[INDEX_FRESH_TAG];
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(next, none, sizeof(next)) == 0;
+}
+
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
 
     if (!cache_fresh_is_known(f))
         return 0;
+    if (was_to_be_plain(f))
+        return index_fresh_remove(index_of(f), f->ino);
     if (!clean && !(cache_fresh_has_any(f) && (seals || cache_file_next_bytes(f, 0) < 0)))
         return 0;
     say(f, "What it was sealed in is gone.", 0);
@@ -214,17 +229,20 @@ int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
-    uint8_t tag[INDEX_FRESH_TAG], known[INDEX_FRESH_TAG];
+    uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
 
-    tag_of(f, tag);
-    if (r == -ENOENT) {   /* the index is another one */
+    bool same = r == 0 && memcmp(tag_of(f), known, sizeof(known)) == 0;
+
+    if (is_next(f) || (same && was_to_be_plain(f))) {   /* it came to that; or it came to nothing */
+        r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
+    } else if (r == -ENOENT) {   /* the index is another one */
         if (clean)
             cache_file_rebase(f, CACHE_OUTDATED);
-        return index_fresh_begin(index_of(f), f->ino, tag);
-    }
-    if (r == 0 && memcmp(tag, known, sizeof(tag)) != 0)
+        return index_fresh_begin(index_of(f), f->ino, tag_of(f));
+    } else if (r == 0 && !same) {
         return exchanged(f, clean);
+    }
     check_map(f, i, clean);
     return r == 0 ? check_extents(f, clean) : r;
 }

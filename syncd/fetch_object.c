@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/store_anchor.h"
 
 enum { HEAD_FIRST = 4096 };
 static const int64_t BAD_NS = INT64_C(5000) * 1000000;

@@ -193,7 +193,7 @@ static void open_when_settled(struct volume *v, struct ipc_request *req, const L
 }
 
 /* Who says that the version is still there says its metadata too. */
-static void open_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+static void open_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsOpen *m = env->fs_open;
     struct cache_file *f = m->again || m->truncate ? NULL : unconfirmed(v, m->ino);
@@ -208,6 +208,16 @@ static void open_with_keys(struct volume *v, struct ipc_request *req, const Lf__
         open_when_settled(v, req, env);
     if (scanned)
         scanner_opened(v, ino, cold);
+}
+
+static void open_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    const Lf__FsOpen *m = env->fs_open;
+
+    if (m->again || m->truncate)
+        open_told(v, req, env);
+    else
+        fs_when_told(v, req, env, m->ino, open_told);
 }
 
 void fs_open(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/anchors.h"
 #include "syncd/name.h"
 #include "syncd/volume_internal.h"
 
@@ -54,7 +55,7 @@ static int check_key(struct volume *v, const char *parent_key, const char *compo
         return -ENAMETOOLONG;
     if (asprintf(&key, "%s%s%s%s", v->prefix, parent_key, component, is_directory ? "/" : "") < 0)
         abort();
-    return cloud_check_key(v->cloud, key);
+    return anchors_reserve(v, key + strlen(v->prefix)) ? -EPERM : cloud_check_key(v->cloud, key);
 }
 
 int fs_check_name(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, bool is_directory,

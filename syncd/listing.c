@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/anchors.h"
 #include "syncd/listing.h"
 #include "syncd/tally.h"
 
@@ -224,6 +225,7 @@ static void on_listed(const struct error *e, void *arg)
     if (!e->code) {
         lister_answered(l);
         uploader_answered(l->v->uploader);
+        anchors_look(l->v);
     } else if (e->code == -EHOSTUNREACH || e->code == -ETIMEDOUT) {
         lister_failed(l);
     }

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/anchors.h"
 #include "syncd/listing.h"
 
 enum { REMOVALS_AT_ONCE = 1000 };
@@ -54,14 +55,14 @@ void merge_done(struct merge *m)
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 
-/* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says. */
+/* The part of a key behind the drive's prefix; NULL: not of this directory, whatever the server says, or not shown. */
 static const char *relative(const struct merge *m, const char *full)
 {
     size_t drive = strlen(m->v->prefix), prefix = strlen(m->prefix);
 
     if (!full || strncmp(full, m->v->prefix, drive) != 0 || strncmp(full + drive, m->prefix, prefix) != 0)
         return NULL;
-    return strchr(full + drive + prefix, '/') ? NULL : full + drive;
+    return strchr(full + drive + prefix, '/') || anchors_reserve(m->v, full + drive) ? NULL : full + drive;
 }
 
 /* That of an entry whose key is relative(). */

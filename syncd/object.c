@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/store_anchor.h"
 
 enum { TAG = CRYPT_OBJECT_CHUNK - CRYPT_CHUNK };
 enum { VERSION_LINE = 22, RECIPIENT = 98, STANZA = 66, DIGITS = 16, MAC_LINE = 48, NONCE = 16 };

@@ -91,6 +91,12 @@ struct object_question {
  * -EREMCHG (older than one that was seen; then `key` says which it is). Other failures say nothing of the object. */
 typedef void object_opened_fn(const struct error *e, const struct object_key *key, void *arg);
 void object_open(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg);
+/* The same by what is known now. The other one waits for the first reading of what other agents tell (anchors.h). */
+void object_open_now(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg);
+/* Whether what is known of the inode's version says that it is older, or something else, than what was seen or told
+ * since; and it is so in the cloud: the log hears of it, and it is refused from then on. */
+bool object_is_behind(struct volume *v, const struct index_inode *i);
+void object_refuse_behind(struct volume *v, const struct index_inode *i);
 /* Whether a failure is one of the object, not of the way to it. */
 bool object_is_refusal(int code);
 /* The log hears of an object, or bytes of it, that are not what they should be. */

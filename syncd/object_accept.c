@@ -7,6 +7,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/anchors.h"
+#include "syncd/store_anchor.h"
 
 /* Whether it is refused for what was there before alone. */
 static bool may_be_accepted(const struct index_object *o)
@@ -16,7 +18,7 @@ static bool may_be_accepted(const struct index_object *o)
 
 static int accept_version(struct volume *v, const struct index_inode *i, struct index_object *o)
 {
-    int r = index_anchor_set(v->index, i->cloud_key, o->version);
+    int r = index_anchor_accept(v->index, i->cloud_key, o->version);
 
     o->fault = 0;
     o->found_ns = 0;
@@ -46,6 +48,7 @@ void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void
 
     if (r == 0)
         r = index_end(v->index, object_accept(v, ino));
+    anchors_changed(v);
     if (r == -EINVAL)
         error_set(&e, r, "Nothing about it waits to be accepted: it is not refused, or for another reason than "
                   "that something else was there before.");

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/listing.h"
+#include "syncd/store_anchor.h"
 
 enum { TAG = CRYPT_OBJECT_CHUNK - CRYPT_CHUNK, LOOK_MS = 2000 };
 

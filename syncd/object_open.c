@@ -6,11 +6,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/anchors.h"
+#include "syncd/store_anchor.h"
 
 #define ORIGIN "age-encryption.org/"
 #define LAST_LINE "\n--- "
@@ -209,7 +213,7 @@ static void answered(const struct error *e, const Lf__Envelope *reply, int *fds,
     end(o);
 }
 
-void object_open(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg)
+void object_open_now(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg)
 {
     Lf__ObjectOpen msg = LF__OBJECT_OPEN__INIT;
     Lf__Envelope env = IPC_ENVELOPE(OBJECT_OPEN, object_open, &msg);
@@ -225,6 +229,79 @@ void object_open(struct volume *v, const struct object_question *q, object_opene
     msg.has_moved = q->meta->has_binding;
     msg.moved = (ProtobufCBinaryData){ CLOUD_BINDING, (uint8_t *)(uintptr_t)q->meta->binding };
     keys_ask(v->keys, &env, answered, o);
+}
+
+/* --- what others tell first ---------------------------------------------------------------------------- */
+
+struct delayed {
+    struct volume *volume;
+    struct object_question q;      /* with copies */
+    struct cloud_meta meta;
+    object_opened_fn *done;
+    void *arg;
+};
+
+static void open_delayed(void *arg)
+{
+    struct delayed *d = arg;
+
+    object_open_now(d->volume, &d->q, d->done, d->arg);
+    free((void *)(uintptr_t)d->q.key);
+    free((void *)(uintptr_t)d->q.head);
+    free(d);
+}
+
+void object_open(struct volume *v, const struct object_question *q, object_opened_fn *done, void *arg)
+{
+    struct delayed *d;
+
+    if (!anchors_unread(v)) {
+        object_open_now(v, q, done, arg);
+        return;
+    }
+    d = xcalloc(1, sizeof(*d));
+    *d = (struct delayed){ .volume = v, .q = *q, .done = done, .arg = arg };
+    d->q.key = xstrdup(q->key);
+    d->q.head = memcpy(xcalloc(1, q->n + 1), q->head, q->n);
+    d->q.meta = &d->meta;
+    d->meta.has_size = q->meta->has_size;
+    d->meta.size = q->meta->size;
+    d->meta.has_binding = q->meta->has_binding;
+    memcpy(d->meta.binding, q->meta->binding, sizeof(d->meta.binding));
+    anchors_await(v, open_delayed, d);
+}
+
+/* --- what others told later ---------------------------------------------------------------------------- */
+
+bool object_is_behind(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+    uint64_t anchor;
+
+    if (!object_seals(v) || !S_ISREG(i->mode) || !i->cloud_key || i->pending || object_get(v, i, &o) < 0)
+        return false;
+    anchor = index_anchor(v->index, i->cloud_key);
+    return o.kind == INDEX_OBJECT_PLAIN ? anchor > 0 : o.head && o.version < anchor;
+}
+
+static int put_behind(struct volume *v, const struct index_inode *i, struct index_object *o)
+{
+    o->fault = o->kind == INDEX_OBJECT_PLAIN ? -EUCLEAN : -EREMCHG;
+    o->found_ns = loop_wall_ns();
+    return index_object_put(v->index, i->ino, i->etag, o);
+}
+
+void object_refuse_behind(struct volume *v, const struct index_inode *i)
+{
+    CLEANUP(index_object_done) struct index_object o = { 0 };
+    bool news = object_get(v, i, &o) == 0 && !o.fault;
+    struct error e;
+
+    if (!news || index_begin(v->index) < 0 || index_end(v->index, put_behind(v, i, &o)) < 0)
+        return;
+    error_set(&e, o.fault, "%s is not the newest version of what an agent of the drive has put there.", i->cloud_key);
+    object_refused(v, i->cloud_key, &e);
+    uploader_show(v, i->ino, UPLOADER_ERROR);
 }
 
 /* --- bindings ---------------------------------------------------------------------------------------- */

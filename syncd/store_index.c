@@ -95,6 +95,18 @@ static const char *const STEPS[] = {
     "CREATE TABLE anchor(key BLOB PRIMARY KEY, version INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0)"
     " WITHOUT ROWID;"
     "CREATE INDEX anchor_gone ON anchor(gone) WHERE gone <> 0;",
+    /* Versions that agents tell each other: syncd/store_anchor.h. */
+    "ALTER TABLE anchor ADD COLUMN above INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE anchor ADD COLUMN accepts INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE anchor ADD COLUMN life INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE anchor ADD COLUMN segment INTEGER;"
+    "UPDATE anchor SET life = 1 WHERE gone <> 0;"
+    "CREATE INDEX anchor_segment ON anchor(segment) WHERE segment IS NOT NULL;"
+    "CREATE TABLE agent(id BLOB NOT NULL, last INTEGER NOT NULL DEFAULT 0, first INTEGER NOT NULL DEFAULT 1,"
+    " passed INTEGER NOT NULL DEFAULT 0);"
+    "CREATE TABLE segment(agent BLOB NOT NULL, number INTEGER NOT NULL, etag TEXT NOT NULL, version INTEGER NOT NULL,"
+    " first INTEGER NOT NULL, previous INTEGER NOT NULL, fault INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY(agent, number)) WITHOUT ROWID;",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -1,10 +1,9 @@
-/* The index: what objects of encrypted drives are made of, what is being sealed, and the versions that were seen. */
+/* The index: what objects of encrypted drives are made of, and what is being sealed. */
 #include <errno.h>
 #include <string.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
-#include "syncd/hash.h"
 #include "syncd/store_index_internal.h"
 
 /* --- what an object is ------------------------------------------------------------------------------ */
@@ -141,67 +140,4 @@ int index_sealed_put(struct index *x, uint64_t ino, uint32_t part, const char *d
 {
     return sql_run(x->sql, "INSERT INTO sealed(ino, part, digest) VALUES(?, ?, ?)", SQL_INT(ino), SQL_INT(part),
                    SQL_TEXT(digest));
-}
-
-/* --- versions that were seen ------------------------------------------------------------------------ */
-
-/* Half of a SHA-256 tells keys apart, whatever their length. */
-static struct sql_value anchor_key(const char *key, uint8_t digest[HASH_SHA256])
-{
-    hash_sha256(key, strlen(key), digest);
-    return SQL_BLOB(digest, HASH_SHA256 / 2);
-}
-
-/* What was removed is not to come back. */
-uint64_t index_anchor(struct index *x, const char *key)
-{
-    uint8_t digest[HASH_SHA256];
-    int64_t version = 0;
-
-    return sql_get_int(x->sql, &version, "SELECT version + (gone <> 0) FROM anchor WHERE key = ?",
-                       anchor_key(key, digest)) == 0 ? (uint64_t)version : 0;
-}
-
-uint64_t index_anchor_seen(struct index *x, const char *key)
-{
-    uint8_t digest[HASH_SHA256];
-    int64_t version = 0;
-
-    return sql_get_int(x->sql, &version, "SELECT version FROM anchor WHERE key = ?", anchor_key(key, digest)) == 0
-        ? (uint64_t)version : 0;
-}
-
-int index_anchor_raise(struct index *x, const char *key, uint64_t version)
-{
-    uint8_t digest[HASH_SHA256];
-
-    return sql_run(x->sql, "INSERT INTO anchor(key, version) VALUES(?, ?) ON CONFLICT(key) DO UPDATE"
-                   " SET version = excluded.version, gone = 0 WHERE version <= excluded.version",
-                   anchor_key(key, digest), SQL_INT(version));
-}
-
-int index_anchor_set(struct index *x, const char *key, uint64_t version)
-{
-    uint8_t digest[HASH_SHA256];
-
-    return sql_run(x->sql, "INSERT OR REPLACE INTO anchor(key, version) VALUES(?, ?)", anchor_key(key, digest),
-                   SQL_INT(version));
-}
-
-int index_anchor_gone(struct index *x, const char *key, int64_t now_ns)
-{
-    uint8_t digest[HASH_SHA256];
-
-    return sql_run(x->sql, "UPDATE anchor SET gone = ?2 WHERE key = ?1", anchor_key(key, digest), SQL_INT(now_ns));
-}
-
-int index_forget_anchors(struct index *x, uint64_t most)
-{
-    int64_t n;
-    int r = sql_get_int(x->sql, &n, "SELECT count(*) FROM anchor WHERE gone <> 0");
-
-    if (r < 0 || n <= (int64_t)most)
-        return r;
-    return sql_run(x->sql, "DELETE FROM anchor WHERE key IN (SELECT key FROM anchor WHERE gone <> 0 ORDER BY gone"
-                   " LIMIT ?)", SQL_INT(n - (int64_t)most));
 }

@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/object.h"
+#include "syncd/store_anchor.h"
 
 /* What is copied. An answer may come after the change was abandoned. */
 struct upload_bind {
@@ -200,5 +201,5 @@ int upload_bind_record(struct upload *u, const char *etag)
     }
     o.fault = 0;
     r = index_object_put(u->volume->index, u->inode.ino, etag, &o);
-    return r < 0 || !o.version ? r : index_anchor_raise(u->volume->index, u->key, o.version);
+    return r < 0 || !o.version ? r : index_anchor_put(u->volume->index, u->key, o.version);
 }

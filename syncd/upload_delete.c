@@ -13,7 +13,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/anchors.h"
 #include "syncd/await.h"
+#include "syncd/store_anchor.h"
 
 enum { BATCH = 1000, SINGLES = 16 };
 
@@ -178,6 +180,7 @@ static void close_graves(struct upload *u)
         error_set(&e, r, "%s", error_meaning(r)->text);
         rest(u, &e);
     } else {
+        anchors_changed(u->volume);
         uploader_reached(u->uploader);
         mover_look(u->volume);
     }

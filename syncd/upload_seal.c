@@ -19,9 +19,11 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "common/text.h"
+#include "syncd/anchors.h"
 #include "syncd/content.h"
 #include "syncd/hash.h"
 #include "syncd/object.h"
+#include "syncd/store_anchor.h"
 
 enum { TAG = CRYPT_OBJECT_CHUNK - CRYPT_CHUNK };
 
@@ -275,7 +277,7 @@ static int record(struct upload *u, const char *etag)
         o.head_size = s->kept.head_size;
     }
     r = index_object_put(u->volume->index, u->inode.ino, etag, &o);
-    return r < 0 || !o.version ? r : index_anchor_raise(u->volume->index, u->key, o.version);
+    return r < 0 || !o.version ? r : index_anchor_put(u->volume->index, u->key, o.version);
 }
 
 int upload_record_object(struct upload *u, const char *etag)
@@ -286,6 +288,7 @@ int upload_record_object(struct upload *u, const char *etag)
         r = record(u, etag);
     else if (r == 0 && u->bind)
         r = upload_bind_record(u, etag);
+    anchors_changed(u->volume);
     return r;
 }
 

@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "syncd/object.h"
+#include "syncd/store_anchor.h"
 
 enum { US_NS = 1000, LOOK = 4096 };
 

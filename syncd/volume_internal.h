@@ -44,6 +44,7 @@ struct scanner;
 struct capacity;
 struct mover;
 struct tally;
+struct anchors;
 
 struct volume {
     struct loop *loop;
@@ -68,6 +69,7 @@ struct volume {
     struct capacity *capacity;       /* fs_statfs.c's */
     struct mover *mover;
     struct tally *tally;             /* held */
+    struct anchors *anchors;         /* NULL: a drive without keys */
     struct stream *streams;          /* stream.c's */
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, copying) copies;     /* fs_copy.c's */
@@ -156,6 +158,9 @@ void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope 
 /* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. */
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
                      fs_step_fn *step);
+/* Runs it once it is known that the file's version is not older than what other agents of the drive have told of; else
+ * fails with -EIO. */
+void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
  * the cloud's may be written over in place; else at once. */
@@ -318,7 +323,8 @@ bool cache_opening(struct cache *c, uint64_t ino);
 void cache_unlink(struct cache *c, uint64_t ino);
 bool cache_unlinked(struct cache *c, uint64_t ino);
 
-/* The drive's limits may be others: what is above them goes, soon. */
+/* The drive's limits may be others, and the form that the cache is to have: what is above them goes, what has another
+ * one is converted, behind. */
 void cache_configure(struct cache *c);
 
 /* --- pin.c ---------------------------------------------------------------------------------------- */

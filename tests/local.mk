@@ -46,6 +46,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_anchors.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
@@ -61,6 +62,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
 	tests/integration/test_make_offline.py \
@@ -116,6 +118,7 @@ EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
 	tests/fuzz/seeds/cryptd_call/object_open \
 	tests/fuzz/seeds/cryptd_call/worker_crypt \
 	tests/fuzz/seeds/cryptd_call/worker_crypt_region
+EXTRA_DIST += tests/fuzz/seeds/anchors/name tests/fuzz/seeds/anchors/segment
 EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow tests/fuzz/seeds/age_header/object \
 	tests/fuzz/seeds/age_header/unknown \
 	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
@@ -184,6 +187,11 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_anchors
+TESTS += tests/unit/test_anchors
+tests_unit_test_anchors_SOURCES = tests/unit/test_anchors.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_anchors_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_backing
 TESTS += tests/unit/test_backing
@@ -262,6 +270,24 @@ TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_change_cache
+TESTS += tests/unit/test_change_cache
+tests_unit_test_change_cache_SOURCES = tests/unit/test_change_cache.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_change_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert
+TESTS += tests/unit/test_convert
+tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert_crash
+TESTS += tests/unit/test_convert_crash
+tests_unit_test_convert_crash_SOURCES = tests/unit/test_convert_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h \
+	tests/unit/crash_steps.c tests/unit/crash_steps.h tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_crash_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_copy
 TESTS += tests/unit/test_copy
 tests_unit_test_copy_SOURCES = tests/unit/test_copy.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
@@ -286,7 +312,7 @@ tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_drive_crash
 TESTS += tests/unit/test_drive_crash
 tests_unit_test_drive_crash_SOURCES = tests/unit/test_drive_crash.c tests/unit/crash_steps.c tests/unit/crash_steps.h \
-	$(SYNCD_FIXTURE)
+	$(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_drive_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_drive_keys
@@ -380,6 +406,11 @@ check_PROGRAMS += tests/unit/test_keys
 TESTS += tests/unit/test_keys
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_keys_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_keys_kept
+TESTS += tests/unit/test_keys_kept
+tests_unit_test_keys_kept_SOURCES = tests/unit/test_keys_kept.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_keys_kept_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_large_index
 TESTS += tests/unit/test_large_index
@@ -591,6 +622,12 @@ TESTS += tests/unit/test_upload_crash
 tests_unit_test_upload_crash_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG)
 tests_unit_test_upload_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_crash_sealed
+TESTS += tests/unit/test_upload_crash_sealed
+tests_unit_test_upload_crash_sealed_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_upload_crash_sealed_CPPFLAGS = $(AM_CPPFLAGS) -DSEALED_OBJECTS
+tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures
 tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)
@@ -652,6 +689,7 @@ tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE
 check_PROGRAMS += tests/unit/test_worker_sealed
 TESTS += tests/unit/test_worker_sealed
 tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
 tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_sealed_model
@@ -728,6 +766,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_age_header
 tests_fuzz_fuzz_age_header_SOURCES = tests/fuzz/fuzz_age_header.c
 tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
 tests_fuzz_fuzz_age_header_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_anchors
+tests_fuzz_fuzz_anchors_SOURCES = tests/fuzz/fuzz_anchors.c
+tests_fuzz_fuzz_anchors_LDADD = libsyncd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_anchors_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_call
 tests_fuzz_fuzz_cryptd_call_SOURCES = tests/fuzz/fuzz_cryptd_call.c $(CRYPTD_FIXTURE)

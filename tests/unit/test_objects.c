@@ -12,6 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/store_anchor.h"
 #include "syncd/fetch_internal.h"
 #include "syncd/store_index_internal.h"
 

@@ -1,0 +1,432 @@
+/* Owns when segments are listed, read and written, who waits for that, and which ones are missing.
+ *
+ * Must not know what is in them (anchors_read.c, anchors_write.c). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/number.h"
+#include "syncd/anchors_internal.h"
+#include "syncd/tally.h"
+
+enum { PATIENCE_MS = 2000, RETRY_MS = 2000, PAGE = 1000, INTERVAL_DEFAULT_S = 60, LISTED_MOST = 1 << 20 };
+#define MS_NS INT64_C(1000000)
+
+/* --- names ------------------------------------------------------------------------------------------------ */
+
+bool anchors_reserve(const struct volume *v, const char *key)
+{
+    size_t n = strlen(ANCHORS_FOLDER);
+
+    return v->keys && strncmp(key, ANCHORS_FOLDER, n) == 0 && (key[n] == '/' || key[n] == '\0');
+}
+
+char *anchors_key(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number)
+{
+    char key[sizeof(ANCHORS_FOLDER) + ANCHOR_NAME] = ANCHORS_FOLDER "/";
+
+    anchor_name(agent, number, key + sizeof(ANCHORS_FOLDER));
+    return volume_full_key(a->v, key);
+}
+
+/* --- faults ----------------------------------------------------------------------------------------------- */
+
+static const struct {
+    int fault;
+    const char *event, *advice;
+} FAULTS[] = {
+    { -ENOENT, "anchors_missing", "Somebody removed it in the cloud. Objects that were played back may be taken for "
+      "the newest ones." },
+    { -EREMCHG, "anchors_rolled_back", "Somebody put an older version of it in the cloud." },
+    { 0, "anchors_unreadable", "It was changed in the cloud, or encrypted for keys that this drive does not have." },
+};
+
+static void say(const struct anchors *a, const char *key, int fault)
+{
+    size_t n = 0;
+
+    while (FAULTS[n].fault && FAULTS[n].fault != fault)
+        n++;
+    LOG(LOG_ERR, FAULTS[n].event, "drive=%s", a->v->drive->id, "key=%s", key, "error=%s", error_meaning(fault)->text,
+        "advice=%s", FAULTS[n].advice);
+}
+
+static int put_fault(struct anchors *a, struct index_segment *s, bool *ret_own)
+{
+    struct index_agent own;
+    int r = index_agent_get(a->v->index, &own);
+
+    *ret_own = r == 0 && memcmp(own.id, s->agent, ANCHOR_AGENT) == 0;
+    if (r == 0)
+        r = index_segment_put(a->v->index, s);
+    return r == 0 && *ret_own ? index_anchors_untell(a->v->index, s->number) : r;
+}
+
+void anchors_fault(struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number, const char *etag, int fault)
+{
+    CLEANUP(index_segment_done) struct index_segment s = { 0 };
+    CLEANUP_FREE char *key = anchors_key(a, agent, number);
+    bool own = false, news;
+    int r = index_segment_get(a->v->index, agent, number, &s);
+
+    if (r == -ENOENT) {
+        memcpy(s.agent, agent, ANCHOR_AGENT);
+        s.number = number;
+    }
+    news = s.fault != fault || strcmp(s.etag ? s.etag : "", etag) != 0;
+    if (!news)
+        return;
+    s.fault = fault;
+    xstrset(&s.etag, etag);
+    r = index_begin(a->v->index);
+    if (r == 0)
+        r = index_end(a->v->index, put_fault(a, &s, &own));
+    if (r == 0)
+        say(a, key, fault);
+    if (own)
+        anchors_changed(a->v);
+}
+
+uint64_t anchors_faulty(const struct volume *v)
+{
+    return v->anchors ? index_segments_faulty(v->index) : 0;
+}
+
+/* --- what is missing -------------------------------------------------------------------------------------- */
+
+struct rows {
+    struct index_segment *v;       /* without ETags */
+    size_t n;
+};
+
+static bool collect(const struct index_segment *s, void *arg)
+{
+    struct rows *rows = arg;
+    struct index_segment *copy = xadd(rows->v, rows->n);
+
+    *copy = *s;
+    copy->etag = NULL;
+    return true;
+}
+
+static int compare_listed(const void *left, const void *right)
+{
+    const struct listed_segment *a = left, *b = right;
+    int order = memcmp(a->agent, b->agent, ANCHOR_AGENT);
+
+    return order ? order : (a->number > b->number) - (a->number < b->number);
+}
+
+static bool is_listed(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number)
+{
+    struct listed_segment wanted = { .number = number };
+
+    memcpy(wanted.agent, agent, ANCHOR_AGENT);
+    return a->n_listed && bsearch(&wanted, a->listed, a->n_listed, sizeof(wanted), compare_listed);
+}
+
+static bool has_row(const struct rows *rows, const struct index_segment *of, uint32_t number)
+{
+    for (size_t n = 0; n < rows->n; n++)
+        if (rows->v[n].number == number && memcmp(rows->v[n].agent, of->agent, ANCHOR_AGENT) == 0)
+            return true;
+    return false;
+}
+
+/* Those of one agent: rows [from, to). */
+static void check_agent(struct anchors *a, const struct rows *rows, size_t from, size_t to)
+{
+    uint32_t first = 1;
+
+    for (size_t n = from; n < to; n++)
+        first = (uint32_t)most(first, rows->v[n].first);
+    for (size_t n = from; n < to; n++) {
+        const struct index_segment *s = &rows->v[n];
+        bool listed = is_listed(a, s->agent, s->number);
+
+        if (!listed && s->number < first && index_begin(a->v->index) == 0)
+            (void)index_end(a->v->index, index_segment_remove(a->v->index, s->agent, s->number));
+        else if (!listed && s->number >= first)
+            anchors_fault(a, s->agent, s->number, "", -ENOENT);
+        if (s->previous >= first && !has_row(rows, s, s->previous))
+            anchors_fault(a, s->agent, s->previous, "", -ENOENT);
+    }
+}
+
+/* What this agent is writing or removing itself is looked at the next time. */
+static void look_for_missing(struct anchors *a)
+{
+    struct rows rows = { 0 };
+    struct index_agent own;
+    size_t from = 0;
+
+    if (index_segments(a->v->index, NULL, collect, &rows) < 0 || index_begin(a->v->index) < 0 ||
+        index_end(a->v->index, index_agent_get(a->v->index, &own)) < 0)
+        rows.n = 0;
+    for (size_t to = 1; to <= rows.n; to++) {
+        bool is_own = rows.n && memcmp(rows.v[from].agent, own.id, ANCHOR_AGENT) == 0;
+
+        if (to < rows.n && memcmp(rows.v[to].agent, rows.v[from].agent, ANCHOR_AGENT) == 0)
+            continue;
+        if (!is_own || !(a->wrote || a->writing || a->sweeping))
+            check_agent(a, &rows, from, to);
+        from = to;
+    }
+    free(rows.v);
+}
+
+/* --- a pass ------------------------------------------------------------------------------------------------- */
+
+static void release(struct anchors *a)
+{
+    struct anchors_waiter *w;
+
+    loop_timer_free(take_ptr(a->patience));
+    while ((w = STAILQ_FIRST(&a->waiters))) {
+        STAILQ_REMOVE_HEAD(&a->waiters, next);
+        w->fn(w->arg);
+        free(w);
+    }
+}
+
+static void forget_listed(struct anchors *a)
+{
+    for (size_t n = 0; n < a->n_listed; n++)
+        free(a->listed[n].etag);
+    free(take_ptr(a->listed));
+    a->n_listed = a->n_read = 0;
+}
+
+static int keep_passed(struct anchors *a)
+{
+    struct index_agent own;
+    int r = index_agent_get(a->v->index, &own);
+
+    own.passed = true;
+    if (r == 0)
+        r = index_agent_put(a->v->index, &own);
+    return r == 0 && a->accepted ? index_anchor_forgive(a->v->index) : r;
+}
+
+static void pass_done(struct anchors *a)
+{
+    a->passing = false;
+    if (!a->failed) {
+        look_for_missing(a);
+        if ((!a->passed || a->accepted) && index_begin(a->v->index) == 0)
+            a->passed |= index_end(a->v->index, keep_passed(a)) == 0;
+    }
+    forget_listed(a);
+    release(a);
+    if (a->closing)
+        return;
+    if (index_anchors_untold(a->v->index))
+        anchors_changed(a->v);
+    else
+        segments_write(a);
+}
+
+static bool is_read(struct anchors *a, const struct listed_segment *l)
+{
+    CLEANUP(index_segment_done) struct index_segment s = { 0 };
+
+    return index_segment_get(a->v->index, l->agent, l->number, &s) == 0 && strcmp(s.etag, l->etag) == 0;
+}
+
+static void read_next(struct anchors *a);
+
+static void one_read(struct anchors *a, int code)
+{
+    a->failed |= code < 0;
+    read_next(a);
+}
+
+static void read_next(struct anchors *a)
+{
+    while (a->n_read < a->n_listed && is_read(a, &a->listed[a->n_read]))
+        a->n_read++;
+    if (a->n_read == a->n_listed || a->closing)
+        pass_done(a);
+    else
+        segment_read(a, &a->listed[a->n_read++], one_read);
+}
+
+static void take_page(struct anchors *a, struct cloud_request *r)
+{
+    CLEANUP_FREE char *prefix = volume_full_key(a->v, ANCHORS_FOLDER "/");
+
+    for (size_t n = 0; n < r->n_objects && a->n_listed < LISTED_MOST; n++) {
+        struct listed_segment l = { .size = r->objects[n].size };
+
+        if (strncmp(r->objects[n].key, prefix, strlen(prefix)) != 0 ||
+            !anchor_name_read(r->objects[n].key + strlen(prefix), l.agent, &l.number))
+            continue;
+        l.etag = xstrdup(r->objects[n].etag ? r->objects[n].etag : "");
+        *xadd(a->listed, a->n_listed) = l;
+    }
+}
+
+static void ask_page(struct anchors *a, const char *token);
+
+static void page_done(struct cloud_request *r, void *owner, size_t n)
+{
+    struct anchors *a = owner;
+    CLEANUP_FREE char *token = NULL;
+
+    (void)n;
+    a->listing = NULL;
+    if (r->error.code && r->error.code != -ENOENT)
+        a->failed = true;
+    else
+        take_page(a, r);
+    token = r->error.code || a->n_listed >= LISTED_MOST ? NULL : xstrdup(r->next_token);
+    cloud_request_free(r);
+    if (token) {
+        ask_page(a, token);
+        return;
+    }
+    if (a->n_listed)
+        qsort(a->listed, a->n_listed, sizeof(*a->listed), compare_listed);
+    if (a->failed)
+        pass_done(a);
+    else
+        read_next(a);
+}
+
+static void ask_page(struct anchors *a, const char *token)
+{
+    CLEANUP_FREE char *prefix = volume_full_key(a->v, ANCHORS_FOLDER "/");
+    struct cloud_request *r = cloud_request_new(CLOUD_LIST, NULL, NULL);
+
+    cloud_request_set(&r->bucket, a->v->bucket);
+    cloud_request_set(&r->prefix, prefix);
+    cloud_request_set(&r->token, token);
+    r->limit = PAGE;
+    r->deadline_ms = (uint64_t)a->v->config->read_deadline_seconds * 1000;
+    a->listing = errand_submit(a->v, r, page_done, a, 0);
+}
+
+static void begin_pass(struct anchors *a)
+{
+    a->passing = true;
+    a->failed = a->accepted = a->wrote = false;
+    a->passed_ns = loop_now_ns();
+    ask_page(a, NULL);
+}
+
+static int64_t interval_ns(const struct volume *v)
+{
+    int32_t seconds = v->drive->has_sync_interval_seconds ? v->drive->sync_interval_seconds : 0;
+
+    return (seconds > 0 ? seconds : INTERVAL_DEFAULT_S) * 1000 * MS_NS;
+}
+
+void anchors_look(struct volume *v)
+{
+    struct anchors *a = v->anchors;
+    int64_t rest = a && (!a->passed || a->failed) ? RETRY_MS * MS_NS : interval_ns(v);
+
+    if (a && !a->passing && !a->closing && !v->paused && (!a->passed_ns || loop_now_ns() - a->passed_ns >= rest))
+        begin_pass(a);
+}
+
+/* --- waiting for the first one ------------------------------------------------------------------------------ */
+
+bool anchors_unread(const struct volume *v)
+{
+    const struct anchors *a = v->anchors;
+
+    return a && !a->passed && !a->closing && !v->paused && (a->passing || !a->failed) && !lister_failing(v->lister);
+}
+
+static void lose_patience(void *arg)
+{
+    release(arg);
+}
+
+void anchors_await(struct volume *v, void (*fn)(void *arg), void *arg)
+{
+    struct anchors *a = v->anchors;
+    struct anchors_waiter *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct anchors_waiter){ .fn = fn, .arg = arg };
+    STAILQ_INSERT_TAIL(&a->waiters, w, next);
+    if (!a->patience)
+        a->patience = loop_timer(v->loop, PATIENCE_MS, lose_patience, a);
+    if (!a->passing)
+        begin_pass(a);
+}
+
+void anchors_keys_changed(struct volume *v)
+{
+    struct anchors *a = v->anchors;
+
+    if (!a || index_segments_faulty(v->index) == 0 || index_begin(v->index) < 0 ||
+        index_end(v->index, index_segments_forgive(v->index)) < 0)
+        return;
+    a->passed = false;
+    a->failed = a->passing;   /* the present pass has passed over some */
+    a->passed_ns = 0;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------- */
+
+static void write_now(void *arg)
+{
+    struct anchors *a = arg;
+
+    loop_timer_free(take_ptr(a->timer));
+    segments_write(a);
+}
+
+void anchors_changed(struct volume *v)
+{
+    struct anchors *a = v->anchors;
+
+    if (a && !a->closing && !a->timer && object_seals(v))
+        a->timer = loop_timer(v->loop, (uint64_t)v->config->anchor_seconds * 1000, write_now, a);
+}
+
+static int open_agent(struct anchors *a, struct index_agent *own)
+{
+    int r = index_begin(a->v->index);
+
+    return r == 0 ? index_end(a->v->index, index_agent_get(a->v->index, own)) : r;
+}
+
+void anchors_new(struct volume *v)
+{
+    struct anchors *a;
+    struct index_agent own = { 0 };
+
+    if (!v->keys)
+        return;
+    a = xcalloc(1, sizeof(*a));
+    a->v = v;
+    a->segments_most = 64;
+    a->entries_most = ANCHOR_ENTRIES;
+    STAILQ_INIT(&a->waiters);
+    a->passed = open_agent(a, &own) == 0 && own.passed;
+    v->anchors = a;
+    if (index_anchors_untold(v->index))
+        anchors_changed(v);
+}
+
+void anchors_free(struct volume *v)
+{
+    struct anchors *a = v->anchors;
+
+    if (!a)
+        return;
+    a->closing = true;
+    errand_abandon(v, take_ptr(a->listing));
+    segment_read_end(a);
+    segments_write_end(a);
+    loop_timer_free(take_ptr(a->timer));
+    release(a);
+    forget_listed(a);
+    free(take_ptr(v->anchors));
+}
