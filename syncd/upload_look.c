@@ -292,8 +292,8 @@ static void seen_what_took_them(struct upload *u, enum upload_found found)
 {
     if (found == UPLOAD_OURS)
         next_turn(u, upload_own_sent(u, u->key, upload_looked(u)));
-    else if (found == UPLOAD_THEIRS)
-        found_theirs(u);
+    else if (found == UPLOAD_THEIRS || (found == UPLOAD_BASE && is_doubtful(u)))
+        found_theirs(u);   /* the version is there, and the power cut took the map that knew which bytes were of it */
     else
         upload_fail(u, &u->look->refusal);
 }

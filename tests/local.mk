@@ -100,7 +100,11 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 
 
 EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
+	tests/fuzz/seeds/cryptd_call/cache_key_make_many \
 	tests/fuzz/seeds/cryptd_call/cache_key_renew \
+	tests/fuzz/seeds/cryptd_call/crypt_zeros \
+	tests/fuzz/seeds/cryptd_call/drive_keys_change_identity \
+	tests/fuzz/seeds/cryptd_call/drive_keys_make_after \
 	tests/fuzz/seeds/cryptd_call/crypt \
 	tests/fuzz/seeds/cryptd_call/crypt_region \
 	tests/fuzz/seeds/cryptd_call/drive_keys_change \
@@ -123,6 +127,7 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
+	tests/fuzz/seeds/sealed/entries tests/fuzz/seeds/sealed/head \
 	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
 
 # --- unit tests: one block per program, alphabetical, in this pattern ------------------------------
@@ -244,6 +249,11 @@ check_PROGRAMS += tests/unit/test_cryptd_bulk
 TESTS += tests/unit/test_cryptd_bulk
 tests_unit_test_cryptd_bulk_SOURCES = tests/unit/test_cryptd_bulk.c $(CRYPTD_FIXTURE)
 tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test_cryptd_hostile
+TESTS += tests/unit/test_cryptd_hostile
+tests_unit_test_cryptd_hostile_SOURCES = tests/unit/test_cryptd_hostile.c $(CRYPTD_FIXTURE)
+tests_unit_test_cryptd_hostile_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
@@ -811,6 +821,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_s3_xml
 tests_fuzz_fuzz_s3_xml_SOURCES = tests/fuzz/fuzz_s3_xml.c
 tests_fuzz_fuzz_s3_xml_LDADD = $(SYNCD_LIBS)
 tests_fuzz_fuzz_s3_xml_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_sealed
+tests_fuzz_fuzz_sealed_SOURCES = tests/fuzz/fuzz_sealed.c
+tests_fuzz_fuzz_sealed_LDADD = $(SYNCD_LIBS)
+tests_fuzz_fuzz_sealed_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_service_url
 tests_fuzz_fuzz_service_url_SOURCES = tests/fuzz/fuzz_service_url.c

@@ -158,8 +158,8 @@ UNSEEN_WHERE_FETCHED = {"cut-behind-head", "cut-in-entries", "cut-behind-entries
 class Mutations(DriveCase):
     arguments = ("--set", "EncryptedDrives=true")
 
-    def drive(self, name):
-        self.mount, self.bucket = self.folder_drive(name, localCacheEncrypted=True)
+    def drive(self, name, **more):
+        self.mount, self.bucket = self.folder_drive(name, localCacheEncrypted=True, **more)
         drive = next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == name)
         self.cloud = os.path.dirname(self.bucket)
         self.cache = os.path.join(self.instance.dir, "state", "cache", drive["id"])
@@ -273,6 +273,36 @@ class Mutations(DriveCase):
                     self.assertTrue(f.read() == content[m], "in the cloud")
                 if m not in UNSEEN_WHERE_CLEAN | unseen:
                     self.assertTrue(self.events(mark, files[m].ino), "an event")
+
+    def test_what_cannot_be_noticed(self):
+        """docs/SECURITY.md, accepted risks: a whole state put back, and a map that says there is nothing to fetch."""
+        self.drive("unnoticed", syncIntervalSeconds=1)
+        path, absent = os.path.join(self.mount, "f"), os.path.join(self.mount, "absent")
+        with open(os.path.join(self.bucket, "absent"), "wb") as f:
+            f.write(b"there" * 50000)
+        wait_until(lambda: os.path.exists(absent), 30, "the name")
+        self.assertEqual(self.chunk_of(absent, 0)[:5], b"there")
+        self.instance.wait_uploaded(self.mount, seconds=30)
+        os.rename(self.cloud, self.cloud + "-away")
+        state, kept = os.path.join(self.instance.dir, "state"), os.path.join(self.scratch, "state-kept")
+        self.write(path, b"first" * 20000)
+        self.instance.stop()
+        lt.run("cp", "-a", state, kept)
+        self.start()
+        self.write(path, b"other" * 20000)
+        self.instance.stop()
+        shutil.rmtree(state)
+        os.rename(kept, state)
+        self.start()
+        self.assertEqual(self.chunk_of(path, 0)[:5], b"first")
+        f = self.sealed("absent")
+        self.instance.stop()
+        drop_entry(f, None, None)
+        f.set_map_word(MAP_FETCHABLE, 0)
+        self.start()
+        self.assertEqual(self.chunk_of(absent, 0)[:5], bytes(5))
+        self.assertEqual(self.chunk_of(absent, 1)[:4], (b"there" * 50000)[CHUNK:CHUNK + 4])
+        os.rename(self.cloud + "-away", self.cloud)
 
     def test_changed_files(self):
         """The cloud has an older version of them."""
