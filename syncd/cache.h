@@ -114,6 +114,7 @@ struct cache {
     bool bad;                      /* its disk failed: from then on the kernel reads nothing past the worker */
     uint64_t alike_tag;            /* of its mount in this boot */
     LIST_HEAD(, content) contents; /* content.c's */
+    LIST_HEAD(, unsealing) unsealings;   /* object_unseal.c's */
     LIST_HEAD(cache_bucket, cache_file) buckets[CACHE_BUCKETS];
     struct space space;
     struct use *use;               /* cache_use.c's */

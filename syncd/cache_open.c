@@ -24,6 +24,7 @@
 #include "syncd/folder.h"
 #include "syncd/key_stock.h"
 #include "syncd/object.h"
+#include "syncd/object.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 
@@ -218,6 +219,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     c->volume = v;
     v->cache = c;
     LIST_INIT(&c->contents);
+    LIST_INIT(&c->unsealings);
     c->dir_fd = -1;
     c->opens_most = opens_most(v->config);
     if (v->keys) {
@@ -253,6 +255,7 @@ void cache_free(struct cache *c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
     content_end_all(c);
+    object_unseal_end_all(c);
     convert_end(c);
     sweep_end(c);
     cache_sync_end(c);

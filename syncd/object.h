@@ -116,6 +116,8 @@ enum { OBJECT_UNSEAL_MAX = 16 };
 typedef void object_unsealed_fn(const struct error *e, const uint8_t *plain, size_t length, void *arg);
 void object_unseal(struct volume *v, const struct object_key *key, uint64_t first, const void *bytes, size_t n,
                    object_unsealed_fn *done, void *arg);
+/* The cache is being closed: what waits for a place ends with -ECANCELED. */
+void object_unseal_end_all(struct cache *c);
 
 /* Asks for the first bytes of the object `o`, whose metadata is known, and completes that: its kind and size as if they
  * were in the metadata (looked_into). done(e, arg) once, from the loop, with e->code 0, or why it cannot be. `o` is

@@ -8,8 +8,10 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/cache.h"
 
 struct unsealing {
+    LIST_ENTRY(unsealing) next;    /* of the cache's, while it waits for a place */
     struct volume *volume;
     struct object_key key;
     uint64_t first;
@@ -48,6 +50,7 @@ static void unseal(void *arg)
         .chunks = u->chunks, .n = u->n,
     };
 
+    LIST_REMOVE(u, next);
     memcpy(u->place.bytes, u->bytes, u->size);
     free(take_ptr(u->bytes));
     for (size_t i = 0; i < u->n; i++)
@@ -69,5 +72,20 @@ void object_unseal(struct volume *v, const struct object_key *key, uint64_t firs
         .n = (n + CRYPT_OBJECT_CHUNK - 1) / CRYPT_OBJECT_CHUNK, .done = done, .arg = arg,
     };
     memcpy(u->bytes, bytes, n);
+    LIST_INSERT_HEAD(&v->cache->unsealings, u, next);
     crypt_place(keys_crypt(v->keys), u->n * (CRYPT_OBJECT_CHUNK + CRYPT_CHUNK), &u->place, unseal, u);
+}
+
+void object_unseal_end_all(struct cache *c)
+{
+    struct error e = { .code = -ECANCELED };
+    struct unsealing *u;
+
+    while ((u = LIST_FIRST(&c->unsealings))) {
+        LIST_REMOVE(u, next);
+        crypt_place_cancel(keys_crypt(u->volume->keys), &u->place);
+        u->done(&e, NULL, 0, u->arg);
+        free(u->bytes);
+        free(u);
+    }
 }
