@@ -321,8 +321,8 @@ class CanaryCase(unittest.TestCase):
     def start_spy(cls):
         """An ordinary process among the others that has a pattern of its own in memory."""
         cls.other = os.urandom(PATTERN)
-        code = "import sys, time; kept = [sys.stdin.buffer.read(32) * 32768 for _ in range(1)] * 1; kept = [kept[0][:] + bytes([n]) for n in range(64)]\n" \
-               "print('ready', flush=True); time.sleep(600)"
+        code = "import sys, time\npattern = sys.stdin.buffer.read(32) * 32768\nkept = [pattern + bytes([n]) for n in range(64)]\n" \
+               "print('ready', flush=True)\ntime.sleep(600)"
         spy = subprocess.Popen([*cls.pressure.starter(), "prlimit", "--core=unlimited", "--", sys.executable, "-c", code], env=lt.clean_env(),
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         cls.addClassCleanup(spy.stdout.close)
