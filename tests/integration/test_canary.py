@@ -4,6 +4,7 @@ leave when they die. A pattern goes through a drive in every way there is, with 
 the raw disk is searched. That the search finds is shown by the same without encryption, and by a process that may be swapped."""
 
 import contextlib
+import fcntl
 import glob
 import mmap
 import os
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import landfall_test as lt
@@ -129,6 +131,7 @@ class CanaryCase(unittest.TestCase):
     def setUpClass(cls):
         if not lt.ROOT:
             raise unittest.SkipTest("needs root")
+        cls.alone()
         cls.outside = lt.temporary_directory("lf-canary-")
         cls.addClassCleanup(lt.remove_tree, cls.outside)
         cls.canary = os.urandom(PATTERN)
@@ -153,6 +156,13 @@ class CanaryCase(unittest.TestCase):
         cls.start_drive()
         cls.use()
         cls.end()
+
+    @classmethod
+    def alone(cls):
+        """The machine has one pattern for cores and one swap: another run of these tests has its turn before."""
+        lock = open(os.path.join(tempfile.gettempdir(), "landfall-canary.lock"), "w")
+        cls.addClassCleanup(lock.close)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
     @staticmethod
     def set_cores(pattern):
