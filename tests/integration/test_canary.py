@@ -83,6 +83,10 @@ class Pressure:
                 self.set(limit)
         self.set(LIMIT)
 
+    def relieve(self):
+        if not self.missing:
+            self.set(1 << 40)
+
     def starter(self):
         return [] if self.missing else ["sh", "-c", f'echo $$ >{self.folder}/cgroup.procs && exec "$@"', "sh"]
 
@@ -278,6 +282,7 @@ class CanaryCase(unittest.TestCase):
         cls.spy = cls.start_spy()
         cls.squeeze()
         cls.swapped = None if cls.swap.missing else cls.swap.used()
+        cls.pressure.relieve()      # what is exported is plain in frontd and the command, on its way to a person (docs/SECURITY.md)
         kit = cls.instance.landfall("key", "export", "canary").stdout if cls.drive_options else ""
         os.kill(cls.spy.pid, signal.SIGABRT)
         cls.spy.wait()
