@@ -1,6 +1,6 @@
-/* A hostile peer of cryptd: every message that it takes, with fields at their extremes, with the handle of another caller, with
- * descriptors that are too few, too many or of another kind, from syncd's place and from a worker's. It gets failures or is cut
- * off, and whoever is honest is served as before. */
+/* A hostile peer of cryptd: every message that it takes, with fields at their extremes, with the handle of another
+ * caller, with descriptors that are too few, too many or of another kind, from syncd's place and from a worker's. It gets
+ * failures or is cut off, and whoever is honest is served as before. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
