@@ -211,6 +211,20 @@ static int add(int argc, char **argv)
     return r;
 }
 
+/* Whoever removes a drive may mean to keep what is in the cloud, or to have it read by nobody. */
+static void say_kept_keys(struct json_object *instance, const char *id)
+{
+    CLEANUP_FREE char *path = NULL;
+    struct json_object *info = NULL;
+    struct error e;
+
+    if (asprintf(&path, "/management/drive_keys/%s", id) >= 0 &&
+        api_call(instance, "GET", path, NULL, &info, &e) == 0 && *instance_text(info, "deleted"))
+        printf("What it encrypted in the cloud stays, so its keys are kept: `landfall key export %s` prints them, "
+               "`landfall key destroy %s --yes` destroys them.\n", id, id);
+    json_object_put(info);
+}
+
 static int remove_named(struct json_object *instance, const char *name, bool force, struct error *e)
 {
     struct json_object *drive = NULL, *reply = NULL;
@@ -225,6 +239,8 @@ static int remove_named(struct json_object *instance, const char *name, bool for
         r = -ENOMEM;
     if (r == 0)
         r = api_call(instance, "DELETE", path, NULL, &reply, e);
+    if (r == 0)
+        say_kept_keys(instance, instance_text(drive, "id"));
     json_object_put(drive);
     json_object_put(reply);
     return r;
@@ -246,6 +262,79 @@ static int remove_drive(int argc, char **argv)
     return r < 0 ? target_fail("drive", &e) : EXIT_SUCCESS;
 }
 
+/* --- its cache ----------------------------------------------------------------------------------- */
+
+struct cache_wish {
+    const char *name, *folder, *size;
+    bool encrypt, plain;
+};
+
+static int check_cache(const struct cache_wish *w, struct error *e)
+{
+    if (!w->name)
+        return error_set(e, -EINVAL, "cache needs --name.");
+    if (w->encrypt && w->plain)
+        return error_set(e, -EINVAL, "The cache is either to be encrypted or to be plain.");
+    if (!w->encrypt && !w->plain && !w->folder && !w->size)
+        return error_set(e, -EINVAL, "Say what is to change: --encrypt, --plain, --folder or --size.");
+    if (w->size && (!*w->size || strspn(w->size, "0123456789") != strlen(w->size)))
+        return error_set(e, -EINVAL, "--size is a number of bytes; 0: no limit.");
+    return 0;
+}
+
+static struct json_object *make_cache(const struct cache_wish *w)
+{
+    struct json_object *o = json_object_new_object();
+
+    if (w->encrypt || w->plain)
+        json_object_object_add(o, "localCacheEncrypted", json_object_new_boolean(w->encrypt));
+    if (w->folder)
+        put(o, "permanentLocalPath", w->folder);
+    if (w->size)
+        json_object_object_add(o, "maximumCacheSize", json_object_new_int64(strtoll(w->size, NULL, 10)));
+    return o;
+}
+
+static int change_cache(struct json_object *instance, const struct cache_wish *w, struct error *e)
+{
+    struct json_object *drive = NULL, *reply = NULL, *cache = make_cache(w);
+    CLEANUP_FREE char *path = NULL;
+    int r = listing_find(instance, "/management/clouddrive", listing_named, (void *)w->name, &drive, e);
+
+    if (r == 0 && !drive)
+        r = error_set(e, -ENOENT, "There is no drive %s; `landfall drive list` shows them.", w->name);
+    if (r == 0 && asprintf(&path, "/management/clouddrive_change_cache/%s", instance_text(drive, "id")) < 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = api_call(instance, "PUT", path, cache, &reply, e);
+    if (r == 0)
+        printf("%s\n", instance_text(reply, "permanentLocalPath"));
+    json_object_put(cache);
+    json_object_put(drive);
+    json_object_put(reply);
+    return r;
+}
+
+static int cache(int argc, char **argv)
+{
+    struct cache_wish w = { 0 };
+    const struct target_option options[] = {
+        { "name", &w.name, NULL }, { "folder", &w.folder, NULL }, { "size", &w.size, NULL },
+        { "encrypt", NULL, &w.encrypt }, { "plain", NULL, &w.plain }, { 0 },
+    };
+    struct json_object *instance = NULL;
+    struct error e = { 0 };
+    int r = target_open(argc, argv, options, &instance);
+
+    if (r)
+        return r;
+    r = check_cache(&w, &e);
+    if (r == 0)
+        r = change_cache(instance, &w, &e);
+    json_object_put(instance);
+    return r < 0 ? target_fail("drive", &e) : EXIT_SUCCESS;
+}
+
 int command_drive(int argc, char **argv)
 {
     static const struct command verbs[] = {
@@ -256,6 +345,9 @@ int command_drive(int argc, char **argv)
           "      [--if-absent] [--wait] [--dir DIR]",
           "mounts a bucket; prints the mount point. With an endpoint or folder its account is made on the way. --wait\n"
           "      returns when it is mounted, or with the reason why it is not", add },
+        { "cache", "--name NAME [--encrypt | --plain] [--folder PATH] [--size BYTES] [--dir DIR]",
+          "changes the cache of a drive that is in use: encrypts it or no more, moves it, limits it; prints its folder",
+          cache },
         { "remove", "--name NAME [--force] [--dir DIR]",
           "unmounts and forgets a drive; what is in the cloud stays. --force: also with changes that are not there yet",
           remove_drive },

@@ -20,7 +20,7 @@ struct call {
     struct json_object *instance, *drive;
     const char **words;
     size_t n_words;
-    bool yes, new_identity;
+    bool yes, new_identity, forget_old;
 };
 
 static void call_end(struct call *c)
@@ -28,6 +28,44 @@ static void call_end(struct call *c)
     json_object_put(c->instance);
     json_object_put(c->drive);
     free(c->words);
+}
+
+struct search {
+    const char *name;
+    bool exact;                /* its id is that */
+    size_t found;
+    struct json_object *last;  /* borrowed */
+};
+
+static void look_at(struct search *s, struct json_object *item)
+{
+    bool exact = strcasecmp(instance_text(item, "id"), s->name) == 0;
+
+    if (!*instance_text(item, "deleted") || s->exact || (!exact && strcmp(instance_text(item, "name"), s->name) != 0))
+        return;
+    s->exact = exact;
+    s->found = exact ? 1 : s->found + 1;
+    s->last = item;
+}
+
+/* Of a drive that was deleted: by its id, or its name if no other one had it. */
+static int find_kept(struct call *c, struct error *e)
+{
+    struct search s = { .name = c->words[0] };
+    struct json_object *list;
+    int r = listing_get(c->instance, "/management/drive_keys", &list, e);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < json_object_array_length(list); i++)
+        look_at(&s, json_object_array_get_idx(list, i));
+    if (s.found > 1)
+        r = error_set(e, -ENOTUNIQ, "Several drives that were called %s were deleted; say which by its id: "
+                      "`landfall key show` shows them.", s.name);
+    else if (s.found == 1)
+        c->drive = json_object_get(s.last);
+    json_object_put(list);
+    return r;
 }
 
 static int find_drive(struct call *c, struct error *e)
@@ -38,6 +76,8 @@ static int find_drive(struct call *c, struct error *e)
     if (c->n_words == 0)
         return error_set(e, -EINVAL, "Say which drive; `landfall drive list` shows them.");
     r = listing_find(c->instance, "/management/clouddrive", listing_named, (void *)(uintptr_t)name, &c->drive, e);
+    if (r == 0 && !c->drive)
+        r = find_kept(c, e);
     if (r == 0 && !c->drive)
         r = error_set(e, -ENOENT, "There is no drive %s; `landfall drive list` shows them.", name);
     return r;
@@ -53,14 +93,16 @@ static int ask(struct call *c, const char *method, const char *what, const char 
     return api_call(c->instance, method, path, body, ret, e);
 }
 
-/* Reads the arguments, runs act() and says why it failed. `most`: words that may follow the drive. */
+/* Reads the arguments, runs act(), or without a drive all() if there is one, and says why it failed. `most`: words that
+ * may follow the drive. */
 typedef int act_fn(struct call *c, struct error *e);
 
-static int run(int argc, char **argv, size_t most, act_fn *act)
+static int run_or(int argc, char **argv, size_t most, act_fn *act, act_fn *all)
 {
     CLEANUP(call_end) struct call c = { .words = calloc((size_t)argc, sizeof(*c.words)) };
     const struct target_option options[] = {
-        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity }, { 0 },
+        { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity },
+        { "forget-old", NULL, &c.forget_old }, { 0 },
     };
     struct error e = { 0 };
     int r;
@@ -69,12 +111,20 @@ static int run(int argc, char **argv, size_t most, act_fn *act)
     r = target_open_paths(argc, argv, options, c.words, &c.n_words, &c.instance);
     if (r)
         return r;
-    r = find_drive(&c, &e);
+    if (c.n_words == 0 && all)
+        act = all;
+    else
+        r = find_drive(&c, &e);
     if (r == 0 && c.n_words > 1 + most)
         r = error_set(&e, -EINVAL, "%s is one word too many.", c.words[1 + most]);
     if (r == 0)
         r = act(&c, &e);
     return r < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
+}
+
+static int run(int argc, char **argv, size_t most, act_fn *act)
+{
+    return run_or(argc, argv, most, act, NULL);
 }
 
 /* --- showing --------------------------------------------------------------------------------------------- */
@@ -100,21 +150,60 @@ static void print_list(const char *label, struct json_object *o, const char *key
     }
 }
 
-static void print_info(struct json_object *info)
+static void print_left(struct json_object *info)
+{
+    static const struct {
+        const char *key, *what;
+    } left[] = {
+        { "unconverted", "files of the cache are on their way to being encrypted, or plain" },
+        { "wrapped", "files of the cache have keys that are still under an older one" },
+        { "made", "files of the cache still have keys from before the last rotation" },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+        int64_t n = json_object_get_int64(json_object_object_get(info, left[i].key));
+
+        if (n > 0)
+            printf("left       %" PRId64 " %s\n", n, left[i].what);
+    }
+}
+
+static void print_fact(const char *label, struct json_object *o, const char *key)
+{
+    if (!*instance_text(o, key))
+        return;
+    printf("%-11s", label);
+    listing_puts(instance_text(o, key));
+    putchar('\n');
+}
+
+static void print_epochs(struct json_object *info)
 {
     size_t n = length(info, "epochs");
-    struct json_object *rewrapped = json_object_object_get(info, "rewrapped");
 
-    printf("recipient  ");
-    listing_puts(instance_text(info, "recipient"));
-    printf("\nkeys       ");
+    if (n == 0)
+        return;
+    printf("keys       ");
     for (size_t i = 0; i < n; i++)
         printf("%s%s", i ? ", " : "", item(info, "epochs", i));
     printf(n > 1 ? " (new things are made with %s)\n" : "\n", n > 1 ? item(info, "epochs", n - 1) : "");
+}
+
+static void print_info(struct json_object *info)
+{
+    struct json_object *rewrapped = json_object_object_get(info, "rewrapped");
+
+    print_fact("recipient", info, "recipient");
+    print_epochs(info);
     print_list("escrow", info, "escrow");
     printf("changes    %" PRId64 "\n", json_object_get_int64(json_object_object_get(info, "serial")));
+    print_fact("deleted", info, "deleted");
+    print_fact("service", info, "service");
+    print_fact("bucket", info, "bucket");
+    print_fact("prefix", info, "prefix");
     if (rewrapped)
         printf("rewrapped  %" PRId64 "\n", json_object_get_int64(rewrapped));
+    print_left(info);
 }
 
 static int print_after(struct call *c, const char *method, const char *what, const char *query,
@@ -134,9 +223,35 @@ static int act_show(struct call *c, struct error *e)
     return print_after(c, "GET", "", "", NULL, e);
 }
 
+/* A line for each, tab separated. */
+static void print_line(struct json_object *info)
+{
+    const char *deleted = instance_text(info, "deleted"), *trouble = instance_text(info, "trouble");
+
+    listing_puts(instance_text(info, "id"));
+    putchar('\t');
+    listing_puts(instance_text(info, "name"));
+    printf("\t%s", *deleted ? "deleted " : "in use");
+    listing_puts(deleted);
+    putchar('\t');
+    listing_puts(*trouble ? trouble : instance_text(info, "recipient"));
+    putchar('\n');
+}
+
+static int act_show_all(struct call *c, struct error *e)
+{
+    struct json_object *list;
+    int r = listing_get(c->instance, "/management/drive_keys", &list, e);
+
+    for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
+        print_line(json_object_array_get_idx(list, i));
+    json_object_put(list);
+    return r;
+}
+
 static int show(int argc, char **argv)
 {
-    return run(argc, argv, 0, act_show);
+    return run_or(argc, argv, 0, act_show, act_show_all);
 }
 
 /* --- identities ------------------------------------------------------------------------------------------ */
@@ -199,7 +314,8 @@ static int import(int argc, char **argv)
 
 static int act_rotate(struct call *c, struct error *e)
 {
-    return print_after(c, "POST", "_rotate", c->new_identity ? "?newIdentity=true" : "", NULL, e);
+    return print_after(c, "POST", "_rotate", c->forget_old && c->new_identity ? "?newIdentity=true&forgetOld=true"
+                       : c->forget_old ? "?forgetOld=true" : c->new_identity ? "?newIdentity=true" : "", NULL, e);
 }
 
 static int rotate(int argc, char **argv)
@@ -291,16 +407,20 @@ static int passphrase(int argc, char **argv)
 int command_key(int argc, char **argv)
 {
     static const struct command verbs[] = {
-        { "show", "DRIVE [--dir DIR]", "recipient, keys by number, escrow recipients", show },
+        { "show", "[DRIVE] [--dir DIR]",
+          "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show },
         { "export", "DRIVE [--dir DIR]",
-          "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud", export },
+          "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
+          export },
         { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
           import },
-        { "rotate", "DRIVE [--new-identity] [--dir DIR]",
-          "a new key for what is made from now on; --new-identity: objects have another recipient, too", rotate },
+        { "rotate", "DRIVE [--new-identity | --forget-old] [--dir DIR]",
+          "a new key for what is made from now on; --new-identity: objects have another recipient, too.\n"
+          "      --forget-old: no new one; gives up old ones that nothing needs any more", rotate },
         { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
           escrow },
-        { "destroy", "DRIVE --yes [--dir DIR]", "removes the keys: nobody can read the drive's cache any more",
+        { "destroy", "DRIVE --yes [--dir DIR]",
+          "removes the keys: nobody can read the drive's cache any more. DRIVE may be deleted",
           destroy },
         { "passphrase", "", "says how to change what unlocks all keys", passphrase },
         { 0 },

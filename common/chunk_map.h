@@ -22,8 +22,8 @@
  *    spent and goes on when that is not above granted; else it takes it back and asks FsDirty for more.
  *  - A worker marks the extents that it reads or writes in touched, and syncd takes the marks away.
  *  - Only syncd truncates: it ends fetches beyond the new size, then lowers fetchable, then truncates.
- *    The logical size of the file is the cache file's st_size, or stands in the map if it is sealed; while fetchable is above it the cloud
- *    has another version whose size is not known here yet, and an FsFetch brings it.
+ *    The logical size of the file is the cache file's st_size, or stands in the map if it is sealed; while fetchable is
+ *    above it the cloud has another version whose size is not known here yet, and an FsFetch brings it.
  *  - How the kernel has the file open is the worker's to say (mountd/worker_mode.c) and outlives it; it holds for the
  *    mount whose tag stands beside it. While `passed` is above 0 the kernel reads the data file itself: what is
  *    present stays present, and what another version in the cloud says goes into another inode.
@@ -94,7 +94,7 @@ struct chunk_map {
     uint64_t session;             /* syncd's: the session of the machine since which the pair is known to be right */
     int64_t foreseen_ns;          /* syncd's: when it was fetched before any program opened it; 0: one has since */
     uint64_t cut_to;              /* syncd's: 1 + the size that the file was last to be given by truncating; 0: none */
-    _Atomic uint64_t generation;  /* of a sealed file (common/sealed.h): the last one that was given to a write of a chunk */
+    _Atomic uint64_t generation;  /* of a sealed file (common/sealed.h): the last one given to a write of a chunk */
     _Atomic uint64_t synced;      /* syncd's: records up to that generation, and their bytes, are on the disk */
     _Atomic uint64_t size;        /* of a sealed file */
     _Atomic int64_t written_ns;   /* of a sealed file: when it was last written, since the epoch */

@@ -1,4 +1,5 @@
-/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is kept. */
+/* Owns the region, who has which part of it, and the form of a call. Must not know what is sealed, nor where it is
+ * kept. */
 #include "common/crypt.h"
 
 #include <errno.h>
@@ -114,6 +115,12 @@ void crypt_free(struct crypt *c)
         (void)munmap(c->base, c->size);
     cleanup_close(&c->fd);
     free(c);
+}
+
+void *crypt_memory(const struct crypt *c, size_t *ret_size)
+{
+    *ret_size = c->size;
+    return c->base;
 }
 
 bool crypt_locked(const struct crypt *c)

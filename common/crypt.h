@@ -25,6 +25,8 @@ struct crypt;
 int crypt_new(struct loop *l, size_t size, size_t least, struct crypt **ret, struct error *e);
 /* No call may be under way. NULL is fine. */
 void crypt_free(struct crypt *c);
+/* All of it, which a process that is forked has as well; *ret_size bytes. */
+void *crypt_memory(const struct crypt *c, size_t *ret_size);
 /* Whether its pages cannot be swapped. */
 bool crypt_locked(const struct crypt *c);
 
@@ -69,14 +71,14 @@ struct crypt_asker {
 
 struct crypt_chunk {
     uint64_t number;                  /* in its file or object */
-    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0; from the
-                                         cache what is sealed is cut, or filled up with zeros, to that */
+    uint32_t length;                  /* bytes of plaintext, 1 to CRYPT_CHUNK; of an object's last chunk also 0; from
+                                         the cache what is sealed is cut, or filled up with zeros, to that */
     uint64_t in_at, out_at;           /* in the region; what is written to may overlap no other chunk's */
     struct cache_record record;       /* from the cache: given; into the cache: after */
     bool zeros;                       /* from the cache: there is no chunk, which stands for zeros */
     uint64_t generation;              /* into the cache */
     bool last;                        /* from or into an object: its last chunk */
-    int code;                         /* after: 0 or a negative errno (cryptd/bulk.h); then nothing was written for it */
+    int code;                         /* after: 0, or a negative errno (cryptd/bulk.h) and nothing was written for it */
 };
 
 struct crypt_call {

@@ -11,7 +11,7 @@ enum role { ROLE_NONE, ROLE_FRONTD, ROLE_SYNCD, ROLE_MOUNTD, ROLE_CRYPTD, ROLE_W
 
 /* Raised whenever ipc.proto, or the memory that processes share (chunk_map.h), changes in a way an older process could
  * misread. */
-enum { IPC_PROTOCOL = 4 };
+enum { IPC_PROTOCOL = 5 };
 
 struct message_row {
     Lf__Envelope__BodyCase body;   /* a request or an event */

@@ -71,6 +71,13 @@ static const struct metric_row rows[METRIC_COUNT] = {
     ROW(CACHE_LIMIT, GAUGE, "cache_limit_bytes",
         "maximumCacheSize; 0: none.",
         "drive"),
+    ROW(CACHE_UNCONVERTED, GAUGE, "cache_unconverted_files",
+        "Files of the cache that are not encrypted though they shall be, or the other way round. Missing "
+        "until all were looked at.",
+        "drive"),
+    ROW(CACHE_OLD_KEYS, GAUGE, "cache_old_key_files",
+        "Files of the cache whose keys were made before the drive's were rotated last.",
+        "drive"),
     ROW(EVICTED_BYTES, COUNTER, "evicted_bytes_total",
         "Content that was given up to make room for reads, for what stays (writes and pins), or because the "
         "limit or the disk became smaller.",

@@ -47,7 +47,7 @@ int sealed_pwrite(int fd, const void *from, size_t n, uint64_t at)
 
 /* Where the entries of an extent would begin if there were no head, and how long an extent is. */
 enum { FIRST = 4096, ENTRIES = EXTENT_CHUNKS * SEALED_ENTRY, EXTENT = ENTRIES + SEALED_SLOTS * EXTENT_SIZE };
-_Static_assert((uint64_t)EXTENT * (SEALED_FILE_MAX >> EXTENT_SHIFT) + FIRST < UINT64_C(1) << 44, "as long as ext4 has files");
+_Static_assert((uint64_t)EXTENT * (SEALED_FILE_MAX >> EXTENT_SHIFT) + FIRST < UINT64_C(1) << 44, "ext4's");
 
 static uint64_t extent_at(uint64_t chunk)
 {

@@ -7,14 +7,14 @@
  *       offset       size
  *            0          8   "LNDFSEAL"
  *            8          4   version, 1
- *           12          4   zero
+ *           12          4   the epoch of the drive's keys that the key was made in; 0: the one that it is wrapped under
  *           16        104   the file's key, wrapped (cryptd/wrapped_key.h)
  *          120         32   SHA-256 of bytes 0 to 119: tells damage
  *          152        872   zero
  *     4096 + E e            extent e of the file, 64 chunks; E is 16 KiB + 12 MiB:
  *            0   16 Ki      its entries, 256 bytes a chunk: three records (common/cache_record.h), the generation (8)
- *                           below which they do not count, 0 as a rule, and 56 bytes of zeros; those of extent 0 begin at
- *                           1024, with the head in one page
+ *                           below which they do not count, 0 as a rule, and 56 bytes of zeros; those of extent 0 begin
+ *                           at 1024, with the head in one page
  *        16 Ki   12 Mi      the bytes that records 0 are of, 64 KiB a chunk; then those of records 1, and of records 2
  *
  * Of a chunk's records the one with the highest generation is the current one. A chunk is written to a slot that is
@@ -25,7 +25,10 @@
  *
  * A chunk may be shorter than it is to be read: what lies behind it is zeros. A chunk without a record is zeros at and
  * above `fetchable`, and missing below. What is longer than the file is cut as it is read, and must be written anew,
- * shorter, before the file grows (sealed_needs_trim()). */
+ * shorter, before the file grows (sealed_needs_trim()).
+ *
+ * Whether a pair is sealed is said by INO.seal being there. INO.seal.new is one that is on its way
+ * (syncd/cache_convert.h): complete or not, it is nobody's after a crash. */
 #pragma once
 
 #include "common/chunk_map.h"
@@ -33,7 +36,7 @@
 
 enum { SEALED_HEAD = 1024, SEALED_SLOTS = 3, SEALED_ENTRY = 256, SEALED_JOB_MAX = 32 };
 
-#define SEALED_FILE_MAX (UINT64_C(5) << 40)    /* S3 knows no larger object; and no file of ext4 is longer than 16 TiB */
+#define SEALED_FILE_MAX (UINT64_C(5) << 40)    /* S3 knows no larger object; no file of ext4 is longer than 16 TiB */
 #define SEALED_CHUNKS_MAX (SEALED_FILE_MAX >> CHUNK_SHIFT)
 
 /* Of a chunk: where its bytes may be. */

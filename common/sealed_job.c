@@ -146,8 +146,8 @@ static uint32_t sealed_bytes(const struct cache_record *r)
     return (uint32_t)least(le32toh(r->length), CRYPT_CHUNK);
 }
 
-/* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody had
- * synced, out of a file whose bytes are nowhere else. */
+/* Whether a chunk without a record is zeros: where nothing was ever fetched; or a power cut has taken it, which nobody
+ * had synced, out of a file whose bytes are nowhere else. */
 static bool may_lack(const struct sealed_job *j, const struct sealed_entry *e, size_t i)
 {
     const struct chunk_map *m = j->sealed->map;
@@ -209,8 +209,8 @@ static int load(struct sealed_job *j)
     return r == 0 ? load_bytes(j, entries, slots) : r;
 }
 
-/* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has torn
- * this one. */
+/* Whether to look again, at another record of the chunk, which did not open: it is being written; or a power cut has
+ * torn this one. */
 static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 {
     const struct chunk_map *m = j->sealed->map;

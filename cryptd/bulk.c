@@ -300,8 +300,8 @@ static int read_keys(const struct bulk_spec *s, struct job_keys *k, struct error
     return r == 0 ? read_key(s->keys, &s->to, &k->to.cache, k->to.payload, e) : r;
 }
 
-/* To hand so little to a thread, and to hear of its end, takes longer than to do it. Where all threads have work it waits
- * like any other. */
+/* To hand so little to a thread, and to hear of its end, takes longer than to do it. Where all threads have work it
+ * waits like any other. */
 static bool do_at_once(struct job *j)
 {
     struct slice s = { .job = j, .n = j->n };

@@ -1,8 +1,8 @@
 /* Bulk work: chunks opened from one form and sealed into another one, in memory that the caller shares, by the pool's
  * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by
  * slice, so that a large one does not keep a small one waiting. One of BULK_SLICE_MIN chunks at most is done by the
- * loop's thread, at once, if any other is free for what comes meanwhile. Plaintext that is not the caller's to see (object to
- * cache, cache to object) never leaves cryptd's own locked memory. */
+ * loop's thread, at once, if any other is free for what comes meanwhile. Plaintext that is not the caller's to see
+ * (object to cache, cache to object) never leaves cryptd's own locked memory. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ enum { BULK_CHUNK = 64 * 1024, BULK_CHUNKS_MAX = 128, BULK_SLICE = 16, BULK_SLIC
 
 struct bulk_chunk {
     uint64_t number, in_at, out_at, expected, generation;
-    uint32_t length;                 /* of plaintext; what the cache has sealed is cut, or filled up with zeros, to that */
+    uint32_t length;                 /* of plaintext: what the cache has sealed is cut, or filled up with zeros */
     bool has_expected, last;
     bool zeros;                      /* from the cache: there is no chunk, which stands for zeros */
     struct cache_record record;      /* what is opened from the cache; after, what was sealed into it */

@@ -125,6 +125,61 @@ int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *iden
     return r < 0 ? r : derive_wrap(first, e);
 }
 
+/* In front of the epochs that are there: nothing was made with them yet, so they can be numbered anew. */
+static int put_before(struct drive_keys *k, const uint8_t identity[KEY_SIZE], struct error *e)
+{
+    struct drive_epoch *oldest = &k->epochs[0];
+
+    memmove(oldest + 1, oldest, k->n_epochs++ * sizeof(*oldest));
+    memcpy(oldest->identity, identity, KEY_SIZE);
+    secret_random(oldest->cache_key, KEY_SIZE);
+    for (uint32_t i = 0; i < k->n_epochs; i++)
+        k->epochs[i].number = i + 1;
+    return derive_wrap(oldest, e);
+}
+
+static bool has_identity(const struct drive_keys *k, const uint8_t identity[KEY_SIZE])
+{
+    for (size_t i = 0; i < k->n_epochs; i++)
+        if (aead_same(k->epochs[i].identity, identity, KEY_SIZE))
+            return true;
+    return false;
+}
+
+/* With `first` the newest of them takes a place that is there. */
+static bool fit(const struct drive_keys *k, uint8_t list[][KEY_SIZE], size_t n, bool first)
+{
+    size_t more = 0;
+
+    for (size_t i = first; i < n; i++)
+        more += !has_identity(k, list[i]);
+    return k->n_epochs + more <= DRIVE_EPOCHS_MAX;
+}
+
+static void take_first(struct drive_keys *k, const struct drive_keys *former)
+{
+    memcpy(k->epochs[0].identity, drive_keys_newest(former)->identity, KEY_SIZE);
+    memcpy(k->escrow, former->escrow, sizeof(k->escrow));
+    k->n_escrow = former->n_escrow;
+}
+
+int drive_keys_inherit(struct drive_keys *k, const struct drive_keys *former, bool first, struct error *e)
+{
+    uint8_t list[DRIVE_EPOCHS_MAX][KEY_SIZE];
+    size_t n = drive_keys_identities(former, list);
+    int r = 0;
+
+    if (!fit(k, list, n, first))
+        r = error_set(e, -ENOSPC, "A drive can have no more than %d identities.", DRIVE_EPOCHS_MAX);
+    if (r == 0 && first)
+        take_first(k, former);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (!has_identity(k, list[i]))
+            r = put_before(k, list[i], e);
+    secret_wipe(list, sizeof(list));
+    return r;
+}
+
 static int add_epoch(struct drive_keys *k, const uint8_t identity[KEY_SIZE], struct error *e)
 {
     const struct drive_epoch *before = drive_keys_newest(k);
@@ -132,8 +187,11 @@ static int add_epoch(struct drive_keys *k, const uint8_t identity[KEY_SIZE], str
     int r;
 
     if (k->n_epochs == DRIVE_EPOCHS_MAX)
-        return error_set(e, -ENOSPC, "The drive has %d keys already. Let what is old be encrypted anew and give the "
-                         "old keys up first.", DRIVE_EPOCHS_MAX);
+        return error_set(e, -ENOSPC, "The drive has %d keys already, which is as many as there can be. All goes "
+                         "on with the newest one. `landfall key rotate --forget-old` gives up those that nothing needs "
+                         "any more; where all are needed, remove the drive when its changes are in the cloud, and add "
+                         "it again: it begins with new keys, and reads what is in the cloud as before.",
+                         DRIVE_EPOCHS_MAX);
     if (before->number == UINT32_MAX || k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
     next->number = before->number + 1;
@@ -173,6 +231,21 @@ int drive_keys_import(struct drive_keys *k, const char *text, struct error *e)
     return r;
 }
 
+static void drop(struct drive_keys *k, struct drive_epoch *old)
+{
+    memmove(old, old + 1, (size_t)(&k->epochs[k->n_epochs] - (old + 1)) * sizeof(*old));
+    secret_wipe(&k->epochs[--k->n_epochs], sizeof(*old));
+}
+
+/* Whether a newer epoch has its identity. */
+static bool has_later(const struct drive_keys *k, size_t i)
+{
+    for (size_t n = i + 1; n < k->n_epochs; n++)
+        if (aead_same(k->epochs[n].identity, k->epochs[i].identity, KEY_SIZE))
+            return true;
+    return false;
+}
+
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e)
 {
     struct drive_epoch *old = (struct drive_epoch *)drive_keys_epoch(k, epoch);
@@ -183,8 +256,23 @@ int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e)
         return error_set(e, -EBUSY, "Key %u of the drive is the one in use; rotate first.", epoch);
     if (k->serial == UINT32_MAX)
         return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
-    memmove(old, old + 1, (size_t)(&k->epochs[k->n_epochs] - (old + 1)) * sizeof(*old));
-    secret_wipe(&k->epochs[--k->n_epochs], sizeof(*old));
+    drop(k, old);
+    k->serial++;
+    return 0;
+}
+
+int drive_keys_forget_old(struct drive_keys *k, struct error *e)
+{
+    uint32_t before = k->n_epochs;
+
+    if (k->serial == UINT32_MAX)
+        return error_set(e, -ENOSPC, "The keys of this drive were changed as often as they can be.");
+    for (size_t i = k->n_epochs; i-- > 0;)
+        if (has_later(k, i))
+            drop(k, &k->epochs[i]);
+    if (k->n_epochs == before)
+        return error_set(e, -ENOENT, "The drive has no key that could be given up: each has an identity of its own, "
+                         "which objects in the cloud may be encrypted to.");
     k->serial++;
     return 0;
 }

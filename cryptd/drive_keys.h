@@ -73,6 +73,11 @@ struct drive_keys {
  * -EINVAL, -ENOSPC, -EIO, with a sentence. */
 int drive_keys_make(struct drive_keys *k, const char *drive_id, const char *identity, uint32_t after, struct error *e);
 
+/* For keys just made, before they are sealed: gives them the identities of a drive that is gone, each with a cache key
+ * of its own and older than those that they have; and, when `first`, the former drive's newest identity in the place of
+ * their own, and its escrow recipients. 0, or with a sentence -ENOSPC (nothing was changed) or -EIO. */
+int drive_keys_inherit(struct drive_keys *k, const struct drive_keys *former, bool first, struct error *e);
+
 /* Seals them into out (DRIVE_BLOB_MAX bytes). 0 and *ret_n, or -EIO with a sentence. */
 int drive_keys_seal(const struct secret *s, const struct drive_keys *k, uint8_t *out, size_t *ret_n, struct error *e);
 
@@ -87,6 +92,7 @@ int drive_keys_open(const struct secret *s, const char *drive_id, const void *bl
 int drive_keys_rotate(struct drive_keys *k, bool new_identity, struct error *e);
 int drive_keys_import(struct drive_keys *k, const char *identity, struct error *e);   /* rotates to that one */
 int drive_keys_forget(struct drive_keys *k, uint32_t epoch, struct error *e);
+int drive_keys_forget_old(struct drive_keys *k, struct error *e);   /* all epochs whose identity a newer one has, too */
 int drive_keys_set_escrow(struct drive_keys *k, const char *const *recipients, size_t n, struct error *e);
 
 const struct drive_epoch *drive_keys_newest(const struct drive_keys *k);

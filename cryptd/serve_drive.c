@@ -8,19 +8,74 @@
 #include "cryptd/serve.h"
 #include "cryptd/x25519.h"
 
-static int reply_sealed(struct serve *s, struct ipc_request *req, const struct drive_keys *k, struct error *e)
+enum { FORMER_MAX = 16 };
+
+static int reply_sealed(struct serve *s, struct ipc_request *req, const struct drive_keys *k,
+                        Lf__DriveKeysSealed *sealed, struct error *e)
 {
-    Lf__DriveKeysSealed sealed = LF__DRIVE_KEYS_SEALED__INIT;
-    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_KEYS_SEALED, drive_keys_sealed, &sealed);
+    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_KEYS_SEALED, drive_keys_sealed, sealed);
     uint8_t blob[DRIVE_BLOB_MAX];
     int r;
 
-    sealed.blob.data = blob;
-    sealed.serial = k->serial;
-    r = drive_keys_seal(s->secret, k, blob, &sealed.blob.len, e);
+    sealed->blob.data = blob;
+    sealed->serial = k->serial;
+    r = drive_keys_seal(s->secret, k, blob, &sealed->blob.len, e);
     if (r == 0)
         ipc_reply(req, &reply, NULL, 0);
     return r;
+}
+
+/* --- making ------------------------------------------------------------------------------------ */
+
+static int inherit_one(struct serve *s, const Lf__DriveKeysFormer *former, bool first, struct drive_keys *k,
+                       struct error *e)
+{
+    struct open_keys *theirs = keyring_take(s->ring, e);
+    int r = theirs ? drive_keys_open(s->secret, former->drive_id, former->blob.data, former->blob.len,
+                                     former->at_least, theirs->keys, e) : e->code;
+
+    if (r == 0)
+        r = drive_keys_inherit(k, theirs->keys, first, e);
+    keyring_unref(theirs);
+    return r;
+}
+
+/* What cannot be inherited is no reason to make none. *why: of the first that cannot. */
+static size_t inherit(struct serve *s, const Lf__DriveKeysMake *make, struct drive_keys *k, uint32_t *taken,
+                      struct error *why)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < make->n_former; i++) {
+        struct error e;
+
+        if (inherit_one(s, make->former[i], n == 0, k, &e) == 0)
+            taken[n++] = (uint32_t)i;
+        else if (!why->code)
+            *why = e;
+    }
+    return n;
+}
+
+static int make_keys(struct serve *s, struct ipc_request *req, const Lf__DriveKeysMake *make, struct drive_keys *k,
+                     struct error *e)
+{
+    Lf__DriveKeysSealed sealed = LF__DRIVE_KEYS_SEALED__INIT;
+    uint32_t taken[FORMER_MAX];
+    struct error why = { 0 };
+    int r;
+
+    if (make->n_former > FORMER_MAX || (make->n_former && (make->identity || make->after)))
+        return error_set(e, -EINVAL, "Keys are inherited from %d drives at most, and then nothing else is said of "
+                         "them.", FORMER_MAX);
+    r = drive_keys_make(k, make->drive_id, make->identity, make->after, e);
+    if (r < 0)
+        return r;
+    sealed.n_taken = inherit(s, make, k, taken, &why);
+    sealed.taken = taken;
+    if (why.code)
+        sealed.left_out = (char *)(uintptr_t)error_text(&why);
+    return reply_sealed(s, req, k, &sealed, e);
 }
 
 void serve_drive_make(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -29,13 +84,11 @@ void serve_drive_make(struct ipc_request *req, const Lf__Envelope *env, int *fds
     struct serve *s = daemon;
     struct error e;
     struct open_keys *k = keyring_take(s->ring, &e);
-    int r = k ? drive_keys_make(k->keys, make->drive_id, make->identity, make->after, &e) : e.code;
+    int r = k ? make_keys(s, req, make, k->keys, &e) : e.code;
 
     (void)fds;
     if (make->identity)
         secret_wipe(make->identity, strlen(make->identity));
-    if (r == 0)
-        r = reply_sealed(s, req, k->keys, &e);
     if (r < 0)
         serve_fail(req, "drive_keys_not_made", &e);
     keyring_unref(k);
@@ -144,7 +197,7 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
 {
     int r = 0;
 
-    if (!c->rotate && !c->has_forget && !c->set_escrow)
+    if (!c->rotate && !c->has_forget && !c->set_escrow && !c->forget_old)
         return error_set(e, -EINVAL, "Nothing was said of what is to change.");
     if (c->rotate && c->identity)
         r = drive_keys_import(k, c->identity, e);
@@ -152,6 +205,8 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
         r = drive_keys_rotate(k, c->new_identity, e);
     if (r == 0 && c->has_forget)
         r = drive_keys_forget(k, c->forget, e);
+    if (r == 0 && c->forget_old)
+        r = drive_keys_forget_old(k, e);
     if (r == 0 && c->set_escrow)
         r = drive_keys_set_escrow(k, (const char *const *)c->escrow, c->n_escrow, e);
     return r;
@@ -159,6 +214,7 @@ static int change(struct drive_keys *k, const Lf__DriveKeysChange *c, struct err
 
 void serve_drive_change(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
+    Lf__DriveKeysSealed sealed = LF__DRIVE_KEYS_SEALED__INIT;
     struct serve *s = daemon;
     struct error e;
     struct handle *h = keyring_find(serve_caller(s, req), env->drive_keys_change->handle, &e);
@@ -173,7 +229,7 @@ void serve_drive_change(struct ipc_request *req, const Lf__Envelope *env, int *f
     if (env->drive_keys_change->identity)
         secret_wipe(env->drive_keys_change->identity, strlen(env->drive_keys_change->identity));
     if (r == 0)
-        r = reply_sealed(s, req, k->keys, &e);
+        r = reply_sealed(s, req, k->keys, &sealed, &e);
     if (r < 0)
         serve_fail(req, "drive_keys_not_changed", &e);
     keyring_unref(k);

@@ -42,7 +42,8 @@ static const struct sandbox_call allowed[] = {
     SANDBOX_ANY(fstatfs),   /* libcap-ng, when it is loaded */
     /* memory, threads, time, ends */
     SANDBOX_ANY(brk), SANDBOX_ANY(mmap), SANDBOX_ANY(mprotect), SANDBOX_ANY(munmap), SANDBOX_ANY(mremap),
-    SANDBOX_ANY(madvise), SANDBOX_ANY(mlock), SANDBOX_ANY(munlock), SANDBOX_ANY(futex), SANDBOX_ANY(set_robust_list), SANDBOX_ANY(rseq),
+    SANDBOX_ANY(madvise), SANDBOX_ANY(mlock), SANDBOX_ANY(munlock), SANDBOX_ANY(futex), SANDBOX_ANY(set_robust_list),
+    SANDBOX_ANY(rseq),
     SANDBOX_ANY(membarrier),
     SANDBOX_ANY(sched_yield), SANDBOX_ANY(sched_getaffinity), SANDBOX_ANY(rt_sigaction), SANDBOX_ANY(rt_sigprocmask),
     SANDBOX_ANY(rt_sigreturn), SANDBOX_ANY(sigaltstack), SANDBOX_ANY(clock_gettime), SANDBOX_ANY(clock_nanosleep),

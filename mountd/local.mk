@@ -53,6 +53,7 @@ libworker_a_SOURCES = \
 	mountd/worker_op.c \
 	mountd/worker_open.c \
 	mountd/worker_owed.c \
+	mountd/worker_push.c \
 	mountd/worker_reseal.c \
 	mountd/worker_sealed.c \
 	mountd/worker_sealed.h \

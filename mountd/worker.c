@@ -173,7 +173,8 @@ struct worker *worker_new(struct loop *l, int control)
     meter_begin(w);
     TAILQ_INIT(&w->kept);
     spec.arg = w;
-    if (notify_begin(w) == 0 && make_cryptd(w) == 0)
+    w->notify.channel = -1;
+    if (make_cryptd(w) == 0 && notify_begin(w) == 0)
         w->mountd = ipc_client_new(l, &spec);
     if (!w->mountd) {
         worker_free(w);

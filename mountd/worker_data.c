@@ -158,12 +158,24 @@ static bool may_write(struct op *op)
     return writable;
 }
 
+/* A sealed file ends before a plain one. False: the operation ended. */
+static bool fits(struct op *op)
+{
+    struct error e;
+
+    if (!op->file->is_sealed || (uint64_t)op->offset + op->size <= SEALED_FILE_MAX)
+        return true;
+    error_set(&e, -EFBIG, "An encrypted file can have 5 TiB.");
+    op_fail(op, &e);
+    return false;
+}
+
 static void write_step(struct op *op)
 {
     struct chunk_map *map = op->file->map;
     uint64_t lost = atomic_load(&map->lost_seq);
 
-    if (!may_write(op))
+    if (!may_write(op) || !fits(op))
         return;
     if (!present(op, op->size))
         need_bytes(op, op->size, write_step);

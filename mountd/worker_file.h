@@ -26,6 +26,9 @@ struct file {
     struct sealed sealed;           /* fd and map once more */
     struct turns turns;             /* changes of a sealed one */
     struct kept_chunk *kept;        /* worker_kept.c's; NULL: none */
+    struct push *push;              /* worker_push.c's; NULL: none */
+    uint64_t read_end;              /* its too: where the last read ended; how many began elsewhere, and have to */
+    uint32_t jumps, jumps_needed;
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */

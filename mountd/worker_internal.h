@@ -23,6 +23,7 @@ struct worker {
     struct sealed_io sealing;           /* both of them */
     TAILQ_HEAD(, kept_chunk) kept;      /* worker_kept.c's, the one used last at the end */
     size_t n_kept;
+    size_t n_pushes;                    /* worker_push.c's: files on their way to the page cache */
     struct file_table files;
     /* the session; NULL before WorkerStart */
     struct fuse_session *session;
@@ -136,7 +137,8 @@ void owed_pay(struct worker *w);
 
 /* --- worker_notify.c -------------------------------------------------------------------------------- */
 
-/* Starts the notifier, before the sandbox. 0 or negative errno. notify_end() is for what came of it, either way. */
+/* Starts the notifier, before the sandbox and after w->crypt. 0 or negative errno. notify_end() is for what came of it,
+ * either way. */
 int notify_begin(struct worker *w);
 /* Gives it w->fuse. 0 or negative errno. */
 int notify_connect(struct worker *w);
@@ -146,6 +148,14 @@ void notify_end(struct worker *w);
 void notify_invalidate(struct worker *w, const Lf__FsInvalidate *what);
 /* Gives back the pages that the kernel keeps of a file which nobody has open. */
 void notify_drop_pages(struct worker *w, uint64_t ino);
+/* Has the kernel keep bytes of a file, which lie in the memory shared with cryptd; written(arg) once it does. */
+struct notify_bytes {
+    uint64_t ino, offset, at;
+    uint32_t size;
+    void (*written)(void *arg);
+    void *arg;
+};
+void notify_store(struct worker *w, const struct notify_bytes *b);
 /* Drops what the kernel knows of op->ino, then ends the open with ESTALE: the kernel looks the name up again and
  * has its size before it opens once more. It believes no size that comes while a read is under way. */
 void notify_refuse_stale(struct op *op);
@@ -204,6 +214,7 @@ struct op {
     const char *bytes;          /* a write: in the request's buffer, which is the next one's too, or in `data` */
     void *data;                 /* owned */
     struct sealed_use *sealed;  /* worker_sealed.c's; NULL: none */
+    TAILQ_ENTRY(op) settling;   /* worker_push.c's */
 };
 
 struct op *op_new(fuse_req_t req, fuse_ino_t ino);
@@ -308,14 +319,34 @@ void sealed_leave(struct op *op);
 /* What cryptd is asked through. */
 void sealed_connect(struct worker *w);
 
+/* --- worker_push.c ------------------------------------------------------------------------------------------ */
+
+/* Of a sealed file `size` bytes at `offset` are read. When that goes to and fro in a small one, all of it is given to
+ * the kernel's page cache. */
+void push_read(struct worker *w, struct file *f, uint64_t offset, size_t size);
+/* Runs next(op) once nothing of the file, which may be NULL, is on its way there, since it is going to be other
+ * bytes. */
+void push_settle(struct op *op, struct file *f, op_step_fn *next);
+/* Nothing more of it goes there. */
+void push_stop(struct worker *w, uint64_t ino);
+
 /* --- worker_kept.c ------------------------------------------------------------------------------------------ */
 
-/* The job of a write that is through, of one chunk, of which `length` bytes are at job->outer: kept, for the next write
- * of that chunk. It is the keeper's from here on. */
-void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t length);
-/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it. The caller's from here on;
- * NULL: there is none. */
-struct sealed_job *kept_take(struct worker *w, struct file *f, uint64_t chunk, size_t *ret_length);
+/* What is kept of the last write, for the next one of that chunk: the job, and how many bytes are at job->outer. */
+struct kept {
+    struct sealed_job *job;      /* of one chunk */
+    size_t length;
+    unsigned writes;             /* of that chunk in a row */
+};
+
+/* It is the keeper's from here on. */
+void kept_put(struct worker *w, struct file *f, struct kept kept);
+/* The file's, if it is of that chunk, and the chunk is in the file as that job has left it: the caller's from here on.
+ * False: there is none. */
+bool kept_take(struct worker *w, struct file *f, uint64_t chunk, struct kept *ret);
+/* Whether the chunk was written so often that one more write takes hardly any space: only what is synced meanwhile
+ * makes it go to another place on the disk. */
+bool kept_has_space(const struct file *f, uint64_t chunk);
 /* When the program closes it, at the latest. May free the file, unless that is in use. */
 void kept_drop(struct worker *w, struct file *f);
 /* The memory is wanted. */

@@ -14,29 +14,28 @@ enum { KEPT_MOST = 8 };          /* of 128 KiB each */
 struct kept_chunk {
     TAILQ_ENTRY(kept_chunk) next;
     struct file *file;           /* in use */
-    struct sealed_job *job;
-    size_t length;
+    struct kept kept;
     unsigned exchanged;          /* the file's, then */
 };
 
 /* What it had is the caller's. */
-static struct sealed_job *forget(struct worker *w, struct file *f)
+static struct kept forget(struct worker *w, struct file *f)
 {
     struct kept_chunk *k = f->kept;
-    struct sealed_job *job = k->job;
+    struct kept kept = k->kept;
 
     TAILQ_REMOVE(&w->kept, k, next);
     w->n_kept--;
     f->kept = NULL;
     free(k);
     file_unuse(&w->files, f);
-    return job;
+    return kept;
 }
 
 void kept_drop(struct worker *w, struct file *f)
 {
     if (f->kept)
-        sealed_job_end(forget(w, f));
+        sealed_job_end(forget(w, f).job);
 }
 
 void kept_drop_all(struct worker *w)
@@ -45,7 +44,7 @@ void kept_drop_all(struct worker *w)
         kept_drop(w, TAILQ_FIRST(&w->kept)->file);
 }
 
-void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t length)
+void kept_put(struct worker *w, struct file *f, struct kept kept)
 {
     struct kept_chunk *k = xcalloc(1, sizeof(*k));
 
@@ -53,7 +52,7 @@ void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t l
     kept_drop(w, f);
     if (w->n_kept == KEPT_MOST)
         kept_drop(w, TAILQ_FIRST(&w->kept)->file);
-    *k = (struct kept_chunk){ .file = f, .job = job, .length = length, .exchanged = f->exchanged };
+    *k = (struct kept_chunk){ .file = f, .kept = kept, .exchanged = f->exchanged };
     TAILQ_INSERT_TAIL(&w->kept, k, next);
     w->n_kept++;
     f->kept = k;
@@ -61,7 +60,7 @@ void kept_put(struct worker *w, struct file *f, struct sealed_job *job, size_t l
 
 static bool is_current(const struct file *f)
 {
-    const struct sealed_job *job = f->kept->job;
+    const struct sealed_job *job = f->kept->kept.job;
     struct sealed_entry e;
     int slot;
 
@@ -71,14 +70,24 @@ static bool is_current(const struct file *f)
     return slot >= 0 && memcmp(&e.records[slot], &job->chunks[0].record, sizeof(e.records[slot])) == 0;
 }
 
-struct sealed_job *kept_take(struct worker *w, struct file *f, uint64_t chunk, size_t *ret_length)
+static bool is_of(const struct file *f, uint64_t chunk)
 {
-    if (!f->kept || f->kept->job->first != chunk)
-        return NULL;
+    return f->kept && f->kept->kept.job->first == chunk;
+}
+
+bool kept_has_space(const struct file *f, uint64_t chunk)
+{
+    return is_of(f, chunk) && f->kept->kept.writes >= SEALED_SLOTS;
+}
+
+bool kept_take(struct worker *w, struct file *f, uint64_t chunk, struct kept *ret)
+{
+    if (!is_of(f, chunk))
+        return false;
     if (!is_current(f)) {
         kept_drop(w, f);
-        return NULL;
+        return false;
     }
-    *ret_length = f->kept->length;
-    return forget(w, f);
+    *ret = forget(w, f);
+    return true;
 }

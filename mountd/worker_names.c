@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "mountd/worker_internal.h"
 
@@ -92,6 +93,27 @@ static void attr_done(struct op *op, const struct error *e, const Lf__Envelope *
         op_fail(op, e);
 }
 
+static void reply_attr(struct op *op)
+{
+    const struct fuse_entry_param *entry = op->data;
+
+    (void)fuse_reply_attr(op->req, &entry->attr, entry->attr_timeout);
+    op_free(op);
+}
+
+/* The kernel cuts its pages when it has the answer, and has to have got by then what was before. */
+static void size_done(struct op *op, const struct error *e, const Lf__Envelope *reply, int *fds)
+{
+    (void)fds;
+    if (!reply) {
+        op_fail(op, e);
+        return;
+    }
+    op->data = xcalloc(1, sizeof(struct fuse_entry_param));
+    attr_entry(op->worker, reply->fs_entry->attr, op->data);
+    push_settle(op, file_find(&op->worker->files, op->ino), reply_attr);
+}
+
 static void fill_times(Lf__FsSetattr *msg, const struct stat *st, int set)
 {
     msg->has_mtime_ns = (set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) != 0;
@@ -120,7 +142,7 @@ static void setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, st
     msg.has_size = (set & FUSE_SET_ATTR_SIZE) != 0;
     msg.size = (uint64_t)st->st_size;
     fill_times(&msg, st, set);
-    op_ask(op_new(req, ino), &env, attr_done);
+    op_ask(op_new(req, ino), &env, msg.has_size ? size_done : attr_done);
 }
 
 static op_done_fn readlink_done;

@@ -2,7 +2,8 @@
  * that has been written back, which is for an answer of the worker, and who waits so cannot be killed. Were it a thread
  * of the worker, one that is killed would not be gone, no successor would be started, and nobody would answer.
  *
- * It knows the connection and what it is to write there, nothing else; it ends when its worker is gone, as soon as the
+ * It knows the connection and what it is to write there, and has the memory that the worker shares with cryptd, nothing
+ * else; it ends when its worker is gone, as soon as the
  * kernel lets go of it. */
 #include <errno.h>
 #include <link.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/chunk_map.h"
@@ -23,8 +25,14 @@
 
 enum { CHANNEL_FD = 3 };
 
+struct memory {
+    const void *at;
+    size_t size;
+};
+
 static const struct sandbox_call allowed[] = {
-    SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(write), SANDBOX_ANY(exit_group), SANDBOX_ANY(rt_sigreturn),
+    SANDBOX_ANY(recvmsg), SANDBOX_ANY(sendto), SANDBOX_ANY(write), SANDBOX_ANY(writev), SANDBOX_ANY(exit_group),
+    SANDBOX_ANY(rt_sigreturn),
     SANDBOX_ANY(restart_syscall),
     /* memory is given back when the filter is there */
     SANDBOX_ANY(brk), SANDBOX_ANY(munmap), SANDBOX_ANY(madvise),
@@ -54,8 +62,32 @@ static ssize_t receive(char bytes[NOTICE_MAX], int *fuse)
     return n;
 }
 
-/* What the kernel does not know needs no dropping: a write that fails is fine. */
-static void serve(void)
+/* Where the bytes of such a notice are; NULL: it is none. */
+static const uint8_t *stored(const char *bytes, ssize_t n, const struct memory *m, struct notice_store *ret)
+{
+    if (n != sizeof(*ret))
+        return NULL;
+    (void)memcpy(ret, bytes, sizeof(*ret));
+    if (ret->head.error != FUSE_NOTIFY_STORE || ret->at > m->size || ret->out.size > m->size - ret->at)
+        return NULL;
+    return (const uint8_t *)m->at + ret->at;
+}
+
+/* What the kernel does not know needs no dropping, and no bytes: a write that fails is fine. */
+static void pass_on(int fuse, const char *bytes, ssize_t n, const struct memory *m)
+{
+    struct notice_store store;
+    const uint8_t *at = stored(bytes, n, m, &store);
+    struct iovec iov[] = {
+        { at ? (void *)&store : (void *)(uintptr_t)bytes, at ? offsetof(struct notice_store, at) : (size_t)n },
+        { (void *)(uintptr_t)at, at ? store.out.size : 0 },
+    };
+
+    if (writev(fuse, iov, at ? 2 : 1) < 0)
+        errno = 0;
+}
+
+static void serve(const struct memory *m)
 {
     char bytes[NOTICE_MAX];
     int fuse = -1;
@@ -64,8 +96,7 @@ static void serve(void)
     while ((n = receive(bytes, &fuse)) > 0) {
         if (n == 1)
             continue;   /* it brought the connection */
-        if (write(fuse, bytes, (size_t)n) < 0)
-            errno = 0;
+        pass_on(fuse, bytes, n, m);
         if (send(CHANNEL_FD, "", 1, MSG_NOSIGNAL) != 1)
             return;
     }
@@ -98,7 +129,7 @@ static int leave_code(struct dl_phdr_info *object, size_t size, void *arg)
     return 0;
 }
 
-static void become(int channel)
+static void become(int channel, const struct memory *m)
 {
     struct error e = { 0 };
 
@@ -111,11 +142,12 @@ static void become(int channel)
         return;
     }
     (void)dl_iterate_phdr(leave_code, NULL);
-    serve();
+    serve(m);
 }
 
-int notifier_start(pid_t *ret_pid)
+int notifier_start(const void *memory, size_t size, pid_t *ret_pid)
 {
+    const struct memory m = { memory, size };
     sigset_t all, before;
     int pair[2];
 
@@ -125,7 +157,7 @@ int notifier_start(pid_t *ret_pid)
     (void)sigprocmask(SIG_SETMASK, &all, &before);
     *ret_pid = fork();
     if (*ret_pid == 0) {
-        become(pair[1]);
+        become(pair[1], &m);
         _exit(EXIT_SUCCESS);
     }
     (void)sigprocmask(SIG_SETMASK, &before, NULL);

@@ -19,6 +19,8 @@ enum { NOTICES_MAX = 65536 };   /* as many as syncd keeps for the next worker */
 struct notice {
     TAILQ_ENTRY(notice) next;
     struct op *op;           /* is answered with ESTALE once it is written; NULL: none */
+    void (*written)(void *arg);   /* once it is; NULL: nobody */
+    void *arg;
     uint64_t ino;
     size_t size;
     char bytes[NOTICE_MAX];
@@ -97,6 +99,8 @@ static void end(struct worker *w, struct notice *n)
         forget_stale(w, n->ino);
         op_error(n->op, ESTALE);
     }
+    if (n->written)
+        n->written(n->arg);
     free(n);
 }
 
@@ -129,8 +133,12 @@ static void on_written(evutil_socket_t fd, short what, void *arg)
 
 int notify_begin(struct worker *w)
 {
+    const void *memory;
+    size_t size;
+
     TAILQ_INIT(&w->notify.notices);
-    w->notify.channel = notifier_start(&w->notify.pid);
+    memory = crypt_memory(w->crypt, &size);
+    w->notify.channel = notifier_start(memory, size, &w->notify.pid);
     if (w->notify.channel < 0)
         return w->notify.channel;
     w->notify.written = event_new(loop_base(w->loop), w->notify.channel, EV_READ | EV_PERSIST, on_written, w);
@@ -203,6 +211,8 @@ void notify_invalidate(struct worker *w, const Lf__FsInvalidate *what)
         return;
     if (what->has_version && what->version)
         remember_stale(w, what->ino);
+    if (what->data)
+        push_stop(w, what->ino);
     if (what->has_name)
         drop_name(w, what->ino, &what->name);
     else
@@ -215,6 +225,22 @@ void notify_drop_pages(struct worker *w, uint64_t ino)
     if (!w->session)
         return;
     (void)drop_inode(w, ino, true);
+    send_more(w);
+}
+
+void notify_store(struct worker *w, const struct notify_bytes *b)
+{
+    const struct notice_store store = {
+        .out = { .nodeid = b->ino, .offset = b->offset, .size = b->size }, .at = b->at,
+    };
+    struct notice *n = add(w, b->ino, FUSE_NOTIFY_STORE, &store.out, sizeof(store) - sizeof(store.head));
+    struct fuse_out_header head;
+
+    (void)memcpy(&head, n->bytes, sizeof(head));
+    head.len = (uint32_t)(offsetof(struct notice_store, at) + b->size);
+    (void)memcpy(n->bytes, &head, sizeof(head));
+    n->written = b->written;
+    n->arg = b->arg;
     send_more(w);
 }
 

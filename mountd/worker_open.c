@@ -127,7 +127,7 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
 /* --- the kernel's ------------------------------------------------------------------------------------------- */
 
 /* With -ENOENT the opener is gone, and no release will come. */
-static void finish_open(struct op *op)
+static void reply_open(struct op *op)
 {
     if (op->kind == FILE_WRITE)
         session_hold_buffer(op->worker);
@@ -136,6 +136,12 @@ static void finish_open(struct op *op)
         close_handle(op->worker, op->file->ino, op->kind);
     }
     op_free(op);
+}
+
+/* What is written from now on comes after what is on its way to the kernel. */
+static void finish_open(struct op *op)
+{
+    push_settle(op, op->kind == FILE_WRITE ? op->file : NULL, reply_open);
 }
 
 static op_done_fn open_done;

@@ -42,6 +42,8 @@ uint64_t sealed_cost(const struct op *op)
     uint64_t n = op->size ? last_chunk(op) - first_chunk(op) + 1 : 0;
     uint64_t whole = op->bytes ? n : least(n, 2);
 
+    if (n == 1 && kept_has_space(op->file, first_chunk(op)))
+        return 0;
     return whole * CHUNK_SIZE + (n - whole) * CHUNK_PAGE + CHUNK_PAGE;
 }
 
@@ -87,7 +89,7 @@ static void fill_around(const struct sealed_use *u, size_t i)
 {
     uint8_t *chunk = u->job->outer + i * CHUNK_SIZE;
     struct part p = part_of(u, i);
-    uint32_t there = u->kept ? (uint32_t)least(u->length, p.had) : p.had;
+    uint32_t there = u->kept.job ? (uint32_t)least(u->kept.length, p.had) : p.had;
     uint32_t stays = keeps_some(p) ? there : 0, length = length_of(u, i);
 
     zero(chunk, stays, p.from);
@@ -263,6 +265,7 @@ static void finish(struct sealed_use *u)
     struct op *op = u->op;
     struct chunk_map *map = op->file->map;
     op_step_fn *done = u->done;
+    uint32_t length = length_of(u, 0);
 
     sealed_written(&op->file->sealed, op->bytes ? end_of(op) : 0);
     (void)atomic_fetch_add(&map->write_seq, 1);
@@ -272,7 +275,7 @@ static void finish(struct sealed_use *u)
     }
     chunk_touch(map, (uint64_t)op->offset, op->size);
     if (is_to_be_kept(op))
-        kept_put(op->worker, op->file, take_ptr(u->job), length_of(u, 0));
+        kept_put(op->worker, op->file, (struct kept){ take_ptr(u->job), length, u->kept.writes + 1 });
     sealed_leave(op);
     done(op);
 }
@@ -362,13 +365,10 @@ static bool begin_with_kept(struct sealed_use *u)
 {
     const struct op *op = u->op;
 
-    if (first_chunk(op) != last_chunk(op))
+    if (first_chunk(op) != last_chunk(op) || !kept_take(op->worker, op->file, first_chunk(op), &u->kept))
         return false;
-    u->job = kept_take(op->worker, op->file, first_chunk(op), &u->length);
-    if (!u->job)
-        return false;
+    u->job = u->kept.job;
     u->job->arg = u;
-    u->kept = true;
     seal(u);
     return true;
 }

@@ -145,4 +145,5 @@ void sealed_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step)
     u = sealed_use(op, lost, step);
     u->length = size;
     sealed_use_begin(u, first, (((uint64_t)op->offset + size - 1) >> CHUNK_SHIFT) - first + 1, placed);
+    push_read(op->worker, op->file, (uint64_t)op->offset, size);
 }

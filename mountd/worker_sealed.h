@@ -7,8 +7,8 @@ struct sealed_use {
     struct op *op;                 /* borrowed */
     struct sealed_job *job;        /* NULL: none yet */
     struct turn turn;              /* a change's */
-    bool kept;                     /* the job is one that wrote this chunk before: its first `length` bytes are there */
-    size_t length;                 /* a read's; or see above */
+    struct kept kept;              /* its job is `job`, if it wrote this chunk before */
+    size_t length;                 /* a read's */
     op_step_fn *step, *done;
     /* as they were when it was begun */
     uint64_t lost, size;

@@ -14,6 +14,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "syncd/cache_convert.h"
 #include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
@@ -50,8 +51,10 @@ static void remove_open(struct cache_file *f, struct cache_open *o)
 {
     SLIST_REMOVE(&f->opens, o, cache_open, next);
     free(o);
-    if (SLIST_EMPTY(&f->opens))
-        n_open--;
+    if (!SLIST_EMPTY(&f->opens))
+        return;
+    n_open--;
+    convert_kick(f->cache);
 }
 
 void cache_discard(struct cache_file *f)

@@ -50,6 +50,7 @@ struct cache_file {
     uint64_t ino;
     struct cache *cache;           /* borrowed */
     int data_fd, map_fd;
+    int names_fd;                  /* its folder, while names changed there that may not be on the disk; -1 */
     bool is_sealed;                /* its bytes are in: */
     struct sealed sealed;          /* its descriptor is the file's */
     uint64_t recorded;             /* cache_fresh.c's: generation up to which the index knows what is there */
@@ -103,7 +104,9 @@ struct cache {
     struct volume *volume;
     struct sealed_io keys_io;      /* of the drive's keys, if it has any */
     const struct sealed_io *io;    /* borrowed; NULL: nothing is sealed, nor encrypted in the cloud */
-    struct key_stock *stock;       /* NULL: new pairs are not sealed */
+    bool seals;                    /* new pairs are sealed */
+    struct key_stock *stock;       /* keys for them; NULL: none was ever needed */
+    struct convert *convert;       /* cache_convert.c's */
     int dir_fd;
     unsigned opens_most;           /* files that workers may have open */
     bool opens_refused;            /* the log has it */
@@ -199,15 +202,15 @@ int cache_name_open(int folder, uint64_t ino, const char *kind, int flags);
 /* --- cache_file.c: one pair ----------------------------------------------------------------------- */
 
 /* Opens or makes the pair for `i` and brings it in line. When its map was last opened in another session of the
- * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just now;
- * -ENOKEY: it is sealed, and the drive has no keys. */
+ * machine it keeps what surely is right. The caller fills in the table's part. -EAGAIN: there is no key for it just
+ * now; -ENOKEY: it is sealed, and the drive has no keys. */
 int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_file **ret);
 void cache_file_close(struct cache_file *f);
-/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it is
- * sealed, writable) and map (writable). 0 or negative errno. */
+/* Descriptors to be given to a worker, the caller's: data (read-only unless `write`; of a sealed one that in which it
+ * is sealed, writable) and map (writable). 0 or negative errno. */
 int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_fds[2]);
-/* Those that make it: what has its bytes first, the map last. How many. */
-enum { CACHE_FILES = 3 };
+/* Those that must be on the disk for it to be there: what has its bytes first, the map last. How many. */
+enum { CACHE_FILES = 4 };
 size_t cache_file_fds(const struct cache_file *f, int fds[CACHE_FILES]);
 /* All that was written until a moment. */
 struct cache_point {
@@ -218,12 +221,16 @@ struct cache_point cache_point(const struct cache_file *f);
 void cache_point_synced(struct cache_file *f, const struct cache_point *point);
 /* When it was last written, in ns since the epoch. */
 int64_t cache_file_written_ns(const struct cache_file *f);
-/* The first offset from `from` on in an extent of which bytes are on the disk; or negative errno (-ENXIO: there is none). */
+/* The first offset from `from` on in an extent of which bytes are on the disk; or negative errno (-ENXIO: there is
+ * none). */
 int64_t cache_file_next_bytes(const struct cache_file *f, uint64_t from);
 /* Whether the kernel, writing pages back by itself, met an error that nobody has heard of. */
 bool cache_file_refused(const struct cache_file *f);
 void cache_file_unlink(int dir_fd, uint64_t ino);
+/* Whether there is a file that its bytes may be in. */
 bool cache_file_exists(int dir_fd, uint64_t ino);
+/* Removes what conversions that came to no end have left in the folder of those that end in `low`. */
+void cache_file_clear_new(int dir_fd, uint64_t low);
 /* Calls each() with the inode number of every pair, or half of one, in the folder of those that end in `low`. */
 void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg);
 /* Where the "data" or "map" of a pair lies below the cache folder. Returns `out`. */
@@ -274,13 +281,19 @@ int cache_file_punch(struct cache_file *f, uint64_t extent);
 /* `fd` is that of INO.seal, owned from here on. And closed again. */
 void cache_seal_attach(struct cache_file *f, int fd);
 void cache_seal_detach(struct cache_file *f);
-/* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0; -EAGAIN,
- * -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP (a newer version made it), or another negative errno. */
+/* cache_seal_open.c: brings it in line once there is a map, when its pair is opened. 0, or as the next and
+ * cache_fresh_check(). */
+int cache_seal_open(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut);
+/* Reads its key, or gives it one, once there is a map. `cut`: the machine went down since, or the map was lost. 0;
+ * -EAGAIN, -ENODATA (it has no key, never had one, and gets none), -ENOKEY, -EUCLEAN (its head is damaged), -EOPNOTSUPP
+ * (a newer version made it), or another negative errno. */
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut);
 /* What cannot be used is kept in the folder "lost", and an empty one takes its place. 0 or negative errno. */
 int cache_seal_put_aside(struct cache_file *f);
 /* A copy of the chunk, sealed as it is, for who wants to find out what happened to it: in "lost", of a few only. */
 void cache_seal_keep_chunk(struct cache_file *f, uint64_t chunk);
+/* What the data file of a sealed pair has is left of a conversion: it goes. 0 or negative errno. */
+int cache_seal_clear_data(int data_fd);
 /* All of it goes, and it gets another key. 0, -EAGAIN, or another negative errno. */
 int cache_seal_empty(struct cache_file *f);
 /* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */
@@ -297,9 +310,16 @@ int cache_seal_cut(struct cache_file *f, uint64_t size);
 
 /* It has a new key, and nothing in it. 0 or negative errno. */
 int cache_fresh_begin(struct cache_file *f);
-/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN: it is
- * another file altogether, and has what the cloud lacks; or another negative errno. */
+/* It was opened: what was put back from an older copy is refused to whoever reads it, and the log has it. 0; -EUCLEAN:
+ * it is another file altogether, and has what the cloud lacks; or another negative errno. */
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i);
+/* It is sealed no more. */
+void cache_fresh_end(const struct cache_file *f);
+/* Whether the index knows a key of it; whether it knows of a chunk that must be there. */
+bool cache_fresh_is_known(const struct cache_file *f);
+bool cache_fresh_has_any(const struct cache_file *f);
+/* It was opened and is not sealed (`seals`: though it would be if it were new): the same, if it ought to be. */
+int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals);
 /* What it has up to that generation is on the disk. */
 void cache_fresh_record(struct cache_file *f, uint64_t generation);
 /* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */

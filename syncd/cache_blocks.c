@@ -34,12 +34,6 @@ uint64_t cache_file_blocks(const struct cache_file *f)
     return n;
 }
 
-const char *cache_file_path(char out[CACHE_PATH], uint64_t ino, const char *kind)
-{
-    (void)snprintf(out, CACHE_PATH, "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
-    return out;
-}
-
 static uint64_t blocks_at(int dir_fd, uint64_t ino, const char *kind)
 {
     char path[CACHE_PATH];
@@ -119,16 +113,6 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
                   EXTENT_SIZE) < 0)
         return -errno;
     return 0;
-}
-
-/* --- by name --------------------------------------------------------------------------------------- */
-
-bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
-{
-    char path[CACHE_PATH];
-    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "map"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-    return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
 /* --- out of the way ------------------------------------------------------------------------------- */

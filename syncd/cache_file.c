@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "common/timespec.h"
+#include "syncd/content.h"
 
 _Static_assert(sizeof(struct chunk_map) == CHUNK_MAP_HEADER, "the header of a map is one page");
 
@@ -139,7 +140,7 @@ static int empty(struct cache_file *f)
 
 static bool can_be_sealed(const struct cache_file *f, const struct index_inode *i)
 {
-    return f->cache->stock && i->size <= SEALED_FILE_MAX;
+    return f->cache->seals && i->size <= SEALED_FILE_MAX;
 }
 
 /* Whether it is to be sealed is looked at when there is nothing of it here and nobody has it open. */
@@ -150,13 +151,16 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
     char name[32];
     int fd;
 
-    if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0))
+    if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0) || content_busy(f))
         return 0;
     folder = cache_name_folder(f->cache->dir_fd, f->ino, true);
     if (folder < 0)
         return folder;
+    cleanup_close(&f->names_fd);
+    f->names_fd = fcntl(folder, F_DUPFD_CLOEXEC, 3);   /* who syncs what comes then syncs that it is there */
     if (!wanted) {
         cache_seal_detach(f);
+        cache_fresh_end(f);
         return unlinkat(folder, cache_name(name, f->ino, "seal"), 0) < 0 ? -errno : 0;
     }
     if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
@@ -319,36 +323,15 @@ static bool is_unsent(const struct cache_file *f, const struct index_inode *i)
            (size == i->size || f->map->cut_to != size + 1);
 }
 
-/* Without its head nothing of it can be read. What the cloud has is fetched into another one. */
-static int replace_sealed(struct cache_file *f, int why)
-{
-    int r = cache_seal_put_aside(f);
-
-    LOG(LOG_ERR, "cache_damaged", "drive=%s", f->cache->volume->drive->id, "ino=%" PRIu64, f->ino, "reason=%s",
-        why == -EOPNOTSUPP ? "A newer version of Landfall made it." : "The head of its sealed file is damaged.", "then=%s",
-        "It is kept in the folder lost of the cache, and what the cloud has is fetched again.");
-    if (r == 0)
-        r = cache_seal_begin(f, true, false);
-    cache_file_rebase(f, CACHE_OUTDATED);
-    return r;
-}
-
-static int begin_sealed(struct cache_file *f, const struct index_inode *i, bool fresh, bool cut)
-{
-    int r = cache_seal_begin(f, fresh, cut);
-
-    if ((r == -EUCLEAN || r == -EOPNOTSUPP) && !(i->pending & INDEX_CONTENT))
-        return replace_sealed(f, r);
-    return r == 0 && !fresh ? cache_fresh_check(f, i) : r;
-}
-
 static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint64_t session, bool fresh)
 {
     bool lost = !sound(f);
     int r = lost ? init_map(f, fresh) : 0;
 
     if (r == 0 && f->is_sealed)
-        r = begin_sealed(f, i, fresh, lost || f->map->session != session);
+        r = cache_seal_open(f, i, fresh, lost || f->map->session != session);
+    else if (r == 0 && !fresh && f->cache->io)
+        r = cache_fresh_unsealed(f, i, can_be_sealed(f, i));
     if (r < 0)
         return r;
     f->map_remade = lost && !fresh;
@@ -387,11 +370,13 @@ static int open_pair(struct cache_file *f, bool *ret_fresh)
     if (f->data_fd < 0)
         return f->data_fd;
     f->map_fd = cache_name_open(folder, f->ino, "map", O_RDWR | O_CREAT);
-    seal = f->map_fd < 0 ? f->map_fd : cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->stock ? O_CREAT : 0));
-    if (seal >= 0)
-        cache_seal_attach(f, seal);
-    else if (seal != -ENOENT)
-        return seal;
+    if (f->map_fd < 0)
+        return f->map_fd;
+    seal = cache_name_open(folder, f->ino, "seal", O_RDWR | (*ret_fresh && f->cache->seals ? O_CREAT : 0));
+    if (seal < 0)
+        return seal == -ENOENT ? map_file(f) : seal;
+    cache_seal_attach(f, seal);
+    *ret_fresh = *ret_fresh && lseek(seal, 0, SEEK_END) == 0;   /* its data may have gone, and this not */
     return map_file(f);
 }
 
@@ -403,7 +388,7 @@ int cache_file_open(struct cache *c, const struct index_inode *i, struct cache_f
 
     f->ino = i->ino;
     f->cache = c;
-    f->data_fd = f->map_fd = -1;
+    f->data_fd = f->map_fd = f->names_fd = -1;
     SLIST_INIT(&f->opens);
     r = open_pair(f, &fresh);
     if (r == 0 && f->is_sealed && !c->io)
@@ -426,10 +411,9 @@ void cache_file_close(struct cache_file *f)
         return;
     unmap(f);
     cache_seal_detach(f);
-    if (f->map_fd >= 0)
-        (void)close(f->map_fd);
-    if (f->data_fd >= 0)
-        (void)close(f->data_fd);
+    cleanup_close(&f->names_fd);
+    cleanup_close(&f->map_fd);
+    cleanup_close(&f->data_fd);
     free(f);
 }
 
@@ -440,6 +424,8 @@ size_t cache_file_fds(const struct cache_file *f, int fds[CACHE_FILES])
     if (f->is_sealed)
         fds[n++] = f->sealed.fd;
     fds[n++] = f->data_fd;
+    if (f->names_fd >= 0)
+        fds[n++] = f->names_fd;
     fds[n++] = f->map_fd;
     return n;
 }
@@ -470,10 +456,11 @@ int cache_file_lend(int dir_fd, const struct cache_file *f, bool write, int ret_
 
     if (folder < 0)
         return folder;
-    ret_fds[0] = cache_name_open(folder, f->ino, f->is_sealed ? "seal" : "data", write || f->is_sealed ? O_RDWR : O_RDONLY);
+    ret_fds[0] = cache_name_open(folder, f->ino, f->is_sealed ? "seal" : "data",
+                                 write || f->is_sealed ? O_RDWR : O_RDONLY);
     if (ret_fds[0] < 0)
         return ret_fds[0];
-    ret_fds[1] = cache_name_open(folder, f->ino, "map", O_RDWR);   /* stays mapped when the file is opened for writing later */
+    ret_fds[1] = cache_name_open(folder, f->ino, "map", O_RDWR);   /* stays mapped if it is opened for writing */
     if (ret_fds[1] < 0)
         (void)close(ret_fds[0]);
     return ret_fds[1] < 0 ? ret_fds[1] : 0;

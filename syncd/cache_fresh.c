@@ -1,8 +1,9 @@
-/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what was
- * written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put back
- * from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
+/* Owns whether what a sealed cache file has is the newest that was there: the index knows the file's key and, of what
+ * was written here, the generation that each chunk had when it was last synced. So files, and chunks, that somebody put
+ * back from an older copy are noticed, when the file is opened: they are sealed rightly, but too old.
  *
- * Not noticed is what was never synced, and an older copy of the whole state directory.
+ * Not noticed is what was never synced, and an older copy of the whole state directory. Of the map, which is not
+ * sealed, only what none of us can have written.
  *
  * Must not know what follows for whoever reads (cache_bad.c). */
 #include <errno.h>
@@ -12,14 +13,13 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "syncd/cache.h"
-#include "syncd/hash.h"
+#include "syncd/sealed_head.h"
 
-static void tag_of(const struct cache_file *f, uint8_t out[INDEX_FRESH_TAG])
+/* However the key is wrapped. */
+static const uint8_t *tag_of(const struct cache_file *f)
 {
-    uint8_t digest[HASH_SHA256];
-
-    hash_sha256(f->map->sealed_key, CRYPT_KEY, digest);
-    memcpy(out, digest, INDEX_FRESH_TAG);
+    _Static_assert(INDEX_FRESH_TAG == 16, "the id of a key");
+    return sealed_key_id(f->map->sealed_key);
 }
 
 static struct index *index_of(const struct cache_file *f)
@@ -29,11 +29,13 @@ static struct index *index_of(const struct cache_file *f)
 
 int cache_fresh_begin(struct cache_file *f)
 {
-    uint8_t tag[INDEX_FRESH_TAG];
-
-    tag_of(f, tag);
     f->map->rewritten = 0;
-    return index_fresh_begin(index_of(f), f->ino, tag);
+    return index_fresh_begin(index_of(f), f->ino, tag_of(f));
+}
+
+void cache_fresh_end(const struct cache_file *f)
+{
+    (void)index_fresh_remove(index_of(f), f->ino);
 }
 
 /* --- looking ----------------------------------------------------------------------------------------- */
@@ -51,6 +53,30 @@ static int refuse(struct cache_file *f, uint64_t chunk, uint64_t floor)
     return sealed_set_floor(f->sealed.fd, chunk, floor);
 }
 
+/* Not by a power cut, and not as it was given up: the bit goes first. */
+static bool was_taken(const struct cache_file *f, uint64_t chunk)
+{
+    return f->map->session == f->cache->session && chunk_present(f->map, chunk);
+}
+
+/* Of a clean file, whose bytes the cloud has, wherever they came from. */
+static int make_absent(struct cache_file *f, uint64_t chunk)
+{
+    uint64_t end = least((chunk + 1) << CHUNK_SHIFT, cache_file_size(f));
+
+    if (was_taken(f, chunk))
+        say(f, "It is gone, and fetched again.", chunk);
+    if (atomic_load(&f->map->fetchable) < end) {
+        int r = cache_file_map_room(f, end);
+
+        if (r < 0)
+            return r;
+        cache_file_raise(f, end);
+    }
+    (void)atomic_fetch_and(&f->map->bits[chunk / 64], ~(UINT64_C(1) << (chunk % 64)));
+    return 0;
+}
+
 /* Of a clean file what is missing is only absent, and was given up in the midst of a crash. */
 static int check_chunk(struct cache_file *f, uint64_t chunk, bool clean, const struct sealed_entry *e, uint64_t *floor)
 {
@@ -66,6 +92,12 @@ static int check_chunk(struct cache_file *f, uint64_t chunk, bool clean, const s
     }
     if (!may_lack)
         return refuse(f, chunk, wanted);
+    if (clean && !(*floor & INDEX_FRESH_ABSENT)) {
+        int r = make_absent(f, chunk);
+
+        if (r < 0)
+            return r;
+    }
     *floor |= INDEX_FRESH_ABSENT;
     if (chunk << CHUNK_SHIFT < atomic_load(&f->map->fetchable))
         (void)atomic_fetch_and(&f->map->bits[chunk / 64], ~(UINT64_C(1) << (chunk % 64)));
@@ -117,20 +149,101 @@ static int exchanged(struct cache_file *f, bool clean)
     return 0;
 }
 
+/* It got another key, which was announced. */
+static bool is_next(const struct cache_file *f)
+{
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(tag_of(f), next, sizeof(next)) == 0;
+}
+
+/* A size of which the index knows, and which nobody set since. */
+static bool size_is_other(const struct cache_file *f, const struct index_inode *i)
+{
+    uint64_t size = atomic_load(&f->map->size);
+
+    return size != i->size && f->map->size_seq == atomic_load(&f->map->write_seq) && f->map->cut_to != size + 1;
+}
+
+static void check_map(struct cache_file *f, const struct index_inode *i, bool clean)
+{
+    if (f->map->session != f->cache->session)
+        return;   /* what a power cut left is looked at after */
+    if (!clean && size_is_other(f, i)) {
+        say(f, "Its map had another size. It has the one that the index knows.", 0);
+        atomic_store(&f->map->size, i->size);
+    }
+    if (!cache_file_current(f, i) || atomic_load(&f->map->fetchable) <= cache_file_size(f))
+        return;
+    say(f, "Its map was changed.", 0);
+    if (clean)
+        cache_file_rebase(f, CACHE_OUTDATED);
+    else
+        atomic_store(&f->map->fetchable, cache_file_size(f));
+}
+
+bool cache_fresh_is_known(const struct cache_file *f)
+{
+    uint8_t known[INDEX_FRESH_TAG];
+
+    return index_fresh_tag(index_of(f), f->ino, known) == 0;
+}
+
+bool cache_fresh_has_any(const struct cache_file *f)
+{
+    uint64_t floors[INDEX_FRESH], extent = 0;
+
+    for (; index_fresh_next(index_of(f), f->ino, extent, &extent, floors) == 0; extent++)
+        for (size_t i = 0; i < INDEX_FRESH; i++)
+            if (floors[i] && !(floors[i] & INDEX_FRESH_ABSENT))
+                return true;
+    return false;
+}
+
+/* As above: that what it was sealed in would go. */
+static bool was_to_be_plain(const struct cache_file *f)
+{
+    static const uint8_t none[INDEX_FRESH_TAG];
+    uint8_t next[INDEX_FRESH_TAG];
+
+    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(next, none, sizeof(next)) == 0;
+}
+
+int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
+{
+    bool clean = !(i->pending & INDEX_CONTENT);
+
+    if (!cache_fresh_is_known(f))
+        return 0;
+    if (was_to_be_plain(f))
+        return index_fresh_remove(index_of(f), f->ino);
+    if (!clean && !(cache_fresh_has_any(f) && (seals || cache_file_next_bytes(f, 0) < 0)))
+        return 0;
+    say(f, "What it was sealed in is gone.", 0);
+    if (!clean)
+        return -EUCLEAN;
+    cache_file_rebase(f, CACHE_OUTDATED);
+    return index_fresh_remove(index_of(f), f->ino);
+}
+
 int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
-    uint8_t tag[INDEX_FRESH_TAG], known[INDEX_FRESH_TAG];
+    uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
 
-    tag_of(f, tag);
-    if (r == -ENOENT) {   /* the index is another one */
+    bool same = r == 0 && memcmp(tag_of(f), known, sizeof(known)) == 0;
+
+    if (is_next(f) || (same && was_to_be_plain(f))) {   /* it came to that; or it came to nothing */
+        r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
+    } else if (r == -ENOENT) {   /* the index is another one */
         if (clean)
             cache_file_rebase(f, CACHE_OUTDATED);
-        return index_fresh_begin(index_of(f), f->ino, tag);
-    }
-    if (r == 0 && memcmp(tag, known, sizeof(tag)) != 0)
+        return index_fresh_begin(index_of(f), f->ino, tag_of(f));
+    } else if (r == 0 && !same) {
         return exchanged(f, clean);
+    }
+    check_map(f, i, clean);
     return r == 0 ? check_extents(f, clean) : r;
 }
 

@@ -1,13 +1,15 @@
-/* Owns the names of cache files. Everything is reached below one directory descriptor and never through a symbolic link.
+/* Owns the names of cache files. Everything is reached below one directory descriptor, never through a symbolic link.
  *
  * Must not know what is in the files. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "syncd/cache.h"
@@ -27,11 +29,18 @@ int cache_name_folder(int dir_fd, uint64_t ino, bool create)
     return fd < 0 ? -errno : fd;
 }
 
-static const char *const KINDS[CACHE_FILES] = { "seal", "data", "map" };
+static const char *const KINDS[] = { "seal", "data", "map" };
+static const char NEW[] = "seal.new";
 
 const char *cache_name(char out[CACHE_NAME], uint64_t ino, const char *kind)
 {
     (void)snprintf(out, CACHE_NAME, "%" PRIx64 ".%s", ino, kind);
+    return out;
+}
+
+const char *cache_file_path(char out[CACHE_PATH], uint64_t ino, const char *kind)
+{
+    (void)snprintf(out, CACHE_PATH, "%02x/%" PRIx64 ".%s", (unsigned)(ino & 0xff), ino, kind);
     return out;
 }
 
@@ -67,6 +76,7 @@ void cache_file_unlink(int dir_fd, uint64_t ino)
         return;
     for (size_t k = 0; k < ARRAY_SIZE(KINDS); k++)
         (void)unlinkat(folder, cache_name(name, ino, KINDS[k]), 0);
+    (void)unlinkat(folder, cache_name(name, ino, NEW), 0);
 }
 
 bool cache_file_exists(int dir_fd, uint64_t ino)
@@ -75,8 +85,18 @@ bool cache_file_exists(int dir_fd, uint64_t ino)
     struct stat st;
     char name[CACHE_NAME];
 
-    return folder >= 0 && fstatat(folder, cache_name(name, ino, "data"), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode);
+    for (size_t k = 0; folder >= 0 && k < 2; k++)
+        if (fstatat(folder, cache_name(name, ino, KINDS[k]), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            return true;
+    return false;
+}
+
+bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
+{
+    char path[CACHE_PATH];
+    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "map"), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
 static void cleanup_closedir(DIR **d)
@@ -85,29 +105,69 @@ static void cleanup_closedir(DIR **d)
         (void)closedir(*d);
 }
 
-static void walk_folder(int folder, void (*each)(uint64_t ino, void *arg), void *arg)
+/* The inode number in a name, and in *ret_kind what follows; 0: it is not one of ours. */
+static uint64_t parse(const char *name, const char **ret_kind)
+{
+    char *end;
+    uint64_t ino = strtoull(name, &end, 16);
+
+    *ret_kind = end + 1;
+    return *end == '.' ? ino : 0;
+}
+
+static void each_name(int folder, void (*each)(uint64_t ino, const char *kind, void *arg), void *arg)
 {
     CLEANUP(cleanup_closedir) DIR *d = fdopendir(folder);
     struct dirent *entry;
-    char *end;
 
     if (!d) {
         (void)close(folder);
         return;
     }
     while ((entry = readdir(d))) {
-        uint64_t ino = strtoull(entry->d_name, &end, 16);
+        const char *kind;
+        uint64_t ino = parse(entry->d_name, &kind);
 
-        for (size_t k = 0; ino && k < ARRAY_SIZE(KINDS); k++)
-            if (*end == '.' && !strcmp(end + 1, KINDS[k]))
-                each(ino, arg);
+        if (ino)
+            each(ino, kind, arg);
     }
+}
+
+struct walk {
+    void (*each)(uint64_t ino, void *arg);
+    void *arg;
+};
+
+static void tell_pair(uint64_t ino, const char *kind, void *arg)
+{
+    const struct walk *w = arg;
+
+    for (size_t k = 0; k < ARRAY_SIZE(KINDS); k++)
+        if (!strcmp(kind, KINDS[k]))
+            w->each(ino, w->arg);
 }
 
 void cache_file_walk(int dir_fd, uint64_t low, void (*each)(uint64_t ino, void *arg), void *arg)
 {
+    struct walk w = { each, arg };
     int folder = cache_name_folder(dir_fd, low, false);
 
     if (folder >= 0)
-        walk_folder(folder, each, arg);
+        each_name(folder, tell_pair, &w);
+}
+
+static void clear_new(uint64_t ino, const char *kind, void *arg)
+{
+    char path[CACHE_PATH];
+
+    if (!strcmp(kind, NEW))
+        (void)unlinkat(*(const int *)arg, cache_file_path(path, ino, NEW), 0);
+}
+
+void cache_file_clear_new(int dir_fd, uint64_t low)
+{
+    int folder = cache_name_folder(dir_fd, low, false);
+
+    if (folder >= 0)
+        each_name(folder, clear_new, &dir_fd);
 }

@@ -15,6 +15,8 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "common/text.h"
+#include "syncd/cache_convert.h"
+#include "syncd/cache_space.h"
 #include "syncd/cache_sweep.h"
 #include "syncd/cache_sync.h"
 #include "syncd/content.h"
@@ -190,6 +192,24 @@ static int open_parts(struct cache *c)
     return r;
 }
 
+/* What comes from now on has that form. */
+static bool choose_form(struct cache *c)
+{
+    bool before = c->seals;
+
+    c->seals = c->io && c->volume->drive->local_cache_encrypted;
+    if (c->seals && !c->stock)
+        c->stock = key_stock_new(c->volume->loop, c->io);
+    return c->seals != before;
+}
+
+void cache_configure(struct cache *c)
+{
+    space_configure(c);
+    if (choose_form(c))
+        convert_look(c, NULL, NULL);
+}
+
 int cache_new(struct volume *v, struct cache **ret, struct error *e)
 {
     struct cache *c = xcalloc(1, sizeof(*c));
@@ -204,8 +224,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
         c->keys_io = (struct sealed_io){ keys_crypt(v->keys), keys_asker(v->keys) };
         c->io = &c->keys_io;
     }
-    if (v->keys && v->drive->local_cache_encrypted)
-        c->stock = key_stock_new(v->loop, c->io);
+    choose_form(c);
     for (size_t b = 0; b < CACHE_BUCKETS; b++)
         LIST_INIT(&c->buckets[b]);
     r = open_folder(v, &c->dir_fd, e);
@@ -221,6 +240,7 @@ int cache_new(struct volume *v, struct cache **ret, struct error *e)
     }
     *ret = c;
     space_changed(c);
+    convert_start(c);
     return 0;
 }
 
@@ -233,6 +253,7 @@ void cache_free(struct cache *c)
         return;
     error_set(&e, -ECANCELED, "The drive was closed.");
     content_end_all(c);
+    convert_end(c);
     sweep_end(c);
     cache_sync_end(c);
     space_end(c);

@@ -1,5 +1,5 @@
-/* Owns what is different about a pair of cache files whose bytes are sealed: a third file (common/sealed.h), its key, and
- * a size that stands in the map.
+/* Owns what is different about a pair of cache files whose bytes are sealed: a third file (common/sealed.h), its key,
+ * and a size that stands in the map.
  *
  * Must not know what the bytes are, nor who opens and seals them (content.c, the worker). */
 #include <endian.h>
@@ -133,7 +133,8 @@ int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_f
     uint64_t end = chunks_of(size), extent = sealed_next_entries(f->sealed.fd, 0);
     struct sealed_entry entries[EXTENT_CHUNKS];
 
-    for (; extent < SEALED_CHUNKS_MAX && extent * EXTENT_CHUNKS < end; extent = sealed_next_entries(f->sealed.fd, extent + 1)) {
+    for (; extent < SEALED_CHUNKS_MAX && extent * EXTENT_CHUNKS < end;
+         extent = sealed_next_entries(f->sealed.fd, extent + 1)) {
         uint64_t first = extent * EXTENT_CHUNKS;
         size_t n = least(end - first, EXTENT_CHUNKS);
         int r = sealed_entries(f->sealed.fd, first, n, entries);
@@ -175,12 +176,42 @@ static int recover(struct cache_file *f)
     return r;
 }
 
+/* Neither the time nor the length is another one after it. */
+int cache_seal_clear_data(int data_fd)
+{
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+    struct stat st;
+
+    if (lseek(data_fd, 0, SEEK_DATA) < 0)
+        return errno == ENXIO ? 0 : -errno;
+    if (fstat(data_fd, &st) < 0)
+        return -errno;
+    if (fallocate(data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
+        return -errno;
+    times[1] = st.st_mtim;
+    (void)futimens(data_fd, times);
+    return 0;
+}
+
+/* It never came further than to be made; or a power cut took its head, before anything of it was synced. */
+static bool may_be_empty(const struct cache_file *f, bool fresh, bool cut)
+{
+    return fresh || !cache_fresh_is_known(f) || (cut && !cache_fresh_has_any(f));
+}
+
 int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
 {
     uint8_t key[CRYPT_KEY];
-    int r = sealed_head_read(f->sealed.fd, key);
+    int r = cache_seal_clear_data(f->data_fd);
 
+    if (r < 0)
+        return r;
+    r = sealed_head_read(f->sealed.fd, key);
     f->sealed.map = f->map;
+    if (r == -ENODATA && !may_be_empty(f, fresh, cut))
+        return -EUCLEAN;
+    if (r == -ENODATA && !f->cache->stock)
+        return r;
     if (r == -ENODATA)   /* new, or it never came further */
         r = new_key(f);
     else if (r == 0)
@@ -223,7 +254,8 @@ void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
     lose(f, l.next, chunks_of(end));
 }
 
-/* A worker that is in the midst of a write holds the chunks; it looks again, with them held, whether they are still there. */
+/* A worker that is in the midst of a write holds the chunks; it looks again, with them held, whether they are still
+ * there. */
 static int hold_chunks(const struct cache_file *f, uint64_t first, uint64_t n, short type)
 {
     struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)n };

@@ -325,7 +325,7 @@ void space_init(struct cache *c)
     c->space.watch = loop_timer(c->volume->loop, WATCH_MS, watch, c);
 }
 
-void cache_configure(struct cache *c)
+void space_configure(struct cache *c)
 {
     take_limits(c);
     look_soon(c);

@@ -17,6 +17,8 @@ enum {
 
 void space_init(struct cache *c);
 void space_end(struct cache *c);
+/* The drive's limits may be others: what is above them goes, soon. */
+void space_configure(struct cache *c);
 
 /* Bytes that may be taken by what stays. */
 uint64_t space_kept_limit(const struct cache *c);

@@ -112,8 +112,11 @@ static void collect(uint64_t ino, void *arg)
 
 static void check_folder(struct sweep *s)
 {
-    while (s->n == 0 && s->low < FOLDERS)
+    while (s->n == 0 && s->low < FOLDERS) {
+        if (!s->cache->convert)
+            cache_file_clear_new(s->cache->dir_fd, s->low);
         cache_file_walk(s->cache->dir_fd, s->low++, collect, s);
+    }
     for (size_t n = 0; n < s->n; n++)
         check(s->cache, s->inos[n]);
     free(take_ptr(s->inos));

@@ -58,6 +58,16 @@ static struct content *content_new(struct cache_file *f, uint64_t offset, uint64
     return c;
 }
 
+bool content_busy(const struct cache_file *f)
+{
+    const struct content *c;
+
+    LIST_FOREACH(c, &f->cache->contents, next)
+        if (c->file == f)
+            return true;
+    return false;
+}
+
 static void content_end(struct content *c)
 {
     const struct sealed_io *io = c->file->volume->cache->io;

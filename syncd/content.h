@@ -17,6 +17,9 @@ void content_end_all(struct cache *c);
 typedef void content_trim_fn(const struct error *e, void *arg);
 void content_trim(struct cache_file *f, content_trim_fn *done, void *arg);
 
+/* Whether anything is under way of the file. */
+bool content_busy(const struct cache_file *f);
+
 /* The form that bytes outside of the cache have. */
 struct content_form {
     enum crypt_form form;             /* CRYPT_PLAIN or CRYPT_OBJECT */
@@ -36,10 +39,10 @@ void content_out(struct cache_file *f, uint64_t offset, uint64_t length, const s
                  content_out_fn *done, void *arg);
 
 /* Writes chunks that are absent, from n bytes in that form (copied before it returns): whole ones, but for the last one
- * of the file, which ends at offset + length. admit(arg) is asked right before anything is written: false, because nobody
- * wants them any more, ends it with -ECANCELED. done(e, arg) once, from the loop, when the bytes are in the cache file;
- * the bits are the caller's to set. -EBADE: they do not open: damaged, exchanged, or of another object. Or what the disk
- * said. */
+ * of the file, which ends at offset + length. admit(arg) is asked right before anything is written: false, because
+ * nobody wants them any more, ends it with -ECANCELED. done(e, arg) once, from the loop, when the bytes are in the
+ * cache file; the bits are the caller's to set. -EBADE: they do not open: damaged, exchanged, or of another object. Or
+ * what the disk said. */
 typedef bool content_admit_fn(void *arg);
 typedef void content_in_fn(const struct error *e, void *arg);
 void content_in(struct cache_file *f, uint64_t offset, uint64_t length, const struct content_form *form,

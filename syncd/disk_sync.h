@@ -5,7 +5,7 @@
 
 struct loop;
 
-enum { DISK_SYNC_FILES = 3 };
+enum { DISK_SYNC_FILES = 4 };
 
 /* fdatasync(2) of the files, DISK_SYNC_FILES at most, one after the other by a thread of the pool; then, from the loop,
  * done(error, arg): 0 or the first negative errno. The descriptors stay the caller's, who may close them at once; a

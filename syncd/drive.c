@@ -142,6 +142,18 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e)
     return 0;
 }
 
+int drive_open_keyed(struct drive *drive, struct error *e)
+{
+    mounts_detach(drive);
+    volume_close(take_ptr(drive->volume));
+    if (drive_open(drive->syncd, drive, e) == 0)
+        return 0;
+    LOG(LOG_ERR, "drive_down", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s", error_text(e));
+    drive->wanted = false;
+    mounts_changed(drive->syncd);
+    return e->code;
+}
+
 void drive_close(struct drive *drive)
 {
     loop_timer_free(take_ptr(drive->reopening));
@@ -262,7 +274,11 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
     struct error e = { 0 };
 
     drive->phase = DRIVE_READY;
-    if (drive_open(d, drive, &e) < 0 && e.code != -EAGAIN)
+    if (drive_cache_recover(drive, &e) < 0)
+        drive->fault = e;
+    else
+        (void)drive_open(d, drive, &e);
+    if (e.code && e.code != -EAGAIN)
         say_down(drive, &e);
     /* What is mounted already stays so while its keys are being opened. */
     drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active;

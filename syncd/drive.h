@@ -28,7 +28,7 @@ struct drive {
     struct keys *keys;            /* NULL: it encrypts nothing, or they are not to be opened; drive_keys.c */
     void (*keys_settled)(void *arg);   /* who waits for that; NULL: nobody */
     void *keys_settled_arg;
-    bool keys_failed;             /* the keys could not be opened while it ran */
+    bool keys_failed;             /* the keys could not be opened: what needed them failed */
     struct loop_timer *coming_up; /* its keys are open, and somebody is changing it */
     struct error fault;
     struct syncd *syncd;          /* borrowed */
@@ -67,6 +67,9 @@ struct drive *drive_add(struct syncd *d, Lf__CloudDrive *model);
 /* Opens the volume; folders are there. 0, or a negative errno with the sentence also in ->fault. A drive with keys runs
  * once these are open: -EAGAIN until then, and it comes up by itself (drive_keys.c). */
 int drive_open(struct syncd *d, struct drive *drive, struct error *e);
+/* The drive ran without keys, and these are open by now: its volume is opened anew, and the kernel waits meanwhile. As
+ * drive_open(). */
+int drive_open_keyed(struct drive *drive, struct error *e);
 /* Ends the workers' channels and the volume. */
 void drive_close(struct drive *drive);
 /* Closes it, takes it out of the list, frees it. */
@@ -82,6 +85,13 @@ char *drive_state_dir(const struct syncd *d, const char *id);
 
 /* Makes the drive's keys known, if it has any, and begins to open them. 0, or a negative errno with a sentence. */
 int drive_keys_begin(struct drive *drive, struct error *e);
+/* Whether it has keys: because it encrypts, or because it once did and what is there may still need them. */
+bool drive_keys_wanted(const struct drive *drive);
+/* Makes keys for a drive that runs and has none, and is to be as `model` says (borrowed); stores and opens them:
+ * done(e, arg) once, perhaps from within, e NULL when they are open, else there are none. It stays in phase CHANGING
+ * until then. */
+void drive_keys_make(struct drive *drive, Lf__CloudDrive *model, void (*done)(const struct error *e, void *arg),
+                     void *arg);
 /* 0 when the drive encrypts nothing or its keys are open; -EAGAIN while they are being opened; or why not. */
 int drive_keys_state(const struct drive *drive, struct error *e);
 /* Calls done(arg) once, when the keys are open or cannot be, or the drive is closed: at once, or from the loop. One
@@ -97,6 +107,12 @@ void drive_keys_check_store(struct syncd *d, void (*done)(const struct error *e,
 void drive_cryptd_connected(struct syncd *d);
 void drive_cryptd_lost(struct syncd *d);
 
+/* --- drive_cache.c --------------------------------------------------------------------------------- */
+
+/* Before the drive is opened: a move of its cache that a crash ended is brought to its end, or back. 0, or a negative
+ * errno with a sentence: then the drive cannot be opened. */
+int drive_cache_recover(struct drive *drive, struct error *e);
+
 /* --- drive_model.c -------------------------------------------------------------------------------- */
 
 /* NULL without memory. */
@@ -110,6 +126,10 @@ int drive_model_new(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive **
 /* The old model with what the request gives in its place. As above; -EINVAL also for what may not change. */
 int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
                       struct error *e);
+/* The old model with the cache that the request gives: members that it does not give stay, others do not count. As
+ * drive_model_merge(). */
+int drive_model_change_cache(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
+                             struct error *e);
 /* -EEXIST with a sentence when another drive than `except` (may be NULL) has the name or the letter, or their cache
  * folders are not apart. */
 int drive_model_clash(struct syncd *d, const Lf__CloudDrive *m, const struct drive *except, struct error *e);
@@ -148,4 +168,5 @@ void drive_end(struct syncd *d, struct drive *drive, struct drive_folders *f, vo
 ipc_handler_fn drive_list, drive_exists;     /* drive.c */
 ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
+ipc_handler_fn drive_change_cache;           /* drive_cache.c */
 ipc_handler_fn drive_delete;                 /* drive_delete.c */

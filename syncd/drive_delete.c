@@ -1,6 +1,6 @@
-/* The end of a drive: unmounted, its uploads ended, marked as leaving in the store, closed, its folders removed,
- * forgotten. Changes that are not yet in the cloud hold it back, unless forced; they are looked at again once nobody
- * can write any more. */
+/* The end of a drive: unmounted, its uploads ended, marked as leaving in the store, which keeps its keys, closed, its
+ * folders removed, forgotten. Changes that are not yet in the cloud hold it back, unless forced; they are looked at
+ * again once nobody can write any more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "syncd/drive.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -94,7 +95,7 @@ static void remove_drive(struct removal *rm)
 {
     struct drive_folders *f;
     struct error e = { 0 };
-    int r = store_drive_set_state(rm->d->store, rm->drive->model->id, STORE_DRIVE_LEAVING);
+    int r = keys_kept_leave(rm->d, rm->drive, ipc_request_trace(rm->req));
 
     if (r < 0) {
         error_set(&e, r, "The drive could not be deleted.");

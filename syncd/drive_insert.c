@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "syncd/account.h"
 #include "syncd/drive.h"
-#include "syncd/keys.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -117,7 +117,16 @@ static void keys_settled(void *arg)
 
 static void store_and_make_done(void *folders);
 
-static int store(struct insert *in, const struct store_keys *keys, struct error *e)
+/* `keys` NULL: it encrypts nothing. */
+static int store_keys(struct insert *in, const struct store_keys *keys, const struct keys_heritage *h)
+{
+    const Lf__CloudDrive *model = in->drive->model;
+    int r = keys ? store_keys_put(in->d->store, model->id, keys->blob, keys->n, keys->serial) : 0;
+
+    return r == 0 && keys ? keys_kept_claim(in->d, h, model, ipc_request_trace(in->req)) : r;
+}
+
+static int store(struct insert *in, const struct store_keys *keys, const struct keys_heritage *h, struct error *e)
 {
     const Lf__CloudDrive *model = in->drive->model;
     int r = store_drive_insert(in->d->store, model);
@@ -125,7 +134,7 @@ static int store(struct insert *in, const struct store_keys *keys, struct error 
     if (r < 0)
         return error_set(e, r, r == -ENOENT ? "The account of the drive has been deleted."
                                             : "The drive could not be stored.");
-    r = keys ? store_keys_put(in->d->store, model->id, keys->blob, keys->n, keys->serial) : 0;
+    r = store_keys(in, keys, h);
     if (r == 0)
         return 0;
     (void)store_drive_delete(in->d->store, model->id);
@@ -133,11 +142,11 @@ static int store(struct insert *in, const struct store_keys *keys, struct error 
 }
 
 /* Stored first: what is made is known to somebody from then on. */
-static void store_and_make(struct insert *in, const struct store_keys *keys)
+static void store_and_make(struct insert *in, const struct store_keys *keys, const struct keys_heritage *h)
 {
     struct error e = { 0 };
 
-    if (store(in, keys, &e) < 0) {
+    if (store(in, keys, h, &e) < 0) {
         refuse(in, &e);
         return;
     }
@@ -157,14 +166,13 @@ static void store_and_make_done(void *folders)
         drive_keys_await(in->drive, keys_settled, in);
 }
 
-static void make_keys_done(const struct error *e, const void *blob, size_t n, uint32_t serial, void *arg)
+static void make_keys_done(const struct error *e, const struct store_keys *keys, const struct keys_heritage *h,
+                           void *arg)
 {
-    const struct store_keys keys = { .blob = (void *)(uintptr_t)blob, .n = n, .serial = serial };
-
     if (e)
         refuse(arg, e);
     else
-        store_and_make(arg, &keys);
+        store_and_make(arg, keys, h);
 }
 
 /* With another key store than the others have they would be lost when the right one comes back. */
@@ -175,7 +183,7 @@ static void make_keys(const struct error *e, void *arg)
     if (e)
         refuse(in, e);
     else
-        keys_make(in->d->cryptd, in->drive->model->id, NULL, 0, make_keys_done, in);
+        keys_kept_make(in->d, in->drive->model, make_keys_done, in);
 }
 
 static cloud_done_fn probe_done;
@@ -204,7 +212,7 @@ static void probe_done(struct cloud_request *r, void *arg)
         return;
     }
     if (failed.code == 0) {
-        store_and_make(in, NULL);
+        store_and_make(in, NULL, NULL);
         return;
     }
     /* A missing bucket is a fault of the request, not a missing resource of ours. */

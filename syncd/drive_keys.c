@@ -11,7 +11,9 @@
 #include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/keys.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
+#include "syncd/store.h"
 #include "syncd/syncd.h"
 
 enum { REGION_SIZE = 16 * 1024 * 1024, REGION_LEAST = 4608 * 1024, BUSY_MS = 1000 };
@@ -45,6 +47,9 @@ static void come_up(void *arg)
         return;
     }
     LOG(LOG_INFO, "drive_up", "drive=%s", drive->model->id, "name=%s", drive->model->name);
+    if (drive->keys_failed)
+        volume_keys_back(drive->volume);
+    drive->keys_failed = false;
     drive->wanted = drive->model->active;
     mounts_changed(drive->syncd);
 }
@@ -53,10 +58,9 @@ static void say_shut(struct drive *drive, const struct error *e)
 {
     LOG(LOG_CRIT, "drive_keys_not_opened", "drive=%s", drive->model->id, "name=%s", drive->model->name, "reason=%s",
         error_text(e));
-    if (drive->volume) {
-        drive->keys_failed = true;
+    drive->keys_failed = true;
+    if (drive->volume)
         return;
-    }
     drive->fault = *e;
     if (drive->phase == DRIVE_READY && drive->wanted) {
         drive->wanted = false;
@@ -75,7 +79,16 @@ static void tried_again(const struct error *e, uint64_t n, void *arg)
 static void try_again(struct drive *drive)
 {
     drive->keys_failed = false;
+    volume_keys_back(drive->volume);
     volume_keys_rotated(drive->volume, tried_again, NULL);
+}
+
+static void go_on(struct drive *drive)
+{
+    if (drive->keys_failed)
+        try_again(drive);
+    else
+        volume_keys_opened(drive->volume);
 }
 
 static void on_opened(const struct error *e, void *arg)
@@ -85,8 +98,8 @@ static void on_opened(const struct error *e, void *arg)
 
     if (e)
         say_shut(drive, e);
-    else if (drive->volume && drive->keys_failed)
-        try_again(drive);
+    else if (drive->volume)
+        go_on(drive);
     else if (drive->phase != DRIVE_HIDDEN)
         come_up(drive);
     if (settled)
@@ -107,6 +120,11 @@ static int make_region(struct syncd *d, struct error *e)
     return 0;
 }
 
+bool drive_keys_wanted(const struct drive *drive)
+{
+    return drive_model_encrypts(drive->model) || store_keys_kept(drive->syncd->store, drive->model->id);
+}
+
 int drive_keys_begin(struct drive *drive, struct error *e)
 {
     struct syncd *d = drive->syncd;
@@ -116,7 +134,7 @@ int drive_keys_begin(struct drive *drive, struct error *e)
     };
     int r = 0;
 
-    if (drive->keys || !drive_model_encrypts(drive->model))
+    if (drive->keys || !drive_keys_wanted(drive))
         return 0;
     if (!d->crypt)
         r = make_region(d, e);
@@ -158,6 +176,89 @@ void drive_keys_end(struct drive *drive)
     keys_free(take_ptr(drive->keys));
     if (settled)
         settled(drive->keys_settled_arg);
+}
+
+/* --- for a drive that had none ------------------------------------------------------------------------- */
+
+struct making {
+    struct drive *drive;
+    Lf__CloudDrive *model;        /* what it shall be; borrowed */
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
+};
+
+static void making_end(struct making *m, const struct error *e)
+{
+    struct making ended = *m;
+
+    free(m);
+    ended.done(e, ended.arg);
+}
+
+static void making_tried(void *arg)
+{
+    struct making *m = arg;
+    struct error e = { 0 };
+
+    if (!m->drive->keys)
+        error_set(&e, -ECANCELED, "Landfall ends.");
+    else if (drive_keys_state(m->drive, &e) == 0 && store_drive_set_state(m->drive->syncd->store, m->drive->model->id,
+                                                                          STORE_DRIVE_SETTLED) == 0) {
+        making_end(m, NULL);
+        return;
+    }
+    if (e.code == 0)
+        error_set(&e, -EIO, "The keys of the drive could not be stored.");
+    drive_keys_end(m->drive);
+    (void)store_keys_remove(m->drive->syncd->store, m->drive->model->id);
+    making_end(m, &e);
+}
+
+static int making_store(const struct making *m, const struct store_keys *keys, const struct keys_heritage *h,
+                        struct error *e)
+{
+    struct syncd *d = m->drive->syncd;
+    int r = store_keys_put(d->store, m->drive->model->id, keys->blob, keys->n, keys->serial);
+
+    if (r == 0)
+        r = keys_kept_claim(d, h, m->model, 0);
+    if (r < 0)
+        return error_set(e, r, "The keys of the drive could not be stored: %s", error_meaning(r)->text);
+    return drive_keys_begin(m->drive, e);
+}
+
+static void making_made(const struct error *e, const struct store_keys *keys, const struct keys_heritage *h, void *arg)
+{
+    struct making *m = arg;
+    struct error failed = { 0 };
+
+    if (e)
+        failed = *e;
+    else
+        (void)making_store(m, keys, h, &failed);
+    if (failed.code)
+        making_end(m, &failed);
+    else
+        drive_keys_await(m->drive, making_tried, m);
+}
+
+static void making_checked(const struct error *e, void *arg)
+{
+    struct making *m = arg;
+
+    if (e)
+        making_end(m, e);
+    else
+        keys_kept_make(m->drive->syncd, m->model, making_made, m);
+}
+
+void drive_keys_make(struct drive *drive, Lf__CloudDrive *model, void (*done)(const struct error *e, void *arg),
+                     void *arg)
+{
+    struct making *m = xcalloc(1, sizeof(*m));
+
+    *m = (struct making){ drive, model, done, arg };
+    drive_keys_check_store(drive->syncd, making_checked, m);
 }
 
 /* --- cryptd ---------------------------------------------------------------------------------------------- */

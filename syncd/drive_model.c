@@ -403,9 +403,7 @@ static int check_fixed(const Lf__CloudDrive *old, const Lf__CloudDrive *in, cons
     if (names_cache(in) && differs(old->permanent_local_path, in->permanent_local_path))
         return error_set(e, -EINVAL, "The cache folder of a drive cannot be changed this way.");
     if (merged->local_cache_encrypted != old->local_cache_encrypted)
-        return error_set(e, -EOPNOTSUPP, "Changing localCacheEncrypted of a drive is not available yet.");
-    if (merged->cloud_objects_encrypted != old->cloud_objects_encrypted)
-        return error_set(e, -EOPNOTSUPP, "Changing cloudObjectsEncrypted of a drive is not available yet.");
+        return error_set(e, -EINVAL, "localCacheEncrypted of a drive is changed with clouddrive_change_cache.");
     return 0;
 }
 
@@ -442,6 +440,37 @@ int drive_model_merge(struct syncd *d, const Lf__CloudDrive *old, const Lf__Clou
         xstrset(&m->account->id, old->account->id);
         r = set_account(d, m, e);
     }
+    return finish(r, m, ret);
+}
+
+static void set_cache(struct syncd *d, const Lf__CloudDrive *in, Lf__CloudDrive *m)
+{
+    if (given(in->permanent_local_path))
+        xstrset(&m->permanent_local_path, in->permanent_local_path);
+    (void)set_cache_dir(d, m, NULL);
+    if (in->has_local_cache_encrypted)
+        m->local_cache_encrypted = in->local_cache_encrypted;
+    if (in->has_maximum_cache_size)
+        m->maximum_cache_size = in->maximum_cache_size;
+    if (in->has_rotational_cache)
+        m->rotational_cache = in->rotational_cache;
+}
+
+int drive_model_change_cache(struct syncd *d, const Lf__CloudDrive *old, const Lf__CloudDrive *in, Lf__CloudDrive **ret,
+                             struct error *e)
+{
+    Lf__CloudDrive *m;
+    int r;
+
+    if (!in)
+        return error_set(e, -EINVAL, "The drive is missing.");
+    m = drive_model_copy(old);
+    if (!m)
+        return error_set(e, -ENOMEM, "There is no memory left.");
+    set_cache(d, in, m);
+    r = check_all(d, old, m, e);
+    if (r == 0 && names_cache(in) && strcmp(old->permanent_local_path, m->permanent_local_path) != 0)
+        r = place_check_cache(d, m->permanent_local_path, e);
     return finish(r, m, ret);
 }
 

@@ -17,6 +17,7 @@ struct update {
     Lf__CloudDrive *model;            /* the new one; once taken over, the old one */
     struct drive_folders *made;       /* the new mount point, when the name changes */
     struct drive_folders *left;       /* the old one */
+    bool gets_keys;                   /* it runs without */
     struct error error;
 };
 
@@ -59,8 +60,11 @@ static int swap(struct update *u, struct error *e)
         return error_set(e, r, "The drive could not be stored.");
     u->drive->model = u->model;
     u->model = before;
-    if (u->drive->volume)
+    if (u->drive->volume && u->gets_keys)
+        (void)drive_open_keyed(u->drive, e);   /* down with a reason, if it comes to that */
+    else if (u->drive->volume)
         volume_configure(u->drive->volume, u->drive->model);
+    u->gets_keys = false;
     return 0;
 }
 
@@ -219,6 +223,15 @@ static void start(struct update *u)
     }
 }
 
+/* New objects are encrypted from then on, or no more; those that are there are understood in either form. */
+static void has_keys(const struct error *e, void *arg)
+{
+    if (e)
+        fail(arg, e);
+    else
+        start(arg);
+}
+
 static int prepare(struct update *u, const Lf__DriveUpdate *ask, struct error *e)
 {
     struct drive *drive = drive_find(u->d, ask->id);
@@ -231,9 +244,11 @@ static int prepare(struct update *u, const Lf__DriveUpdate *ask, struct error *e
     r = drive_model_merge(u->d, drive->model, ask->drive, &u->model, e);
     if (r == 0)
         r = drive_model_clash(u->d, u->model, drive, e);
-    if (r == 0)
-        u->drive = drive;
-    return r;
+    if (r < 0)
+        return r;
+    u->drive = drive;
+    u->gets_keys = drive->volume && !drive->keys && drive_model_encrypts(u->model);
+    return 0;
 }
 
 void drive_update(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -243,8 +258,13 @@ void drive_update(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
 
     (void)fds;
     *u = (struct update){ .d = daemon, .req = req };
-    if (prepare(u, env->drive_update, &e) < 0)
+    if (prepare(u, env->drive_update, &e) < 0) {
         fail(u, &e);
+        return;
+    }
+    u->drive->phase = DRIVE_CHANGING;
+    if (u->gets_keys)
+        drive_keys_make(u->drive, u->model, has_keys, u);
     else
         start(u);
 }

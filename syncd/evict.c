@@ -29,8 +29,7 @@ static bool protected_by_pin(struct cache *c, const struct cache_file *f, uint64
     return index_cached_get(c->volume->index, ino, &row) == 0 && row.kept;
 }
 
-/* Whether the cloud has it as it is here. */
-static bool expendable(struct cache *c, const struct cache_file *f, const struct index_inode *i)
+bool evict_may(struct cache *c, const struct cache_file *f, const struct index_inode *i)
 {
     if (!S_ISREG(i->mode) || i->pending & INDEX_CONTENT || !i->cloud_key || i->nlink == 0)
         return false;
@@ -76,7 +75,7 @@ static int give_up_closed(struct cache *c, const struct index_inode *i, uint64_t
 
     if (r < 0)
         return r;
-    r = expendable(c, f, i) ? punch(f, extent, freed) : -EBUSY;
+    r = evict_may(c, f, i) ? punch(f, extent, freed) : -EBUSY;
     cache_release(f);
     return r;
 }
@@ -91,7 +90,7 @@ static int give_up(struct cache *c, const struct index_extent *e, uint64_t *free
         remove_pair(c, e->ino, freed);
         return 0;
     }
-    if (r < 0 || !expendable(c, f, &i))
+    if (r < 0 || !evict_may(c, f, &i))
         return -EBUSY;
     return f ? punch(f, e->extent, freed) : give_up_closed(c, &i, e->extent, freed);
 }
@@ -184,9 +183,9 @@ static int give_up_file(struct cache *c, uint64_t ino, uint64_t *freed)
     struct cache_file *f;
     int r = index_get(c->volume->index, ino, &i);
 
-    if (r < 0 || !expendable(c, cache_find(c, ino), &i) || cache_acquire(c, &i, &f) < 0)
+    if (r < 0 || !evict_may(c, cache_find(c, ino), &i) || cache_acquire(c, &i, &f) < 0)
         return r == -ENOENT ? 0 : r;
-    if (expendable(c, f, &i))
+    if (evict_may(c, f, &i))
         r = give_up_all(c, f, freed);
     cache_release(f);
     return r;

@@ -49,6 +49,8 @@ int evict_forget(struct evict_order *o, uint64_t ino);
 
 /* --- carrying it out: evict.c ---------------------------------------------------------------------- */
 
+/* Whether the cloud has the file as it is here, and nobody needs that; `f` NULL: it is not in use. */
+bool evict_may(struct cache *c, const struct cache_file *f, const struct index_inode *i);
 /* Gives up clean content that nobody needs at this moment: `bytes` of disk, less where there is no more. How many. */
 uint64_t evict_some(struct cache *c, enum space_for what, uint64_t bytes);
 /* The same of all that is here of these inodes, whoever's turn it is. */

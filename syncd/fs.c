@@ -113,7 +113,7 @@ void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope 
 {
     struct key_stock *stock = v->cache->stock;
 
-    if (!stock || !key_stock_empty(stock))
+    if (!v->cache->seals || !key_stock_empty(stock))
         step(v, req, env);
     else
         key_stock_wait(stock, wait_done, fs_wait_begin(v, req, env, step));

@@ -96,11 +96,20 @@ static void setattr_known(struct volume *v, struct ipc_request *req, const Lf__E
         setattr_settled(v, req, env);
 }
 
+static void setattr_with_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    fs_when_changeable(v, req, env, env->fs_setattr->ino, changes_rights(env->fs_setattr), setattr_known);
+}
+
+/* What is cut has a cache file from then on. */
 void fs_setattr(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     (void)fds;
     (void)daemon;
-    fs_when_changeable(fs_volume(req), req, env, env->fs_setattr->ino, changes_rights(env->fs_setattr), setattr_known);
+    if (env->fs_setattr->has_size)
+        fs_when_keys(fs_volume(req), req, env, setattr_with_keys);
+    else
+        setattr_with_keys(fs_volume(req), req, env);
 }
 
 void fs_readlink(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

@@ -11,6 +11,8 @@ struct keys;
 struct ipc_peer;
 struct store;
 
+enum { KEYS_EPOCHS_MAX = 16, KEYS_FORMER_MAX = 16 };
+
 /* What was made with the newest keys and which older ones there are. */
 struct keys_facts {
     uint32_t serial;
@@ -86,10 +88,32 @@ typedef void keys_made_fn(const struct error *e, const void *blob, size_t n, uin
 void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *identity, uint32_t after,
                keys_made_fn *made, void *arg);
 
+/* The same, with the identities of drives that are gone, which leave cryptd on no way. done(e, inherited, arg). What
+ * cannot be opened, or has no room, is left out: then identities are new where none is inherited. */
+struct keys_former {
+    const char *drive_id;
+    const void *blob;
+    size_t n;
+    uint32_t serial;
+};
+struct keys_inherited {
+    const void *blob;
+    size_t n;
+    uint32_t serial;
+    const uint32_t *taken;        /* places in the list, */
+    size_t n_taken;               /* so many */
+    const char *left_out;         /* why another one is not among them; NULL: all are */
+};
+typedef void keys_inherited_fn(const struct error *e, const struct keys_inherited *keys, void *arg);
+/* `former`: KEYS_FORMER_MAX at most, the latest first; read before this returns. */
+void keys_inherit(struct ipc_client *cryptd, const char *drive_id, const struct keys_former *former, size_t n,
+                  keys_inherited_fn *done, void *arg);
+
 struct keys_change {
     bool rotate;                  /* a new epoch, */
     bool new_identity;            /* with a new identity, */
     const char *identity;         /* or with this one, which was exported; NULL: the identity stays */
+    bool forget_old;              /* gives up all epochs whose identity a newer one has */
     uint32_t forget;              /* gives up an epoch for good; 0: none */
     bool set_escrow;
     const char *const *escrow;    /* these from now on */

@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/drive.h"
-#include "syncd/keys.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -28,9 +28,12 @@ static int find_drive(struct syncd *d, const char *id, struct drive **ret, struc
 {
     struct drive *drive = drive_find(d, id);
 
+    if (keys_kept_has(d, id))
+        return error_set(e, -EINVAL, "The drive %.64s was deleted. Its keys are kept to be shown, exported or "
+                         "destroyed, and for a drive that is added where it was.", id);
     if (!drive || drive->phase == DRIVE_HIDDEN)
         return error_set(e, -ENOENT, "There is no drive %.64s.", id);
-    if (!drive_model_encrypts(drive->model))
+    if (!drive_keys_wanted(drive))
         return error_set(e, -EINVAL, "The drive %s encrypts nothing, so it has no keys.", drive->model->name);
     if (!drive->keys)
         return error_set(e, drive->fault.code ? drive->fault.code : -EBUSY, "The keys of the drive %s are not to be "
@@ -48,30 +51,41 @@ static int find_open(struct syncd *d, const char *id, struct drive **ret, struct
 
 /* --- showing --------------------------------------------------------------------------------------------- */
 
-enum { EPOCHS_MAX = 16 };
+void keys_api_info(const struct drive *drive, int64_t epochs[KEYS_EPOCHS_MAX], Lf__DriveKeyInfo *ret)
+{
+    const struct keys_facts *facts = drive->keys ? keys_facts(drive->keys) : NULL;
+
+    *ret = (Lf__DriveKeyInfo)LF__DRIVE_KEY_INFO__INIT;
+    ret->id = drive->model->id;
+    ret->name = drive->model->name;
+    if (!facts)
+        return;
+    ret->n_epochs = facts->n_epochs;
+    for (size_t i = 0; i < facts->n_epochs; i++)
+        epochs[i] = facts->epochs[i];
+    ret->epochs = epochs;
+    ret->recipient = (char *)(uintptr_t)facts->recipient;
+    ret->escrow = (char **)(uintptr_t)facts->escrow;
+    ret->n_escrow = facts->n_escrow;
+    ret->has_serial = true;
+    ret->serial = facts->serial;
+}
 
 static void reply_info(struct ipc_request *req, const struct drive *drive, const uint64_t *rewrapped)
 {
-    const struct keys_facts *facts = keys_facts(drive->keys);
     Lf__KeysFound found = LF__KEYS_FOUND__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(KEYS_FOUND, keys_found, &found);
-    Lf__DriveKeyInfo info = LF__DRIVE_KEY_INFO__INIT;
-    int64_t epochs[EPOCHS_MAX];
+    Lf__DriveKeyInfo info;
+    int64_t epochs[KEYS_EPOCHS_MAX];
+    uint64_t unconverted = 0, wrapped = 0, made = 0;
 
-    info.id = drive->model->id;
-    info.name = drive->model->name;
+    keys_api_info(drive, epochs, &info);
     found.keys = &info;
-    if (facts) {
-        info.n_epochs = facts->n_epochs;
-        for (size_t i = 0; i < facts->n_epochs; i++)
-            epochs[i] = facts->epochs[i];
-        info.epochs = epochs;
-        info.recipient = (char *)(uintptr_t)facts->recipient;
-        info.escrow = (char **)(uintptr_t)facts->escrow;
-        info.n_escrow = facts->n_escrow;
-        info.has_serial = true;
-        info.serial = facts->serial;
-    }
+    info.has_unconverted = info.has_wrapped = info.has_made =
+        drive->volume && volume_cache_left(drive->volume, &unconverted, &wrapped, &made);
+    info.unconverted = (int64_t)unconverted;
+    info.wrapped = (int64_t)wrapped;
+    info.made = (int64_t)made;
     info.has_rewrapped = rewrapped != NULL;
     info.rewrapped = rewrapped ? (int64_t)*rewrapped : 0;
     ipc_reply(req, &reply, NULL, 0);
@@ -83,7 +97,9 @@ void keys_api_get(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     struct error e = { 0 };
 
     (void)fds;
-    if (find_open(daemon, env->keys_get->id, &drive, &e) < 0)
+    if (keys_kept_has(daemon, env->keys_get->id))
+        keys_kept_get(daemon, req, env->keys_get->id);
+    else if (find_open(daemon, env->keys_get->id, &drive, &e) < 0)
         ipc_fail_error(req, &e);
     else
         reply_info(req, drive, NULL);
@@ -146,6 +162,10 @@ void keys_api_export(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     struct error e = { 0 };
 
     (void)fds;
+    if (keys_kept_has(daemon, env->keys_export->id)) {
+        keys_kept_export(daemon, req, env->keys_export->id);
+        return;
+    }
     if (find_open(daemon, env->keys_export->id, &drive, &e) < 0) {
         ipc_fail_error(req, &e);
         return;
@@ -222,21 +242,45 @@ static void alter_done(const struct error *e, void *arg)
     free(a);
 }
 
+/* Uploads that go on begin anew when a key was given up; files of the cache would be lost. */
+static int check_forget(const struct drive *drive, bool new_identity, struct error *e)
+{
+    uint64_t left = 0;
+    int r;
+
+    if (new_identity)
+        return error_set(e, -EINVAL, "forgetOld gives up old keys and makes no new one; leave newIdentity away.");
+    if (!drive->volume)
+        return error_set(e, -EBUSY, "The drive %s is down, so it cannot be told which keys it needs: %s",
+                         drive->model->name, error_text(&drive->fault));
+    r = volume_keys_left(drive->volume, &left);
+    if (r == 0 && left > 0)
+        r = error_set(e, -EBUSY, "%" PRIu64 " files of the cache (with those in its folder lost) are, or may be, under "
+                      "old keys yet. Those in use are put under the new one when nobody uses them; what is in lost you "
+                      "have to move away.", left);
+    else if (r < 0)
+        r = error_set(e, r, "It is not known yet what in the cache is under old keys; try again in a minute.");
+    return r;
+}
+
 void keys_api_rotate(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     const Lf__KeysRotate *ask = env->keys_rotate;
-    const struct keys_change change = { .rotate = true, .new_identity = ask->new_identity };
+    const struct keys_change change = { .rotate = !ask->forget_old, .new_identity = ask->new_identity,
+                                        .forget_old = ask->forget_old };
     struct drive *drive;
     struct alteration *a;
     struct error e = { 0 };
 
     (void)fds;
-    if (find_open(daemon, ask->id, &drive, &e) < 0) {
+    if (find_open(daemon, ask->id, &drive, &e) < 0 ||
+        (ask->forget_old && check_forget(drive, ask->new_identity, &e) < 0)) {
         ipc_fail_error(req, &e);
         return;
     }
-    a = alteration_new(req, daemon, drive, "drive_keys_rotated");
-    a->rotates = true;
+    a = alteration_new(req, daemon, drive, ask->forget_old ? "drive_keys_given_up"
+                                                          : "drive_keys_rotated");
+    a->rotates = !ask->forget_old;
     keys_change(drive->keys, &change, alter_done, a);
 }
 
@@ -427,9 +471,14 @@ void keys_api_destroy(struct ipc_request *req, const Lf__Envelope *env, int *fds
     struct drive *drive;
     struct error e = { 0 };
     char loss[128];
-    int r = find_drive(d, ask->id, &drive, &e);
+    int r;
 
     (void)fds;
+    if (keys_kept_has(d, ask->id)) {
+        keys_kept_destroy(d, req, ask->id, ask->confirmed);
+        return;
+    }
+    r = find_drive(d, ask->id, &drive, &e);
     if (r == 0 && drive->phase != DRIVE_READY)
         r = error_set(&e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
     if (r == 0)

@@ -43,6 +43,55 @@ void keys_make(struct ipc_client *cryptd, const char *drive_id, const char *iden
     (void)ipc_call(cryptd, &env, NULL, 0, CRYPTD_DEADLINE_MS, make_done, m);
 }
 
+/* --- inheriting ---------------------------------------------------------------------------------------- */
+
+struct inheriting {
+    keys_inherited_fn *done;
+    void *arg;
+};
+
+static void inherit_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    CLEANUP_FREE struct inheriting *i = arg;
+    const Lf__DriveKeysSealed *sealed = reply ? reply->drive_keys_sealed : NULL;
+    struct keys_inherited keys;
+
+    (void)fds;
+    if (!sealed) {
+        i->done(e, NULL, i->arg);
+        return;
+    }
+    keys = (struct keys_inherited){ .blob = sealed->blob.data, .n = sealed->blob.len, .serial = sealed->serial,
+                                    .taken = sealed->taken, .n_taken = sealed->n_taken,
+                                    .left_out = sealed->left_out };
+    i->done(NULL, &keys, i->arg);
+}
+
+void keys_inherit(struct ipc_client *cryptd, const char *drive_id, const struct keys_former *former, size_t n,
+                  keys_inherited_fn *done, void *arg)
+{
+    Lf__DriveKeysFormer rows[KEYS_FORMER_MAX], *list[KEYS_FORMER_MAX];
+    struct inheriting *i = xcalloc(1, sizeof(*i));
+    Lf__DriveKeysMake msg = LF__DRIVE_KEYS_MAKE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_KEYS_MAKE, drive_keys_make, &msg);
+
+    *i = (struct inheriting){ done, arg };
+    msg.drive_id = (char *)(uintptr_t)drive_id;
+    msg.former = list;
+    for (; msg.n_former < n && msg.n_former < KEYS_FORMER_MAX; msg.n_former++) {
+        const struct keys_former *one = &former[msg.n_former];
+        Lf__DriveKeysFormer *row = &rows[msg.n_former];
+
+        *row = (Lf__DriveKeysFormer)LF__DRIVE_KEYS_FORMER__INIT;
+        row->drive_id = (char *)(uintptr_t)one->drive_id;
+        row->blob = (ProtobufCBinaryData){ one->n, (void *)(uintptr_t)one->blob };
+        row->has_at_least = true;
+        row->at_least = one->serial;
+        list[msg.n_former] = row;
+    }
+    (void)ipc_call(cryptd, &env, NULL, 0, CRYPTD_DEADLINE_MS, inherit_done, i);
+}
+
 /* --- changing ------------------------------------------------------------------------------------------ */
 
 struct change {
@@ -134,6 +183,7 @@ void keys_change(struct keys *k, const struct keys_change *what, keys_done_fn *d
     msg.identity = (char *)(uintptr_t)what->identity;
     msg.has_forget = what->forget != 0;
     msg.forget = what->forget;
+    msg.has_forget_old = msg.forget_old = what->forget_old;
     msg.has_set_escrow = msg.set_escrow = what->set_escrow;
     msg.escrow = (char **)(uintptr_t)what->escrow;
     msg.n_escrow = what->n_escrow;

@@ -15,7 +15,7 @@ enum keys_phase {
     KEYS_STOPPED,
 };
 
-enum { KEYS_EPOCHS_MAX = 16, KEYS_ESCROW_MAX = 8, KEYS_RECIPIENT_SIZE = 64 };
+enum { KEYS_ESCROW_MAX = 8, KEYS_RECIPIENT_SIZE = 64 };
 
 struct keys {
     struct keys_spec spec;

@@ -28,12 +28,21 @@ libsyncd_a_SOURCES = \
 	syncd/cache_alike.c \
 	syncd/cache_bad.c \
 	syncd/cache_blocks.c \
+	syncd/cache_convert.c \
+	syncd/cache_convert.h \
+	syncd/cache_convert_commit.c \
+	syncd/cache_convert_internal.h \
+	syncd/cache_convert_pair.c \
 	syncd/cache_file.c \
+	syncd/cache_move.c \
+	syncd/cache_move.h \
 	syncd/cache_seal.c \
+	syncd/cache_seal_open.c \
 	syncd/cache_session.c \
 	syncd/cache_fresh.c \
 	syncd/cache_name.c \
 	syncd/cache_open.c \
+	syncd/cache_rewrap.c \
 	syncd/cache_space.c \
 	syncd/cache_space.h \
 	syncd/cache_sweep.c \
@@ -68,6 +77,7 @@ libsyncd_a_SOURCES = \
 	syncd/disk_sync.h \
 	syncd/drive.c \
 	syncd/drive.h \
+	syncd/drive_cache.c \
 	syncd/drive_delete.c \
 	syncd/drive_folder.c \
 	syncd/drive_insert.c \
@@ -120,6 +130,9 @@ libsyncd_a_SOURCES = \
 	syncd/keys_api.h \
 	syncd/keys_change.c \
 	syncd/keys_internal.h \
+	syncd/keys_kept.c \
+	syncd/keys_kept.h \
+	syncd/keys_kept_api.c \
 	syncd/keys_lend.c \
 	syncd/listing.c \
 	syncd/listing.h \
@@ -209,12 +222,15 @@ libsyncd_a_SOURCES = \
 	syncd/store_index_segment.c \
 	syncd/store_index_synced.c \
 	syncd/store_internal.h \
+	syncd/store_kept.c \
 	syncd/store_keys.c \
 	syncd/store_sql.c \
 	syncd/store_sql.h \
 	syncd/store_sql_internal.h \
 	syncd/store_sql_open.c \
 	syncd/stream.c \
+	syncd/stream_cache.c \
+	syncd/stream_internal.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \

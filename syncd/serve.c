@@ -10,6 +10,7 @@
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
 #include "syncd/keys_api.h"
+#include "syncd/keys_kept.h"
 #include "syncd/metrics.h"
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
@@ -28,8 +29,10 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_EXISTS), drive_exists },
     { ROW(DRIVE_INSERT), drive_insert },
     { ROW(DRIVE_UPDATE), drive_update },
+    { ROW(DRIVE_CHANGE_CACHE), drive_change_cache },
     { ROW(DRIVE_DELETE), drive_delete },
 
+    { ROW(KEYS_LIST), keys_kept_list },
     { ROW(KEYS_GET), keys_api_get },
     { ROW(KEYS_EXPORT), keys_api_export },
     { ROW(KEYS_IMPORT), keys_api_import },

@@ -46,6 +46,23 @@ static const char *const STEPS[] = {
     "  replaced INTEGER NOT NULL,"
     "  blob BLOB NOT NULL,"
     "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE drives ADD COLUMN cache_move INTEGER NOT NULL DEFAULT 0;"   /* enum store_cache_move */
+    "ALTER TABLE drives ADD COLUMN cache_other TEXT;",
+    "ALTER TABLE drives ADD COLUMN sealed_objects INTEGER NOT NULL DEFAULT 1;"   /* of older rows it is not known */
+    "CREATE TABLE kept_keys("
+    "  drive_id TEXT NOT NULL,"
+    "  replaced INTEGER NOT NULL,"             /* 0: they were not */
+    "  name TEXT NOT NULL,"
+    "  service TEXT NOT NULL,"
+    "  bucket TEXT NOT NULL,"
+    "  prefix TEXT NOT NULL,"
+    "  recipient TEXT,"                        /* NULL: they were not open */
+    "  deleted INTEGER NOT NULL,"
+    "  serial INTEGER NOT NULL,"
+    "  blob BLOB NOT NULL,"
+    "  heir TEXT REFERENCES drives(id) ON DELETE SET NULL,"
+    "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX kept_keys_heir ON kept_keys(heir);",
 };
 
 static const struct sql_schema SCHEMA = {

@@ -53,7 +53,20 @@ enum store_drive_state {
 /* The drive stands there half made. -EEXIST when the name or the letter (any case) is taken, -ENOENT when the account
  * is gone. */
 int store_drive_insert(struct store *s, const Lf__CloudDrive *model);
+/* Settled: keys that it inherited are not kept any more (store_kept_claim()). */
 int store_drive_set_state(struct store *s, const char *id, enum store_drive_state state);
+/* A move of its cache: where it is of what is named beside it. */
+enum store_cache_move {
+    STORE_CACHE_STAYS = 0,
+    STORE_CACHE_HALF_COPIED = 1,    /* the other folder is to go */
+    STORE_CACHE_RENAMING = 2,       /* what is not in the other folder yet is to go there */
+    STORE_CACHE_LEFT = 3,           /* it came from the other folder, which is to go */
+};
+int store_drive_cache_move(struct store *s, const char *id, enum store_cache_move how, const char *other);
+/* The model is stored as well: it has come from that folder. */
+int store_drive_cache_moved(struct store *s, const Lf__CloudDrive *model, const char *from);
+/* *ret_other: the caller's, NULL where it stays. */
+int store_drive_cache_move_get(struct store *s, const char *id, enum store_cache_move *ret, char **ret_other);
 int store_drive_update(struct store *s, const Lf__CloudDrive *model);   /* by its id */
 int store_drive_delete(struct store *s, const char *id);
 /* All drives by rising id, as for accounts. */
@@ -75,7 +88,36 @@ int store_keys_get(struct store *s, const char *drive_id, struct store_keys *ret
 int store_keys_put(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
 /* The same, but those that were stay beside them: they cannot be opened here, perhaps elsewhere. */
 int store_keys_replace(struct store *s, const char *drive_id, const void *blob, size_t n, uint32_t serial);
+/* Nothing was made with them. */
+int store_keys_remove(struct store *s, const char *drive_id);
 /* Overwrites all keys that the drive has and had. That it happened, and when, is kept. */
 int store_keys_destroy(struct store *s, const char *drive_id);
 /* Whether there are keys of the drive that could be destroyed; also when that cannot be told. */
 bool store_keys_kept(struct store *s, const char *drive_id);
+
+/* --- store_kept.c ------------------------------------------------------------------------------- */
+
+/* Keys of a drive that is gone. Strings are owned; store_kept_free(). */
+struct store_kept {
+    char *id, *name;
+    char *service, *bucket, *prefix;   /* where its objects are */
+    char *recipient;                   /* NULL: not known */
+    int64_t deleted_ns;                /* wall clock */
+    int64_t replaced_ns;               /* since when there were others in their place; 0: they were the last ones */
+    struct store_keys keys;
+};
+void store_kept_free(struct store_kept *k);
+/* The drive is leaving; if objects were ever encrypted with its keys they are kept, with what `place` says of name,
+ * service, bucket, prefix and recipient. All of it or nothing. -ENOENT: no such drive. */
+int store_drive_leave(struct store *s, const char *id, const struct store_kept *place, bool *ret_kept);
+/* The last ones of that drive (any case). */
+int store_kept_get(struct store *s, const char *drive_id, struct store_kept *ret);
+/* The last ones of each drive by rising id, as for accounts. */
+int store_kept_each(struct store *s, const char *after, bool (*each)(const struct store_kept *k, void *arg), void *arg);
+/* All keys of that place, the latest first, at most so many; *ret_n are to be freed, also after an error. */
+int store_kept_at(struct store *s, const char *service, const char *bucket, const char *prefix, struct store_kept *ret,
+                  size_t most, size_t *ret_n);
+/* The drive has inherited them: they go when it is settled, and stay if it goes before. */
+int store_kept_claim(struct store *s, const struct store_kept *k, const char *heir);
+/* Overwrites all that are kept of that drive. */
+int store_kept_destroy(struct store *s, const char *drive_id);

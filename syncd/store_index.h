@@ -166,6 +166,8 @@ int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, vo
 int64_t index_next_due(struct index *x, int64_t now_ns);
 /* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
+/* All whose last try failed are due. */
+int index_retry_failed(struct index *x);
 /* Before when it is not tried again; 0: no such time. */
 int64_t index_retry_at(struct index *x, uint64_t ino);
 /* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */
@@ -264,8 +266,10 @@ enum { INDEX_FRESH = 64, INDEX_FRESH_TAG = 16 };   /* chunks of an extent; bytes
 
 /* The file has this key, and nothing in it: what was known of it is forgotten. */
 int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
-/* The same key is wrapped otherwise. */
+/* Its bytes, which are as new, are under another key: from now on; or perhaps soon. */
 int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_announce(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);
+int index_fresh_next_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* announced; 0 or -ENOENT */
 int index_fresh_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG]);   /* 0 or -ENOENT */
 /* The generations that the chunks of an extent have at least; 0: any, or none. 0 or -ENOENT. */
 int index_fresh_get(struct index *x, uint64_t ino, uint64_t extent, uint64_t floors[INDEX_FRESH]);

@@ -167,7 +167,8 @@ int index_anchor_forgive(struct index *x)
         CLEANUP(sql_query_end) struct sql_query q =
             sql_query(x->sql, "SELECT o.ino, o.version, o.fault, i.cloud_key FROM object o JOIN inode i"
                       " ON i.ino = o.ino WHERE o.ino > ? AND (o.fault = ? OR (o.fault = ? AND o.kind = 1))"
-                      " AND i.cloud_key IS NOT NULL ORDER BY o.ino LIMIT 1", SQL_INT(f.ino), SQL_INT(-EREMCHG), SQL_INT(-EUCLEAN));
+                      " AND i.cloud_key IS NOT NULL ORDER BY o.ino LIMIT 1", SQL_INT(f.ino), SQL_INT(-EREMCHG),
+                      SQL_INT(-EUCLEAN));
 
         r = sql_next(&q);
         if (r > 0) {

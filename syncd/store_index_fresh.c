@@ -6,8 +6,8 @@
 #include "common/cleanup.h"
 #include "syncd/store_index_internal.h"
 
-/* The key has the row in front of those of extents. */
-enum { KEY_ROW = -1 };
+/* The key, and the one that was announced, have the rows in front of those of extents. */
+enum { NEXT_ROW = -2, KEY_ROW = -1 };
 
 int index_fresh_remove(struct index *x, uint64_t ino)
 {
@@ -45,9 +45,24 @@ int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRE
     return r < 0 ? r : put(x, ino, KEY_ROW, tag, INDEX_FRESH_TAG);
 }
 
+/* In this order it may also be cut short in between. */
 int index_fresh_retag(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG])
 {
-    return put(x, ino, KEY_ROW, tag, INDEX_FRESH_TAG);
+    int r = put(x, ino, KEY_ROW, tag, INDEX_FRESH_TAG);
+
+    if (r == 0)
+        r = sql_run(x->sql, "DELETE FROM fresh WHERE ino = ? AND extent = ?", SQL_INT(ino), SQL_INT(NEXT_ROW));
+    return r;
+}
+
+int index_fresh_announce(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG])
+{
+    return put(x, ino, NEXT_ROW, tag, INDEX_FRESH_TAG);
+}
+
+int index_fresh_next_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG])
+{
+    return get(x, ino, NEXT_ROW, tag, INDEX_FRESH_TAG);
 }
 
 int index_fresh_tag(struct index *x, uint64_t ino, uint8_t tag[INDEX_FRESH_TAG])

@@ -124,6 +124,12 @@ int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char
                                     SQL_INT(ino), SQL_INT(not_before_ns), SQL_TEXT(reason)));
 }
 
+int index_retry_failed(struct index *x)
+{
+    return sql_run(x->sql, "UPDATE inode INDEXED BY inode_pending SET not_before = 0 WHERE pending <> 0 AND nlink > 0"
+                   " AND not_before > ? AND reason IS NOT NULL", SQL_INT(loop_wall_ns()));
+}
+
 char *index_reason(struct index *x, uint64_t ino)
 {
     CLEANUP(sql_query_end) struct sql_query q =

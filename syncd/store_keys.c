@@ -61,6 +61,11 @@ int store_keys_replace(struct store *s, const char *drive_id, const void *blob, 
     return r;
 }
 
+int store_keys_remove(struct store *s, const char *drive_id)
+{
+    return sql_run(s->sql, "DELETE FROM keys WHERE drive_id = ?", SQL_TEXT(drive_id));
+}
+
 int store_keys_destroy(struct store *s, const char *drive_id)
 {
     int r = sql_begin(s->sql);

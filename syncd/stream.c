@@ -16,35 +16,9 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
-#include "syncd/content.h"
 #include "syncd/fetch.h"
 #include "syncd/object.h"
-
-enum { PIPE_BYTES = 1 << 20, TURN = 8 };
-
-typedef void stream_done_fn(const struct error *e, const struct volume_stream *s, void *arg);
-
-struct stream {
-    struct stream *next;
-    struct volume *volume;       /* NULL: closed; whoever answers last frees it */
-    unsigned awaited;            /* answers still to come: a path, a version, a request */
-    stream_done_fn *done;        /* NULL: was called */
-    void *arg;
-    bool has_range, retried, sized;
-    uint64_t asked_first, asked_last;
-    uint64_t ino, size, at, end; /* `at` moves up to `end` */
-    uint64_t first;
-    char *path, *etag;
-    int64_t mtime_ns;
-    int read_fd, write_fd;
-    struct event *writable;
-    struct cache_file *file;     /* held: comes from the cache */
-    unsigned outdated;           /* of the file, at the start */
-    struct cloud *cloud;         /* borrowed; outlives every request */
-    struct cloud_request *request;
-    char *rest;                  /* of the last run of bytes, what the pipe did not take */
-    size_t rest_len;
-};
+#include "syncd/stream_internal.h"
 
 static void start(struct stream *s);
 
@@ -79,7 +53,7 @@ static void free_stream(struct stream *s)
 }
 
 /* Ends it however far it is. */
-static void close_stream(struct stream *s)
+void stream_close(struct stream *s)
 {
     close_ends(s);
     if (s->file) {
@@ -93,7 +67,7 @@ static void close_stream(struct stream *s)
         free_stream(s);
 }
 
-static void fail(struct stream *s, const struct error *e)
+void stream_fail(struct stream *s, const struct error *e)
 {
     stream_done_fn *done = s->done;
     void *arg = s->arg;
@@ -102,27 +76,27 @@ static void fail(struct stream *s, const struct error *e)
         LOG(LOG_WARNING, "stream_ended_early", "drive=%s", s->volume->drive->id, "ino=%" PRIu64, s->ino, "error=%s",
             error_text(e));
     s->done = NULL;
-    close_stream(s);
+    stream_close(s);
     if (done)
         done(e, NULL, arg);
 }
 
-static void fail_code(struct stream *s, int code)
+void stream_fail_code(struct stream *s, int code)
 {
     struct error e;
 
     error_set(&e, code, "%s", error_meaning(code)->text);
-    fail(s, &e);
+    stream_fail(s, &e);
 }
 
 void streams_close(struct volume *v)
 {
     while (v->streams)
-        fail_code(v->streams, -ECANCELED);
+        stream_fail_code(v->streams, -ECANCELED);
 }
 
 /* Counts an answer in; true when the stream is still wanted. */
-static bool answered(struct stream *s)
+bool stream_answered(struct stream *s)
 {
     s->awaited--;
     if (s->volume)
@@ -132,8 +106,7 @@ static bool answered(struct stream *s)
     return false;
 }
 
-/* The reader gets its end; from here on failures only close the pipe. */
-static void hand_over(struct stream *s)
+void stream_hand_over(struct stream *s)
 {
     struct volume_stream out = {
         .fd = take_fd(&s->read_fd), .size = s->size, .first = s->first, .last = s->end - 1,
@@ -145,41 +118,15 @@ static void hand_over(struct stream *s)
     done(NULL, &out, s->arg);
 }
 
-/* --- from the cache ------------------------------------------------------------------------------- */
+/* --- the pipe ------------------------------------------------------------------------------------- */
 
-static void pump(struct stream *s);
-
-static void fetched(const struct error *e, void *arg)
-{
-    struct stream *s = arg;
-
-    if (e->code) {
-        fail(s, e);
-        return;
-    }
-    if (s->done)
-        hand_over(s);
-    pump(s);
-}
-
-/* Bytes from `at` on that are here, at most what the pipe could take. */
-static uint64_t present(const struct stream *s)
-{
-    uint64_t want = least(s->end - s->at, PIPE_BYTES);
-    uint64_t absent = chunk_first_absent(s->file->map, s->at, want);
-
-    if (absent == UINT64_MAX)
-        return want;
-    return excess(absent << CHUNK_SHIFT, s->at);
-}
-
-static void wait_writable(struct stream *s)
+void stream_wait_writable(struct stream *s)
 {
     if (event_add(s->writable, NULL) < 0)
-        fail_code(s, -ENOMEM);
+        stream_fail_code(s, -ENOMEM);
 }
 
-static void keep_rest(struct stream *s, const char *bytes, size_t n)
+void stream_keep_rest(struct stream *s, const char *bytes, size_t n)
 {
     s->rest = xcalloc(1, n);
     s->rest_len = n;
@@ -187,12 +134,12 @@ static void keep_rest(struct stream *s, const char *bytes, size_t n)
 }
 
 /* True: the pipe took all of it. */
-static bool write_rest(struct stream *s)
+bool stream_write_rest(struct stream *s)
 {
     ssize_t written = write(s->write_fd, s->rest, s->rest_len);
 
     if (written < 0 && errno != EAGAIN) {
-        close_stream(s);
+        stream_close(s);
         return false;
     }
     if (written > 0) {
@@ -201,94 +148,11 @@ static bool write_rest(struct stream *s)
         memmove(s->rest, s->rest + written, s->rest_len);
     }
     if (s->rest_len) {
-        wait_writable(s);
+        stream_wait_writable(s);
         return false;
     }
     free(take_ptr(s->rest));
     return true;
-}
-
-/* Hands bytes to the pipe; what it does not take is kept until it does. */
-static void write_out(struct stream *s, const uint8_t *bytes, size_t n)
-{
-    ssize_t written = write(s->write_fd, bytes, n);
-
-    if (written < 0 && errno != EAGAIN) {
-        close_stream(s);   /* its reader is gone */
-        return;
-    }
-    s->at += written > 0 ? (uint64_t)written : 0;
-    if (written == (ssize_t)n) {
-        pump(s);
-        return;
-    }
-    keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
-    wait_writable(s);
-}
-
-static void unsealed(const struct error *e, const uint8_t *bytes, size_t n, void *arg)
-{
-    struct stream *s = arg;
-    size_t skipped = s->at % CRYPT_CHUNK;
-
-    if (!answered(s))
-        return;
-    if (e->code)
-        fail(s, e);
-    else
-        write_out(s, bytes + skipped, least(n - skipped, s->end - s->at));
-}
-
-/* What cannot be moved as it lies there. */
-static void pump_sealed(struct stream *s)
-{
-    static const struct content_form plain = { .form = CRYPT_PLAIN };
-    uint64_t from = s->at & ~(uint64_t)(CRYPT_CHUNK - 1), there = present(s), to;
-
-    if (s->at == s->end) {
-        close_stream(s);
-    } else if (there == 0) {
-        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
-                    (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
-    } else {
-        to = least((s->at + there + CRYPT_CHUNK - 1) & ~(uint64_t)(CRYPT_CHUNK - 1), cache_file_size(s->file));
-        s->awaited++;
-        content_out(s->file, from, least(to - from, (uint64_t)CONTENT_CHUNKS_MAX * CRYPT_CHUNK), &plain, unsealed, s);
-    }
-}
-
-static void pump(struct stream *s)
-{
-    uint64_t n;
-    ssize_t moved = 0;
-    loff_t from;
-
-    if (s->file && s->file->outdated != s->outdated) {
-        fail_code(s, -ESTALE);   /* another version came into the cache */
-        return;
-    }
-    if (s->file && s->file->is_sealed) {
-        pump_sealed(s);
-        return;
-    }
-    for (unsigned turn = 0; turn < TURN && s->at < s->end && (n = present(s)); turn++) {
-        from = (loff_t)s->at;
-        moved = splice(s->file->data_fd, &from, s->write_fd, NULL, n, SPLICE_F_NONBLOCK);
-        if (moved <= 0)
-            break;
-        s->at += (uint64_t)moved;
-    }
-    if (s->at == s->end)
-        close_stream(s);
-    else if (moved > 0 ? present(s) > 0 : moved < 0 && errno == EAGAIN)
-        wait_writable(s);
-    else if (moved < 0 && errno == EPIPE)
-        close_stream(s);
-    else if (moved < 0 || (moved == 0 && present(s)))
-        fail_code(s, moved < 0 ? -errno : -ESTALE);   /* cut shorter meanwhile */
-    else
-        fetch_range(s->file, FETCH_STREAM, s->at, least(s->end - s->at, PIPE_BYTES),
-                    (uint64_t)s->volume->config->read_deadline_seconds * 1000, fetched, s);
 }
 
 /* --- from the provider ------------------------------------------------------------------------------ */
@@ -302,13 +166,13 @@ static bool on_data(struct cloud_request *r, const void *bytes, size_t n, void *
     if (!s->volume)
         return true;
     if (s->done)
-        hand_over(s);
+        stream_hand_over(s);
     written = write(s->write_fd, bytes, n);
     s->at += written > 0 ? (uint64_t)written : 0;
     if (written == (ssize_t)n)
         return true;
-    keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
-    wait_writable(s);   /* where a reader that is gone is noticed as well */
+    stream_keep_rest(s, (const char *)bytes + (written > 0 ? written : 0), n - (size_t)(written > 0 ? written : 0));
+    stream_wait_writable(s);   /* where a reader that is gone is noticed as well */
     return false;
 }
 
@@ -318,14 +182,14 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (s->rest && !write_rest(s))
+    if (s->rest && !stream_write_rest(s))
         return;
     if (s->file)
-        pump(s);
+        stream_pump(s);
     else if (s->request)
         cloud_continue(s->cloud, s->request);
     else
-        close_stream(s);
+        stream_close(s);
 }
 
 static void find(struct stream *s);
@@ -335,10 +199,10 @@ static void refreshed(const struct error *e, void *arg)
 {
     struct stream *s = arg;
 
-    if (!answered(s))
+    if (!stream_answered(s))
         return;
     if (e->code)
-        fail(s, e);
+        stream_fail(s, e);
     else
         find(s);
 }
@@ -352,7 +216,7 @@ static void got(struct cloud_request *r, void *arg)
         fetch_checked(s->volume, r);
     cloud_request_free(r);
     s->request = NULL;
-    if (!answered(s))
+    if (!stream_answered(s))
         return;
     if (e.code == 0 && s->at + s->rest_len < s->end)
         error_set(&e, -ESTALE, "The object is shorter than it was.");
@@ -361,9 +225,9 @@ static void got(struct cloud_request *r, void *arg)
         s->awaited++;
         lister_refresh(s->volume->lister, s->ino, refreshed, s);
     } else if (e.code) {
-        fail(s, &e);
+        stream_fail(s, &e);
     } else if (!s->rest) {
-        close_stream(s);
+        stream_close(s);
     }
 }
 
@@ -397,7 +261,7 @@ static int make_pipe(struct stream *s)
         return -errno;
     s->read_fd = fds[0];
     s->write_fd = fds[1];
-    (void)fcntl(s->write_fd, F_SETPIPE_SZ, PIPE_BYTES);   /* a smaller one is slower, no more */
+    (void)fcntl(s->write_fd, F_SETPIPE_SZ, STREAM_PIPE);   /* a smaller one is slower, no more */
     if (fcntl(s->write_fd, F_SETFL, O_NONBLOCK) < 0)
         return -errno;
     s->writable = event_new(loop_base(s->volume->loop), s->write_fd, EV_WRITE, on_writable, s);
@@ -458,7 +322,7 @@ static int prepare(struct stream *s, const struct index_inode *i)
 static void ask_for_size(struct stream *s)
 {
     if (s->sized) {
-        fail_code(s, -EHOSTUNREACH);
+        stream_fail_code(s, -EHOSTUNREACH);
         return;
     }
     s->sized = true;
@@ -482,12 +346,12 @@ static void start(struct stream *s)
     if (r == 0 && !s->file && s->at < s->end && (s->volume->paused || !i.cloud_key))
         r = -EIO;
     if (r < 0) {
-        fail_code(s, r);
-    } else if (s->file && s->at < s->end && !present(s)) {
-        pump(s);   /* what comes first may be refused */
+        stream_fail_code(s, r);
+    } else if (s->file && s->at < s->end && !stream_present(s)) {
+        stream_pump(s);   /* what comes first may be refused */
     } else if (s->file || s->at == s->end) {
-        hand_over(s);
-        pump(s);
+        stream_hand_over(s);
+        stream_pump(s);
     } else {
         get(s, &i);
     }
@@ -497,10 +361,10 @@ static void found(const struct error *e, const struct volume_node *n, void *arg)
 {
     struct stream *s = arg;
 
-    if (!answered(s))
+    if (!stream_answered(s))
         return;
     if (e) {
-        fail(s, e);
+        stream_fail(s, e);
         return;
     }
     s->ino = n->ino;

@@ -105,6 +105,19 @@ static void gather_more(struct upload *u)
     }
 }
 
+/* What is damaged, or comes back no more, has been logged. */
+static void has_no_file(struct upload *u, int code)
+{
+    struct error e;
+
+    if (code != -EIO && code != -EUCLEAN && code != -EOPNOTSUPP) {
+        upload_fail_code(u, code);
+        return;
+    }
+    error_set(&e, -EIO, "%s: the cache file that has it cannot be read. The log says why.", u->key);
+    upload_fail(u, &e);
+}
+
 void upload_gather(struct upload *u, void (*next)(struct upload *u))
 {
     int r = 0;
@@ -112,7 +125,7 @@ void upload_gather(struct upload *u, void (*next)(struct upload *u))
     if (!u->file)
         r = cache_acquire(u->volume->cache, &u->inode, &u->file);
     if (r < 0) {
-        upload_fail_code(u, r);
+        has_no_file(u, r);
         return;
     }
     u->gathered = next;

@@ -1,6 +1,6 @@
-/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of them,
- * and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an earlier try
- * is made as well, to see that it is what would be sent.
+/* Owns parts that are not sent as they lie in the cache: made one after the other, since a chunk may lie in two of
+ * them, and sent several at once, as far as their memory is not too much. Of an encrypted object what is there of an
+ * earlier try is made as well, to see that it is what would be sent.
  *
  * Must not know what they are made of (upload_seal.c, upload_unseal.c). */
 #include "syncd/upload_parts.h"
@@ -80,7 +80,8 @@ static void pass_over(struct upload *u, uint64_t at_once)
 {
     struct upload_parts *p = u->parts;
 
-    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag); p->next++) {
+    for (; !u->seal && p->next < p->n && p->error.code == 0 && (p->copied[p->next] || p->parts[p->next].etag);
+         p->next++) {
         int code = 0;
 
         if (!p->parts[p->next].etag && u->n_asks >= at_once)

@@ -1,5 +1,5 @@
-/* Owns the bytes of a file that is sealed in the cache and not in the cloud, on their way up: opened into memory that is
- * a file, piece by piece, before the request begins that sends them. They are nowhere else, and are not swapped.
+/* Owns the bytes of a file that is sealed in the cache and not in the cloud, on their way up: opened into memory that
+ * is a file, piece by piece, before the request begins that sends them. They are nowhere else, and are not swapped.
  *
  * Must not know how requests are sent. */
 #include "syncd/upload.h"
@@ -52,7 +52,7 @@ static int begin_body(struct upload_plain *p, uint64_t length)
         return -errno;
     p->bytes = bytes;
     p->n = length;
-    (void)mlock2(bytes, length, MLOCK_ONFAULT);   /* as far as the limit goes; syncd says at its start when there is one */
+    (void)mlock2(bytes, length, MLOCK_ONFAULT);   /* as far as the limit goes; the log has it when there is one */
     (void)madvise(bytes, length, MADV_DONTDUMP);
     return 0;
 }

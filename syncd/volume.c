@@ -1,6 +1,8 @@
 /* A volume's life: opening, pausing, new settings, closing; the workers attached to it; and the
  * table of file system handlers. What the parts do is theirs. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,12 +15,14 @@
 #include "syncd/anchors.h"
 #include "syncd/await.h"
 #include "syncd/cache.h"
+#include "syncd/cache_convert.h"
+#include "syncd/cache_use.h"
 #include "syncd/key_stock.h"
 #include "syncd/store_anchor.h"
 #include "syncd/tally.h"
 #include "syncd/volume_internal.h"
 
-enum { PERMISSION_READ = 1, BLOCK = 512 };
+enum { PERMISSION_READ = 1, BLOCK = 512, KEPT_ROWS = 256 };
 
 const struct ipc_handler volume_fs_handlers[] = {
     { LF__ENVELOPE__BODY_FS_LOOKUP, fs_lookup },
@@ -279,9 +283,114 @@ void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
     anchors_keys_changed(v);
     if (v->cache->stock)
         key_stock_renew(v->cache->stock);
-    if (r < 0)
-        (void)error_set(&e, r, "%s", error_meaning(r)->text);
-    done(r < 0 ? &e : NULL, 0, arg);
+    if (r == 0) {
+        convert_look(v->cache, done, arg);
+        return;
+    }
+    (void)error_set(&e, r, "%s", error_meaning(r)->text);
+    done(&e, 0, arg);
+}
+
+struct stays {
+    uint64_t *inos;
+    size_t n;
+};
+
+static bool add_pending(const struct index_inode *i, void *arg)
+{
+    struct stays *s = arg;
+
+    if (i->pending & INDEX_CONTENT && S_ISREG(i->mode))
+        *xadd(s->inos, s->n) = i->ino;
+    return true;
+}
+
+static int add_kept(struct volume *v, struct stays *s)
+{
+    uint64_t inos[KEPT_ROWS], after = 0;
+    struct index_cached row;
+    int n;
+
+    while ((n = index_cached_all(v->index, after, inos, KEPT_ROWS)) > 0) {
+        for (int k = 0; k < n; k++)
+            if (index_cached_get(v->index, inos[k], &row) == 0 && row.kept)
+                *xadd(s->inos, s->n) = row.ino;
+        after = inos[n - 1];
+    }
+    return n;
+}
+
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag)
+{
+    struct stays s = { 0 };
+    int r = use_flush(v->cache);
+
+    if (r == 0)
+        r = index_due(v->index, INT64_MAX, INT64_MAX, add_pending, &s);
+    if (r == 0)
+        r = add_kept(v, &s);
+    if (r < 0) {
+        free(s.inos);
+        return r;
+    }
+    *ret = s.inos;
+    *ret_n = s.n;
+    *ret_mount_tag = v->mount_tag;
+    return 0;
+}
+
+/* What lies there nobody puts under newer keys. */
+static uint64_t count_lost(const struct volume *v)
+{
+    int fd = openat(v->cache->dir_fd, "lost", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    uint64_t n = 0;
+
+    for (const struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir))
+        n += entry->d_name[0] != '.';
+    if (dir)
+        (void)closedir(dir);
+    else if (fd >= 0)
+        (void)close(fd);
+    return n;
+}
+
+int volume_keys_left(struct volume *v, uint64_t *ret)
+{
+    const struct convert_left left = convert_left(v->cache);
+
+    *ret = left.wrapped + count_lost(v);
+    return left.known ? 0 : -EAGAIN;
+}
+
+/* Uploads that failed for something else are tried a little early as well. */
+void volume_keys_back(struct volume *v)
+{
+    int r = index_begin(v->index);
+
+    if (r == 0)
+        r = index_retry_failed(v->index);
+    if (r == 0)
+        r = index_object_forgive(v->index, -ENOKEY);
+    (void)index_end(v->index, r);
+    if (v->uploader)
+        uploader_answered(v->uploader);
+    uploader_kick(v->uploader);
+}
+
+bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made)
+{
+    struct convert_left left = convert_left(v->cache);
+
+    *ret_form = left.form;
+    *ret_wrapped = left.wrapped;
+    *ret_made = left.made;
+    return left.known;
+}
+
+void volume_keys_opened(struct volume *v)
+{
+    convert_keys_opened(v->cache);
 }
 
 uint64_t volume_pending(struct volume *v)

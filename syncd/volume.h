@@ -54,6 +54,23 @@ void volume_pause(struct volume *v, bool paused);
 typedef void volume_rotated_fn(const struct error *e, uint64_t n, void *arg);
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg);
 
+/* Inodes of which the cache has what must not be left behind, the caller's to free: what the cloud lacks, and pins that
+ * are here; and what its mount is called in maps. 0 or negative errno. */
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag);
+
+/* How many files of the cache are under older keys than the newest one, or may be. -EAGAIN: it is not known yet. */
+int volume_keys_left(struct volume *v, uint64_t *ret);
+
+/* The keys are there again after they could not be opened: what failed meanwhile is tried at once. */
+void volume_keys_back(struct volume *v);
+
+/* Files of the cache that are not as they shall be: in form, in what their keys are wrapped under, in when those were
+ * made. False: nobody has looked at all of them yet. */
+bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made);
+
+/* The keys were opened, at once or after a restart of cryptd: what a rotation that came to no end has left goes on. */
+void volume_keys_opened(struct volume *v);
+
 /* The drive is about to be deleted: nothing is uploaded any more, and uploads in parts that it has begun end in the
  * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
  * closed before. */
@@ -119,8 +136,8 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
  * directory above is, as which it would come again. */
 void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
-/* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before, was
- * put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
+/* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before,
+ * was put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
 void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the

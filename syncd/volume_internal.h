@@ -323,7 +323,8 @@ bool cache_opening(struct cache *c, uint64_t ino);
 void cache_unlink(struct cache *c, uint64_t ino);
 bool cache_unlinked(struct cache *c, uint64_t ino);
 
-/* The drive's limits may be others: what is above them goes, soon. */
+/* The drive's limits may be others, and the form that the cache is to have: what is above them goes, what has another
+ * one is converted, behind. */
 void cache_configure(struct cache *c);
 
 /* --- pin.c ---------------------------------------------------------------------------------------- */

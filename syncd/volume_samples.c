@@ -1,5 +1,6 @@
 /* What a volume counts, and what stands there at the moment, as samples. */
 #include "syncd/anchors.h"
+#include "syncd/cache_convert.h"
 #include "syncd/cache_space.h"
 #include "syncd/tally.h"
 #include "syncd/upload.h"
@@ -26,12 +27,17 @@ static struct open_files count_open(const struct cache *c)
 static void add_cache(const struct cache *c, const char *drive, struct samples *s)
 {
     struct open_files open = count_open(c);
+    struct convert_left left = convert_left(c);
 
     SAMPLE(s, METRIC_OPEN_FILES, open.reading, drive, "read");
     SAMPLE(s, METRIC_OPEN_FILES, open.writing, drive, "write");
     SAMPLE(s, METRIC_CACHE_USED, c->space.used, drive);
     SAMPLE(s, METRIC_CACHE_RESERVED, c->space.reserved, drive);
     SAMPLE(s, METRIC_CACHE_LIMIT, c->space.limit, drive);
+    if (!left.known)
+        return;
+    SAMPLE(s, METRIC_CACHE_UNCONVERTED, left.form, drive);
+    SAMPLE(s, METRIC_CACHE_OLD_KEYS, left.made, drive);
 }
 
 void volume_samples(struct volume *v, struct samples *s)

@@ -62,6 +62,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
 	tests/integration/test_http_guard.py \
+	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
 	tests/integration/test_make_offline.py \
@@ -259,6 +260,24 @@ TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
 tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
 
+check_PROGRAMS += tests/unit/test_change_cache
+TESTS += tests/unit/test_change_cache
+tests_unit_test_change_cache_SOURCES = tests/unit/test_change_cache.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_change_cache_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert
+TESTS += tests/unit/test_convert
+tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_convert_crash
+TESTS += tests/unit/test_convert_crash
+tests_unit_test_convert_crash_SOURCES = tests/unit/test_convert_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h \
+	tests/unit/crash_steps.c tests/unit/crash_steps.h tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_convert_crash_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_copy
 TESTS += tests/unit/test_copy
 tests_unit_test_copy_SOURCES = tests/unit/test_copy.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
@@ -283,7 +302,7 @@ tests_unit_test_drive_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_drive_crash
 TESTS += tests/unit/test_drive_crash
 tests_unit_test_drive_crash_SOURCES = tests/unit/test_drive_crash.c tests/unit/crash_steps.c tests/unit/crash_steps.h \
-	$(SYNCD_FIXTURE)
+	$(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_drive_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_drive_keys
@@ -377,6 +396,11 @@ check_PROGRAMS += tests/unit/test_keys
 TESTS += tests/unit/test_keys
 tests_unit_test_keys_SOURCES = tests/unit/test_keys.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
 tests_unit_test_keys_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_keys_kept
+TESTS += tests/unit/test_keys_kept
+tests_unit_test_keys_kept_SOURCES = tests/unit/test_keys_kept.c $(SYNCD_FIXTURE) $(CRYPTD_PROCESS)
+tests_unit_test_keys_kept_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_large_index
 TESTS += tests/unit/test_large_index
@@ -588,6 +612,12 @@ TESTS += tests/unit/test_upload_crash
 tests_unit_test_upload_crash_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG)
 tests_unit_test_upload_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_upload_crash_sealed
+TESTS += tests/unit/test_upload_crash_sealed
+tests_unit_test_upload_crash_sealed_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_upload_crash_sealed_CPPFLAGS = $(AM_CPPFLAGS) -DSEALED_OBJECTS
+tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures
 tests_unit_test_upload_failures_SOURCES = tests/unit/test_upload_failures.c $(VOLUME_RIG)
@@ -649,6 +679,7 @@ tests_unit_test_worker_meter_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE
 check_PROGRAMS += tests/unit/test_worker_sealed
 TESTS += tests/unit/test_worker_sealed
 tests_unit_test_worker_sealed_SOURCES = tests/unit/test_worker_sealed.c $(WORKER_SEALED)
+tests_unit_test_worker_sealed_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE_CFLAGS)
 tests_unit_test_worker_sealed_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FUSE_LIBS)
 
 check_PROGRAMS += tests/unit/test_worker_sealed_model

@@ -18,6 +18,14 @@ def children(pid):
         return [int(p) for p in f.read().split()]
 
 
+def descendants(pid):
+    below = []
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            below += [child, *descendants(child)]
+    return below
+
+
 class Killer:
     """Kills one process after the other. A victim that is down already is waited for first, so each kill hits one that serves."""
 

@@ -152,6 +152,8 @@ ENCRYPTED = {
     "": {}, "cache": {"localCacheEncrypted": True}, "objects": {"cloudObjectsEncrypted": True},
     "both": {"localCacheEncrypted": True, "cloudObjectsEncrypted": True},
 }[os.environ.get("LANDFALL_ENCRYPT", "")]
+# Of the files of a cache the one that has the bytes.
+CONTENT = "seal" if ENCRYPTED.get("localCacheEncrypted") else "data"
 ENCRYPTING = ["--set", "EncryptedDrives=true"] if ENCRYPTED else []
 
 
@@ -315,6 +317,18 @@ class Instance:
         """Until every one of these files reports state Normal."""
         for path in paths:
             wait_until(lambda p=path: self.api("GET", "/management/object_status", path=p) == 0, seconds, f"upload of {path}")
+
+    def opened(self, drive, body):
+        """The plain bytes of an object of a drive, whatever is encrypted in this run."""
+        if not ENCRYPTED.get("cloudObjectsEncrypted"):
+            return body
+        kit = os.path.join(self.dir, "kit-" + drive)
+        with open(kit, "w") as f:
+            f.write(self.landfall("key", "export", drive).stdout)
+        try:
+            return run("age", "-d", "-i", kit, input=body, text=False).stdout
+        finally:
+            os.unlink(kit)
 
     def landfall(self, *argv, env=None, check=True):
         return run(os.path.join(self.bin, "landfall"), *argv, "--dir", self.dir, env=env, check=check)

@@ -14,6 +14,9 @@ import unittest
 
 import landfall_test
 
+# What results are named by; encrypted runs have names of their own.
+FOLDER = "-".join(filter(None, ["integration", os.environ.get("LANDFALL_ENCRYPT")]))
+
 # No test takes longer; one that does has hung. Long turns have a time of their own.
 TEST_SECONDS = 600 + 4 * int(os.environ.get("LANDFALL_SOAK", "0"))
 
@@ -46,7 +49,7 @@ class Result(unittest.TestResult):
     def note(self, outcome, test, why=""):
         name = test.id().removeprefix("__main__.")
         print(f"{outcome} {time.monotonic() - self.began:6.1f} s  {name}{why and '  (' + why + ')'}", flush=True)
-        self.results.write(f"{outcome} integration/{name.replace(' ', '_')}\n")
+        self.results.write(f"{outcome} {FOLDER}/{name.replace(' ', '_')}\n")
         self.results.flush()
 
     def show(self, test, err):

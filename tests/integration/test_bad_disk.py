@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import unittest
 
 import landfall_test as lt
@@ -58,7 +59,8 @@ class BadDiskCase(DriveCase):
         self.assertNotIn("worker_died", self.instance.log("mountd"))
 
     def assertSaid(self, path, kind):
-        self.assertIn(self.parts(path, kind)[0], self.instance.log("syncd"))
+        file = self.parts(path, kind)[0]
+        self.assertRegex(self.instance.log("syncd"), f"file=({re.escape(file)}|{re.escape(os.path.relpath(file, self.folder))}) ")
 
 
 class Unreadable(BadDiskCase):
@@ -68,9 +70,9 @@ class Unreadable(BadDiskCase):
         mount, bucket = self.drive("clean")
         small, large, other = (self.put(mount, bucket, n, size, k) for k, (n, size) in
                                enumerate((("small", 100_000), ("large", 3 * MIB), ("other", MIB))))
-        self.disk.break_files(*self.parts(os.path.join(mount, "small"), "data"), *self.parts(os.path.join(mount, "large"), "data"))
+        self.disk.break_files(*self.parts(os.path.join(mount, "small"), lt.CONTENT), *self.parts(os.path.join(mount, "large"), lt.CONTENT))
         self.assertEqual(read_file(os.path.join(mount, "small")), small)
-        self.assertSaid(os.path.join(mount, "small"), "data")
+        self.assertSaid(os.path.join(mount, "small"), lt.CONTENT)
         with open(os.path.join(mount, "large"), "r+b", buffering=0) as f:
             for at in (MIB, 0, 2 * MIB):
                 self.assertEqual(os.pread(f.fileno(), MIB, at), large[at:at + MIB])
@@ -107,12 +109,12 @@ class Unreadable(BadDiskCase):
             f.flush()
             os.fsync(f.fileno())
         said = len(self.instance.log("syncd"))
-        self.disk.break_files(*self.parts(path, "data"))
+        self.disk.break_files(*self.parts(path, lt.CONTENT))
         with self.assertRaises(OSError) as refused:
             read_file(path)
         self.assertEqual(refused.exception.errno, errno.EIO)
         wait_until(lambda: "upload_failed" in self.instance.log("syncd")[said:], 20, "the upload's failure")
-        self.assertSaid(path, "data")
+        self.assertSaid(path, lt.CONTENT)
         self.assertNotEqual(os.getxattr(path, "user.landfall.state"), b"clean")
         self.assertIn("cannot be read", self.instance.landfall("stat", path).stdout)
         self.assertNotEqual(self.instance.api("GET", "/management/object_status", path=path), 0)
@@ -132,7 +134,7 @@ class Unreadable(BadDiskCase):
         path = os.path.join(mount, "f")
         old = self.put(mount, bucket, "f", 300_000, 1)
         new = os.urandom(300_000)
-        self.disk.break_files(*self.parts(path, "data"), ways="w")
+        self.disk.break_files(*self.parts(path, lt.CONTENT), ways="w")
         with open(path, "r+b", buffering=0) as f:
             f.write(new)
             for _ in range(2):   # the kernel says it once

@@ -153,7 +153,7 @@ def blocks_of(folder, inos):
     out = []
     for ino in inos:
         try:
-            out.append(os.stat(os.path.join(folder, f"{ino & 0xff:02x}", f"{ino:x}.data")).st_blocks * 512)
+            out.append(os.stat(os.path.join(folder, f"{ino & 0xff:02x}", f"{ino:x}.{lt.CONTENT}")).st_blocks * 512)
         except FileNotFoundError:
             out.append(0)
     return out

@@ -9,6 +9,8 @@ import re
 import sqlite3
 import subprocess
 import tempfile
+import threading
+import time
 import unittest
 
 import landfall_test as lt
@@ -192,6 +194,12 @@ class Keys(KeyCase):
         for _ in range(13):
             self.key("rotate", "rotate")
         self.refused("has 16 keys already", "rotate", "rotate")
+        self.refused("makes no new one", "rotate", "rotate", "--forget-old", "--new-identity")
+        self.key("rotate", "rotate", "--forget-old")
+        self.assertEqual(self.shown("rotate", "keys"), "2, 16 (new things are made with 16)")
+        self.assertIn("drive_keys_given_up", self.instance.log("syncd"))
+        self.refused("no key that could be given up", "rotate", "rotate", "--forget-old")
+        self.key("rotate", "rotate")
 
     def test_escrow(self):
         self.drive("escrow")
@@ -212,7 +220,7 @@ class Keys(KeyCase):
         self.refused("encrypts nothing", "export", "plain")
         self.refused("encrypts nothing", "destroy", "plain", "--yes")
         self.refused("There is no drive nothing", "show", "nothing")
-        self.refused("Say which drive", "show")
+        self.refused("Say which drive", "export")
         self.refused("one word too many", "show", "plain", "more")
 
     def test_processes_are_killed(self):
@@ -238,6 +246,155 @@ class Keys(KeyCase):
         self.instance.restart("cryptd")
         lt.wait_until(lambda: regions(worker) & regions(self.instance.pid("cryptd")), 20, "memory that is shared again")
         self.assertTrue(regions(self.instance.pid("syncd")) & regions(self.instance.pid("cryptd")))
+
+
+class Kept(KeyCase):
+    """Drives that are deleted, and what they have left in the cloud."""
+
+    def removed(self, name):
+        """Its id, and what was said."""
+        drive = self.entry(name)["id"]
+        done = subprocess.run([os.path.join(self.instance.bin, "landfall"), "drive", "remove", "--name", name, "--dir",
+                               self.instance.dir], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                              env=lt.clean_env())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return drive, done.stdout
+
+    def again(self, name, bucket, **more):
+        """A drive where another one was."""
+        folder = os.path.dirname(bucket)
+        account = next(a for a in self.instance.api("GET", "/cloud/accounts") if a["serviceUrl"] == "file://" + folder)
+        return self.instance.add_drive(account, "bucket", name=name, syncIntervalSeconds=1,
+                                       **{"cloudObjectsEncrypted": True, **more})["localPath"]
+
+    def written(self, name, **more):
+        mount, bucket = self.drive(name, cloudObjectsEncrypted=True, syncIntervalSeconds=1, **more)
+        path = os.path.join(mount, "file")
+        with open(path, "w") as f:
+            f.write("what was " + name)
+        self.instance.wait_uploaded(path)
+        return mount, bucket
+
+    def read(self, mount):
+        with open(os.path.join(mount, "file")) as f:
+            return f.read()
+
+    def lines(self):
+        return [line.split("\t") for line in self.key("show")[1].splitlines()]
+
+    def in_state(self, needle):
+        for name in os.listdir(os.path.dirname(self.state())):
+            if name.startswith("state.db"):
+                with open(os.path.join(os.path.dirname(self.state()), name), "rb") as f:
+                    if needle in f.read():
+                        return True
+        return False
+
+    def test_a_drive_at_the_same_place_reads_what_is_there(self):
+        _, bucket = self.written("gone")
+        self.key("rotate", "gone", "--new-identity")
+        recipient, kit = self.recipient("gone"), self.key("export", "gone")[1]
+        drive, said = self.removed("gone")
+        self.assertIn(f"landfall key export {drive}", said)
+        self.assertIn(f"landfall key destroy {drive} --yes", said)
+        self.assertIn("drive_keys_kept", self.instance.log("syncd"))
+        self.assertIn([drive, "gone"], [line[:2] for line in self.lines() if line[2].startswith("deleted 2")])
+        self.assertEqual(self.shown(drive, "recipient"), recipient)
+        self.assertEqual(self.shown("gone", "bucket"), "bucket")
+        for name in drive, "gone":
+            self.assertEqual(IDENTITY.findall(self.key("export", name)[1]), IDENTITY.findall(kit))
+        kit_file = os.path.join(self.scratch, "gone.txt")
+        with open(kit_file, "w") as f:
+            f.write(self.key("export", "gone")[1])
+        with open(os.path.join(bucket, "file"), "rb") as f:
+            plain = subprocess.run(["age", "-d", "-i", kit_file], stdin=f, stdout=subprocess.PIPE, check=True).stdout
+        self.assertEqual(plain, b"what was gone")
+        self.instance.restart("syncd")
+        mount = self.again("heir", bucket)
+        self.assertEqual(self.read(mount), "what was gone")
+        self.assertEqual(self.recipient("heir"), recipient)
+        self.assertEqual(IDENTITY.findall(self.key("export", "heir")[1]), IDENTITY.findall(kit))
+        self.assertIn("drive_keys_inherited", self.instance.log("syncd"))
+        self.refused("There is no drive", "show", drive)
+        for identity in IDENTITY.findall(kit):
+            self.assertFalse(self.in_state(secret_of(identity)))
+        for daemon in "frontd", "syncd", "cryptd":
+            self.assertNotIn("AGE-SECRET", self.instance.log(daemon))
+
+    def test_of_a_cache_nothing_is_kept(self):
+        self.drive("cache")
+        drive, said = self.removed("cache")
+        self.assertEqual(said, "")
+        self.refused("There is no drive", "show", drive)
+
+    def test_destroyed_when_kept(self):
+        _, bucket = self.written("secret")
+        drive, _ = self.removed("secret")
+        self.refused("With --yes it is done.", "destroy", drive)
+        self.refused("was deleted", "rotate", drive)
+        self.assertIn("are gone", self.key("destroy", "secret", "--yes")[1])
+        self.refused("There is no drive", "export", drive)
+        with self.assertRaises(OSError) as refused:
+            self.read(self.again("late", bucket))
+        self.assertEqual(refused.exception.errno, errno.EIO)
+
+    def test_a_name_that_several_had(self):
+        ids = []
+        for n in range(2):
+            self.written("same" if n == 0 else "same2")
+            if n == 1:
+                drive = self.entry("same2")
+                self.instance.api("PUT", "/management/clouddrive/" + drive["id"], {**drive, "name": "same"})
+            ids.append(self.removed("same")[0])
+        self.refused("Several drives that were called same", "show", "same")
+        for drive in ids:
+            self.assertRegex(self.shown(drive, "recipient"), RECIPIENT)
+
+    def test_processes_are_killed_while_it_is_deleted(self):
+        _, bucket = self.written("killed")
+        recipient, drive = self.recipient("killed"), self.entry("killed")["id"]
+        path = "/management/clouddrive/" + drive
+
+        def delete():
+            with contextlib.suppress(Exception):
+                self.instance.request("DELETE", path)
+
+        done = threading.Thread(target=delete)
+        done.start()
+        self.instance.restart("syncd")
+        self.instance.restart("cryptd")
+        done.join()
+        if any(d["id"] == drive for d in self.instance.api("GET", "/management/clouddrive")):
+            lt.wait_until(lambda: "mountError" not in self.entry("killed"), 30, "the drive")
+            self.removed("killed")
+        self.assertEqual(self.shown(drive, "recipient"), recipient)
+        self.assertEqual(self.read(self.again("after", bucket)), "what was killed")
+
+    def test_another_key_store(self):
+        _, bucket = self.written("other")
+        drive, _ = self.removed("other")
+        for name in [d["name"] for d in self.instance.api("GET", "/management/clouddrive")]:
+            self.removed(name)
+        store = os.path.join(self.instance.dir, "keys", "keys")
+        self.assertEqual(self.instance.stop(), 0)
+        os.rename(store, store + ".kept")
+        self.addCleanup(self.right_store, store)
+        self.instance.start()
+        self.refused("sealed with another key store", "export", drive)
+        mount = self.again("new", bucket)
+        with self.assertRaises(OSError) as refused:
+            self.read(mount)
+        self.assertEqual(refused.exception.errno, errno.EIO)
+        self.assertRegex(self.instance.log("syncd"), "drive_keys_not_inherited .*another key store")
+        self.removed("new")
+        os.rename(store + ".kept", store)
+        self.instance.restart("cryptd")
+        self.assertEqual(self.read(self.again("right", bucket)), "what was other")
+
+    def right_store(self, store):
+        if os.path.exists(store + ".kept"):
+            os.rename(store + ".kept", store)
+            self.instance.restart("cryptd")
 
 
 class Lost(KeyCase):
@@ -323,6 +480,23 @@ class Lost(KeyCase):
         lt.wait_until(lambda: "mountError" not in self.entry(self.name), 30, "the drive, by itself")
         self.instance.wait_mounted(self.mount)
         self.assertEqual(self.recipient(self.name), before)
+
+    def test_what_failed_meanwhile_is_tried_at_once(self):
+        store = os.path.join(self.instance.dir, "keys", "keys")
+        mount, _ = self.drive(self.name + "o", localCacheEncrypted=False, cloudObjectsEncrypted=True)
+        self.instance.wait_mounted(mount)
+        os.rename(store, store + ".kept")
+        self.instance.restart("cryptd")
+        lt.wait_until(lambda: "another key store" in self.entry(self.name + "o").get("mountError", ""), 30, "other keys")
+        path = os.path.join(mount, "late")
+        with open(path, "w") as f:
+            f.write("late")
+        lt.wait_until(lambda: "again_in=60" in self.instance.log("syncd"), 30, "an upload that failed")
+        os.rename(store + ".kept", store)
+        self.instance.restart("cryptd")
+        begun = time.monotonic()
+        self.instance.wait_uploaded(path)
+        self.assertLess(time.monotonic() - begun, 20)
 
     def test_destroyed(self):
         kit = self.key("export", self.name)[1]

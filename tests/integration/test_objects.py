@@ -114,6 +114,10 @@ class ByAge(ObjectCase):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             list(pool.map(decrypt, range(FILES)))
         self.assertSameTree(source, plain)
+        for n in range(5):        # the sizes at the edges of a chunk, by another client
+            path = os.path.join(self.scratch, "by-aws")
+            self.server.aws("s3", "cp", "--quiet", f"s3://{bucket.bucket}/many/{n}/f{n}", path)
+            self.assertEqual(age("-d", "-i", identity, path), self.read(os.path.join(source, f"{n}", f"f{n}")))
         self.assertSameTree(source, os.path.join(mount, "many"))
         shutil.rmtree(target)
         shutil.rmtree(plain)
@@ -306,7 +310,11 @@ class Changed(ObjectCase):
         wait_until(lambda: self.reads(path) == data, 30, "what was restored")
 
     def is_seen(self, path, body):
-        said = self.instance.api("GET", "/management/object_explain", path=path)
+        try:
+            said = self.instance.api("GET", "/management/object_explain", path=path)
+        except lt.ApiError as e:      # for a moment while another version takes the name
+            self.assertEqual(e.status, 404)
+            return False
         return said.get("version") == hashlib.md5(body).hexdigest()
 
     def reads(self, path):
@@ -339,6 +347,42 @@ class Changed(ObjectCase):
              + there[head + 2 * last:]),
             ("object_chunk_refused", lambda there, head: there[:head + last]),
             ("object_cut", lambda there, head: there[:head + 10]),
+        ])
+
+    def test_cut_at_every_boundary(self):
+        data = os.urandom(2 * CHUNK + 1000)
+        sealed = CHUNK + TAG
+        places = {
+            "nothing is left": lambda there, head: 0, "in the first line": lambda there, head: 10,
+            "behind the first line": lambda there, head: there.index(b"\n") + 1,
+            "in a stanza": lambda there, head: there.index(b"\n") + 20,
+            "before the MAC": lambda there, head: there.index(b"\n--- ") + 1, "in the MAC": lambda there, head: there.index(b"\n--- ") + 20,
+            "before the nonce": lambda there, head: head - 16, "in the nonce": lambda there, head: head - 8, "behind the nonce": lambda there, head: head,
+            "in a chunk": lambda there, head: head + 1000, "before a tag": lambda there, head: head + CHUNK,
+            "in a tag": lambda there, head: head + CHUNK + 7, "behind a chunk": lambda there, head: head + sealed,
+            "behind the next one": lambda there, head: head + 2 * sealed, "in the last one": lambda there, head: head + 2 * sealed + 10,
+            "the last byte": lambda there, head: -1,
+        }
+        self.changed("cuts", data, [("object_", lambda there, head, at=at: there[:at(there, head)]) for at in places.values()])
+
+    def test_downgrades(self):
+        """What is no object of ours is none in its place, however well it is made."""
+        data = os.urandom(70_000)
+        recipient = []
+
+        def by_others(there, head):
+            recipient[:] = recipient or [self.recipient("downgrades")]
+            return age("-r", recipient[0], stdin=data)
+
+        def without_stanza(there, head):
+            begin = there.index(b"-> landfall/object-1")
+            return there[:begin] + there[there.index(b"--- "):]
+
+        self.changed("downgrades", data, [
+            ("object_", lambda there, head: data),
+            ("object_", lambda there, head: b"age-encryption.org/v0\n" + there[22:]),
+            ("object_", without_stanza),
+            ("object_", by_others),
         ])
 
     def test_objects_exchanged(self):

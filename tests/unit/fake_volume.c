@@ -97,6 +97,38 @@ void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)
     done(arg);
 }
 
+int volume_cache_stays(struct volume *v, uint64_t **ret, size_t *ret_n, uint64_t *ret_mount_tag)
+{
+    (void)v;
+    *ret = NULL;
+    *ret_n = 0;
+    *ret_mount_tag = 0;
+    return 0;
+}
+
+bool volume_cache_left(struct volume *v, uint64_t *ret_form, uint64_t *ret_wrapped, uint64_t *ret_made)
+{
+    (void)v;
+    *ret_form = *ret_wrapped = *ret_made = 0;
+    return true;
+}
+
+void volume_keys_opened(struct volume *v)
+{
+    (void)v;
+}
+
+int volume_keys_left(struct volume *v, uint64_t *ret)
+{
+    *ret = v->keys_left;
+    return 0;
+}
+
+void volume_keys_back(struct volume *v)
+{
+    v->keys_back++;
+}
+
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)
 {
     (void)v;

@@ -12,6 +12,8 @@ struct volume {
     uint64_t pending;
     size_t *ended;             /* counts volume_end_uploads(); NULL: nobody looks */
     uint64_t offline;          /* the inode made so last; 0: none, or removed */
+    uint64_t keys_left;        /* what volume_keys_left() says */
+    size_t keys_back;          /* times volume_keys_back() ran */
     size_t configured;         /* times volume_configure() ran */
     struct ipc_peer *worker;   /* last attached; NULL once lost */
 };

@@ -65,6 +65,21 @@ static void on_exported(const struct error *e, const Lf__Envelope *reply, int *f
     *(bool *)arg = true;
 }
 
+static void on_rotated(const struct error *e, void *arg)
+{
+    if (e)
+        fail_msg("%s", error_text(e));
+    *(bool *)arg = true;
+}
+
+void sealed_rotate(struct rig *rig)
+{
+    bool rotated = false;
+
+    keys_change(rig->keys, &(struct keys_change){ .rotate = true }, on_rotated, &rotated);
+    rig_wait(rig, rotated);
+}
+
 static void store_drive(void)
 {
     Lf__CloudAccount account = LF__CLOUD_ACCOUNT__INIT;
@@ -84,7 +99,7 @@ static void begin(struct rig *rig)
     struct ipc_client_spec spec = { .role = ROLE_SYNCD, .peer = ROLE_CRYPTD, .path = s.socket, .max_queue = 256,
                                     .connected = on_connected, .lost = on_lost };
     struct error e = { 0 };
-    bool made = false;
+    bool made;
 
     s.rig = rig;
     (void)snprintf(s.socket, sizeof(s.socket), "%s/cryptd.sock", rig->dir);
@@ -94,6 +109,9 @@ static void begin(struct rig *rig)
     assert_int_equal(crypt_new(rig->loop, 16 << 20, 16 << 20, &s.crypt, &e), 0);
     s.client = ipc_client_new(rig->loop, &spec);
     assert_non_null(s.client);
+    made = store_keys_kept(s.store, DRIVE);
+    if (made)
+        return;
     store_drive();
     keys_make(s.client, DRIVE, NULL, 0, on_made, &made);
     rig_wait(rig, made);
@@ -114,13 +132,18 @@ static struct keys *make_keys(struct rig *rig)
     return k;
 }
 
-static void prepare(struct rig *rig)
+void sealed_prepare(struct rig *rig)
 {
     begin(rig);
     rig->config->anchor_seconds = 3600;
     rig->drive.id = (char *)(uintptr_t)DRIVE;
-    rig->drive.has_cloud_objects_encrypted = rig->drive.cloud_objects_encrypted = true;
     rig->make_keys = make_keys;
+}
+
+static void prepare(struct rig *rig)
+{
+    sealed_prepare(rig);
+    rig->drive.has_cloud_objects_encrypted = rig->drive.cloud_objects_encrypted = true;
 }
 
 int sealed_set_up(void **state)
@@ -230,6 +253,17 @@ void assert_sealed(struct rig *rig, const char *key, const void *bytes, size_t n
     assert_int_equal(size, n);
     if (n && memcmp(there, bytes, n) != 0)
         fail_msg("object %s has other bytes", key);
+}
+
+void assert_sealed_or_plain(struct rig *rig, const char *key, const void *bytes, size_t n)
+{
+    size_t size = 0;
+    CLEANUP_FREE char *there = rig_object(rig, key, &size);
+
+    if (there && object_is_age(there, size))
+        assert_sealed(rig, key, bytes, n);
+    else
+        assert_object(rig, key, bytes, n);
 }
 
 char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n)

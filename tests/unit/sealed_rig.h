@@ -10,6 +10,10 @@
 int sealed_set_up(void **state);
 int sealed_set_up_folder(void **state);   /* over a LocalFolder */
 int sealed_tear_down(void **state);
+/* For rig_set_up_in(): keys, those of an earlier run if there was one, and nothing is encrypted. */
+void sealed_prepare(struct rig *rig);
+/* The drive's keys get a new epoch. */
+void sealed_rotate(struct rig *rig);
 /* cryptd is killed and comes back. */
 void sealed_restart_cryptd(struct rig *rig);
 
@@ -23,5 +27,7 @@ void sealed_lose_index(struct rig *rig);
 char *sealed_content(struct rig *rig, const char *key, size_t *ret_n);
 /* The object at the key is an age file with these bytes in it. */
 void assert_sealed(struct rig *rig, const char *key, const void *bytes, size_t n);
+/* The same, or as it is, if others have put it there plain. */
+void assert_sealed_or_plain(struct rig *rig, const char *key, const void *bytes, size_t n);
 /* An object as others make it, with the drive's recipient alone; the caller's. */
 char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n);

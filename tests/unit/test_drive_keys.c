@@ -184,6 +184,80 @@ static void an_imported_identity_is_the_newest(void **state)
     assert_int_equal(rig.keys.n_epochs, 2);
 }
 
+static void identities_of_a_drive_that_is_gone_are_inherited(void **state)
+{
+    static const char *const escrow[] = { RECIPIENT };
+    uint8_t list[DRIVE_EPOCHS_MAX][KEY_SIZE], ours[DRIVE_EPOCHS_MAX][KEY_SIZE], own[KEY_SIZE];
+    struct drive_keys *heir = &rig.opened, other;
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)   /* the identities a, a, b, b, c */
+        assert_int_equal(drive_keys_rotate(&rig.keys, i % 2, &rig.e), 0);
+    assert_int_equal(drive_keys_set_escrow(&rig.keys, escrow, 1, &rig.e), 0);
+    assert_int_equal(drive_keys_make(heir, OTHER, NULL, 0, &rig.e), 0);
+    memcpy(own, heir->epochs[0].identity, KEY_SIZE);
+    assert_int_equal(drive_keys_inherit(heir, &rig.keys, true, &rig.e), 0);
+    assert_int_equal(heir->n_epochs, 3);
+    assert_int_equal(heir->serial, 1);
+    assert_int_equal(heir->n_escrow, 1);
+    assert_int_equal(drive_keys_identities(&rig.keys, list), 3);
+    assert_int_equal(drive_keys_identities(heir, ours), 3);
+    assert_memory_equal(list, ours, 3 * KEY_SIZE);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(heir->epochs[i].number, i + 1);
+        assert_memory_not_equal(heir->epochs[i].identity, own, KEY_SIZE);
+        for (size_t n = 0; n < rig.keys.n_epochs; n++)
+            assert_memory_not_equal(heir->epochs[i].cache_key, rig.keys.epochs[n].cache_key, KEY_SIZE);
+    }
+    assert_int_equal(drive_keys_make(&other, DRIVE, IDENTITY, 0, &rig.e), 0);
+    assert_int_equal(drive_keys_inherit(heir, &other, false, &rig.e), 0);
+    assert_int_equal(drive_keys_inherit(heir, &rig.keys, false, &rig.e), 0);   /* nothing that it lacks */
+    assert_int_equal(heir->n_epochs, 4);
+    assert_int_equal(heir->n_escrow, 1);
+    assert_memory_equal(drive_keys_newest(heir)->identity, list[0], KEY_SIZE);
+    memset(own, 0x42, KEY_SIZE);
+    assert_memory_equal(heir->epochs[0].identity, own, KEY_SIZE);
+    rig.keys = *heir;
+    seal();
+    assert_int_equal(open_as(OTHER, 1), 0);
+    assert_memory_equal(&rig.opened, &rig.keys, sizeof(rig.keys));
+}
+
+static void old_epochs_are_given_up_but_no_identity(void **state)
+{
+    uint8_t list[DRIVE_EPOCHS_MAX][KEY_SIZE];
+    struct drive_keys before;
+
+    (void)state;
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), -ENOENT);
+    for (unsigned i = 0; i < 4; i++)   /* the identities a, a, b, b, c */
+        assert_int_equal(drive_keys_rotate(&rig.keys, i % 2, &rig.e), 0);
+    before = rig.keys;
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), 0);
+    assert_int_equal(rig.keys.n_epochs, 3);
+    assert_int_equal(rig.keys.serial, before.serial + 1);
+    for (size_t i = 0; i < 3; i++)
+        assert_memory_equal(&rig.keys.epochs[i], &before.epochs[i == 2 ? 4 : 1 + 2 * i], sizeof(before.epochs[0]));
+    assert_int_equal(drive_keys_identities(&rig.keys, list), 3);
+    assert_int_equal(drive_keys_forget_old(&rig.keys, &rig.e), -ENOENT);
+}
+
+static void no_more_are_inherited_than_there_is_room_for(void **state)
+{
+    struct drive_keys *heir = &rig.opened, other, before;
+
+    (void)state;
+    while (rig.keys.n_epochs < DRIVE_EPOCHS_MAX)
+        assert_int_equal(drive_keys_rotate(&rig.keys, true, &rig.e), 0);
+    assert_int_equal(drive_keys_make(heir, OTHER, NULL, 0, &rig.e), 0);
+    assert_int_equal(drive_keys_inherit(heir, &rig.keys, true, &rig.e), 0);
+    assert_int_equal(heir->n_epochs, DRIVE_EPOCHS_MAX);
+    assert_int_equal(drive_keys_make(&other, DRIVE, NULL, 0, &rig.e), 0);
+    before = *heir;
+    assert_int_equal(drive_keys_inherit(heir, &other, false, &rig.e), -ENOSPC);
+    assert_memory_equal(heir, &before, sizeof(before));
+}
+
 /* What the lost keys wrapped is under an epoch that is not there, and not damaged. */
 static void keys_in_the_place_of_lost_ones_go_on_behind_them(void **state)
 {
@@ -306,6 +380,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(epochs_come_and_go, make, drop),
         cmocka_unit_test_setup_teardown(identities_come_from_outside_and_go_there, make, drop),
         cmocka_unit_test_setup_teardown(an_imported_identity_is_the_newest, make, drop),
+        cmocka_unit_test_setup_teardown(identities_of_a_drive_that_is_gone_are_inherited, make, drop),
+        cmocka_unit_test_setup_teardown(old_epochs_are_given_up_but_no_identity, make, drop),
+        cmocka_unit_test_setup_teardown(no_more_are_inherited_than_there_is_room_for, make, drop),
         cmocka_unit_test_setup_teardown(keys_in_the_place_of_lost_ones_go_on_behind_them, make, drop),
         cmocka_unit_test_setup_teardown(escrow_recipients_must_be_keys, make, drop),
         cmocka_unit_test_setup_teardown(wrapped_keys_come_back, make, drop),

@@ -551,6 +551,10 @@ static void test_due_order(void **state)
     assert_int_equal(index_next_due(w->x, now), now + hour);
     assert_int_equal(index_next_due(w->x, now + hour - 1), now + hour);   /* whatever the clock says meanwhile */
     assert_int_equal(index_next_due(w->x, now + hour), INT64_MAX);
+    assert_int_equal(index_retry(w->x, before, now + hour, NULL), 0);   /* put off, not failed */
+    assert_int_equal(index_retry_failed(w->x), 0);
+    assert_int_equal(index_retry_at(w->x, later), 0);
+    assert_int_equal(index_retry_at(w->x, before), now + hour);
     assert_int_equal(index_pending_count(w->x), 5);
 }
 

@@ -343,9 +343,11 @@ static void another_key_store_while_it_runs(void **state)
     assert_int_equal(cache_key(f, drive).code, -ENOKEY);
     assert_non_null(strstr(trouble(f), "another key store"));
     restart_cryptd(f, CRYPTD_OURS);
+    assert_int_equal(fake_volume(drive->model->id)->keys_back, 0);
     wait_until(f, drive_keys_state(drive, NULL) == 0);
     assert_int_equal(cache_key(f, drive).code, 0);
     assert_string_equal(trouble(f), "");
+    assert_int_equal(fake_volume(drive->model->id)->keys_back, 1);
 }
 
 static void damaged_keys(void **state)

@@ -3,6 +3,13 @@
  * worker left its files, nothing lost and nothing left over. */
 #include "volume_rig.h"
 
+#ifdef SEALED_OBJECTS   /* the same of a drive that encrypts its objects */
+#include "tests/unit/sealed_rig.h"
+#define rig_set_up sealed_set_up
+#define rig_tear_down sealed_tear_down
+#define assert_object assert_sealed_or_plain
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

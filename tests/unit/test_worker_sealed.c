@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "mountd/worker_internal.h"
 
 #define ASKED(s, BODY) ((s)->b->syncd->asked[LF__ENVELOPE__BODY_##BODY])
 
@@ -115,14 +118,15 @@ static void all_of_it_is_data(void **state)
 static void size_and_time_are_told_before_syncd_knows(void **state)
 {
     struct sealed_bench *s = *state;
-    uint64_t ino = open_file(s, "f", O_RDWR);
+    uint64_t ino = open_file(s, "f", O_RDWR), unique;
     struct fuse_getattr_in in = { 0 };
     struct fuse_attr_out out;
     int64_t before = loop_wall_ns();
 
     sealed_bench_write(s, ino, SIZE, "more", 4);
     fake_node(s->b->syncd, ino)->mtime_ns = 5;
-    (void)memcpy(&out, bench_answer(s->b, bench_send(s->b, FUSE_GETATTR, ino, BENCH_PART(in), NULL))->body, sizeof(out));
+    unique = bench_send(s->b, FUSE_GETATTR, ino, BENCH_PART(in), NULL);
+    (void)memcpy(&out, bench_answer(s->b, unique)->body, sizeof(out));
     assert_int_equal(out.attr.size, SIZE + 4);
     assert_true((int64_t)out.attr.mtime * 1000000000 + out.attr.mtimensec >= before);
 }
@@ -301,6 +305,162 @@ static void reads_wait_for_a_place(void **state)
         assert_int_equal(p->size, CHUNK_SIZE / 64);
         assert_memory_equal(p->body, bytes + CHUNK_SIZE - 1, CHUNK_SIZE / 64);
     }
+}
+
+/* --- the kernel's page cache -------------------------------------------------------------------------------- */
+
+/* What the kernel was given of the file, in `pages`; how many bytes. */
+static size_t take_stored(struct sealed_bench *s, uint64_t ino, uint8_t pages[SIZE])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->b->n_packets; i++) {
+        const struct packet *p = &s->b->packets[i];
+        struct fuse_notify_store_out out;
+
+        if (p->head.unique || p->head.error != FUSE_NOTIFY_STORE)
+            continue;
+        (void)memcpy(&out, p->body, sizeof(out));
+        assert_int_equal(out.nodeid, ino);
+        assert_int_equal(out.size, p->size - sizeof(out));
+        assert_true(out.offset + out.size <= SIZE);
+        (void)memcpy(pages + out.offset, p->body + sizeof(out), out.size);
+        n += out.size;
+    }
+    return n;
+}
+
+static void read_at(struct sealed_bench *s, uint64_t ino, uint64_t at)
+{
+    const struct packet *p = bench_answer(s->b, bench_send_read(s->b, ino, at, 4096, O_RDONLY));
+
+    assert_int_equal(p->size, 4096);
+    assert_memory_equal(p->body, bytes + at, 4096);
+}
+
+static void read_at_random(struct sealed_bench *s, uint64_t ino)
+{
+    read_at(s, ino, 2 * CHUNK_SIZE);
+    read_at(s, ino, 4096);
+}
+
+/* One that is clean, and open for reading alone. */
+static uint64_t clean_file(struct sealed_bench *s)
+{
+    uint64_t ino = written_file(s, "f");
+
+    bench_release(s->b, ino, O_RDWR);
+    (void)bench_open(s->b, ino, O_RDONLY);
+    return ino;
+}
+
+static void what_is_read_at_random_is_given_to_the_kernel(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = clean_file(s);
+    static uint8_t pages[SIZE];
+
+    read_at_random(s, ino);
+    wait_until(s->b, take_stored(s, ino, pages) == SIZE);
+    assert_memory_equal(pages, bytes, SIZE);
+    read_at_random(s, ino);   /* it has dropped them; that is not done each time */
+    assert_int_equal(take_stored(s, ino, pages), SIZE);
+}
+
+static void nothing_else_is(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = written_file(s, "f");
+    static uint8_t pages[SIZE];
+
+    read_at_random(s, ino);
+    read_at_random(s, ino);   /* it is open for writing */
+    bench_release(s->b, ino, O_RDWR);
+    (void)bench_open(s->b, ino, O_RDONLY);
+    for (uint64_t at = 0; at + 4096 <= SIZE; at += 4096)
+        read_at(s, ino, at);   /* one after the other */
+    atomic_store(&fake_node(s->b->syncd, ino)->map->state, CHUNK_MAP_DIRTY);
+    read_at_random(s, ino);
+    read_at_random(s, ino);
+    atomic_store(&fake_node(s->b->syncd, ino)->map->state, CHUNK_MAP_CLEAN);
+    assert_true(fake_evict(s->b->syncd, ino, 0, 1));
+    read_at(s, ino, 2 * CHUNK_SIZE);
+    read_at(s, ino, CHUNK_SIZE);   /* not all of it is here */
+    (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    assert_int_equal(take_stored(s, ino, pages), 0);
+}
+
+/* The only process that this one has started and that has that name. */
+static pid_t find_notifier(void)
+{
+    char path[64], name[32] = "";
+    int pid = 0, n;
+    FILE *all, *comm;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    all = fopen(path, "re");
+    assert_non_null(all);
+    while (fscanf(all, "%d", &n) == 1) {
+        (void)snprintf(path, sizeof(path), "/proc/%d/comm", n);
+        comm = fopen(path, "re");
+        if (comm && fgets(name, sizeof(name), comm) && strcmp(name, "landfall-notify\n") == 0)
+            pid = n;
+        if (comm)
+            (void)fclose(comm);
+    }
+    (void)fclose(all);
+    assert_true(pid > 0);
+    return pid;
+}
+
+/* The notifier has a piece and does not come on with it. */
+static pid_t begin_to_give(struct sealed_bench *s, uint64_t ino)
+{
+    pid_t notifier = find_notifier();
+
+    assert_int_equal(kill(notifier, SIGSTOP), 0);
+    read_at_random(s, ino);
+    wait_until(s->b, s->b->worker->notify.waiting > 0);
+    return notifier;
+}
+
+/* What changes the file is answered after what was on its way to the kernel. */
+static void assert_answered_last(struct sealed_bench *s, uint64_t ino, uint64_t unique, pid_t notifier)
+{
+    static uint8_t pages[SIZE];
+    size_t n;
+
+    bool answered;
+
+    (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    answered = bench_answered(s->b, unique);
+    assert_int_equal(take_stored(s, ino, pages), 0);
+    assert_int_equal(kill(notifier, SIGCONT), 0);
+    assert_false(answered);
+    sealed_bench_assert_done(s, unique);
+    n = take_stored(s, ino, pages);
+    assert_true(n > 0);
+    (void)bench_answer(s->b, bench_send(s->b, FUSE_STATFS, 1, NULL));
+    assert_int_equal(take_stored(s, ino, pages), n);
+}
+
+static void an_open_for_writing_waits_for_what_is_being_given(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = clean_file(s);
+    pid_t notifier = begin_to_give(s, ino);
+    struct fuse_open_in in = { .flags = O_RDWR };
+
+    assert_answered_last(s, ino, bench_send(s->b, FUSE_OPEN, ino, BENCH_PART(in), NULL), notifier);
+}
+
+static void a_new_size_waits_for_what_is_being_given(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = clean_file(s);
+    pid_t notifier = begin_to_give(s, ino);
+
+    assert_answered_last(s, ino, sealed_bench_send_resize(s, ino, 1000), notifier);
 }
 
 /* --- damage ------------------------------------------------------------------------------------------------ */
@@ -488,6 +648,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_worker_owes_its_successor_writes, sealed_bench_setup_old_kernel,
                                         sealed_bench_teardown),
         TEST(reads_wait_for_a_place),
+        TEST(what_is_read_at_random_is_given_to_the_kernel),
+        TEST(nothing_else_is),
+        TEST(an_open_for_writing_waits_for_what_is_being_given),
+        TEST(a_new_size_waits_for_what_is_being_given),
         TEST(a_byte_that_was_changed_is_an_error),
         TEST(exchanged_chunks_are_errors),
         TEST(older_bytes_under_a_newer_record_are_an_error),
