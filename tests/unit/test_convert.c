@@ -346,7 +346,6 @@ static void head_of(struct rig *rig, uint64_t ino, uint8_t key[CRYPT_KEY], uint3
 static void a_rotation_wraps_all_keys_at_once(void **state)
 {
     struct rig *rig = *state;
-    CLEANUP_FREE char *bytes = canaries(MIB, 11);
     uint8_t before[CRYPT_KEY], after[CRYPT_KEY];
     struct handle open_one;
     uint64_t inos[3];

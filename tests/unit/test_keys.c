@@ -208,8 +208,9 @@ static void a_drive_without_has_none(void **state)
 static void with_another_key_store_no_drive_is_made(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "plain");
+    CLEANUP_FREE char *account = fixture_account(f);
 
+    free(fixture_drive(f, account, "plain"));
     (void)made(f, "first");
     restart_cryptd(f, CRYPTD_OTHER);
     wait_until(f, drive_keys_state(drive_by_name(f->syncd, "first"), NULL) == -ENOKEY);

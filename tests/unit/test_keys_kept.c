@@ -380,11 +380,12 @@ static void what_is_needed_is_not_given_up(void **state)
 static void all_are_listed(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *plain = fixture_drive(f, account, "plain"), *gone = NULL;
+    CLEANUP_FREE char *account = fixture_account(f), *gone = NULL;
     struct answer a;
     Lf__KeysListed *l;
     CLEANUP_FREE char *page = NULL;
 
+    free(fixture_drive(f, account, "plain"));
     gone = removed(f, made(f, account, &(struct shape){ "gone", "x", false, true }));
     (void)made(f, account, &(struct shape){ "docs", "y", true, false });
     a = list(f, NULL);

@@ -287,6 +287,7 @@ static void another_binding(void **state)
     struct rig *rig = *state;
     CLEANUP(victim_done) struct victim a = make(rig, "a", SIZE, 1), b = make(rig, "b", SIZE, 2);
 
+    assert_true(a.n > 0);
     b.meta.has_binding = true;
     memset(b.meta.binding, 7, sizeof(b.meta.binding));
     put(rig, "a", &b, b.object, b.n, true);
