@@ -131,9 +131,9 @@ static void reply_export(const struct export *x, const struct drive *drive, cons
     kit.identities = exported->identities;
     kit.n_identities = exported->n_identities;
     msg.kit = &kit;
-    ipc_reply(x->req, &reply, NULL, 0);
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(x->req), "drive_keys_exported", "drive=%s", drive->model->id, "name=%s",
               drive->model->name);
+    ipc_reply(x->req, &reply, NULL, 0);
 }
 
 static void export_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)

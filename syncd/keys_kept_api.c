@@ -213,9 +213,9 @@ static void reply_kit(struct export *x, const Lf__DriveKeysExported *exported)
     kit.identities = exported->identities;
     kit.n_identities = exported->n_identities;
     msg.kit = &kit;
-    ipc_reply(x->req, &reply, NULL, 0);
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(x->req), "drive_keys_exported", "drive=%s", x->kept.id, "name=%s",
               x->kept.name);
+    ipc_reply(x->req, &reply, NULL, 0);
     for (size_t i = 0; i < exported->n_identities; i++)
         credential_wipe_text(exported->identities[i]);
 }
