@@ -47,6 +47,19 @@ struct drive *drive_of_account(struct syncd *d, const char *account_id)
     return drive;
 }
 
+struct drive *drive_to_change(struct syncd *d, const char *id, struct error *e)
+{
+    struct drive *drive = drive_find(d, id);
+
+    if (!drive || drive->phase == DRIVE_HIDDEN)
+        error_set(e, -ENOENT, "There is no drive %.64s.", id);
+    else if (drive->phase != DRIVE_READY)
+        error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
+    else
+        return drive;
+    return NULL;
+}
+
 struct drive *drive_running(struct drive *drive, struct error *e)
 {
     if (!drive)

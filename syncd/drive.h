@@ -59,6 +59,9 @@ struct drive *drive_find(struct syncd *d, const char *id);
 struct drive *drive_by_name(struct syncd *d, const char *name);
 struct drive *drive_of_account(struct syncd *d, const char *account_id);
 
+/* One that nobody is changing, or NULL with a sentence: -ENOENT, -EBUSY. */
+struct drive *drive_to_change(struct syncd *d, const char *id, struct error *e);
+
 /* A drive that runs, or NULL with the reason: -ENOENT, or the drive's fault. */
 struct drive *drive_running(struct drive *drive, struct error *e);
 

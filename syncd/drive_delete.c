@@ -147,12 +147,10 @@ static void unmount_done(const struct error *e, void *arg)
 
 static int prepare(struct removal *rm, const Lf__DriveDelete *ask, struct error *e)
 {
-    struct drive *drive = drive_find(rm->d, ask->id);
+    struct drive *drive = drive_to_change(rm->d, ask->id, e);
 
-    if (!drive || drive->phase == DRIVE_HIDDEN)
-        return error_set(e, -ENOENT, "There is no drive %.64s.", ask->id);
-    if (drive->phase != DRIVE_READY)
-        return error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
+    if (!drive)
+        return e->code;
     rm->drive = drive;
     rm->force = ask->has_force && ask->force;
     return check_pending(rm, e);

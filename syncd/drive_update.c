@@ -234,13 +234,11 @@ static void has_keys(const struct error *e, void *arg)
 
 static int prepare(struct update *u, const Lf__DriveUpdate *ask, struct error *e)
 {
-    struct drive *drive = drive_find(u->d, ask->id);
+    struct drive *drive = drive_to_change(u->d, ask->id, e);
     int r;
 
-    if (!drive || drive->phase == DRIVE_HIDDEN)
-        return error_set(e, -ENOENT, "There is no drive %.64s.", ask->id);
-    if (drive->phase != DRIVE_READY)
-        return error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
+    if (!drive)
+        return e->code;
     r = drive_model_merge(u->d, drive->model, ask->drive, &u->model, e);
     if (r == 0)
         r = drive_model_clash(u->d, u->model, drive, e);
