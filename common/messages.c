@@ -2,6 +2,11 @@
  * frontd and the workers to mountd, syncd and cryptd; only events (no reply) travel back. */
 #include "common/messages.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+
 #define F ROLE_BIT(ROLE_FRONTD)
 #define S ROLE_BIT(ROLE_SYNCD)
 #define M ROLE_BIT(ROLE_MOUNTD)
@@ -138,4 +143,19 @@ const char *message_name(Lf__Envelope__BodyCase body)
         return "unset";
     f = protobuf_c_message_descriptor_get_field(&lf__envelope__descriptor, (unsigned)body);
     return f ? f->name : "unknown";
+}
+
+void *message_copy(const ProtobufCMessage *m)
+{
+    size_t n = protobuf_c_message_get_packed_size(m);
+    uint8_t *packed = xcalloc(1, n + 1);
+    void *copy;
+
+    (void)protobuf_c_message_pack(m, packed);
+    copy = protobuf_c_message_unpack(m->descriptor, NULL, n, packed);
+    explicit_bzero(packed, n);
+    free(packed);
+    if (!copy)
+        abort();
+    return copy;
 }

@@ -34,19 +34,6 @@ struct drive_job {
 
 /* --- drives ------------------------------------------------------------------------------------- */
 
-static Lf__Mount *copy_mount(const Lf__Mount *m)
-{
-    size_t n = lf__mount__get_packed_size(m);
-    CLEANUP_FREE uint8_t *packed = xcalloc(1, n);
-    Lf__Mount *copy;
-
-    (void)lf__mount__pack(m, packed);
-    copy = lf__mount__unpack(NULL, n, packed);
-    if (!copy)
-        abort();
-    return copy;
-}
-
 struct drive *drive_find(struct mountd *m, const char *id)
 {
     struct drive *d = m->drives;
@@ -113,7 +100,7 @@ static struct drive_job *job_new(struct drive *d, const Lf__Mount *mount, const 
     struct drive_job *j = xcalloc(1, sizeof(*j));
 
     j->drive = d;
-    j->mount = copy_mount(mount);
+    j->mount = message_copy(&mount->base);
     j->root = xstrdup(root);
     j->owed = -1;
     j->spec = (struct mount_spec){
@@ -301,7 +288,7 @@ void drive_want(struct mountd *m, const Lf__Mount *mount)
     if (!d)
         d = drive_new(m, mount->drive_id);
     d->listed = true;
-    set_wanted(d, copy_mount(mount));
+    set_wanted(d, message_copy(&mount->base));
 }
 
 void drive_unwant(struct drive *d)
@@ -314,7 +301,7 @@ void drive_adopt(struct mountd *m, struct kept *k)
     struct drive *d = drive_new(m, k->record->mount->drive_id);
 
     d->record = take_ptr(k->record);
-    d->wanted = copy_mount(d->record->mount);   /* until syncd's list says otherwise */
+    d->wanted = message_copy(&d->record->mount->base);   /* until syncd's list says otherwise */
     d->fuse = take_fd(&k->fuse);
     d->owed = k->owed >= 0 ? take_fd(&k->owed) : new_owed(m);
     d->mounted_ns = loop_now_ns();

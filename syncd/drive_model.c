@@ -324,11 +324,7 @@ static int set_account(struct syncd *d, Lf__CloudDrive *m, struct error *e)
 
 Lf__CloudDrive *drive_model_copy(const Lf__CloudDrive *m)
 {
-    size_t n = lf__cloud_drive__get_packed_size(m);
-    CLEANUP_FREE uint8_t *packed = xcalloc(1, n + 1);
-
-    lf__cloud_drive__pack(m, packed);
-    return lf__cloud_drive__unpack(NULL, n, packed);
+    return message_copy(&m->base);
 }
 
 static bool names_cache(const Lf__CloudDrive *m)

@@ -58,14 +58,8 @@ struct fs_wait {
 struct fs_wait *fs_wait_begin(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
 {
     struct fs_wait *w = xcalloc(1, sizeof(*w));
-    size_t size = lf__envelope__get_packed_size(env);
-    CLEANUP_FREE uint8_t *packed = xcalloc(1, size);
 
-    lf__envelope__pack(env, packed);
-    *w = (struct fs_wait){ v, req, lf__envelope__unpack(NULL, size, packed), step, false, NULL, 0,
-                           loop_now_ns() };
-    if (!w->env)
-        abort();
+    *w = (struct fs_wait){ v, req, message_copy(&env->base), step, false, NULL, 0, loop_now_ns() };
     return w;
 }
 

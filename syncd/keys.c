@@ -38,21 +38,6 @@ static bool passes(int code)
 
 /* --- asking -------------------------------------------------------------------------------------- */
 
-static Lf__Envelope *copy_request(const Lf__Envelope *request)
-{
-    size_t n = lf__envelope__get_packed_size(request);
-    uint8_t *packed = xcalloc(1, n + 1);
-    Lf__Envelope *copy;
-
-    lf__envelope__pack(request, packed);
-    copy = lf__envelope__unpack(NULL, n, packed);
-    explicit_bzero(packed, n);
-    free(packed);
-    if (!copy)
-        abort();
-    return copy;
-}
-
 /* An identity that is imported is the one secret that goes this way. */
 static void free_request(Lf__Envelope *request)
 {
@@ -184,7 +169,7 @@ void keys_ask(struct keys *k, Lf__Envelope *request, ipc_answer_fn *done, void *
         return;
     }
     a = xcalloc(1, sizeof(*a));
-    *a = (struct asking){ .keys = k, .crypt = k->spec.crypt, .request = copy_request(request), .done = done,
+    *a = (struct asking){ .keys = k, .crypt = k->spec.crypt, .request = message_copy(&request->base), .done = done,
                           .arg = arg };
     TAILQ_INSERT_TAIL(&k->askings, a, next);
     if (k->phase == KEYS_OPEN)

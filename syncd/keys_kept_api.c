@@ -80,14 +80,8 @@ struct listing {
 
 static bool add(struct listing *l, char kind, const Lf__DriveKeyInfo *info)
 {
-    size_t n = lf__drive_key_info__get_packed_size(info);
-    CLEANUP_FREE uint8_t *packed = xcalloc(1, n + 1);
-    Lf__DriveKeyInfo *copy;
+    Lf__DriveKeyInfo *copy = message_copy(&info->base);
 
-    lf__drive_key_info__pack(info, packed);
-    copy = lf__drive_key_info__unpack(NULL, n, packed);
-    if (!copy)
-        abort();
     l->full = !page_add(&l->page, &copy->base);
     if (l->full)
         lf__drive_key_info__free_unpacked(copy, NULL);

@@ -56,19 +56,6 @@ const size_t volume_fs_handlers_n = ARRAY_SIZE(volume_fs_handlers);
 
 /* --- opening and closing ------------------------------------------------------------------------ */
 
-static Lf__CloudDrive *copy_drive(const Lf__CloudDrive *drive)
-{
-    size_t size = lf__cloud_drive__get_packed_size(drive);
-    CLEANUP_FREE uint8_t *packed = xcalloc(1, size + 1);
-    Lf__CloudDrive *copy;
-
-    lf__cloud_drive__pack(drive, packed);
-    copy = lf__cloud_drive__unpack(NULL, size, packed);
-    if (!copy)
-        abort();
-    return copy;
-}
-
 /* "a/b", "/a/b" and "a/b/" are all "a/b/"; none is "". */
 static char *normal_prefix(const char *prefix)
 {
@@ -96,7 +83,7 @@ static char *below(const char *folder, const char *name)
 
 static void take_settings(struct volume *v, const Lf__CloudDrive *drive)
 {
-    Lf__CloudDrive *copy = copy_drive(drive);
+    Lf__CloudDrive *copy = message_copy(&drive->base);
 
     if (v->drive)
         lf__cloud_drive__free_unpacked(v->drive, NULL);
