@@ -33,6 +33,6 @@ const char *role_name(enum role r);
 /* The field name of a body case, for logs: "drive_list"; "unset", "unknown". */
 const char *message_name(Lf__Envelope__BodyCase body);
 
-/* A copy of any message, to be freed as one that was unpacked; what it was packed into meanwhile is wiped. Aborts without
- * memory. */
+/* A copy of any message, to be freed as one that was unpacked; what it was packed into meanwhile is wiped. Aborts
+ * without memory. */
 void *message_copy(const ProtobufCMessage *m);

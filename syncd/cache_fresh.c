@@ -149,12 +149,19 @@ static int exchanged(struct cache_file *f, bool clean)
     return 0;
 }
 
-/* It got another key, which was announced. */
-static bool is_next(const struct cache_file *f)
+enum announced { ANNOUNCED_NOTHING, ANNOUNCED_THIS, ANNOUNCED_PLAIN };
+
+/* What was said beforehand of the pair, which is being converted: that it gets the key that it has by now, or none. */
+static enum announced announced(const struct cache_file *f)
 {
+    static const uint8_t none[INDEX_FRESH_TAG];
     uint8_t next[INDEX_FRESH_TAG];
 
-    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(tag_of(f), next, sizeof(next)) == 0;
+    if (index_fresh_next_tag(index_of(f), f->ino, next) < 0)
+        return ANNOUNCED_NOTHING;
+    if (memcmp(next, none, sizeof(next)) == 0)
+        return ANNOUNCED_PLAIN;
+    return f->is_sealed && memcmp(tag_of(f), next, sizeof(next)) == 0 ? ANNOUNCED_THIS : ANNOUNCED_NOTHING;
 }
 
 /* A size of which the index knows, and which nobody set since. */
@@ -200,22 +207,13 @@ bool cache_fresh_has_any(const struct cache_file *f)
     return false;
 }
 
-/* As above: that what it was sealed in would go. */
-static bool was_to_be_plain(const struct cache_file *f)
-{
-    static const uint8_t none[INDEX_FRESH_TAG];
-    uint8_t next[INDEX_FRESH_TAG];
-
-    return index_fresh_next_tag(index_of(f), f->ino, next) == 0 && memcmp(next, none, sizeof(next)) == 0;
-}
-
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
 {
     bool clean = !(i->pending & INDEX_CONTENT);
 
     if (!cache_fresh_is_known(f))
         return 0;
-    if (was_to_be_plain(f))
+    if (announced(f) == ANNOUNCED_PLAIN)
         return index_fresh_remove(index_of(f), f->ino);
     if (!clean && !(cache_fresh_has_any(f) && (seals || cache_file_next_bytes(f, 0) < 0)))
         return 0;
@@ -232,8 +230,9 @@ int cache_fresh_check(struct cache_file *f, const struct index_inode *i)
     uint8_t known[INDEX_FRESH_TAG];
     int r = index_fresh_tag(index_of(f), f->ino, known);
     bool same = r == 0 && memcmp(tag_of(f), known, sizeof(known)) == 0;
+    enum announced next = announced(f);
 
-    if (is_next(f) || (same && was_to_be_plain(f))) {   /* it came to that; or it came to nothing */
+    if (next == ANNOUNCED_THIS || (same && next == ANNOUNCED_PLAIN)) {   /* it came to that; or it came to nothing */
         r = index_fresh_retag(index_of(f), f->ino, tag_of(f));
     } else if (r == -ENOENT) {   /* the index is another one */
         if (clean)

@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/store.h"
 #include "tests/unit/files.h"
 
 enum { TICK_MS = 200 };
@@ -418,4 +419,17 @@ bool there(const char *dir, const char *name)
 
     snprintf(path, sizeof(path), "%s%s", dir, name);
     return access(path, F_OK) == 0;
+}
+
+bool fixture_has_blob(const struct fixture *f, const struct store_keys *s)
+{
+    static const char *const FILES[] = { "state.db", "state.db-wal" };
+    char path[160];
+
+    for (size_t i = 0; i < ARRAY_SIZE(FILES); i++) {
+        (void)snprintf(path, sizeof(path), "%s/state/%s", f->dir, FILES[i]);
+        if (file_contains(path, (uint8_t *)s->blob + 40, 24))   /* its nonce */
+            return true;
+    }
+    return false;
 }

@@ -76,3 +76,7 @@ bool there(const char *dir, const char *name);
         } \
     } while (0)
 void fixture_turn(struct fixture *f);
+
+/* Whether the sealed keys stand in the state database or its log, by their nonce. */
+struct store_keys;
+bool fixture_has_blob(const struct fixture *f, const struct store_keys *s);

@@ -403,19 +403,6 @@ static void destroyed_keys(void **state)
     assert_null(s.blob);
 }
 
-static bool on_disk(const struct fixture *f, const struct store_keys *s)
-{
-    static const char *const FILES[] = { "state.db", "state.db-wal" };
-    char path[160];
-
-    for (size_t i = 0; i < ARRAY_SIZE(FILES); i++) {
-        (void)snprintf(path, sizeof(path), "%s/state/%s", f->dir, FILES[i]);
-        if (file_contains(path, (uint8_t *)s->blob + 40, 24))   /* its nonce */
-            return true;
-    }
-    return false;
-}
-
 /* Nothing of a blob that was replaced or destroyed is left in the database or its log. */
 static void what_goes_is_overwritten(void **state)
 {
@@ -425,13 +412,13 @@ static void what_goes_is_overwritten(void **state)
 
     rotate(f);
     second = stored(f);
-    assert_false(on_disk(f, &first));
-    assert_true(on_disk(f, &second));
+    assert_false(fixture_has_blob(f, &first));
+    assert_true(fixture_has_blob(f, &second));
     assert_int_equal(store_keys_replace(f->syncd->store, drive->model->id, first.blob, first.n, 1), 0);
-    assert_true(on_disk(f, &second));   /* beside them */
+    assert_true(fixture_has_blob(f, &second));   /* beside them */
     assert_int_equal(store_keys_destroy(f->syncd->store, drive->model->id), 0);
-    assert_false(on_disk(f, &first));
-    assert_false(on_disk(f, &second));
+    assert_false(fixture_has_blob(f, &first));
+    assert_false(fixture_has_blob(f, &second));
     free(first.blob);
     free(second.blob);
 }
@@ -445,11 +432,11 @@ static void a_drive_that_goes_takes_its_keys_along(void **state)
     Lf__Envelope env = IPC_ENVELOPE(DRIVE_DELETE, drive_delete, &msg);
     struct answer a;
 
-    assert_true(on_disk(f, &s));
+    assert_true(fixture_has_blob(f, &s));
     msg.id = drive->model->id;
     a = fixture_ask(f, &env);
     assert_int_equal(a.e.code, 0);
-    assert_false(on_disk(f, &s));
+    assert_false(fixture_has_blob(f, &s));
     answer_free(&a);
     free(s.blob);
 }

@@ -184,19 +184,6 @@ static bool is_kept(struct fixture *f, const char *id)
     return kept;
 }
 
-static bool on_disk(const struct fixture *f, const struct store_keys *s)
-{
-    static const char *const FILES[] = { "state.db", "state.db-wal" };
-    char path[160];
-
-    for (size_t i = 0; i < ARRAY_SIZE(FILES); i++) {
-        (void)snprintf(path, sizeof(path), "%s/state/%s", f->dir, FILES[i]);
-        if (file_contains(path, (uint8_t *)s->blob + 40, 24))   /* its nonce */
-            return true;
-    }
-    return false;
-}
-
 /* --- tests: keeping --------------------------------------------------------------------------------------- */
 
 static void they_stay_when_the_drive_goes(void **state)
@@ -236,10 +223,10 @@ static void those_of_a_cache_go_with_it(void **state)
     struct store_keys s;
 
     assert_int_equal(store_keys_get(f->syncd->store, drive->model->id, &s), 0);
-    assert_true(on_disk(f, &s));
+    assert_true(fixture_has_blob(f, &s));
     id = removed(f, drive);
     assert_false(is_kept(f, id));
-    assert_false(on_disk(f, &s));
+    assert_false(fixture_has_blob(f, &s));
     expect_error(get(f, id), -ENOENT, "There is no drive");
     free(s.blob);
 }
@@ -280,14 +267,14 @@ static void they_can_be_destroyed(void **state)
 
     assert_int_equal(store_keys_get(f->syncd->store, drive->model->id, &s), 0);
     id = removed(f, drive);
-    assert_true(on_disk(f, &s));
+    assert_true(fixture_has_blob(f, &s));
     expect_error(destroy(f, id, false), -EPERM, "cannot be undone");
     assert_true(is_kept(f, id));
     a = destroy(f, id, true);
     assert_int_equal(a.e.code, 0);
     answer_free(&a);
     assert_false(is_kept(f, id));
-    assert_false(on_disk(f, &s));
+    assert_false(fixture_has_blob(f, &s));
     expect_error(export(f, id), -ENOENT, "There is no drive");
     free(s.blob);
 }
@@ -311,7 +298,7 @@ static void those_that_were_replaced_stay_too(void **state)
     assert_string_equal(all, second);
     assert_non_null(strstr(all, first));
     assert_false(is_kept(f, id));
-    assert_false(on_disk(f, &s));
+    assert_false(fixture_has_blob(f, &s));
     free(s.blob);
 }
 
@@ -448,7 +435,7 @@ static void a_drive_at_the_same_place_inherits(void **state)
     after = identities(f, drive->model->id);
     assert_string_equal(before, after);
     assert_false(is_kept(f, first));                          /* it is that drive's now, to be destroyed with its keys */
-    assert_false(on_disk(f, &s));
+    assert_false(fixture_has_blob(f, &s));
     change(f, drive, true);
     assert_string_not_equal(recipient(drive), was);
     second = removed(f, drive);
