@@ -17,10 +17,7 @@ struct place {
 
 /* Keys of a job. Locked. */
 struct job_keys {
-    struct {
-        struct cache_keys cache;
-        uint8_t payload[KEY_SIZE];
-    } from, to;
+    struct file_key from, to;
 };
 
 struct job {
@@ -47,7 +44,7 @@ struct bulk {
     unsigned threads;
     struct secret_pool *places, *secrets;
     STAILQ_HEAD(, job) waiting;      /* have chunks that nobody has begun */
-    size_t n_running;
+    size_t n_running;                /* slices in other threads */
 };
 
 /* --- one chunk, in a thread --------------------------------------------------------------------- */
@@ -83,13 +80,6 @@ static int open_object(const struct job *j, const struct bulk_chunk *c, const ui
     return r == -EBADMSG ? -EBADE : r;
 }
 
-static int seal_plain(const struct job *j, struct bulk_chunk *c, const uint8_t *plain, uint8_t *out)
-{
-    (void)j;
-    memcpy(out, plain, c->length);
-    return 0;
-}
-
 static int seal_cache(const struct job *j, struct bulk_chunk *c, const uint8_t *plain, uint8_t *out)
 {
     return cache_chunk_seal(&j->secret->to.cache, c->number, c->generation, plain, c->length, out, &c->record);
@@ -104,25 +94,73 @@ static const struct {
     enum wrapped_kind kind;          /* 0: needs no key */
     uint32_t overhead;               /* bytes that a chunk has beyond its plaintext */
     int (*open)(const struct job *j, const struct bulk_chunk *c, const uint8_t *in, uint8_t *plain);
-    int (*seal)(const struct job *j, struct bulk_chunk *c, const uint8_t *plain, uint8_t *out);
+    int (*seal)(const struct job *j, struct bulk_chunk *c, const uint8_t *plain, uint8_t *out);   /* NULL: as it is */
 } forms[FORMS] = {
-    [FORM_PLAIN] = { .open = open_plain, .seal = seal_plain },
+    [FORM_PLAIN] = { .open = open_plain },
     [FORM_CACHE] = { WRAPPED_CACHE, 0, open_cache, seal_cache },
     [FORM_OBJECT] = { WRAPPED_OBJECT, AEAD_TAG_SIZE, open_object, seal_object },
 };
 
+/* Of a chunk, the bytes that are read and those that are written. */
+struct span {
+    uint64_t at, n;
+};
+
+static struct span span_in(enum form from, const struct bulk_chunk *c)
+{
+    return (struct span){ c->in_at, from == FORM_CACHE ? sealed_length(c) : c->length + forms[from].overhead };
+}
+
+static struct span span_out(enum form to, const struct bulk_chunk *c)
+{
+    return (struct span){ c->out_at, c->length + forms[to].overhead };
+}
+
+static bool overlap(struct span a, struct span b)
+{
+    return a.at < b.at + b.n && b.at < a.at + a.n;
+}
+
+/* What is the caller's to see is opened where it is to be, which saves a copy: at the place of what is sealed, or at
+ * one apart from it. */
+static bool is_opened_there(const struct job *j, const struct bulk_chunk *c)
+{
+    struct span in = span_in(j->from, c), out = span_out(j->to, c);
+
+    return j->to == FORM_PLAIN && in.n <= out.n + forms[j->from].overhead && (in.at == out.at || !overlap(in, out));
+}
+
+static int open_there(const struct job *j, const struct bulk_chunk *c, const uint8_t *in, uint8_t *out)
+{
+    int r = forms[j->from].open(j, c, in, out);
+
+    if (r < 0)
+        secret_wipe(out, c->length);
+    return r;
+}
+
+static int turn(const struct job *j, struct bulk_chunk *c, struct place *p)
+{
+    const uint8_t *in = j->region->base + c->in_at;
+    uint8_t *out = j->region->base + c->out_at;
+    int r;
+
+    if (is_opened_there(j, c))
+        return open_there(j, c, in, out);
+    r = forms[j->from].open(j, c, in, p->plain);
+    if (r == 0 && forms[j->to].seal)
+        return forms[j->to].seal(j, c, p->plain, out);
+    if (r == 0)
+        memcpy(out, p->plain, c->length);
+    return r;
+}
+
 static void work(void *arg)
 {
     struct slice *s = arg;
-    struct job *j = s->job;
 
-    for (size_t i = s->first; i < s->first + s->n; i++) {
-        struct bulk_chunk *c = &j->chunks[i];
-
-        c->code = forms[j->from].open(j, c, j->region->base + c->in_at, s->place->plain);
-        if (c->code == 0)
-            c->code = forms[j->to].seal(j, c, s->place->plain, j->region->base + c->out_at);
-    }
+    for (size_t i = s->first; i < s->first + s->n; i++)
+        s->job->chunks[i].code = turn(s->job, &s->job->chunks[i], s->place);
 }
 
 /* --- turns -------------------------------------------------------------------------------------- */
@@ -136,31 +174,40 @@ static void job_finish(struct job *j)
     free(j);
 }
 
-static void work_done(void *arg);
+static void begin_slices(struct bulk *b);
 
-/* So many that all threads have work, and not so few that handing it over takes longer than doing it. */
-static size_t slice_size(const struct job *j)
+static void slice_done(struct slice *s)
 {
-    size_t share = (j->n + j->bulk->threads - 1) / j->bulk->threads;
+    struct job *j = s->job;
 
-    return least(most(least(share, BULK_SLICE), BULK_SLICE_MIN), j->n - j->begun);
+    j->finished += s->n;
+    secret_pool_give(j->bulk->places, s->place);
+    if (j->finished == j->n)
+        job_finish(j);
 }
 
-/* Alone and small: two threads that wake each other take longer than it does. Not for two of them at a time. */
-static bool is_done_here(const struct bulk *b, const struct job *j)
+static void work_done(void *arg)
 {
-    return b->n_running == 0 && j->begun == 0 && j->n <= BULK_SLICE_MIN;
+    CLEANUP_FREE struct slice *s = arg;
+    struct bulk *b = s->job->bulk;
+
+    b->n_running--;
+    slice_done(s);
+    begin_slices(b);
 }
 
-static void begin_slice(struct bulk *b, struct slice *s, bool here)
+/* So many that all threads have work, and not so few that handing them over takes longer than working on them. */
+static size_t share(const struct job *j)
 {
-    b->n_running++;
-    if (here) {
-        work(s);
-        loop_defer(b->loop, work_done, s);
-    } else {
-        loop_work(b->loop, work, work_done, s);
-    }
+    size_t even = (j->n + j->bulk->threads - 1) / j->bulk->threads;
+
+    return least(most(least(even, BULK_SLICE), BULK_SLICE_MIN), j->n - j->begun);
+}
+
+static void take_slice(struct job *j, struct place *place, struct slice *ret)
+{
+    *ret = (struct slice){ .job = j, .first = j->begun, .n = share(j), .place = place };
+    j->begun += ret->n;
 }
 
 /* Gives free threads the next slice of the jobs that wait, one after the other. */
@@ -171,31 +218,40 @@ static void begin_slices(struct bulk *b)
 
     while ((j = STAILQ_FIRST(&b->waiting)) && (place = secret_pool_take(b->places))) {
         struct slice *s = xcalloc(1, sizeof(*s));
-        bool here = is_done_here(b, j);
 
-        *s = (struct slice){ .job = j, .first = j->begun, .place = place };
-        s->n = slice_size(j);
-        j->begun += s->n;
+        take_slice(j, place, s);
         STAILQ_REMOVE_HEAD(&b->waiting, next);
         if (j->begun < j->n)
             STAILQ_INSERT_TAIL(&b->waiting, j, next);
-        begin_slice(b, s, here);
+        b->n_running++;
+        loop_work(b->loop, work, work_done, s);
     }
 }
 
-static void work_done(void *arg)
+/* To hand work to a thread, and to hear of its end, takes as long as some chunks do. So what is small is done here, at
+ * once; of what is alone and larger the loop's thread has its share. */
+static bool is_done_here(const struct bulk *b, const struct job *j)
 {
-    struct slice *s = arg;
-    struct job *j = s->job;
-    struct bulk *b = j->bulk;
+    return j->n <= BULK_SLICE_MIN ||
+           (b->n_running == 0 && STAILQ_EMPTY(&b->waiting) && j->n <= (size_t)BULK_SLICE * b->threads);
+}
 
-    j->finished += s->n;
-    secret_pool_give(b->places, s->place);
-    free(s);
-    b->n_running--;
-    begin_slices(b);
-    if (j->finished == j->n)
-        job_finish(j);
+static void begin(struct job *j)
+{
+    struct bulk *b = j->bulk;
+    struct place *place = is_done_here(b, j) ? secret_pool_take(b->places) : NULL;
+    struct slice here;
+
+    if (place)
+        take_slice(j, place, &here);
+    if (j->begun < j->n) {
+        STAILQ_INSERT_TAIL(&b->waiting, j, next);
+        begin_slices(b);
+    }
+    if (place) {
+        work(&here);
+        slice_done(&here);
+    }
 }
 
 /* --- checks ------------------------------------------------------------------------------------- */
@@ -226,33 +282,18 @@ static int check_length(const struct bulk_spec *s, size_t i, struct error *e)
     return 0;
 }
 
-struct span {
-    uint64_t at, n;
-};
-
-static struct span span_in(const struct bulk_spec *s, size_t i)
-{
-    const struct bulk_chunk *c = &s->chunks[i];
-    uint32_t n = s->from.form == FORM_CACHE ? sealed_length(c) : c->length + forms[s->from.form].overhead;
-
-    return (struct span){ c->in_at, n };
-}
-
-static struct span span_out(const struct bulk_spec *s, size_t i)
-{
-    return (struct span){ s->chunks[i].out_at, s->chunks[i].length + forms[s->to.form].overhead };
-}
-
-static bool overlap(struct span a, struct span b)
-{
-    return a.at < b.at + b.n && b.at < a.at + a.n;
-}
-
 /* Two threads must not write, or read and write, the same bytes. Within one chunk it is fine. */
+static bool collide(const struct bulk_spec *s, size_t i, size_t k)
+{
+    struct span out = span_out(s->to.form, &s->chunks[i]);
+
+    return overlap(out, span_in(s->from.form, &s->chunks[k])) || overlap(out, span_out(s->to.form, &s->chunks[k]));
+}
+
 static int check_spans(const struct bulk_spec *s, struct error *e)
 {
     for (size_t i = 0; i < s->n; i++) {
-        struct span in = span_in(s, i), out = span_out(s, i);
+        struct span in = span_in(s->from.form, &s->chunks[i]), out = span_out(s->to.form, &s->chunks[i]);
 
         if (!region_at(s->region, in.at, in.n) || !region_at(s->region, out.at, out.n))
             return error_set(e, -ERANGE, "Chunk %zu of the call does not lie within the shared memory of %zu bytes.", i,
@@ -260,7 +301,7 @@ static int check_spans(const struct bulk_spec *s, struct error *e)
     }
     for (size_t i = 0; i < s->n; i++)
         for (size_t k = 0; k < s->n; k++)
-            if (i != k && (overlap(span_out(s, i), span_in(s, k)) || overlap(span_out(s, i), span_out(s, k))))
+            if (i != k && collide(s, i, k))
                 return error_set(e, -EINVAL, "Chunks %zu and %zu of the call overlap in the shared memory.", i, k);
     return 0;
 }
@@ -276,42 +317,18 @@ static int check(const struct bulk_spec *s, struct error *e)
 
 /* --- starting ----------------------------------------------------------------------------------- */
 
-static int read_key(const struct open_keys *keys, const struct bulk_form *f, struct cache_keys *cache, uint8_t *payload,
-                    struct error *e)
+static int read_key(const struct open_keys *keys, const struct bulk_form *f, struct file_key *ret, struct error *e)
 {
-    struct wrapped_key key;
-    int r;
-
     if (forms[f->form].kind == 0)
         return 0;
-    r = wrapped_key_open(keys->keys, forms[f->form].kind, f->key, f->n, &key, e);
-    if (r == 0 && f->form == FORM_CACHE && cache_keys_derive(&key, cache) < 0)
-        r = error_set(e, -EIO, "The key of a file could not be made ready: libcrypto failed.");
-    if (r == 0 && f->form == FORM_OBJECT)
-        memcpy(payload, key.key, KEY_SIZE);
-    secret_wipe(&key, sizeof(key));
-    return r;
+    return file_keys_open(keys->files, keys->keys, forms[f->form].kind, f->key, f->n, ret, e);
 }
 
 static int read_keys(const struct bulk_spec *s, struct job_keys *k, struct error *e)
 {
-    int r = read_key(s->keys, &s->from, &k->from.cache, k->from.payload, e);
+    int r = read_key(s->keys, &s->from, &k->from, e);
 
-    return r == 0 ? read_key(s->keys, &s->to, &k->to.cache, k->to.payload, e) : r;
-}
-
-/* To hand so little to a thread, and to hear of its end, takes longer than to do it. Where all threads have work it
- * waits like any other. */
-static bool do_at_once(struct job *j)
-{
-    struct slice s = { .job = j, .n = j->n };
-
-    if (j->n > BULK_SLICE_MIN || !(s.place = secret_pool_take(j->bulk->places)))
-        return false;
-    work(&s);
-    secret_pool_give(j->bulk->places, s.place);
-    job_finish(j);
-    return true;
+    return r == 0 ? read_key(s->keys, &s->to, &k->to, e) : r;
 }
 
 int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done, void *arg, struct error *e)
@@ -336,10 +353,7 @@ int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done,
         .from = spec->from.form, .to = spec->to.form, .n = spec->n, .done = done, .arg = arg,
     };
     memcpy(j->chunks, spec->chunks, spec->n * sizeof(j->chunks[0]));
-    if (do_at_once(j))
-        return 0;
-    STAILQ_INSERT_TAIL(&b->waiting, j, next);
-    begin_slices(b);
+    begin(j);
     return 0;
 }
 

@@ -15,17 +15,23 @@ struct keyring {
 
 /* --- keys -------------------------------------------------------------------------------------- */
 
+/* Of one drive, in locked memory. */
+struct slot {
+    struct drive_keys keys;
+    struct file_keys files;
+};
+
 struct open_keys *keyring_take(struct keyring *r, struct error *e)
 {
-    struct drive_keys *keys = secret_pool_take(r->pool);
+    struct slot *slot = secret_pool_take(r->pool);
     struct open_keys *k;
 
-    if (!keys) {
+    if (!slot) {
         (void)error_set(e, -EMFILE, "The keys of %d drives are open; more do not go at once.", KEYRING_MAX);
         return NULL;
     }
     k = xcalloc(1, sizeof(*k));
-    *k = (struct open_keys){ .ring = r, .refs = 1, .keys = keys };
+    *k = (struct open_keys){ .ring = r, .refs = 1, .keys = &slot->keys, .files = &slot->files };
     return k;
 }
 
@@ -39,7 +45,7 @@ void keyring_unref(struct open_keys *k)
 {
     if (!k || --k->refs > 0)
         return;
-    secret_pool_give(k->ring->pool, k->keys);
+    secret_pool_give(k->ring->pool, k->keys);   /* the slot begins with them */
     free(k);
 }
 
@@ -211,7 +217,7 @@ struct open_keys *keyring_meant(struct caller *c, const uint64_t *handle, struct
 int keyring_new(struct keyring **ret, struct error *e)
 {
     struct keyring *r = xcalloc(1, sizeof(*r));
-    int error = secret_pool_new(KEYRING_MAX, sizeof(struct drive_keys), &r->pool, e);
+    int error = secret_pool_new(KEYRING_MAX, sizeof(struct slot), &r->pool, e);
 
     if (error < 0) {
         free(r);

@@ -9,6 +9,7 @@
 
 #include "common/ipc.h"
 #include "cryptd/drive_keys.h"
+#include "cryptd/file_keys.h"
 #include "cryptd/region.h"
 
 enum {
@@ -19,11 +20,12 @@ enum {
 
 struct keyring;
 
-/* Keys that are open. Counted by the loop's thread; others may read them while they hold a reference. */
+/* Keys that are open. Counted by the loop's thread; others may read `keys` while they hold a reference. */
 struct open_keys {
     struct keyring *ring;
     unsigned refs;
     struct drive_keys *keys;      /* locked */
+    struct file_keys *files;      /* wrapped by those; beside them */
 };
 
 struct handle {

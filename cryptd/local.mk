@@ -19,6 +19,8 @@ libcryptd_a_SOURCES = \
 	cryptd/cache_chunk.h \
 	cryptd/drive_keys.c \
 	cryptd/drive_keys.h \
+	cryptd/file_keys.c \
+	cryptd/file_keys.h \
 	cryptd/filter.c \
 	cryptd/filter.h \
 	cryptd/hedge.c \

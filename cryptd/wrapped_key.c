@@ -86,6 +86,11 @@ static int find_epoch(const struct drive_keys *k, uint32_t number, const struct 
     return error_set(e, -ENOKEY, "A file was encrypted with key %u of the drive, which was given up.", number);
 }
 
+enum wrapped_kind wrapped_key_kind(const uint8_t wrapped[WRAPPED_KEY_SIZE])
+{
+    return (enum wrapped_kind)wrapped[offsetof(struct wrapped, kind)];
+}
+
 int wrapped_key_open(const struct drive_keys *k, enum wrapped_kind kind, const void *bytes, size_t n,
                      struct wrapped_key *key, struct error *e)
 {

@@ -35,6 +35,9 @@ struct wrapped_key {
 int wrapped_key_seal(const struct drive_keys *k, const struct wrapped_key *key, uint8_t out[WRAPPED_KEY_SIZE],
                      struct error *e);
 
+/* As its bytes say, for which nobody vouches. */
+enum wrapped_kind wrapped_key_kind(const uint8_t wrapped[WRAPPED_KEY_SIZE]);
+
 /* Opens one of that kind. 0; -EUCLEAN (damaged, or another drive's); -EOPNOTSUPP (a newer version made it); -ENOKEY
  * (its epoch was given up, or is newer than the drive's keys here: an old copy of them was put back); -EINVAL (another
  * kind); -EIO, with a sentence. */

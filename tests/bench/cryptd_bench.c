@@ -13,7 +13,7 @@
 #include "cryptd/age_object.h"
 #include "tests/unit/cryptd_fixture.h"
 
-enum { MIB = 1 << 20, IN = 0, OUT = 16 * MIB, SIZE = 32 * MIB, DEPTH = 4 };
+enum { MIB = 1 << 20, IN = 0, OUT = 20 * MIB, SIZE = 40 * MIB, DEPTH = 4, CALL = 5 * MIB };
 
 struct bench {
     struct cryptd_fixture *f;
@@ -24,7 +24,7 @@ struct bench {
     uint8_t *memory;
 };
 
-static struct bulk_chunk chunks[BULK_CHUNKS_MAX];
+static struct bulk_chunk chunks[DEPTH][BULK_CHUNKS_MAX];
 
 static double now(clockid_t clock)
 {
@@ -39,37 +39,44 @@ static uint64_t step(enum form form)
     return form == FORM_OBJECT ? AGE_SEALED_CHUNK : BULK_CHUNK;
 }
 
-static void lay_out(enum form from, enum form to, size_t n)
+/* Each call has places of its own. */
+static void lay_out(unsigned call, enum form from, enum form to, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        chunks[i].number = i;
-        chunks[i].length = BULK_CHUNK;
-        chunks[i].in_at = IN + i * step(from);
-        chunks[i].out_at = OUT + i * step(to);
-        chunks[i].generation = 1;
-    }
+    for (size_t i = 0; i < n; i++)
+        chunks[call][i] = (struct bulk_chunk){
+            .number = i, .length = BULK_CHUNK, .in_at = IN + call * CALL + i * step(from),
+            .out_at = OUT + call * CALL + i * step(to), .generation = 1, .record = chunks[call][i].record,
+        };
+}
+
+/* What is opened must have been sealed: in place. */
+static void prepare(struct bench *b, unsigned k, enum form from, size_t n, const uint8_t *key)
+{
+    struct crypt_ask call = { b->handle, FORM_PLAIN, from, NULL, key, chunks[k], n };
+
+    lay_out(k, from, from, n);
+    for (size_t i = 0; i < n; i++)
+        chunks[k][i].out_at = chunks[k][i].in_at;
+    (void)ask_crypt(b->f, b->syncd, &call);
 }
 
 /* Keeps `depth` calls of n chunks under way. */
 static void run(struct bench *b, const char *name, enum form from, enum form to, size_t n, unsigned depth)
 {
     const uint8_t *keys[FORMS] = { [FORM_CACHE] = b->cache_key, [FORM_OBJECT] = b->object_key };
-    struct crypt_ask call = { b->handle, from, to, keys[from], keys[to], chunks, n };
-    struct crypt_ask back = { b->handle, FORM_PLAIN, from, NULL, keys[from], chunks, n };
+    struct crypt_ask call = { b->handle, from, to, keys[from], keys[to], NULL, n };
     double began, cpu, bytes = 0;
 
-    if (from != FORM_PLAIN) {   /* what is opened must have been sealed: in place */
-        lay_out(from, from, n);
-        for (size_t i = 0; i < n; i++)
-            chunks[i].out_at = chunks[i].in_at;
-        (void)ask_crypt(b->f, b->syncd, &back);
+    for (unsigned k = 0; k < depth; k++) {
+        if (from != FORM_PLAIN)
+            prepare(b, k, from, n, keys[from]);
+        lay_out(k, from, to, n);
     }
-    lay_out(from, to, n);
     began = now(CLOCK_MONOTONIC);
     cpu = now(CLOCK_PROCESS_CPUTIME_ID);
-    while (now(CLOCK_MONOTONIC) - began < b->seconds) {
-        while (b->f->under_way < depth)
-            begin_crypt(b->f, b->syncd, &call);
+    for (unsigned k = 0; now(CLOCK_MONOTONIC) - began < b->seconds; k++) {
+        call.chunks = chunks[k % depth];
+        begin_crypt(b->f, b->syncd, &call);
         while (b->f->under_way >= depth)
             (void)event_base_loop(loop_base(b->f->serve.loop), EVLOOP_ONCE);
         bytes += (double)n * BULK_CHUNK;

@@ -198,7 +198,28 @@ static void objects_go_through_the_cache(void **state)
     assert_memory_equal(rig.memory, rig.memory + BACK, BYTES);
 }
 
-/* As each of the results, so the memory: what failed was not written. */
+/* Plaintext in the place of what was sealed, also where it begins in the midst of that. */
+static void chunks_are_opened_where_they_lie(void **state)
+{
+    static const struct { uint64_t out; uint32_t sealed, wanted; } cases[] = {
+        { OUT, BULK_CHUNK, BULK_CHUNK }, { OUT, 1000, 1000 }, { OUT, 1000, 10 }, { OUT, 1000, 2000 },
+        { OUT + 100, 1000, 1000 }, { OUT - 100, 1000, 1000 }, { OUT + 1000, 1000, 1000 }, { OUT - 1000, 1000, 1000 },
+    };
+    const struct crypt_ask call = { rig.handle, FORM_CACHE, FORM_PLAIN, rig.key, NULL, chunks, 1 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint32_t kept = cases[i].sealed < cases[i].wanted ? cases[i].sealed : cases[i].wanted;
+
+        assert_int_equal(seal_chunks(rig.syncd, rig.handle, 1, cases[i].sealed), 0);
+        lay_out(1, cases[i].wanted, OUT, BULK_CHUNK, cases[i].out, BULK_CHUNK);
+        assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), 0);
+        assert_int_equal(chunks[0].code, 0);
+        assert_memory_equal(rig.memory, rig.memory + cases[i].out, kept);
+    }
+}
+
+/* As each of the results, so the memory: of what failed there is nothing. */
 static void one_bad_chunk_spoils_no_other(void **state)
 {
     static uint8_t zero[BULK_CHUNK];
@@ -209,7 +230,7 @@ static void one_bad_chunk_spoils_no_other(void **state)
     chunks[7].has_expected = true;
     chunks[7].expected = 2;
     chunks[9].record.version = 9;
-    memset(rig.memory + BACK, 0, 20 * BULK_CHUNK);
+    memset(rig.memory + BACK, 0xaa, 20 * BULK_CHUNK);
     assert_int_equal(open_chunks(rig.syncd, rig.handle, 20, BULK_CHUNK), 0);
     for (size_t i = 0; i < 20; i++) {
         int expected = i == 5 ? -EBADE : i == 7 ? -ESTALE : i == 9 ? -EOPNOTSUPP : 0;
@@ -217,6 +238,40 @@ static void one_bad_chunk_spoils_no_other(void **state)
         assert_int_equal(chunks[i].code, expected);
         assert_memory_equal(rig.memory + BACK + i * BULK_CHUNK, expected ? zero : rig.memory + i * BULK_CHUNK, BULK_CHUNK);
     }
+}
+
+/* Keys are kept ready; each is still found by all of its bytes, and as what it is. */
+static void keys_that_were_used_are_not_mistaken(void **state)
+{
+    uint8_t head[OBJECT_HEAD_MAX], object[WRAPPED_KEY_SIZE], keys[2 * FILE_KEYS_KEPT][WRAPPED_KEY_SIZE];
+    struct bulk_chunk sealed[2 * FILE_KEYS_KEPT];
+    struct crypt_ask call = { rig.handle, FORM_PLAIN, FORM_CACHE, NULL, NULL, chunks, 1 };
+    struct crypt_ask open = { rig.handle, FORM_CACHE, FORM_PLAIN, NULL, NULL, chunks, 1 };
+    size_t n;
+
+    (void)state;
+    assert_int_equal(make_object(rig.handle, head, &n, object), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        assert_int_equal(ask_cache_key(rig.f, rig.syncd, rig.handle, keys[i]), 0);
+        call.to_key = keys[i];
+        lay_out(1, 100, i * 100, 0, OUT + i * 100, 0);
+        assert_int_equal(ask_crypt(rig.f, rig.syncd, &call), 0);
+        sealed[i] = chunks[0];
+    }
+    for (size_t turn = 0, i; turn < 4 * ARRAY_SIZE(keys); turn++) {
+        i = turn * 5 % ARRAY_SIZE(keys);
+        open.from_key = keys[turn % 3 ? i : (i + 1) % ARRAY_SIZE(keys)];
+        lay_out(1, 100, OUT + i * 100, 0, BACK, 0);
+        chunks[0].record = sealed[i].record;
+        assert_int_equal(ask_crypt(rig.f, rig.syncd, &open), 0);
+        assert_int_equal(chunks[0].code, turn % 3 ? 0 : -EBADE);
+        assert_true(turn % 3 == 0 || memcmp(rig.memory + BACK, rig.memory + i * 100, 100) == 0);
+    }
+    keys[0][60] ^= 1;
+    open.from_key = keys[0];
+    assert_int_equal(ask_crypt(rig.f, rig.syncd, &open), -EUCLEAN);
+    open.from_key = object;
+    assert_int_equal(ask_crypt(rig.f, rig.syncd, &open), -EINVAL);
 }
 
 static void many_calls_at_once_are_all_answered(void **state)
@@ -682,7 +737,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(chunks_go_into_the_cache_and_back, make, drop),
         cmocka_unit_test_setup_teardown(a_chunk_of_the_cache_is_cut_and_filled_up, make, drop),
         cmocka_unit_test_setup_teardown(objects_go_through_the_cache, make, drop),
+        cmocka_unit_test_setup_teardown(chunks_are_opened_where_they_lie, make, drop),
         cmocka_unit_test_setup_teardown(one_bad_chunk_spoils_no_other, make, drop),
+        cmocka_unit_test_setup_teardown(keys_that_were_used_are_not_mistaken, make, drop),
         cmocka_unit_test_setup_teardown(many_calls_at_once_are_all_answered, make, drop),
         cmocka_unit_test_setup_teardown(work_outlives_its_caller, make, drop),
         cmocka_unit_test_setup_teardown(a_handle_is_its_callers_alone, make, drop),
