@@ -390,6 +390,41 @@ void anchors_changed(struct volume *v)
         a->timer = loop_timer(v->loop, (uint64_t)v->config->anchor_seconds * 1000, write_now, a);
 }
 
+void anchors_let_go(struct anchors *a)
+{
+    struct anchors_waiter *w;
+
+    loop_timer_free(take_ptr(a->leaving));
+    while ((w = STAILQ_FIRST(&a->leavers))) {
+        STAILQ_REMOVE_HEAD(&a->leavers, next);
+        loop_defer(a->v->loop, w->fn, w->arg);
+        free(w);
+    }
+}
+
+static void leave_it(void *arg)
+{
+    anchors_let_go(arg);
+}
+
+void anchors_tell(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    struct anchors *a = v->anchors;
+    struct anchors_waiter *w;
+
+    if (!a || a->closing || !object_seals(v) || v->read_only || lister_failing(v->lister) ||
+        !index_anchors_untold(v->index)) {
+        loop_defer(v->loop, done, arg);
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    *w = (struct anchors_waiter){ .fn = done, .arg = arg };
+    STAILQ_INSERT_TAIL(&a->leavers, w, next);
+    if (!a->leaving)
+        a->leaving = loop_timer(v->loop, PATIENCE_MS, leave_it, a);
+    write_now(a);
+}
+
 static int open_agent(struct anchors *a, struct index_agent *own)
 {
     int r = index_begin(a->v->index);
@@ -409,6 +444,7 @@ void anchors_new(struct volume *v)
     a->segments_most = 64;
     a->entries_most = ANCHOR_ENTRIES;
     STAILQ_INIT(&a->waiters);
+    STAILQ_INIT(&a->leavers);
     a->passed = open_agent(a, &own) == 0 && own.passed;
     v->anchors = a;
     if (index_anchors_untold(v->index))
@@ -427,6 +463,7 @@ void anchors_free(struct volume *v)
     segments_write_end(a);
     loop_timer_free(take_ptr(a->timer));
     release(a);
+    anchors_let_go(a);
     forget_listed(a);
     free(take_ptr(v->anchors));
 }

@@ -40,6 +40,8 @@ struct anchors {
     struct loop_timer *timer;
     struct segment_writing *writing;
     struct errand *sweeping;
+    struct loop_timer *leaving;    /* until then whoever is about to leave waits */
+    STAILQ_HEAD(, anchors_waiter) leavers;
     uint32_t segments_most;        /* of the agent's own, before it looks what of them is superseded */
     uint32_t entries_most;         /* of one */
 };
@@ -49,6 +51,9 @@ char *anchors_key(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], ui
 /* Puts the fault (negative errno) into the row, says it once, and has the agent tell anew what it told there. The row
  * gets `etag`, "" where there is none. */
 void anchors_fault(struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number, const char *etag, int fault);
+
+/* Nothing is left to be told, or not now: who is about to leave waits no longer. */
+void anchors_let_go(struct anchors *a);
 
 /* --- anchors_read.c ------------------------------------------------------------------------------------- */
 
@@ -60,6 +65,6 @@ void segment_read_end(struct anchors *a);
 
 /* --- anchors_write.c ------------------------------------------------------------------------------------ */
 
-/* Writes what is to be told, now if that is possible, and removes segments that are needed no more. */
+/* Writes what is to be told, now if that is possible, while the drive is paused only for who leaves, and removes segments that are needed no more. */
 void segments_write(struct anchors *a);
 void segments_write_end(struct anchors *a);

@@ -341,6 +341,35 @@ int drive_load(struct syncd *d)
     return r;
 }
 
+struct telling {
+    size_t n;                      /* drives, and the one that asks them */
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void one_told(void *arg)
+{
+    struct telling *t = arg;
+
+    if (--t->n > 0)
+        return;
+    t->done(t->arg);
+    free(t);
+}
+
+void drive_tell_all(struct syncd *d, void (*done)(void *arg), void *arg)
+{
+    struct telling *t = xcalloc(1, sizeof(*t));
+
+    *t = (struct telling){ 1, done, arg };
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        if (drive->volume) {
+            t->n++;
+            volume_tell(drive->volume, one_told, t);
+        }
+    loop_defer(d->loop, one_told, t);
+}
+
 void drive_close_all(struct syncd *d)
 {
     for (struct drive *drive = d->drives; drive; drive = drive->next) {

@@ -251,6 +251,11 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
     uploader_kick(v->uploader);
 }
 
+void volume_tell(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    anchors_tell(v, done, arg);
+}
+
 void volume_pause(struct volume *v, bool paused)
 {
     v->paused = paused;

@@ -378,6 +378,80 @@ static void a_crash_before_it_is_told(void **state)
     assert_true(index_anchor(x(rig), "a") > 0);
 }
 
+static void heard(void *arg)
+{
+    (*(size_t *)arg)++;
+}
+
+static void tell(struct rig *rig)
+{
+    size_t n = 0;
+
+    volume_tell(rig->volume, heard, &n);
+    assert_int_equal(n, 0);
+    rig_wait(rig, n > 0);
+    assert_int_equal(n, 1);
+}
+
+/* A change that the others have not heard of, and will not for an hour. */
+static void change(struct rig *rig, const char *name)
+{
+    rig->config->anchor_seconds = 3600;
+    (void)worker_file(rig, name, "one", 3);
+    rig_settle(rig);
+}
+
+static void the_last_words(void **state)
+{
+    struct rig *rig = *state;
+
+    tell(rig);
+    assert_int_equal(n_segments(rig), 0);
+    change(rig, "a");
+    tell(rig);
+    assert_int_equal(n_segments(rig), 1);
+    assert_false(index_anchors_untold(x(rig)));
+    change(rig, "b");
+    assert_true(index_anchors_untold(x(rig)));
+    volume_pause(rig->volume, true);
+    tell(rig);
+    assert_false(index_anchors_untold(x(rig)));
+}
+
+static int dead_network(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_PUT && strstr(r->key, ANCHORS_FOLDER) && !after ? -ENETUNREACH : 0;
+}
+
+static void nobody_waits_for_a_dead_network(void **state)
+{
+    struct rig *rig = *state;
+
+    change(rig, "a");
+    rig->fault = dead_network;
+    tell(rig);
+    assert_true(index_anchors_untold(x(rig)));
+    rig->fault = NULL;
+    rig->hold[CLOUD_PUT] = true;
+    tell(rig);
+    assert_int_equal(n_segments(rig), 0);
+    rig_release(rig);
+    told(rig);
+}
+
+static void nor_for_a_drive_that_is_closed(void **state)
+{
+    struct rig *rig = *state;
+    size_t n = 0;
+
+    change(rig, "a");
+    volume_tell(rig->volume, heard, &n);
+    rig_reopen(rig);
+    rig_wait(rig, n > 0);
+    assert_int_equal(n, 1);
+}
+
 static void put_many(struct rig *rig, uint64_t version, int from, int to)
 {
     assert_int_equal(index_begin(x(rig)), 0);
@@ -599,6 +673,9 @@ int main(void)
         SEALED_TEST(a_segment_that_is_missing),
         SEALED_TEST(a_segment_of_somebody_else),
         SEALED_TEST(a_crash_before_it_is_told),
+        SEALED_TEST(the_last_words),
+        SEALED_TEST(nobody_waits_for_a_dead_network),
+        SEALED_TEST(nor_for_a_drive_that_is_closed),
         SEALED_TEST(many_cost_few_requests),
         SEALED_TEST(what_is_superseded_goes),
         SEALED_TEST(others_write_as_this_one),
