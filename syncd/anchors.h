@@ -35,3 +35,5 @@ void anchors_await(struct volume *v, void (*fn)(void *arg), void *arg);
 
 /* Segments that are missing, older than they were, or cannot be read. */
 uint64_t anchors_faulty(const struct volume *v);
+/* One of them, as a sentence for a person that says what to do. False: there is none. */
+bool anchors_trouble(const struct volume *v, struct error *ret);

@@ -390,7 +390,7 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
 {
     Lf__CloudDrive *m = drive_model_copy(drive->model);
     const struct error *why = drive->fault.code ? &drive->fault : &drive->mount_error;
-    struct error keys = { 0 };
+    struct error keys = { 0 }, trouble;
 
     if (!m)
         abort();
@@ -398,6 +398,8 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
         why = &keys;
     if (why->code)
         xstrset(&m->mount_error, error_text(why));
+    if (drive->volume && volume_trouble(drive->volume, &trouble))
+        xstrset(&m->trouble, error_text(&trouble));
     m->has_pending_changes = drive->volume != NULL;
     m->pending_changes = drive->volume ? (int64_t)volume_pending(drive->volume) : 0;
     return m;

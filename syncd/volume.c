@@ -390,6 +390,11 @@ uint64_t volume_pending(struct volume *v)
     return index_pending_count(v->index);
 }
 
+bool volume_trouble(const struct volume *v, struct error *ret)
+{
+    return anchors_trouble(v, ret);
+}
+
 /* --- workers ------------------------------------------------------------------------------------- */
 
 void volume_worker_attached(struct volume *v, struct ipc_peer *p, uint64_t mount_tag)

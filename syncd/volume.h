@@ -84,6 +84,9 @@ void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg);
 /* Changes not yet in the cloud. */
 uint64_t volume_pending(struct volume *v);
 
+/* Something is wrong with all of the drive, though it works: a sentence that says what to do. False: nothing is. */
+bool volume_trouble(const struct volume *v, struct error *ret);
+
 /* What it counts and how things stand, as metrics of the drive. */
 void volume_samples(struct volume *v, struct samples *s);
 /* The meter for its worker (common/meter.h), borrowed. */

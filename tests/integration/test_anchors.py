@@ -125,6 +125,24 @@ class TwoMachines(ObjectCase):
         wait_until(lambda: said("anchors_missing"), 30, "the event")
         self.assertEqual(self.read(os.path.join(other, "b")), b"second")
 
+    def trouble(self, name):
+        return next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == name).get("trouble", "")
+
+    def test_the_status_says_so(self):
+        mount, bucket = self.drive("trouble")
+        key = FOLDER + "0" * 32 + "-00000001"
+        self.write(os.path.join(mount, "a"), b"content")
+        self.instance.wait_uploaded(mount)
+        self.told(bucket)
+        self.assertEqual(self.trouble("trouble"), "")
+        bucket.put(key, b"nothing that a machine of the drive has written")
+        wait_until(lambda: os.listdir(mount) and key in self.trouble("trouble"), 30, "the trouble")
+        self.assertIn("key import", self.trouble("trouble"))
+        self.assertIn("trouble   trouble: The object " + key, self.instance.landfall("status").stdout)
+        bucket.remove(key)
+        wait_until(lambda: os.listdir(mount) and not self.trouble("trouble"), 30, "the end of the trouble")
+        self.assertNotIn("trouble   ", self.instance.landfall("status").stdout)
+
     def test_not_shown_and_reserved(self):
         mount, bucket = self.drive("reserved")
         self.write(os.path.join(mount, "a"), b"content")

@@ -96,6 +96,13 @@ void volume_pause(struct volume *v, bool paused)
     v->paused = paused;
 }
 
+bool volume_trouble(const struct volume *v, struct error *ret)
+{
+    if (v->trouble)
+        error_set(ret, -EBADMSG, "%s", v->trouble);
+    return v->trouble;
+}
+
 void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)
 {
     if (v->ended)

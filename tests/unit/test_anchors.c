@@ -272,6 +272,7 @@ static void a_segment_that_is_older(void **state)
     struct rig *rig = *state;
     CLEANUP(kept_done) struct kept old = { 0 };
     CLEANUP_FREE char *key = NULL;
+    struct error trouble;
 
     (void)worker_file(rig, "a", "one", 3);
     told(rig);
@@ -283,9 +284,13 @@ static void a_segment_that_is_older(void **state)
     go(rig, ".a", ".b");
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 0);
+    assert_false(volume_trouble(rig->volume, &trouble));
     play_back(rig, key, &old);
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 1);
+    assert_true(volume_trouble(rig->volume, &trouble));
+    assert_non_null(strstr(trouble.text, key));
+    assert_non_null(strstr(trouble.text, "an older version of itself"));
     go(rig, ".b", ".a");
     look(rig);   /* its own: it is told anew, elsewhere */
     told(rig);
@@ -294,6 +299,7 @@ static void a_segment_that_is_older(void **state)
     go(rig, ".a", ".b");
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 0);
+    assert_false(volume_trouble(rig->volume, &trouble));
 }
 
 static void a_segment_that_is_missing(void **state)
@@ -337,6 +343,7 @@ static void a_segment_of_somebody_else(void **state)
     struct anchor bad = { .version = INT64_MAX - 1 };
     uint8_t bytes[ANCHOR_HEAD + ANCHOR_ENTRY];
     CLEANUP_FREE char *object = NULL, *key = NULL;
+    struct error trouble;
     char name[sizeof(ANCHORS_FOLDER) + ANCHOR_NAME] = ANCHORS_FOLDER "/";
     size_t n;
 
@@ -357,6 +364,15 @@ static void a_segment_of_somebody_else(void **state)
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 3);
     assert_int_equal(opens(rig, "a"), 0);
+    for (uint32_t number = 1; number <= 3; number++) {   /* as the sentence says that one should */
+        assert_true(volume_trouble(rig->volume, &trouble));
+        assert_non_null(strstr(trouble.text, "cannot be read"));
+        anchor_name(s.agent, number, name + sizeof(ANCHORS_FOLDER));
+        rig_remove(rig, name);
+        look(rig);
+    }
+    assert_false(volume_trouble(rig->volume, &trouble));
+    assert_int_equal(anchors_faulty(rig->volume), 0);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------- */
