@@ -72,6 +72,7 @@ void segment_read_end(struct anchors *a);
 
 /* --- anchors_write.c ------------------------------------------------------------------------------------ */
 
-/* Writes what is to be told, now if that is possible, while the drive is paused only for who leaves, and removes segments that are needed no more. */
+/* Writes what is to be told, now if that is possible, while the drive is paused only for who leaves, and removes
+ * segments that are needed no more. */
 void segments_write(struct anchors *a);
 void segments_write_end(struct anchors *a);

@@ -1,6 +1,6 @@
-/* The end of a drive: unmounted, its uploads ended, its last words written, marked as leaving in the store, which keeps its keys, closed, its
- * folders removed, forgotten. Changes that are not yet in the cloud hold it back, unless forced; they are looked at
- * again once nobody can write any more. */
+/* The end of a drive: unmounted, its uploads ended, its last words written, marked as leaving in the store, which keeps
+ * its keys, closed, its folders removed, forgotten. Changes that are not yet in the cloud hold it back, unless forced;
+ * they are looked at again once nobody can write any more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>

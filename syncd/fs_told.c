@@ -1,5 +1,5 @@
-/* Owns the wait of programs for what other agents of the drive tell: once, until it was read for the first time, and
- * where it says that a version is not the newest one, until the cloud says that it has no other. */
+/* Owns the wait of whoever reads for what other agents of the drive tell: once, until it was read for the first time,
+ * and where it says that a version is not the newest one, until the cloud says that it has no other. */
 #include <errno.h>
 
 #include "common/alloc.h"
@@ -10,7 +10,8 @@
 struct told {
     struct volume *v;
     uint64_t ino;
-    struct fs_wait *wait;
+    void (*done)(const struct error *e, void *arg);
+    void *arg;
 };
 
 static bool is_behind(struct volume *v, uint64_t ino, bool refuse)
@@ -25,9 +26,9 @@ static bool is_behind(struct volume *v, uint64_t ino, bool refuse)
 
 static void end(struct told *t, int code)
 {
-    struct error e = { .code = code };
+    const struct error e = { .code = code };
 
-    fs_wait_end(t->wait, &e);
+    t->done(&e, t->arg);
     free(t);
 }
 
@@ -50,19 +51,31 @@ static void look(void *arg)
         lister_refresh(t->v->lister, t->ino, refreshed, t);
 }
 
-void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+bool told_lacks(struct volume *v, uint64_t ino)
 {
-    bool unread = anchors_unread(v);
-    struct told *t;
+    return anchors_unread(v) || is_behind(v, ino, false);
+}
 
-    if (!unread && !is_behind(v, ino, false)) {
-        step(v, req, env);
-        return;
-    }
-    t = xcalloc(1, sizeof(*t));
-    *t = (struct told){ .v = v, .ino = ino, .wait = fs_wait_begin(v, req, env, step) };
-    if (unread)
+void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg)
+{
+    struct told *t = xcalloc(1, sizeof(*t));
+
+    *t = (struct told){ .v = v, .ino = ino, .done = done, .arg = arg };
+    if (anchors_unread(v))
         anchors_await(v, look, t);
     else
         look(t);
+}
+
+static void wait_done(const struct error *e, void *arg)
+{
+    fs_wait_end(arg, e);
+}
+
+void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+{
+    if (told_lacks(v, ino))
+        told_await(v, ino, wait_done, fs_wait_begin(v, req, env, step));
+    else
+        step(v, req, env);
 }

@@ -357,6 +357,24 @@ static void start(struct stream *s)
     }
 }
 
+/* The file may have become another one meanwhile. */
+static void told(const struct error *e, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct stream *s = arg;
+
+    if (!stream_answered(s))
+        return;
+    if (e->code) {
+        stream_fail(s, e);
+    } else if ((index_get(s->volume->index, s->ino, &i) < 0 || i.nlink == 0) && !s->retried) {
+        s->retried = true;
+        find(s);
+    } else {
+        start(s);
+    }
+}
+
 static void found(const struct error *e, const struct volume_node *n, void *arg)
 {
     struct stream *s = arg;
@@ -368,7 +386,12 @@ static void found(const struct error *e, const struct volume_node *n, void *arg)
         return;
     }
     s->ino = n->ino;
-    start(s);
+    if (!told_lacks(s->volume, s->ino)) {
+        start(s);
+        return;
+    }
+    s->awaited++;
+    told_await(s->volume, s->ino, told, s);
 }
 
 static void find(struct stream *s)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -188,6 +189,70 @@ static void a_machine_that_saw_the_old_one(void **state)
     play_back(rig, "a", &two);
     rig_relist(rig, INDEX_ROOT);
     assert_int_equal(opens(rig, "a"), 0);
+}
+
+struct streamed {
+    bool done;
+    int code;
+};
+
+static void on_stream(const struct error *e, const struct volume_stream *s, void *arg)
+{
+    struct streamed *streamed = arg;
+
+    *streamed = (struct streamed){ true, e ? e->code : 0 };
+    if (s)
+        assert_int_equal(close(s->fd), 0);
+}
+
+static int streams(struct rig *rig, const char *path)
+{
+    struct streamed s = { 0 };
+
+    volume_stream_open(rig->volume, path, false, 0, 0, on_stream, &s);
+    rig_wait(rig, s.done);
+    return s.code;
+}
+
+/* All of it is in the cache of a machine that hears later that there was a newer one. */
+static void nor_is_it_streamed_from_a_cache(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(kept_done) struct kept one = { 0 }, two = { 0 };
+
+    (void)worker_file(rig, "a", "one", 3);
+    told(rig);
+    one = keep(rig, "a");
+    go(rig, ".a", ".b");
+    assert_int_equal(opens(rig, "a"), 0);
+    assert_int_equal(streams(rig, "a"), 0);
+    go(rig, ".b", ".a");
+    worker_overwrite(rig, "a", "two", 3);
+    told(rig);
+    two = keep(rig, "a");
+    play_back(rig, "a", &one);
+    go(rig, ".a", ".b");
+    look(rig);
+    assert_true(streams(rig, "a") < 0);
+    play_back(rig, "a", &two);
+    assert_int_equal(streams(rig, "a"), 0);
+    worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "a"), "two", 3);
+}
+
+/* A machine that has read nothing yet waits for the others' segments, by whatever way it reads. */
+static void nor_is_it_streamed_from_the_cloud(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(kept_done) struct kept one = { 0 };
+
+    (void)worker_file(rig, "a", "one", 3);
+    told(rig);
+    one = keep(rig, "a");
+    worker_overwrite(rig, "a", "two", 3);
+    told(rig);
+    play_back(rig, "a", &one);
+    go(rig, ".a", ".b");
+    assert_true(streams(rig, "a") < 0);
 }
 
 /* The segment comes before the listing: the newer version is taken, and nothing is refused. */
@@ -681,6 +746,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SEALED_TEST(a_machine_that_never_saw_it),
         SEALED_TEST(a_machine_that_saw_the_old_one),
+        SEALED_TEST(nor_is_it_streamed_from_a_cache),
+        SEALED_TEST(nor_is_it_streamed_from_the_cloud),
         SEALED_TEST(a_newer_version_is_no_fault),
         SEALED_TEST(what_was_removed_does_not_come_back),
         SEALED_TEST(nor_is_it_exchanged_for_what_is_not_encrypted),
