@@ -7,6 +7,8 @@
 #include "syncd/anchors.h"
 #include "syncd/object.h"
 
+static const struct error none;
+
 struct told {
     struct volume *v;
     uint64_t ino;
@@ -14,46 +16,57 @@ struct told {
     void *arg;
 };
 
-static bool is_behind(struct volume *v, uint64_t ino, bool refuse)
+static bool is_behind(struct volume *v, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    bool behind = v->keys && index_get(v->index, ino, &i) == 0 && i.nlink > 0 && object_is_behind(v, &i);
 
-    if (behind && refuse)
-        object_refuse_behind(v, &i);
-    return behind;
+    return v->keys && index_get(v->index, ino, &i) == 0 && i.nlink > 0 && object_is_behind(v, &i);
 }
 
-static void end(struct told *t, int code)
+static void end(struct told *t, const struct error *e)
 {
-    const struct error e = { .code = code };
-
-    t->done(&e, t->arg);
+    t->done(e, t->arg);
     free(t);
+}
+
+static void refuse(struct told *t)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *why = NULL;
+    struct error e;
+
+    if (index_get(t->v->index, t->ino, &i) == 0) {
+        object_refuse_behind(t->v, &i);
+        why = object_fault(t->v, &i);
+    }
+    error_set(&e, -EREMCHG, "%s", why ? why : "");
+    end(t, &e);
 }
 
 /* Without an answer what is here is as good as what was here before. */
 static void refreshed(const struct error *e, void *arg)
 {
     struct told *t = arg;
-    bool behind = e->code == 0 && is_behind(t->v, t->ino, true);
 
-    end(t, e->code == -ECANCELED ? e->code : behind ? -EIO : 0);
+    if (e->code == 0 && is_behind(t->v, t->ino))
+        refuse(t);
+    else
+        end(t, e->code == -ECANCELED ? e : &none);
 }
 
 static void look(void *arg)
 {
     struct told *t = arg;
 
-    if (t->v->paused || lister_failing(t->v->lister) || !is_behind(t->v, t->ino, false))
-        end(t, 0);
+    if (t->v->paused || lister_failing(t->v->lister) || !is_behind(t->v, t->ino))
+        end(t, &none);
     else
         lister_refresh(t->v->lister, t->ino, refreshed, t);
 }
 
 bool told_lacks(struct volume *v, uint64_t ino)
 {
-    return anchors_unread(v) || is_behind(v, ino, false);
+    return anchors_unread(v) || is_behind(v, ino);
 }
 
 void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg)
@@ -67,9 +80,14 @@ void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error 
         look(t);
 }
 
+/* Programs know no other word for it. */
 static void wait_done(const struct error *e, void *arg)
 {
-    fs_wait_end(arg, e);
+    struct error told = *e;
+
+    if (told.code == -EREMCHG)
+        told.code = -EIO;
+    fs_wait_end(arg, &told);
 }
 
 void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)

@@ -330,6 +330,15 @@ static void ask_for_size(struct stream *s)
     lister_refresh(s->volume->lister, s->ino, refreshed, s);
 }
 
+static void fail_refused(struct stream *s, const struct index_inode *i)
+{
+    const char *why = object_fault(s->volume, i);
+    struct error e;
+
+    error_set(&e, -EBADE, "%s", why ? why : "");
+    stream_fail(s, &e);
+}
+
 static void start(struct stream *s)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -339,8 +348,10 @@ static void start(struct stream *s)
         ask_for_size(s);
         return;
     }
-    if (r == 0 && object_is_refused_empty(s->volume, &i))
-        r = -EIO;
+    if (r == 0 && object_is_refused_empty(s->volume, &i)) {
+        fail_refused(s, &i);
+        return;
+    }
     if (r == 0)
         r = prepare(s, &i);
     if (r == 0 && !s->file && s->at < s->end && (s->volume->paused || !i.cloud_key))

@@ -161,8 +161,8 @@ void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelo
 /* Runs it once it is known that the file's version is not older than what other agents of the drive have told of; else
  * fails with -EIO. */
 void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
-/* The same for who reads otherwise: whether there is something to wait for; and done(e, arg) once, at once or later. The
- * inode may be another one's by then. */
+/* The same for who reads otherwise: whether there is something to wait for; and done(e, arg) once, at once or later: 0,
+ * -EREMCHG with what is to be done, or -ECANCELED. The inode may be gone by then. */
 bool told_lacks(struct volume *v, uint64_t ino);
 void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
