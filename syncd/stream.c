@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "syncd/fetch.h"
+#include "syncd/key_stock.h"
 #include "syncd/object.h"
 #include "syncd/stream_internal.h"
 
@@ -368,6 +369,31 @@ static void start(struct stream *s)
     }
 }
 
+static void start_with_keys(struct stream *s);
+
+static void has_keys(const struct error *e, void *arg)
+{
+    struct stream *s = arg;
+
+    if (!stream_answered(s))
+        return;
+    if (e->code)
+        stream_fail(s, e);
+    else
+        start_with_keys(s);
+}
+
+/* What comes by way of the cache gets a file there. */
+static void start_with_keys(struct stream *s)
+{
+    if (!fs_lacks_keys(s->volume)) {
+        start(s);
+        return;
+    }
+    s->awaited++;
+    key_stock_wait(s->volume->cache->stock, has_keys, s);
+}
+
 /* The file may have become another one meanwhile. */
 static void told(const struct error *e, void *arg)
 {
@@ -382,7 +408,7 @@ static void told(const struct error *e, void *arg)
         s->retried = true;
         find(s);
     } else {
-        start(s);
+        start_with_keys(s);
     }
 }
 
@@ -398,7 +424,7 @@ static void found(const struct error *e, const struct volume_node *n, void *arg)
     }
     s->ino = n->ino;
     if (!told_lacks(s->volume, s->ino)) {
-        start(s);
+        start_with_keys(s);
         return;
     }
     s->awaited++;
