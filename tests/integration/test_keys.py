@@ -39,6 +39,20 @@ def secret_of(identity):
     return (number >> 4).to_bytes(32, "big")
 
 
+def memory_of(pid):
+    """All that a process can write to, as root sees it."""
+    parts = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            where, rights = line.split()[:2]
+            start, end = (int(n, 16) for n in where.split("-"))
+            if rights.startswith("rw") and "[v" not in line and end - start < 1 << 28:
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    parts.append(mem.read(end - start))
+    return b"\n".join(parts)
+
+
 class KeyCase(DriveCase):
     arguments = ("--set", "EncryptedDrives=true")
 
@@ -119,6 +133,19 @@ class Keys(KeyCase):
         self.refused("This is no identity", "import", "import", stdin=recipient + "\n")
         self.refused("There is no identity on stdin", "import", "import", stdin="# nothing\n\n")
         self.assertEqual(self.shown("import", "changes"), "2")
+
+    def test_no_memory_keeps_an_identity(self):
+        """Of what passed through a process on its way to a person, and from one, nothing is left there."""
+        self.drive("memory")
+        identity, _ = keygen()
+        self.key("import", "memory", stdin=identity + "\n")
+        found = IDENTITY.findall(self.key("export", "memory")[1])
+        self.assertEqual(found[0], identity)
+        for daemon in "frontd", "syncd":
+            memory = memory_of(self.instance.pid(daemon))
+            self.assertTrue(os.path.join(self.instance.dir, "run").encode() in memory, f"{daemon} can be searched")
+            for number, text in enumerate(found):
+                self.assertFalse(text.encode()[16:] in memory, f"{daemon} has identity {number}")
 
     def test_no_file_has_an_identity(self):
         self.drive("scan")
