@@ -348,6 +348,24 @@ class Kept(KeyCase):
         for daemon in "frontd", "syncd", "cryptd":
             self.assertNotIn("AGE-SECRET", self.instance.log(daemon))
 
+    def test_a_drive_that_had_keys_for_its_cache_says_what_it_lacks(self):
+        """And what is to be done, which helps."""
+        _, bucket = self.written("former")
+        drive, _ = self.removed("former")
+        mount = self.again("later", bucket, localCacheEncrypted=True, cloudObjectsEncrypted=False)
+        mark = len(self.instance.log("syncd"))
+        self.instance.api("PUT", "/management/clouddrive/" + self.entry("later")["id"], {"cloudObjectsEncrypted": True})
+        said = self.instance.log("syncd")[mark:]
+        self.assertRegex(said, f"drive_keys_not_inherited .*name=later from={drive} ")
+        with self.assertRaises(OSError):
+            self.read(mount)
+        self.key("import", "later", stdin=self.key("export", drive)[1])
+        lt.wait_until(lambda: self.reads(mount) == "what was former", 30, "what was there")
+
+    def reads(self, mount):
+        with contextlib.suppress(OSError):
+            return self.read(mount)
+
     def test_of_a_cache_nothing_is_kept(self):
         self.drive("cache")
         drive, said = self.removed("cache")
