@@ -110,6 +110,7 @@ static void who_asks_hears_of_what_has_the_name_at_last(void **state)
     rig_forget_meta(rig, ino);
     rig->hold[CLOUD_STAT] = true;
     volume_stat(rig->volume, "a", on_named, &named);
+    rig_wait(rig, rig->n_held == 1);
     rig_put(rig, "a", "other", 5);
     rig_relist(rig, INDEX_ROOT);
     assert_false(named.done);
