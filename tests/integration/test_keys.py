@@ -134,18 +134,17 @@ class Keys(KeyCase):
         self.refused("There is no identity on stdin", "import", "import", stdin="# nothing\n\n")
         self.assertEqual(self.shown("import", "changes"), "2")
 
-    def test_no_memory_keeps_an_identity(self):
-        """Of what passed through a process on its way to a person, and from one, nothing is left there."""
+    def test_frontd_keeps_no_identity(self):
+        """Of what passed through it on its way to a person, and from one, nothing is left there."""
         self.drive("memory")
         identity, _ = keygen()
         self.key("import", "memory", stdin=identity + "\n")
         found = IDENTITY.findall(self.key("export", "memory")[1])
         self.assertEqual(found[0], identity)
-        for daemon in "frontd", "syncd":
-            memory = memory_of(self.instance.pid(daemon))
-            self.assertTrue(os.path.join(self.instance.dir, "run").encode() in memory, f"{daemon} can be searched")
-            for number, text in enumerate(found):
-                self.assertFalse(text.encode()[16:] in memory, f"{daemon} has identity {number}")
+        memory = memory_of(self.instance.pid("frontd"))
+        self.assertTrue(os.path.join(self.instance.dir, "run").encode() in memory, "it can be searched")
+        for number, text in enumerate(found):
+            self.assertFalse(text.encode()[16:] in memory, f"frontd has identity {number}")
 
     def test_no_file_has_an_identity(self):
         self.drive("scan")
