@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli/api.h"
@@ -14,6 +15,7 @@
 #include "cli/listing.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
+#include "common/process.h"
 
 /* What each verb has: the instance, the drive that was named, and what follows it. */
 struct call {
@@ -93,6 +95,14 @@ static int ask(struct call *c, const char *method, const char *what, const char 
     return api_call(c->instance, method, path, body, ret, e);
 }
 
+/* Identities pass here: none is in a core, nor, as far as may be locked, in swap. */
+static void guard_memory(void)
+{
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
+    (void)process_lock_memory();
+}
+
 /* Reads the arguments, runs act(), or without a drive all() if there is one, and says why it failed. `most`: words that
  * may follow the drive. */
 typedef int act_fn(struct call *c, struct error *e);
@@ -107,7 +117,7 @@ static int run_or(int argc, char **argv, size_t most, act_fn *act, act_fn *all)
     struct error e = { 0 };
     int r;
 
-    (void)prctl(PR_SET_DUMPABLE, 0);   /* identities pass here */
+    guard_memory();
     r = target_open_paths(argc, argv, options, c.words, &c.n_words, &c.instance);
     if (r)
         return r;

@@ -7,6 +7,7 @@
 #include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
+#include "cli/listing.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 
@@ -66,6 +67,34 @@ static void print_mounts(struct json_object *instance)
     }
 }
 
+static void print_trouble(struct json_object *drive, const char *member)
+{
+    const char *text = instance_text(drive, member);
+
+    if (!*text)
+        return;
+    printf("trouble   ");
+    listing_puts(instance_text(drive, "name"));
+    printf(": ");
+    listing_puts(text);
+    putchar('\n');
+}
+
+/* Of what cannot be asked the agent's line has said why. */
+static void print_troubles(struct json_object *instance)
+{
+    struct json_object *drives;
+    struct error e = { 0 };
+
+    if (listing_get(instance, "/management/clouddrive", &drives, &e) < 0)
+        return;
+    for (size_t i = 0; i < json_object_array_length(drives); i++) {
+        print_trouble(json_object_array_get_idx(drives, i), "mountError");
+        print_trouble(json_object_array_get_idx(drives, i), "trouble");
+    }
+    json_object_put(drives);
+}
+
 int command_status(int argc, char **argv)
 {
     struct json_object *instance = NULL;
@@ -77,6 +106,8 @@ int command_status(int argc, char **argv)
     printf("user      %s\n", instance_text(instance, "user"));
     print_processes(instance);
     print_mounts(instance);
+    if (r == 0)
+        print_troubles(instance);
     json_object_put(instance);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -41,5 +41,5 @@ libfrontd_a_SOURCES = \
 	frontd/stream.h
 
 pkglibexec_PROGRAMS += landfall-frontd
-landfall_frontd_SOURCES = frontd/main.c
+landfall_frontd_SOURCES = frontd/main.c frontd/wipe.c
 landfall_frontd_LDADD = libfrontd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthread

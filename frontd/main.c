@@ -8,6 +8,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/process.h"
 #include "frontd/filter.h"
 #include "frontd/frontd.h"
 
@@ -60,6 +61,7 @@ static int serve(struct daemon *d, struct error *e)
     spec.paths[ROLE_MOUNTD] = daemon_socket_path(d, ROLE_MOUNTD);
     spec.paths[ROLE_CRYPTD] = daemon_socket_path(d, ROLE_CRYPTD);
     raise_file_limit(d->config);
+    (void)process_lock_memory();   /* identities that are exported or imported pass through it */
     if ((r = frontd_new(&spec, &f, e)) < 0)
         return r;
     r = listen_everywhere(f, d, e);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/drive.h"
@@ -42,6 +43,11 @@ void agent_status(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+static void nobody_waits(void *arg)
+{
+    (void)arg;
+}
+
 static int set_paused(struct syncd *d, bool paused, struct error *e)
 {
     int r;
@@ -52,6 +58,8 @@ static int set_paused(struct syncd *d, bool paused, struct error *e)
     if (r < 0)
         return error_set(e, r, "The state of the agent could not be stored.");
     d->paused = paused;
+    if (paused)
+        drive_tell_all(d, nobody_waits, NULL);
     for (struct drive *drive = d->drives; drive; drive = drive->next)
         if (drive->volume)
             volume_pause(drive->volume, paused);
@@ -139,14 +147,28 @@ void agent_command(struct ipc_request *req, const Lf__Envelope *env, int *fds, v
     ipc_done(req);
 }
 
+struct shutdown {
+    struct syncd *d;
+    struct ipc_request *req;
+};
+
+static void shut_down(void *arg)
+{
+    struct shutdown s = *(struct shutdown *)arg;
+
+    free(arg);
+    syncd_close(s.d);
+    ipc_done(s.req);
+    loop_stop(s.d->loop);
+}
+
 void agent_shutdown(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    struct syncd *d = daemon;
+    struct shutdown *s = xcalloc(1, sizeof(*s));
 
     (void)env;
     (void)fds;
+    *s = (struct shutdown){ daemon, req };
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(req), "shutdown");
-    syncd_close(d);
-    ipc_done(req);
-    loop_stop(d->loop);
+    drive_tell_all(s->d, shut_down, s);
 }

@@ -1,6 +1,6 @@
-/* Owns when segments are listed, read and written, who waits for that, and which ones are missing.
+/* Owns when segments are listed, read and written, and who waits for that.
  *
- * Must not know what is in them (anchors_read.c, anchors_write.c). */
+ * Must not know what is in them (anchors_read.c, anchors_write.c), nor what is wrong with them (anchors_fault.c). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,152 +30,6 @@ char *anchors_key(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], ui
 
     anchor_name(agent, number, key + sizeof(ANCHORS_FOLDER));
     return volume_full_key(a->v, key);
-}
-
-/* --- faults ----------------------------------------------------------------------------------------------- */
-
-static const struct {
-    int fault;
-    const char *event, *advice;
-} FAULTS[] = {
-    { -ENOENT, "anchors_missing", "Somebody removed it in the cloud. Objects that were played back may be taken for "
-      "the newest ones." },
-    { -EREMCHG, "anchors_rolled_back", "Somebody put an older version of it in the cloud." },
-    { 0, "anchors_unreadable", "It was changed in the cloud, or encrypted for keys that this drive does not have." },
-};
-
-static void say(const struct anchors *a, const char *key, int fault)
-{
-    size_t n = 0;
-
-    while (FAULTS[n].fault && FAULTS[n].fault != fault)
-        n++;
-    LOG(LOG_ERR, FAULTS[n].event, "drive=%s", a->v->drive->id, "key=%s", key, "error=%s", error_meaning(fault)->text,
-        "advice=%s", FAULTS[n].advice);
-}
-
-static int put_fault(struct anchors *a, struct index_segment *s, bool *ret_own)
-{
-    struct index_agent own;
-    int r = index_agent_get(a->v->index, &own);
-
-    *ret_own = r == 0 && memcmp(own.id, s->agent, ANCHOR_AGENT) == 0;
-    if (r == 0)
-        r = index_segment_put(a->v->index, s);
-    return r == 0 && *ret_own ? index_anchors_untell(a->v->index, s->number) : r;
-}
-
-void anchors_fault(struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number, const char *etag, int fault)
-{
-    CLEANUP(index_segment_done) struct index_segment s = { 0 };
-    CLEANUP_FREE char *key = anchors_key(a, agent, number);
-    bool own = false, news;
-    int r = index_segment_get(a->v->index, agent, number, &s);
-
-    if (r == -ENOENT) {
-        memcpy(s.agent, agent, ANCHOR_AGENT);
-        s.number = number;
-    }
-    news = s.fault != fault || strcmp(s.etag ? s.etag : "", etag) != 0;
-    if (!news)
-        return;
-    s.fault = fault;
-    xstrset(&s.etag, etag);
-    r = index_begin(a->v->index);
-    if (r == 0)
-        r = index_end(a->v->index, put_fault(a, &s, &own));
-    if (r == 0)
-        say(a, key, fault);
-    if (own)
-        anchors_changed(a->v);
-}
-
-uint64_t anchors_faulty(const struct volume *v)
-{
-    return v->anchors ? index_segments_faulty(v->index) : 0;
-}
-
-/* --- what is missing -------------------------------------------------------------------------------------- */
-
-struct rows {
-    struct index_segment *v;       /* without ETags */
-    size_t n;
-};
-
-static bool collect(const struct index_segment *s, void *arg)
-{
-    struct rows *rows = arg;
-    struct index_segment *copy = xadd(rows->v, rows->n);
-
-    *copy = *s;
-    copy->etag = NULL;
-    return true;
-}
-
-static int compare_listed(const void *left, const void *right)
-{
-    const struct listed_segment *a = left, *b = right;
-    int order = memcmp(a->agent, b->agent, ANCHOR_AGENT);
-
-    return order ? order : (a->number > b->number) - (a->number < b->number);
-}
-
-static bool is_listed(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number)
-{
-    struct listed_segment wanted = { .number = number };
-
-    memcpy(wanted.agent, agent, ANCHOR_AGENT);
-    return a->n_listed && bsearch(&wanted, a->listed, a->n_listed, sizeof(wanted), compare_listed);
-}
-
-static bool has_row(const struct rows *rows, const struct index_segment *of, uint32_t number)
-{
-    for (size_t n = 0; n < rows->n; n++)
-        if (rows->v[n].number == number && memcmp(rows->v[n].agent, of->agent, ANCHOR_AGENT) == 0)
-            return true;
-    return false;
-}
-
-/* Those of one agent: rows [from, to). */
-static void check_agent(struct anchors *a, const struct rows *rows, size_t from, size_t to)
-{
-    uint32_t first = 1;
-
-    for (size_t n = from; n < to; n++)
-        first = (uint32_t)most(first, rows->v[n].first);
-    for (size_t n = from; n < to; n++) {
-        const struct index_segment *s = &rows->v[n];
-        bool listed = is_listed(a, s->agent, s->number);
-
-        if (!listed && s->number < first && index_begin(a->v->index) == 0)
-            (void)index_end(a->v->index, index_segment_remove(a->v->index, s->agent, s->number));
-        else if (!listed && s->number >= first)
-            anchors_fault(a, s->agent, s->number, "", -ENOENT);
-        if (s->previous >= first && !has_row(rows, s, s->previous))
-            anchors_fault(a, s->agent, s->previous, "", -ENOENT);
-    }
-}
-
-/* What this agent is writing or removing itself is looked at the next time. */
-static void look_for_missing(struct anchors *a)
-{
-    struct rows rows = { 0 };
-    struct index_agent own;
-    size_t from = 0;
-
-    if (index_segments(a->v->index, NULL, collect, &rows) < 0 || index_begin(a->v->index) < 0 ||
-        index_end(a->v->index, index_agent_get(a->v->index, &own)) < 0)
-        rows.n = 0;
-    for (size_t to = 1; to <= rows.n; to++) {
-        bool is_own = rows.n && memcmp(rows.v[from].agent, own.id, ANCHOR_AGENT) == 0;
-
-        if (to < rows.n && memcmp(rows.v[to].agent, rows.v[from].agent, ANCHOR_AGENT) == 0)
-            continue;
-        if (!is_own || !(a->wrote || a->writing || a->sweeping))
-            check_agent(a, &rows, from, to);
-        from = to;
-    }
-    free(rows.v);
 }
 
 /* --- a pass ------------------------------------------------------------------------------------------------- */
@@ -215,7 +69,7 @@ static void pass_done(struct anchors *a)
 {
     a->passing = false;
     if (!a->failed) {
-        look_for_missing(a);
+        anchors_look_for_missing(a);
         if ((!a->passed || a->accepted) && index_begin(a->v->index) == 0)
             a->passed |= index_end(a->v->index, keep_passed(a)) == 0;
     }
@@ -289,7 +143,7 @@ static void page_done(struct cloud_request *r, void *owner, size_t n)
         return;
     }
     if (a->n_listed)
-        qsort(a->listed, a->n_listed, sizeof(*a->listed), compare_listed);
+        qsort(a->listed, a->n_listed, sizeof(*a->listed), anchors_compare);
     if (a->failed)
         pass_done(a);
     else
@@ -390,6 +244,41 @@ void anchors_changed(struct volume *v)
         a->timer = loop_timer(v->loop, (uint64_t)v->config->anchor_seconds * 1000, write_now, a);
 }
 
+void anchors_let_go(struct anchors *a)
+{
+    struct anchors_waiter *w;
+
+    loop_timer_free(take_ptr(a->leaving));
+    while ((w = STAILQ_FIRST(&a->leavers))) {
+        STAILQ_REMOVE_HEAD(&a->leavers, next);
+        loop_defer(a->v->loop, w->fn, w->arg);
+        free(w);
+    }
+}
+
+static void leave_it(void *arg)
+{
+    anchors_let_go(arg);
+}
+
+void anchors_tell(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    struct anchors *a = v->anchors;
+    struct anchors_waiter *w;
+
+    if (!a || a->closing || !object_seals(v) || v->read_only || lister_failing(v->lister) ||
+        !index_anchors_untold(v->index)) {
+        loop_defer(v->loop, done, arg);
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    *w = (struct anchors_waiter){ .fn = done, .arg = arg };
+    STAILQ_INSERT_TAIL(&a->leavers, w, next);
+    if (!a->leaving)
+        a->leaving = loop_timer(v->loop, PATIENCE_MS, leave_it, a);
+    write_now(a);
+}
+
 static int open_agent(struct anchors *a, struct index_agent *own)
 {
     int r = index_begin(a->v->index);
@@ -409,6 +298,7 @@ void anchors_new(struct volume *v)
     a->segments_most = 64;
     a->entries_most = ANCHOR_ENTRIES;
     STAILQ_INIT(&a->waiters);
+    STAILQ_INIT(&a->leavers);
     a->passed = open_agent(a, &own) == 0 && own.passed;
     v->anchors = a;
     if (index_anchors_untold(v->index))
@@ -427,6 +317,7 @@ void anchors_free(struct volume *v)
     segments_write_end(a);
     loop_timer_free(take_ptr(a->timer));
     release(a);
+    anchors_let_go(a);
     forget_listed(a);
     free(take_ptr(v->anchors));
 }

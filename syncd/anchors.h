@@ -21,6 +21,10 @@ void anchors_changed(struct volume *v);
 /* Somebody looks at the drive, and the cloud answers: what the others tell is read, if that is due. */
 void anchors_look(struct volume *v);
 
+/* What is to be told is written at once, also while the drive is paused: it may be the last time for long. done(arg)
+ * once, in a turn of the loop of its own: when it was, or cannot be now, or takes too long, or the drive is closed. */
+void anchors_tell(struct volume *v, void (*done)(void *arg), void *arg);
+
 /* The drive has other keys: what could not be read is read again, before anything else is. */
 void anchors_keys_changed(struct volume *v);
 
@@ -31,3 +35,5 @@ void anchors_await(struct volume *v, void (*fn)(void *arg), void *arg);
 
 /* Segments that are missing, older than they were, or cannot be read. */
 uint64_t anchors_faulty(const struct volume *v);
+/* One of them, as a sentence for a person that says what to do. False: there is none. */
+bool anchors_trouble(const struct volume *v, struct error *ret);

@@ -1,4 +1,5 @@
-/* What anchors.c (when, and which), anchors_read.c (one segment in) and anchors_write.c (one out) share. */
+/* What anchors.c (when, and which), anchors_fault.c (what is wrong), anchors_read.c (one segment in) and
+ * anchors_write.c (one out) share. */
 #pragma once
 
 #include "syncd/anchors.h"
@@ -40,12 +41,23 @@ struct anchors {
     struct loop_timer *timer;
     struct segment_writing *writing;
     struct errand *sweeping;
+    struct loop_timer *leaving;    /* until then whoever is about to leave waits */
+    STAILQ_HEAD(, anchors_waiter) leavers;
     uint32_t segments_most;        /* of the agent's own, before it looks what of them is superseded */
     uint32_t entries_most;         /* of one */
 };
 
 /* Full key of a segment; the caller's. */
 char *anchors_key(const struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number);
+/* Nothing is left to be told, or not now: who is about to leave waits no longer. */
+void anchors_let_go(struct anchors *a);
+
+/* --- anchors_fault.c ------------------------------------------------------------------------------------ */
+
+/* In the order of agents and numbers. */
+int anchors_compare(const void *listed_segment, const void *other);
+/* What was listed (a->listed, in order) lacks segments that there should be. */
+void anchors_look_for_missing(struct anchors *a);
 /* Puts the fault (negative errno) into the row, says it once, and has the agent tell anew what it told there. The row
  * gets `etag`, "" where there is none. */
 void anchors_fault(struct anchors *a, const uint8_t agent[ANCHOR_AGENT], uint32_t number, const char *etag, int fault);
@@ -60,6 +72,7 @@ void segment_read_end(struct anchors *a);
 
 /* --- anchors_write.c ------------------------------------------------------------------------------------ */
 
-/* Writes what is to be told, now if that is possible, and removes segments that are needed no more. */
+/* Writes what is to be told, now if that is possible, while the drive is paused only for who leaves, and removes
+ * segments that are needed no more. */
 void segments_write(struct anchors *a);
 void segments_write_end(struct anchors *a);

@@ -80,6 +80,7 @@ static void fail(struct segment_writing *w, const struct error *e)
     a->writing = NULL;
     free_writing(w);
     again_in(a, RETRY_MS);
+    anchors_let_go(a);
 }
 
 static void fail_code(struct segment_writing *w, int code)
@@ -260,7 +261,9 @@ static void put_done(struct cloud_request *r, void *arg)
     a->writing = NULL;
     free_writing(w);
     if (index_anchors_untold(x))
-        again_in(a, full ? 0 : (uint64_t)a->v->config->anchor_seconds * 1000);
+        again_in(a, full || a->leaving ? 0 : (uint64_t)a->v->config->anchor_seconds * 1000);
+    else
+        anchors_let_go(a);
     sweep(a);
 }
 
@@ -459,7 +462,7 @@ void segments_write(struct anchors *a)
 
     if (a->writing || a->closing || !object_seals(a->v) || a->v->read_only)
         return;
-    if (a->v->paused) {
+    if (a->v->paused && !a->leaving) {
         if (index_anchors_untold(a->v->index))
             again_in(a, RETRY_MS);
         return;

@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/disk_sync.h"
 
 enum { TURN_MS = 2000, FILES = 64 };
 
@@ -151,6 +152,18 @@ static void end_file(struct turn *t, struct turn_file *tf)
     cache_release(tf->file);
 }
 
+static void noted(int error, void *arg)
+{
+    (void)error;
+    (void)arg;
+}
+
+/* What the index does not know to be on the disk would be doubted after a power cut all the same. */
+static void keep_notes(const struct volume *v)
+{
+    disk_sync(v->loop, (const int[]){ index_sync_fd(v->index) }, 1, noted, NULL);
+}
+
 static void files_synced(void *arg)
 {
     CLEANUP_FREE struct turn *t = arg;
@@ -161,6 +174,7 @@ static void files_synced(void *arg)
     if (!s)
         return;
     s->turn = NULL;
+    keep_notes(s->cache->volume);
     cache_sync_soon(s->cache);
 }
 

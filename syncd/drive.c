@@ -341,6 +341,35 @@ int drive_load(struct syncd *d)
     return r;
 }
 
+struct telling {
+    size_t n;                      /* drives, and the one that asks them */
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void one_told(void *arg)
+{
+    struct telling *t = arg;
+
+    if (--t->n > 0)
+        return;
+    t->done(t->arg);
+    free(t);
+}
+
+void drive_tell_all(struct syncd *d, void (*done)(void *arg), void *arg)
+{
+    struct telling *t = xcalloc(1, sizeof(*t));
+
+    *t = (struct telling){ 1, done, arg };
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        if (drive->volume) {
+            t->n++;
+            volume_tell(drive->volume, one_told, t);
+        }
+    loop_defer(d->loop, one_told, t);
+}
+
 void drive_close_all(struct syncd *d)
 {
     for (struct drive *drive = d->drives; drive; drive = drive->next) {
@@ -361,7 +390,7 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
 {
     Lf__CloudDrive *m = drive_model_copy(drive->model);
     const struct error *why = drive->fault.code ? &drive->fault : &drive->mount_error;
-    struct error keys = { 0 };
+    struct error keys = { 0 }, trouble;
 
     if (!m)
         abort();
@@ -369,6 +398,8 @@ Lf__CloudDrive *drive_shown(const struct drive *drive)
         why = &keys;
     if (why->code)
         xstrset(&m->mount_error, error_text(why));
+    if (drive->volume && volume_trouble(drive->volume, &trouble))
+        xstrset(&m->trouble, error_text(&trouble));
     m->has_pending_changes = drive->volume != NULL;
     m->pending_changes = drive->volume ? (int64_t)volume_pending(drive->volume) : 0;
     return m;

@@ -51,6 +51,9 @@ struct drive {
 int drive_load(struct syncd *d);
 /* Ends what runs. */
 void drive_close_all(struct syncd *d);
+/* All drives are about to be closed or paused: volume_tell() for each. done(arg) once, from the loop, when all are
+ * done. */
+void drive_tell_all(struct syncd *d, void (*done)(void *arg), void *arg);
 /* Closes and frees all; the store keeps them. */
 void drive_unload(struct syncd *d);
 

@@ -1,6 +1,6 @@
-/* The end of a drive: unmounted, its uploads ended, marked as leaving in the store, which keeps its keys, closed, its
- * folders removed, forgotten. Changes that are not yet in the cloud hold it back, unless forced; they are looked at
- * again once nobody can write any more. */
+/* The end of a drive: unmounted, its uploads ended, its last words written, marked as leaving in the store, which keeps
+ * its keys, closed, its folders removed, forgotten. Changes that are not yet in the cloud hold it back, unless forced;
+ * they are looked at again once nobody can write any more. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -91,8 +91,10 @@ static void drive_end_done(void *folders)
 
 static void remove_drive_done(void *arg);
 
-static void remove_drive(struct removal *rm)
+/* Whatever came of what the cloud was to hear. */
+static void remove_drive(void *arg)
 {
+    struct removal *rm = arg;
     struct drive_folders *f;
     struct error e = { 0 };
     int r = keys_kept_leave(rm->d, rm->drive, ipc_request_trace(rm->req));
@@ -117,10 +119,12 @@ static void remove_drive_done(void *arg)
     free(rm);
 }
 
-/* Whatever came of them. */
+/* Its index goes with it: what the other machines do not hear now nobody tells them. */
 static void uploads_ended(void *arg)
 {
-    remove_drive(arg);
+    struct removal *rm = arg;
+
+    volume_tell(rm->drive->volume, remove_drive, rm);
 }
 
 static void unmount_done(const struct error *e, void *arg);

@@ -268,6 +268,7 @@ static void force(Lf__CloudDrive *m)
     m->transfer_options->concurrent_files = 5;
     m->has_keep_file_after_upload = m->keep_file_after_upload = true;
     xstrset(&m->mount_error, NULL);
+    xstrset(&m->trouble, NULL);
     m->has_pending_changes = false;
     if (!m->shared_drive_id)
         m->shared_drive_id = xstrdup("");

@@ -6,6 +6,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "syncd/drive.h"
+#include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -18,6 +19,7 @@ struct update {
     struct drive_folders *made;       /* the new mount point, when the name changes */
     struct drive_folders *left;       /* the old one */
     bool gets_keys;                   /* it runs without */
+    bool keeps_keys;                  /* it has some, and encrypts objects from now on */
     struct error error;
 };
 
@@ -44,6 +46,8 @@ static void succeed(struct update *u)
 
     u->drive->phase = DRIVE_READY;
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_updated", "drive=%s", u->drive->model->id);
+    if (u->keeps_keys)
+        keys_kept_say(u->d, u->drive->model, ipc_request_trace(u->req));
     stored.drive = drive_shown(u->drive);
     ipc_reply(u->req, &reply, NULL, 0);
     lf__cloud_drive__free_unpacked(stored.drive, NULL);
@@ -246,6 +250,7 @@ static int prepare(struct update *u, const Lf__DriveUpdate *ask, struct error *e
         return r;
     u->drive = drive;
     u->gets_keys = drive->volume && !drive->keys && drive_model_encrypts(u->model);
+    u->keeps_keys = drive->keys && !drive->model->cloud_objects_encrypted && u->model->cloud_objects_encrypted;
     return 0;
 }
 

@@ -80,8 +80,11 @@ void object_note_bad(struct cache_file *f, uint64_t at)
 bool fetch_object_refuses(const struct cache_file *f, uint64_t from, uint64_t to, struct error *e)
 {
     for (uint64_t at = from & ~(uint64_t)(CHUNK_SIZE - 1); f->volume->bad && at < to; at += CHUNK_SIZE)
-        if (!chunk_present(f->map, at >> CHUNK_SHIFT) && fetch_object_bad(f, at))
-            return error_set(e, -EBADMSG, "Bytes of the object are not what was encrypted.");
+        if (!chunk_present(f->map, at >> CHUNK_SHIFT) && fetch_object_bad(f, at)) {
+            (void)object_refusal(-EBADMSG, e);
+            e->code = -EBADMSG;
+            return true;
+        }
     return false;
 }
 

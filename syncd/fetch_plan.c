@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "common/number.h"
+#include "syncd/object.h"
 
 enum { PARALLEL = 8, PARALLEL_AHEAD = 4 };
 
@@ -134,6 +135,17 @@ static void await_space(struct cache_file *f, enum space_for what)
                                 cache_hold(f));
 }
 
+static void fail_all(struct cache_file *f, int code)
+{
+    struct error e, refusal;
+
+    if (f->volume->keys && object_refusal(code, &refusal))
+        error_set(&e, code, "%s", refusal.text);
+    else
+        error_set(&e, code, "The file could not be fetched: %s", error_meaning(code)->text);
+    fetch_fail_all(f, &e);
+}
+
 void fetch_plan(struct cache_file *f)
 {
     struct error e;
@@ -148,8 +160,7 @@ void fetch_plan(struct cache_file *f)
     } else if ((r = want_all(f)) == -ESTALE) {
         fetch_refresh(f);
     } else if (r < 0 && r != -EAGAIN && r != -EINPROGRESS) {
-        error_set(&e, r, "The file could not be fetched: %s", error_meaning(r)->text);
-        fetch_fail_all(f, &e);
+        fail_all(f, r);
     }
     cache_release(f);
 }

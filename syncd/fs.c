@@ -103,14 +103,17 @@ void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope 
         (void)space_wait(v->cache, SPACE_KEEP, bytes, wait_done, fs_wait_begin(v, req, env, step));
 }
 
+bool fs_lacks_keys(struct volume *v)
+{
+    return v->cache->stock && key_stock_empty(v->cache->stock);
+}
+
 void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step)
 {
-    struct key_stock *stock = v->cache->stock;
-
-    if (!v->cache->seals || !key_stock_empty(stock))
-        step(v, req, env);
+    if (fs_lacks_keys(v))
+        key_stock_wait(v->cache->stock, wait_done, fs_wait_begin(v, req, env, step));
     else
-        key_stock_wait(stock, wait_done, fs_wait_begin(v, req, env, step));
+        step(v, req, env);
 }
 
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,

@@ -77,7 +77,9 @@ static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf_
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
-    if (fs_begin(v, req))
+    if (env->fs_setattr->has_size && fs_lacks_keys(v))
+        fs_when_keys(v, req, env, setattr_settled);
+    else if (fs_begin(v, req))
         fs_end_entry(v, req, set_attributes(v, env->fs_setattr, &i), &i);
 }
 

@@ -144,7 +144,10 @@ static void open_and_answer(struct volume *v, struct ipc_request *req, const Lf_
 
 static void open_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    open_and_answer(v, req, env->fs_open);
+    if (fs_lacks_keys(v))
+        fs_when_keys(v, req, env, open_settled);
+    else
+        open_and_answer(v, req, env->fs_open);
 }
 
 static void open_to_write(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
@@ -303,6 +306,8 @@ static void open_existing(struct volume *v, struct ipc_request *req, const Lf__E
 
     if (r < 0)
         fs_fail(req, r);
+    else if (fs_lacks_keys(v))
+        fs_when_keys(v, req, env, open_existing);
     else
         open_created(v, req, i.ino);
 }
@@ -315,7 +320,9 @@ static void create_with_room(struct volume *v, struct ipc_request *req, const Lf
     const Lf__FsCreate *m = env->fs_create;
     CLEANUP(index_inode_done) struct index_inode there = { 0 };
 
-    if (ipc_request_peer(req) && index_find(v->index, m->parent, m->name.data, m->name.len, &there) == -ENOENT)
+    if (fs_lacks_keys(v))
+        fs_when_keys(v, req, env, create_known);
+    else if (ipc_request_peer(req) && index_find(v->index, m->parent, m->name.data, m->name.len, &there) == -ENOENT)
         create(v, req, env);
     else
         create_known(v, req, env);

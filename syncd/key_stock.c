@@ -9,7 +9,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 
-enum { MOST = 1024, BATCH = 256, RETRY_MS = 1000 };
+enum { MOST = 1024, BATCH = 256, RETRY_MS = 1000, AT_ONCE = 2 /* one for a new file, one for what is cut off it */ };
 
 struct waiter {
     STAILQ_ENTRY(waiter) next;
@@ -42,7 +42,7 @@ static void tell(struct key_stock *s, const struct error *e)
 {
     struct waiter *w;
 
-    while ((w = STAILQ_FIRST(&s->waiters)) && (e->code || s->n)) {
+    while ((w = STAILQ_FIRST(&s->waiters)) && (e->code || !key_stock_empty(s))) {
         struct waiter told = *w;
 
         STAILQ_REMOVE_HEAD(&s->waiters, next);
@@ -147,14 +147,14 @@ int key_stock_take(struct key_stock *s, uint8_t key[CRYPT_KEY])
 
 bool key_stock_empty(const struct key_stock *s)
 {
-    return s->n == 0;
+    return s->n < AT_ONCE;
 }
 
 void key_stock_wait(struct key_stock *s, key_stock_fn *done, void *arg)
 {
     struct waiter *w;
 
-    if (s->n) {
+    if (!key_stock_empty(s)) {
         done(&(struct error){ 0 }, arg);
         return;
     }
@@ -162,6 +162,19 @@ void key_stock_wait(struct key_stock *s, key_stock_fn *done, void *arg)
     *w = (struct waiter){ .done = done, .arg = arg };
     STAILQ_INSERT_TAIL(&s->waiters, w, next);
     ask(s);
+}
+
+void key_stock_forget(struct key_stock *s, const void *arg)
+{
+    struct waiter *w, *next;
+
+    for (w = s ? STAILQ_FIRST(&s->waiters) : NULL; w; w = next) {
+        next = STAILQ_NEXT(w, next);
+        if (w->arg != arg)
+            continue;
+        STAILQ_REMOVE(&s->waiters, w, waiter, next);
+        free(w);
+    }
 }
 
 void key_stock_renew(struct key_stock *s)

@@ -156,3 +156,16 @@ int keys_kept_claim(struct syncd *d, const struct keys_heritage *h, const Lf__Cl
         say_left_out(h, model, trace);
     return 0;
 }
+
+void keys_kept_say(struct syncd *d, const Lf__CloudDrive *model, uint64_t trace)
+{
+    struct keys_heritage *h = xcalloc(1, sizeof(*h));
+
+    (void)find(d, model, h);
+    for (size_t i = 0; i < h->n; i++)
+        LOG_TRACE(LOG_WARNING, trace, "drive_keys_not_inherited", "drive=%s", model->id, "name=%s", model->name,
+                  "from=%s", h->rows[i].id, "reason=%s", "The drive had keys of its own already.", "then=%s",
+                  "It cannot read what these have encrypted here. `landfall key export`, with this id, prints them, "
+                  "and `landfall key import` takes them over.");
+    heritage_free(h);
+}

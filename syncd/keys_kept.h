@@ -26,6 +26,9 @@ void keys_kept_make(struct syncd *d, const Lf__CloudDrive *model, keys_kept_made
 /* The drive and its keys are stored: the log says what it inherited, and what not. 0 or a negative errno. */
 int keys_kept_claim(struct syncd *d, const struct keys_heritage *h, const Lf__CloudDrive *model, uint64_t trace);
 
+/* The drive encrypts objects from now on, with keys that it had already: the log says which of its place it lacks. */
+void keys_kept_say(struct syncd *d, const Lf__CloudDrive *model, uint64_t trace);
+
 /* --- for a person (keys_kept_api.c) --------------------------------------------------------------------------- */
 
 /* Whether there is no such drive any more, and its keys are kept. */

@@ -14,6 +14,7 @@ libsyncd_a_SOURCES = \
 	syncd/anchor_form.h \
 	syncd/anchors.c \
 	syncd/anchors.h \
+	syncd/anchors_fault.c \
 	syncd/anchors_internal.h \
 	syncd/anchors_read.c \
 	syncd/anchors_write.c \

@@ -9,6 +9,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/sandbox.h"
+#include "syncd/drive.h"
 #include "syncd/filter.h"
 #include "syncd/syncd.h"
 
@@ -44,6 +45,19 @@ static int listen_for_peers(struct daemon *d, struct syncd *s, struct error *e)
     return n ? 0 : error_set(e, -ENOTCONN, "syncd was given no socket; it is started by landfall run or systemd.");
 }
 
+static void leave(void *arg)
+{
+    struct syncd *s = arg;
+
+    loop_exit(s->loop, EXIT_SUCCESS);
+}
+
+/* Everybody is served until then. */
+static void on_stop(void *arg)
+{
+    drive_tell_all(arg, leave, arg);
+}
+
 static int run(struct daemon *d, struct error *e)
 {
     struct syncd *s = NULL;
@@ -55,8 +69,10 @@ static int run(struct daemon *d, struct error *e)
         r = listen_for_peers(d, s, e);
     if (r == 0)
         r = filter_load(e);
-    if (r == 0)
+    if (r == 0) {
+        loop_on_stop(d->loop, on_stop, s);
         status = daemon_run(d);
+    }
     syncd_free(s);
     return r < 0 ? r : status;
 }

@@ -99,6 +99,8 @@ bool object_is_behind(struct volume *v, const struct index_inode *i);
 void object_refuse_behind(struct volume *v, const struct index_inode *i);
 /* Whether a failure is one of the object, not of the way to it. */
 bool object_is_refusal(int code);
+/* The same, and then what a person is told of it: what is to be done, with a code that means no more than that. */
+bool object_refusal(int code, struct error *ret);
 /* The log hears of an object, or bytes of it, that are not what they should be. */
 void object_refused(struct volume *v, const char *key, const struct error *e);
 /* The same, kept with the inode for as long as it has that version, so that it is not fetched again and again. */

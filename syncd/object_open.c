@@ -59,26 +59,27 @@ uint64_t object_head_version(const void *bytes, size_t n)
 
 /* What the log calls them, and what is to be done. */
 static const struct refusal {
-    int code;
+    int code, shown;   /* and what a person is given: other codes mean something else there */
     const char *event, *advice;
 } refusals[] = {
-    { -EBADE, "object_damaged", "The header of the object was changed in the cloud. Restore the object, or delete "
-      "it." },
-    { -EBADMSG, "object_chunk_refused", "Bytes of the object were changed, exchanged or cut off in the cloud. Restore "
-      "the object, or delete it; its other parts can be read." },
-    { -ENOKEY, "object_for_others", "The object is encrypted for keys that this drive does not have. Import them with "
-      "'landfall key import'." },
-    { -EUCLEAN, "object_unreadable", "The object was encrypted, and what lies in the cloud now is not. Restore the "
-      "object, or delete it; if it was put there on purpose: 'landfall accept PATH'." },
-    { -EOPNOTSUPP, "object_too_new", "The object says that another version of age made it. Restore it, or update "
-      "Landfall." },
-    { -EMSGSIZE, "object_head_too_long", "The header of the object is longer than any that is read. Restore the "
-      "object, or delete it." },
-    { -ENODATA, "object_cut", "The object has another size than what it says it contains. Restore it, or delete it." },
-    { -EXDEV, "object_exchanged", "The object was made for another name, and put there by somebody else. Restore the "
-      "object, or delete it." },
-    { -EREMCHG, "object_rolled_back", "The object is older than one that was seen there before. If it was restored on "
-      "purpose: 'landfall accept PATH'." },
+    { -EBADE, -EBADE, "object_damaged", "The header of the object was changed in the cloud. Restore the object, or "
+      "delete it." },
+    { -EBADMSG, -EBADE, "object_chunk_refused", "Bytes of the object were changed, exchanged or cut off in the cloud. "
+      "Restore the object, or delete it; its other parts can be read." },
+    { -ENOKEY, -ENOKEY, "object_for_others", "The object is encrypted for keys that this drive does not have. Import "
+      "them with 'landfall key import'." },
+    { -EUCLEAN, -EBADE, "object_unreadable", "The object was encrypted, and what lies in the cloud now is not. Restore "
+      "the object, or delete it; if it was put there on purpose: 'landfall accept PATH'." },
+    { -EOPNOTSUPP, -EBADE, "object_too_new", "The object says that another version of age made it. Restore it, or "
+      "update Landfall." },
+    { -EMSGSIZE, -EBADE, "object_head_too_long", "The header of the object is longer than any that is read. Restore "
+      "the object, or delete it." },
+    { -ENODATA, -EBADE, "object_cut", "The object has another size than what it says it contains. Restore it, or "
+      "delete it." },
+    { -EXDEV, -EBADE, "object_exchanged", "The object was made for another name, and put there by somebody else. "
+      "Restore the object, or delete it." },
+    { -EREMCHG, -EREMCHG, "object_rolled_back", "The object is older than one that was seen there before. If it was "
+      "restored on purpose: 'landfall accept PATH'." },
 };
 
 static const struct refusal *refusal_of(int code)
@@ -102,6 +103,15 @@ void object_refused(struct volume *v, const char *key, const struct error *e)
     if (r)
         LOG(LOG_ERR, r->event, "drive=%s", v->drive->id, "key=%s", full, "error=%s", error_text(e), "advice=%s",
             r->advice);
+}
+
+bool object_refusal(int code, struct error *ret)
+{
+    const struct refusal *r = refusal_of(code);
+
+    if (r)
+        error_set(ret, r->shown, "%s", r->advice);
+    return r;
 }
 
 const char *object_fault(struct volume *v, const struct index_inode *i)

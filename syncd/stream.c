@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "syncd/fetch.h"
+#include "syncd/key_stock.h"
 #include "syncd/object.h"
 #include "syncd/stream_internal.h"
 
@@ -330,6 +331,15 @@ static void ask_for_size(struct stream *s)
     lister_refresh(s->volume->lister, s->ino, refreshed, s);
 }
 
+static void fail_refused(struct stream *s, const struct index_inode *i)
+{
+    const char *why = object_fault(s->volume, i);
+    struct error e;
+
+    error_set(&e, -EBADE, "%s", why ? why : "");
+    stream_fail(s, &e);
+}
+
 static void start(struct stream *s)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -339,8 +349,10 @@ static void start(struct stream *s)
         ask_for_size(s);
         return;
     }
-    if (r == 0 && object_is_refused_empty(s->volume, &i))
-        r = -EIO;
+    if (r == 0 && object_is_refused_empty(s->volume, &i)) {
+        fail_refused(s, &i);
+        return;
+    }
     if (r == 0)
         r = prepare(s, &i);
     if (r == 0 && !s->file && s->at < s->end && (s->volume->paused || !i.cloud_key))
@@ -357,6 +369,49 @@ static void start(struct stream *s)
     }
 }
 
+static void start_with_keys(struct stream *s);
+
+static void has_keys(const struct error *e, void *arg)
+{
+    struct stream *s = arg;
+
+    if (!stream_answered(s))
+        return;
+    if (e->code)
+        stream_fail(s, e);
+    else
+        start_with_keys(s);
+}
+
+/* What comes by way of the cache gets a file there. */
+static void start_with_keys(struct stream *s)
+{
+    if (!fs_lacks_keys(s->volume)) {
+        start(s);
+        return;
+    }
+    s->awaited++;
+    key_stock_wait(s->volume->cache->stock, has_keys, s);
+}
+
+/* The file may have become another one meanwhile. */
+static void told(const struct error *e, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct stream *s = arg;
+
+    if (!stream_answered(s))
+        return;
+    if (e->code) {
+        stream_fail(s, e);
+    } else if ((index_get(s->volume->index, s->ino, &i) < 0 || i.nlink == 0) && !s->retried) {
+        s->retried = true;
+        find(s);
+    } else {
+        start_with_keys(s);
+    }
+}
+
 static void found(const struct error *e, const struct volume_node *n, void *arg)
 {
     struct stream *s = arg;
@@ -368,7 +423,12 @@ static void found(const struct error *e, const struct volume_node *n, void *arg)
         return;
     }
     s->ino = n->ino;
-    start(s);
+    if (!told_lacks(s->volume, s->ino)) {
+        start_with_keys(s);
+        return;
+    }
+    s->awaited++;
+    told_await(s->volume, s->ino, told, s);
 }
 
 static void find(struct stream *s)

@@ -10,16 +10,26 @@
 #include "common/number.h"
 #include "syncd/content.h"
 #include "syncd/fetch.h"
+#include "syncd/object.h"
 #include "syncd/stream_internal.h"
 
 enum { TURN = 8 };
+
+/* Without a key of the drive's own that is said already. */
+static void fail_fetched(struct stream *s, const struct error *e)
+{
+    struct error refusal;
+    bool refused = s->volume->keys && e->code != -ENOKEY && object_refusal(e->code, &refusal);
+
+    stream_fail(s, refused ? &refusal : e);
+}
 
 static void fetched(const struct error *e, void *arg)
 {
     struct stream *s = arg;
 
     if (e->code) {
-        stream_fail(s, e);
+        fail_fetched(s, e);
         return;
     }
     if (s->done)

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "syncd/await.h"
 #include "syncd/disk_sync.h"
+#include "syncd/key_stock.h"
 
 enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
 
@@ -393,6 +394,25 @@ static int64_t next_due(struct uploader *u, const struct scan *s)
     return due == INT64_MAX ? INT64_MAX : loop_now_ns() + (wait > 0 ? wait : 0);
 }
 
+static void has_keys(const struct error *e, void *arg)
+{
+    struct uploader *u = arg;
+
+    (void)e;
+    u->awaits_keys = false;
+    uploader_kick(u);
+}
+
+/* What is sent may need a cache file first; without a key for that each one would fail. */
+static bool awaits_keys(struct uploader *u)
+{
+    if (!u->awaits_keys && fs_lacks_keys(u->volume)) {
+        u->awaits_keys = true;
+        key_stock_wait(u->volume->cache->stock, has_keys, u);
+    }
+    return u->awaits_keys;
+}
+
 static void scan(void *arg)
 {
     struct uploader *u = arg;
@@ -408,7 +428,8 @@ static void scan(void *arg)
         uploader_look_at(u, until);
         return;
     }
-    fill_slots(u, &s);
+    if (!awaits_keys(u))
+        fill_slots(u, &s);
     upload_bury_more(u);
     uploader_look_at(u, s.again_ns);
     uploader_look_at(u, next_due(u, &s));
@@ -436,6 +457,7 @@ void uploader_free(struct uploader *u)
     if (u->syncing)
         u->syncing->uploader = NULL;
     upload_quit_free(u->quit);
+    key_stock_forget(u->volume->cache ? u->volume->cache->stock : NULL, u);
     loop_timer_free(u->timer);
     free(u);
 }

@@ -123,6 +123,7 @@ struct uploader {
     struct error grave_trouble;    /* why not all keys could be deleted the last time; code 0: they could */
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
+    bool awaits_keys;              /* for cache files: nothing but removals begins */
     bool unsynced;                 /* commits that released a key are not on the disk yet */
     struct index_syncing *syncing; /* on their way there */
     struct upload_quit *quit;      /* the drive goes: nothing begins; NULL: it stays */

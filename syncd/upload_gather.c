@@ -110,6 +110,10 @@ static void has_no_file(struct upload *u, int code)
 {
     struct error e;
 
+    if (code == -EAGAIN) {   /* there is no key for it at the moment, which is waited for */
+        upload_again(u);
+        return;
+    }
     if (code != -EIO && code != -EUCLEAN && code != -EOPNOTSUPP) {
         upload_fail_code(u, code);
         return;

@@ -251,6 +251,11 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
     uploader_kick(v->uploader);
 }
 
+void volume_tell(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    anchors_tell(v, done, arg);
+}
+
 void volume_pause(struct volume *v, bool paused)
 {
     v->paused = paused;
@@ -383,6 +388,11 @@ void volume_keys_opened(struct volume *v)
 uint64_t volume_pending(struct volume *v)
 {
     return index_pending_count(v->index);
+}
+
+bool volume_trouble(const struct volume *v, struct error *ret)
+{
+    return anchors_trouble(v, ret);
 }
 
 /* --- workers ------------------------------------------------------------------------------------- */

@@ -45,7 +45,12 @@ void volume_close(struct volume *v);
 /* New settings of the same drive (intervals, limits, permission). The bucket and prefix may not change. */
 void volume_configure(struct volume *v, const Lf__CloudDrive *drive);
 
-/* Paused: no cloud traffic; writes answer EROFS; reads of absent data answer EIO at once. */
+/* The drive is about to be closed, deleted or paused: what the drive's other machines are yet to hear of its objects is
+ * put into the cloud, as far as that answers within two seconds. done(arg) once, in a turn of the loop of its own, also
+ * when the volume is closed before. */
+void volume_tell(struct volume *v, void (*done)(void *arg), void *arg);
+
+/* Paused: no cloud traffic but for what has begun; writes answer EROFS; reads of absent data answer EIO at once. */
 void volume_pause(struct volume *v, bool paused);
 
 /* The drive's keys have a new epoch, perhaps with an identity that was imported: what the cache has under older ones is
@@ -78,6 +83,9 @@ void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg);
 
 /* Changes not yet in the cloud. */
 uint64_t volume_pending(struct volume *v);
+
+/* Something is wrong with all of the drive, though it works: a sentence that says what to do. False: nothing is. */
+bool volume_trouble(const struct volume *v, struct error *ret);
 
 /* What it counts and how things stand, as metrics of the drive. */
 void volume_samples(struct volume *v, struct samples *s);

@@ -12,6 +12,8 @@
 #include "syncd/name.h"
 #include "syncd/object.h"
 
+enum { TRIES = 3 };
+
 /* FileState, numbering A. */
 enum { STATE_NORMAL = 0, STATE_UPLOADING = 1, STATE_ENCRYPTING = 7, STATE_ERROR = 10 };
 
@@ -30,6 +32,7 @@ struct walk {
     void *arg;
     char *after;                     /* owned */
     bool more;
+    unsigned tries;
 };
 
 static struct walk *walk_new(struct volume *v, const char *path, void *arg)
@@ -136,6 +139,14 @@ static struct volume_node node_of(struct volume *v, const struct index_inode *i)
 
 /* --- stat -------------------------------------------------------------------------------------------- */
 
+/* While its metadata was asked for, another version may have got the name: that is another inode. */
+static void walk_again(struct walk *w)
+{
+    w->ino = INDEX_ROOT;
+    w->rest = w->path + strspn(w->path, "/");
+    walk_on(w);
+}
+
 /* Metadata that cannot be had is not worth a failure: the listing's will do. */
 static void on_settled(const struct error *e, void *arg)
 {
@@ -144,6 +155,10 @@ static void on_settled(const struct error *e, void *arg)
     int r = e->code == -ECANCELED ? e->code : index_get(w->v->index, w->ino, &i);
     struct volume_node n;
 
+    if ((r == -ENOENT || (r == 0 && i.nlink == 0)) && w->tries++ < TRIES) {
+        walk_again(w);
+        return;
+    }
     if (r < 0) {
         fail_with(w, r);
         return;

@@ -152,8 +152,9 @@ bool fs_settled(struct volume *v, uint64_t ino);   /* it would not wait */
  * only when they are known: else the request fails. */
 void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino,
                         bool attributes, fs_step_fn *step);
-/* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
-/* Runs it once a cache file can be made: for one that is sealed there must be a key. */
+/* Runs it once a cache file can be made: for one that is sealed there must be a key. Whoever waits for something else
+ * after that looks once more. */
+bool fs_lacks_keys(struct volume *v);
 void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
 /* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. */
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
@@ -161,6 +162,11 @@ void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelo
 /* Runs it once it is known that the file's version is not older than what other agents of the drive have told of; else
  * fails with -EIO. */
 void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
+/* The same for who reads otherwise: whether there is something to wait for; and done(e, arg) once, at once or later: 0,
+ * -EREMCHG with what is to be done, or -ECANCELED. The inode may be gone by then. */
+bool told_lacks(struct volume *v, uint64_t ino);
+void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error *e, void *arg), void *arg);
+/* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
  * the cloud's may be written over in place; else at once. */

@@ -281,6 +281,12 @@ tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_ca
 	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_key_stock
+TESTS += tests/unit/test_key_stock
+tests_unit_test_key_stock_SOURCES = tests/unit/test_key_stock.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_key_stock_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_convert_crash
 TESTS += tests/unit/test_convert_crash
 tests_unit_test_convert_crash_SOURCES = tests/unit/test_convert_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h \

@@ -15,6 +15,13 @@ from test_objects import ObjectCase
 FOLDER = ".landfall-versions/"
 
 
+def segments(bucket):
+    status, text = bucket.request("GET", **{"list-type": "2", "prefix": FOLDER})
+    if status != 200:
+        raise AssertionError(text)
+    return [e.text for e in xml.etree.ElementTree.fromstring(text).iter(NAMESPACE + "Key")]
+
+
 class TwoMachines(ObjectCase):
     arguments = ("--set", "EncryptedDrives=true", "--set", "AnchorSeconds=1")
 
@@ -33,15 +40,10 @@ class TwoMachines(ObjectCase):
                            input=f.read().encode(), check=True, env=lt.clean_env())
         return entry["localPath"]
 
-    def segments(self, bucket):
-        status, text = bucket.request("GET", **{"list-type": "2", "prefix": FOLDER})
-        self.assertEqual(status, 200)
-        return [e.text for e in xml.etree.ElementTree.fromstring(text).iter(NAMESPACE + "Key")]
-
     def told(self, bucket, since=()):
         """Waits until a segment is another one than those, {key: bytes}; returns them all."""
         def now():
-            there = {key: bucket.get(key) for key in self.segments(bucket)}
+            there = {key: bucket.get(key) for key in segments(bucket)}
             return there if there and there != dict(since) else None
         return wait_until(now, 30, "a segment")
 
@@ -70,6 +72,7 @@ class TwoMachines(ObjectCase):
 
     def test_what_the_other_one_saw_before(self):
         mount, bucket = self.drive("seen")
+        mark = len(self.other.log("syncd"))
         path = os.path.join(mount, "a")
         self.write(path, b"first" * 1000)
         self.instance.wait_uploaded(path)
@@ -80,7 +83,7 @@ class TwoMachines(ObjectCase):
         self.instance.wait_uploaded(path)
         wait_until(lambda: self.reads(there) == b"second" * 1000, 30, "the second version there")
         self.told(bucket, before)
-        self.assertNotIn("object_rolled_back", self.other.log("syncd").split("seen", 1)[-1])
+        self.assertNotIn("object_rolled_back", self.other.log("syncd")[mark:])
         bucket.put("a", first)
         wait_until(lambda: self.reads(there) is None, 30, "the older version to be refused")
 
@@ -117,11 +120,29 @@ class TwoMachines(ObjectCase):
 
         bucket.put(key, old[key])
         wait_until(lambda: said("anchors_rolled_back"), 30, "the event")
-        wait_until(lambda: os.listdir(mount) and len(self.segments(bucket)) and key not in self.segments(bucket), 30,
+        wait_until(lambda: os.listdir(mount) and len(segments(bucket)) and key not in segments(bucket), 30,
                    "the first machine to tell it anew")
-        bucket.remove(self.segments(bucket)[0])
+        bucket.remove(segments(bucket)[0])
         wait_until(lambda: said("anchors_missing"), 30, "the event")
         self.assertEqual(self.read(os.path.join(other, "b")), b"second")
+
+    def trouble(self, name):
+        return next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == name).get("trouble", "")
+
+    def test_the_status_says_so(self):
+        mount, bucket = self.drive("trouble")
+        key = FOLDER + "0" * 32 + "-00000001"
+        self.write(os.path.join(mount, "a"), b"content")
+        self.instance.wait_uploaded(mount)
+        self.told(bucket)
+        self.assertEqual(self.trouble("trouble"), "")
+        bucket.put(key, b"nothing that a machine of the drive has written")
+        wait_until(lambda: os.listdir(mount) and key in self.trouble("trouble"), 30, "the trouble")
+        self.assertIn("key import", self.trouble("trouble"))
+        self.assertIn("trouble   trouble: The object " + key, self.instance.landfall("status").stdout)
+        bucket.remove(key)
+        wait_until(lambda: os.listdir(mount) and not self.trouble("trouble"), 30, "the end of the trouble")
+        self.assertNotIn("trouble   ", self.instance.landfall("status").stdout)
 
     def test_not_shown_and_reserved(self):
         mount, bucket = self.drive("reserved")
@@ -138,6 +159,35 @@ class TwoMachines(ObjectCase):
         self.instance.wait_uploaded(mount)
         self.instance.restart("syncd")
         self.told(bucket)
+
+
+class LastWords(ObjectCase):
+    """What would wait for an hour is told when nobody knows when there will be another occasion."""
+    arguments = ("--set", "EncryptedDrives=true", "--set", "AnchorSeconds=3600")
+
+    def changed(self, name):
+        mount, bucket = self.drive(name)
+        self.write(os.path.join(mount, "a"), b"content")
+        self.instance.wait_uploaded(mount)
+        self.assertEqual(segments(bucket), [])
+        return bucket
+
+    def test_of_a_drive_that_is_deleted(self):
+        bucket = self.changed("deleted")
+        entry = next(d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == "deleted")
+        self.instance.api("DELETE", "/management/clouddrive/" + entry["id"])
+        self.assertEqual(len(segments(bucket)), 1)
+
+    def test_of_an_agent_that_is_paused(self):
+        bucket = self.changed("paused")
+        self.instance.api("POST", "/management/command/2")
+        wait_until(lambda: segments(bucket), 30, "a segment")
+        self.instance.api("POST", "/management/command/4")
+
+    def test_of_a_syncd_that_ends(self):
+        bucket = self.changed("ended")
+        self.restart_instance()
+        self.assertEqual(len(segments(bucket)), 1)
 
 
 if __name__ == "__main__":

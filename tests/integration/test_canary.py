@@ -284,6 +284,8 @@ class CanaryCase(unittest.TestCase):
         cls.swapped = None if cls.swap.missing else cls.swap.used()
         cls.pressure.relieve()      # what is exported is plain in frontd and the command, on its way to a person (docs/SECURITY.md)
         kit = cls.instance.landfall("key", "export", "canary").stdout if cls.drive_options else ""
+        cls.squeeze()               # afterwards nothing of it is left there
+        cls.pressure.relieve()
         os.kill(cls.spy.pid, signal.SIGABRT)
         cls.spy.wait()
         victims = [cls.instance.process.pid, *descendants(cls.instance.process.pid)]

@@ -39,6 +39,20 @@ def secret_of(identity):
     return (number >> 4).to_bytes(32, "big")
 
 
+def memory_of(pid):
+    """All that a process can write to, as root sees it."""
+    parts = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            where, rights = line.split()[:2]
+            start, end = (int(n, 16) for n in where.split("-"))
+            if rights.startswith("rw") and "[v" not in line and end - start < 1 << 28:
+                with contextlib.suppress(OSError):
+                    mem.seek(start)
+                    parts.append(mem.read(end - start))
+    return b"\n".join(parts)
+
+
 class KeyCase(DriveCase):
     arguments = ("--set", "EncryptedDrives=true")
 
@@ -119,6 +133,18 @@ class Keys(KeyCase):
         self.refused("This is no identity", "import", "import", stdin=recipient + "\n")
         self.refused("There is no identity on stdin", "import", "import", stdin="# nothing\n\n")
         self.assertEqual(self.shown("import", "changes"), "2")
+
+    def test_frontd_keeps_no_identity(self):
+        """Of what passed through it on its way to a person, and from one, nothing is left there."""
+        self.drive("memory")
+        identity, _ = keygen()
+        self.key("import", "memory", stdin=identity + "\n")
+        found = IDENTITY.findall(self.key("export", "memory")[1])
+        self.assertEqual(found[0], identity)
+        memory = memory_of(self.instance.pid("frontd"))
+        self.assertTrue(os.path.join(self.instance.dir, "run").encode() in memory, "it can be searched")
+        for number, text in enumerate(found):
+            self.assertFalse(text.encode()[16:] in memory, f"frontd has identity {number}")
 
     def test_no_file_has_an_identity(self):
         self.drive("scan")
@@ -320,6 +346,24 @@ class Kept(KeyCase):
             self.assertFalse(self.in_state(secret_of(identity)))
         for daemon in "frontd", "syncd", "cryptd":
             self.assertNotIn("AGE-SECRET", self.instance.log(daemon))
+
+    def test_a_drive_that_had_keys_for_its_cache_says_what_it_lacks(self):
+        """And what is to be done, which helps."""
+        _, bucket = self.written("former")
+        drive, _ = self.removed("former")
+        mount = self.again("later", bucket, localCacheEncrypted=True, cloudObjectsEncrypted=False)
+        mark = len(self.instance.log("syncd"))
+        self.instance.api("PUT", "/management/clouddrive/" + self.entry("later")["id"], {"cloudObjectsEncrypted": True})
+        said = self.instance.log("syncd")[mark:]
+        self.assertRegex(said, f"drive_keys_not_inherited .*name=later from={drive} ")
+        with self.assertRaises(OSError):
+            self.read(mount)
+        self.key("import", "later", stdin=self.key("export", drive)[1])
+        lt.wait_until(lambda: self.reads(mount) == "what was former", 30, "what was there")
+
+    def reads(self, mount):
+        with contextlib.suppress(OSError):
+            return self.read(mount)
 
     def test_of_a_cache_nothing_is_kept(self):
         self.drive("cache")

@@ -8,10 +8,13 @@ decisions, LANDFALL_SOAK says for how many seconds to go on instead of a few rou
 import collections
 import contextlib
 import glob
+import mmap
 import os
 import pwd
 import random
+import shutil
 import signal
+import sqlite3
 import struct
 import threading
 import time
@@ -63,6 +66,15 @@ def mixed_versions(known, data):
             if rest and whole[at:] == page[:end]:
                 found[n] = min(ended, *rest)
     return found
+
+
+def last_frame(path):
+    """The head of the last frame of a write-ahead log of SQLite, which no other one has."""
+    data = read_file(path)
+    size, at, last = 24 + int.from_bytes(data[8:12], "big"), 32, b""
+    while len(data) >= at + size and data[at + 8:at + 16] == data[16:24]:
+        last, at = data[at:at + 24], at + size
+    return last
 
 
 class PowerCase(DriveCase):
@@ -321,6 +333,51 @@ class Punched(PowerCase):
         self.start()
         self.instance.wait_mounted(mount)
         self.assertEqual(read_file(path), b"x" * 1000 + bytes(200_000) + b"x" * 99_000)
+
+
+class Rested(PowerCase):
+    """What nobody asked to have on the disk, and was there when the power went."""
+
+    arguments = ("--set", "SettleMilliseconds=10000")
+
+    def is_on_disk(self, data):
+        with open(self.disk.image, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as image:
+            return image.find(data) >= 0
+
+    def reach_disk_by_itself(self, *names):
+        """Until the disk has what programs have written, and that it has it, without one of them having asked for it."""
+        path, = glob.glob(os.path.join(self.state, "drives", "*", "index.db"))
+
+        def there():   # syncd has the index for itself: a copy, in which something may be missing
+            for end in "", "-wal":
+                shutil.copyfile(path + end, os.path.join(self.scratch, "copy" + end))
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(os.path.join(self.scratch, "copy"))) as db:
+                rows = db.execute("SELECT i.name FROM inode i JOIN unsynced u ON i.ino = u.ino WHERE i.generation = u.generation").fetchall()
+                return set(names) <= {name for name, in rows} and self.is_on_disk(last_frame(os.path.join(self.scratch, "copy-wal")))
+        wait_until(there, 30, "a turn of the background")
+
+    def test_it_keeps_its_name(self):
+        mount, bucket = self.folder_drive("rested", syncIntervalSeconds=1)
+        before = {"over": b"b" * 300_000, "from-nothing": b"b" * 300_000, "appended": b"b" * 300_000}
+        after = {"over": b"a" * 300_000, "from-nothing": b"a" * 200_000, "appended": b"b" * 300_000 + b"a" * 70_000}
+        for name, data in before.items():
+            write_file(os.path.join(mount, name), data)
+        for name in before:
+            with open(os.path.join(mount, name), "r+b") as f:
+                os.fsync(f.fileno())
+        self.instance.wait_uploaded(mount)
+        for name, data in after.items():
+            with open(os.path.join(mount, name), {"over": "r+b", "from-nothing": "wb", "appended": "ab"}[name]) as f:
+                f.write(data[len(before[name]):] if name == "appended" else data)
+        self.reach_disk_by_itself(*after)
+        self.cut_power()
+        self.start()
+        self.instance.wait_mounted(mount)
+        self.instance.wait_uploaded(mount)
+        self.assertEqual(sorted(os.listdir(mount)), sorted(after))
+        for name, data in after.items():
+            self.assertTrue(read_file(os.path.join(mount, name)) == data, name)
+            self.assertTrue(self.instance.opened("rested", read_file(os.path.join(bucket, name))) == data, name)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,22 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
     v->read_only = drive->permission_type == 1;
 }
 
+void volume_tell(struct volume *v, void (*done)(void *arg), void *arg)
+{
+    v->told++;
+    loop_defer(v->spec.loop, done, arg);
+}
+
 void volume_pause(struct volume *v, bool paused)
 {
     v->paused = paused;
+}
+
+bool volume_trouble(const struct volume *v, struct error *ret)
+{
+    if (v->trouble)
+        error_set(ret, -EBADMSG, "%s", v->trouble);
+    return v->trouble;
 }
 
 void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -190,6 +191,70 @@ static void a_machine_that_saw_the_old_one(void **state)
     assert_int_equal(opens(rig, "a"), 0);
 }
 
+struct streamed {
+    bool done;
+    int code;
+};
+
+static void on_stream(const struct error *e, const struct volume_stream *s, void *arg)
+{
+    struct streamed *streamed = arg;
+
+    *streamed = (struct streamed){ true, e ? e->code : 0 };
+    if (s)
+        assert_int_equal(close(s->fd), 0);
+}
+
+static int streams(struct rig *rig, const char *path)
+{
+    struct streamed s = { 0 };
+
+    volume_stream_open(rig->volume, path, false, 0, 0, on_stream, &s);
+    rig_wait(rig, s.done);
+    return s.code;
+}
+
+/* All of it is in the cache of a machine that hears later that there was a newer one. */
+static void nor_is_it_streamed_from_a_cache(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(kept_done) struct kept one = { 0 }, two = { 0 };
+
+    (void)worker_file(rig, "a", "one", 3);
+    told(rig);
+    one = keep(rig, "a");
+    go(rig, ".a", ".b");
+    assert_int_equal(opens(rig, "a"), 0);
+    assert_int_equal(streams(rig, "a"), 0);
+    go(rig, ".b", ".a");
+    worker_overwrite(rig, "a", "two", 3);
+    told(rig);
+    two = keep(rig, "a");
+    play_back(rig, "a", &one);
+    go(rig, ".a", ".b");
+    look(rig);
+    assert_true(streams(rig, "a") < 0);
+    play_back(rig, "a", &two);
+    assert_int_equal(streams(rig, "a"), 0);
+    worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "a"), "two", 3);
+}
+
+/* A machine that has read nothing yet waits for the others' segments, by whatever way it reads. */
+static void nor_is_it_streamed_from_the_cloud(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(kept_done) struct kept one = { 0 };
+
+    (void)worker_file(rig, "a", "one", 3);
+    told(rig);
+    one = keep(rig, "a");
+    worker_overwrite(rig, "a", "two", 3);
+    told(rig);
+    play_back(rig, "a", &one);
+    go(rig, ".a", ".b");
+    assert_true(streams(rig, "a") < 0);
+}
+
 /* The segment comes before the listing: the newer version is taken, and nothing is refused. */
 static void a_newer_version_is_no_fault(void **state)
 {
@@ -272,6 +337,7 @@ static void a_segment_that_is_older(void **state)
     struct rig *rig = *state;
     CLEANUP(kept_done) struct kept old = { 0 };
     CLEANUP_FREE char *key = NULL;
+    struct error trouble;
 
     (void)worker_file(rig, "a", "one", 3);
     told(rig);
@@ -283,9 +349,13 @@ static void a_segment_that_is_older(void **state)
     go(rig, ".a", ".b");
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 0);
+    assert_false(volume_trouble(rig->volume, &trouble));
     play_back(rig, key, &old);
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 1);
+    assert_true(volume_trouble(rig->volume, &trouble));
+    assert_non_null(strstr(trouble.text, key));
+    assert_non_null(strstr(trouble.text, "an older version of itself"));
     go(rig, ".b", ".a");
     look(rig);   /* its own: it is told anew, elsewhere */
     told(rig);
@@ -294,6 +364,7 @@ static void a_segment_that_is_older(void **state)
     go(rig, ".a", ".b");
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 0);
+    assert_false(volume_trouble(rig->volume, &trouble));
 }
 
 static void a_segment_that_is_missing(void **state)
@@ -337,6 +408,7 @@ static void a_segment_of_somebody_else(void **state)
     struct anchor bad = { .version = INT64_MAX - 1 };
     uint8_t bytes[ANCHOR_HEAD + ANCHOR_ENTRY];
     CLEANUP_FREE char *object = NULL, *key = NULL;
+    struct error trouble;
     char name[sizeof(ANCHORS_FOLDER) + ANCHOR_NAME] = ANCHORS_FOLDER "/";
     size_t n;
 
@@ -357,6 +429,15 @@ static void a_segment_of_somebody_else(void **state)
     look(rig);
     assert_int_equal(anchors_faulty(rig->volume), 3);
     assert_int_equal(opens(rig, "a"), 0);
+    for (uint32_t number = 1; number <= 3; number++) {   /* as the sentence says that one should */
+        assert_true(volume_trouble(rig->volume, &trouble));
+        assert_non_null(strstr(trouble.text, "cannot be read"));
+        anchor_name(s.agent, number, name + sizeof(ANCHORS_FOLDER));
+        rig_remove(rig, name);
+        look(rig);
+    }
+    assert_false(volume_trouble(rig->volume, &trouble));
+    assert_int_equal(anchors_faulty(rig->volume), 0);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------- */
@@ -376,6 +457,80 @@ static void a_crash_before_it_is_told(void **state)
     go(rig, ".a", ".b");
     look(rig);
     assert_true(index_anchor(x(rig), "a") > 0);
+}
+
+static void heard(void *arg)
+{
+    (*(size_t *)arg)++;
+}
+
+static void tell(struct rig *rig)
+{
+    size_t n = 0;
+
+    volume_tell(rig->volume, heard, &n);
+    assert_int_equal(n, 0);
+    rig_wait(rig, n > 0);
+    assert_int_equal(n, 1);
+}
+
+/* A change that the others have not heard of, and will not for an hour. */
+static void change(struct rig *rig, const char *name)
+{
+    rig->config->anchor_seconds = 3600;
+    (void)worker_file(rig, name, "one", 3);
+    rig_settle(rig);
+}
+
+static void the_last_words(void **state)
+{
+    struct rig *rig = *state;
+
+    tell(rig);
+    assert_int_equal(n_segments(rig), 0);
+    change(rig, "a");
+    tell(rig);
+    assert_int_equal(n_segments(rig), 1);
+    assert_false(index_anchors_untold(x(rig)));
+    change(rig, "b");
+    assert_true(index_anchors_untold(x(rig)));
+    volume_pause(rig->volume, true);
+    tell(rig);
+    assert_false(index_anchors_untold(x(rig)));
+}
+
+static int dead_network(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_PUT && strstr(r->key, ANCHORS_FOLDER) && !after ? -ENETUNREACH : 0;
+}
+
+static void nobody_waits_for_a_dead_network(void **state)
+{
+    struct rig *rig = *state;
+
+    change(rig, "a");
+    rig->fault = dead_network;
+    tell(rig);
+    assert_true(index_anchors_untold(x(rig)));
+    rig->fault = NULL;
+    rig->hold[CLOUD_PUT] = true;
+    tell(rig);
+    assert_int_equal(n_segments(rig), 0);
+    rig_release(rig);
+    told(rig);
+}
+
+static void nor_for_a_drive_that_is_closed(void **state)
+{
+    struct rig *rig = *state;
+    size_t n = 0;
+
+    change(rig, "a");
+    volume_tell(rig->volume, heard, &n);
+    rig_reopen(rig);
+    rig_wait(rig, n > 0);
+    assert_int_equal(n, 1);
 }
 
 static void put_many(struct rig *rig, uint64_t version, int from, int to)
@@ -591,6 +746,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SEALED_TEST(a_machine_that_never_saw_it),
         SEALED_TEST(a_machine_that_saw_the_old_one),
+        SEALED_TEST(nor_is_it_streamed_from_a_cache),
+        SEALED_TEST(nor_is_it_streamed_from_the_cloud),
         SEALED_TEST(a_newer_version_is_no_fault),
         SEALED_TEST(what_was_removed_does_not_come_back),
         SEALED_TEST(nor_is_it_exchanged_for_what_is_not_encrypted),
@@ -599,6 +756,9 @@ int main(void)
         SEALED_TEST(a_segment_that_is_missing),
         SEALED_TEST(a_segment_of_somebody_else),
         SEALED_TEST(a_crash_before_it_is_told),
+        SEALED_TEST(the_last_words),
+        SEALED_TEST(nobody_waits_for_a_dead_network),
+        SEALED_TEST(nor_for_a_drive_that_is_closed),
         SEALED_TEST(many_cost_few_requests),
         SEALED_TEST(what_is_superseded_goes),
         SEALED_TEST(others_write_as_this_one),

@@ -695,6 +695,7 @@ static void why_a_drive_is_not_mounted_is_shown(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
     Lf__CloudDrive change = LF__CLOUD_DRIVE__INIT;
+    struct answer a;
 
     assert_string_equal(mount_error(f), "");
     f->n_mounted = 0;
@@ -710,6 +711,11 @@ static void why_a_drive_is_not_mounted_is_shown(void **state)
     fixture_restart(f);
     wait_until(f, !*mount_error(f));
     assert_true(fixture_is_mounted(f, id));
+    fake_volume(id)->trouble = "Somebody is at it.";
+    a = list(f, NULL, NULL);
+    assert_string_equal(a.reply->drive_listed->drives[0]->trouble, "Somebody is at it.");
+    assert_null(a.reply->drive_listed->drives[0]->mount_error);
+    answer_free(&a);
     fake_volume_bad = "one";
     fixture_restart(f);
     assert_string_equal(mount_error(f), "The index is damaged and was kept as index.db.corrupt.");

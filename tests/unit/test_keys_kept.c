@@ -447,6 +447,63 @@ static void a_drive_at_the_same_place_inherits(void **state)
     free(s.blob);
 }
 
+/* One of the two is encrypted from now on. */
+static void encrypt(struct fixture *f, struct drive *drive, bool cache)
+{
+    Lf__DriveUpdate msg = LF__DRIVE_UPDATE__INIT;
+    Lf__DriveChangeCache cached = LF__DRIVE_CHANGE_CACHE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_UPDATE, drive_update, &msg);
+    Lf__CloudDrive model = LF__CLOUD_DRIVE__INIT;
+    struct answer a;
+
+    msg.id = cached.id = drive->model->id;
+    msg.drive = cached.drive = &model;
+    if (cache)
+        model.has_local_cache_encrypted = model.local_cache_encrypted = true;
+    else
+        model.has_cloud_objects_encrypted = model.cloud_objects_encrypted = true;
+    if (cache)
+        env = (Lf__Envelope)IPC_ENVELOPE(DRIVE_CHANGE_CACHE, drive_change_cache, &cached);
+    a = fixture_ask(f, &env);
+    if (a.e.code)
+        fail_msg("%s", a.e.text);
+    answer_free(&a);
+}
+
+/* As one that is made does: when its objects are to be encrypted, and it has no keys of its own yet. */
+static void a_drive_that_is_there_inherits_as_well(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = NULL, *was = NULL;
+    struct drive *drive = made(f, account, &OBJECTS);
+
+    was = xstrdup(recipient(drive));
+    id = removed(f, drive);
+    drive = made(f, account, &(struct shape){ "later", "", false, false });
+    assert_null(drive->keys);
+    encrypt(f, drive, false);
+    assert_string_equal(recipient(drive), was);
+    assert_false(is_kept(f, id));
+    encrypt(f, drive, true);   /* with the same ones */
+    assert_string_equal(recipient(drive), was);
+}
+
+/* Its own stay, which its cache needs. */
+static void but_not_one_that_has_keys(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = NULL, *was = NULL;
+    struct drive *drive = made(f, account, &OBJECTS);
+
+    id = removed(f, drive);
+    drive = made(f, account, &(struct shape){ "later", "", false, false });
+    encrypt(f, drive, true);
+    was = xstrdup(recipient(drive));
+    encrypt(f, drive, false);
+    assert_string_equal(recipient(drive), was);
+    assert_true(is_kept(f, id));
+}
+
 static void at_another_place_it_does_not(void **state)
 {
     struct fixture *f = *state;
@@ -521,6 +578,8 @@ int main(void)
         TEST(all_are_listed),
         TEST(the_list_has_what_is_wrong),
         TEST(a_drive_at_the_same_place_inherits),
+        TEST(a_drive_that_is_there_inherits_as_well),
+        TEST(but_not_one_that_has_keys),
         TEST(at_another_place_it_does_not),
         TEST(a_drive_that_comes_to_nothing_leaves_them),
         TEST(what_does_not_open_is_left),

@@ -505,6 +505,7 @@ static void pause_lasts_until_resume(void **state)
     answer_free(&a);
     assert_int_equal(status_of(f), 4);
     assert_true(fake_volume(id)->paused);
+    assert_int_equal(fake_volume(id)->told, 1);
     expect_error(command(f, 2), -EINVAL, "paused already");
     fixture_restart(f);
     assert_int_equal(status_of(f), 4);

@@ -81,6 +81,52 @@ static void put(struct rig *rig, const char *name, const struct victim *v, const
     rig_relist(rig, INDEX_ROOT);
 }
 
+/* --- what is said ---------------------------------------------------------------------------------------- */
+
+static void on_stream(const struct error *e, const struct volume_stream *s, void *arg)
+{
+    struct error *told = arg;
+
+    assert_null(s);
+    *told = *e;
+}
+
+/* A request to the API hears what is to be done, with a code that is not taken for anything else. */
+static void assert_streamed_refusal(struct rig *rig, const char *name)
+{
+    struct error told = { 0 }, refusal;
+
+    volume_stream_open(rig->volume, name, false, 0, 0, on_stream, &told);
+    rig_wait(rig, told.code);
+    assert_true(object_refusal(fault_of(rig, name), &refusal));
+    assert_int_equal(told.code, refusal.code);
+    assert_string_equal(told.text, refusal.text);
+}
+
+static void every_refusal_has_a_sentence(void **state)
+{
+    static const int refusals[] = {
+        -EBADE, -EBADMSG, -ENOKEY, -EUCLEAN, -EOPNOTSUPP, -EMSGSIZE, -ENODATA, -EXDEV, -EREMCHG,
+    };
+    static const int others[] = { 0, -EIO, -ENOENT, -ETIMEDOUT, -ECANCELED, -EAGAIN, -ENOTCONN, -ESTALE, -EHOSTUNREACH };
+    struct error told;
+
+    (void)state;
+    for (size_t n = 0; n < ARRAY_SIZE(refusals); n++) {
+        const struct error_meaning *m;
+
+        assert_true(object_is_refusal(refusals[n]) && object_refusal(refusals[n], &told));
+        m = error_meaning(told.code);
+        assert_int_equal(m->fuse_errno, EIO);
+        assert_int_equal(m->http_status, 499);
+        assert_true(strcmp(m->type, "CHECKSUM_MISMATCH") == 0 || strcmp(m->type, "ACCESS") == 0);
+        assert_true(strncmp(told.text, "The ", 4) == 0 || strncmp(told.text, "Bytes ", 6) == 0);
+        assert_true(strstr(told.text, "estore") || strstr(told.text, "landfall "));
+    }
+    for (size_t n = 0; n < ARRAY_SIZE(others); n++)
+        assert_false(object_is_refusal(others[n]) || object_refusal(others[n], &told));
+}
+
 /* --- single bytes ---------------------------------------------------------------------------------------- */
 
 static size_t find(const struct victim *v, const char *text)
@@ -135,6 +181,7 @@ static void a_byte_of_the_head(void **state)
         fault = fault_of(rig, "a");
         if (code != -EIO || fault != (n % 2 ? c->or_fault : c->fault))
             fail_msg("%s: read %d, fault %d", c->what, code, fault);
+        assert_streamed_refusal(rig, "a");
         assert_object(rig, "a", bytes, v.n);
     }
     worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "good"), good.plain, SIZE);
@@ -418,6 +465,7 @@ static void it_is_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_refusal_has_a_sentence),
         cmocka_unit_test_setup_teardown(a_byte_of_the_head, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(a_byte_of_the_payload, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(the_nonce, sealed_set_up, sealed_tear_down),

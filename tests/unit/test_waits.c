@@ -77,6 +77,51 @@ static void let_puts_fail(struct rig *rig, const int *code)
     rig->fault = fail_puts;
 }
 
+/* --- by name --------------------------------------------------------------------------------------------- */
+
+struct named {
+    bool done;
+    int code;
+    struct volume_node node;
+};
+
+static void on_named(const struct error *e, const struct volume_node *n, void *arg)
+{
+    struct named *named = arg;
+
+    named->done = true;
+    named->code = e ? e->code : 0;
+    if (n)
+        named->node = *n;
+}
+
+/* A program has the one open that had the name when it was asked for. */
+static void who_asks_hears_of_what_has_the_name_at_last(void **state)
+{
+    struct rig *rig = *state;
+    struct named named = { 0 };
+    struct handle h;
+    uint64_t ino;
+
+    rig_put(rig, "a", "one", 3);
+    rig_relist(rig, INDEX_ROOT);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_equal(worker_open(rig, ino, false, false, &h), 0);
+    rig_forget_meta(rig, ino);
+    rig->hold[CLOUD_STAT] = true;
+    volume_stat(rig->volume, "a", on_named, &named);
+    rig_wait(rig, rig->n_held == 1);
+    rig_put(rig, "a", "other", 5);
+    rig_relist(rig, INDEX_ROOT);
+    assert_false(named.done);
+    rig_release(rig);
+    rig_wait(rig, named.done);
+    assert_int_equal(named.code, 0);
+    assert_int_not_equal(named.node.ino, ino);
+    assert_int_equal(named.node.size, 5);
+    worker_close(rig, &h);
+}
+
 /* --- waiting --------------------------------------------------------------------------------------------- */
 
 static void what_is_there_is_told_at_once(void **state)
@@ -559,6 +604,7 @@ static void conflict_names_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(who_asks_hears_of_what_has_the_name_at_last),
         TEST(what_is_there_is_told_at_once),
         TEST(a_file_is_waited_for_until_its_object_is_there),
         TEST(others_do_not_matter),
