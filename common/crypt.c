@@ -39,7 +39,7 @@ struct crypt {
     size_t size;
     bool locked;
     unsigned holds;
-    TAILQ_HEAD(, taken) taken;
+    TAILQ_HEAD(taken_list, taken) taken;
     STAILQ_HEAD(, waiter) waiters;
 };
 
@@ -191,6 +191,20 @@ void crypt_place(struct crypt *c, size_t n, struct crypt_place *ret, crypt_ready
     w = xcalloc(1, sizeof(*w));
     *w = (struct waiter){ .place = ret, .n = pages, .ready = ready, .arg = arg };
     STAILQ_INSERT_TAIL(&c->waiters, w, next);
+}
+
+bool crypt_place_last(struct crypt *c, size_t n, struct crypt_place *ret)
+{
+    size_t pages = (n + PAGE - 1) / PAGE * PAGE;
+    const struct taken *last = TAILQ_LAST(&c->taken, taken_list);
+    uint64_t end = last ? last->at + last->n : 0;
+
+    if (n == 0 || !STAILQ_EMPTY(&c->waiters) || pages > c->size - end)
+        return false;
+    end = c->size - pages;
+    take(c, NULL, end, pages);
+    *ret = (struct crypt_place){ .at = end, .bytes = c->base + end, .n = pages };
+    return true;
 }
 
 void crypt_place_cancel(struct crypt *c, const struct crypt_place *ret)

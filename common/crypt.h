@@ -46,6 +46,8 @@ struct crypt_place {
  * caller, which aborts): at once, from inside, or later, in turn. Until crypt_place_end(). */
 typedef void crypt_ready_fn(void *arg);
 void crypt_place(struct crypt *c, size_t n, struct crypt_place *ret, crypt_ready_fn *ready, void *arg);
+/* The same at once, from the end of the region, or false: what is held for long leaves the rest in one piece there. */
+bool crypt_place_last(struct crypt *c, size_t n, struct crypt_place *ret);
 /* Nobody waits for that place any more: ready() does not run. */
 void crypt_place_cancel(struct crypt *c, const struct crypt_place *ret);
 /* Gives it back; none is fine. Nothing may work on it any more. */

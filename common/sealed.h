@@ -107,13 +107,14 @@ struct sealed_job {
     uint64_t object_last;         /* number of the object's last chunk */
     uint8_t *outer;
     size_t stride;
+    bool opens_only;              /* never sealed: it takes less memory */
+    bool lent;                    /* `place`, for that and form CRYPT_PLAIN, is the caller's: whole chunks, n of them */
     uint32_t skipped;             /* bit i: sealed_open() leaves chunk i of the run alone, and its place in `outer` */
     void *arg;                    /* the caller's */
-    /* the job's own */
-    struct crypt_place place;
+    struct crypt_place place;     /* read it; else the job's own, as is what follows */
     uint64_t end;
     size_t n_open;                /* how many of `chunks` are opened */
-    unsigned tries;
+    unsigned tries, reloads;
     bool deferred, ended;
     sealed_fn *done;
     uint64_t below[SEALED_JOB_MAX];

@@ -12,8 +12,8 @@
 #include "common/number.h"
 #include "common/sealed_internal.h"
 
-/* Somebody else writes the chunk all the time. */
-enum { TRIES_MAX = 64 };
+/* Somebody else writes the chunk all the time; cryptd dies as soon as it works on it. */
+enum { TRIES_MAX = 64, DEATHS_MAX = 3 };
 
 /* No file is written so often. */
 #define GENERATIONS (UINT64_C(1) << 62)
@@ -43,18 +43,32 @@ static void placed(void *arg)
     j->done(j, &(struct error){ 0 });
 }
 
+/* Plaintext takes the place of what was sealed: the less memory is touched, the more of it is in the processor's
+ * cache. A chunk of an object is longer. */
+static bool opens_in_place(const struct sealed_job *j)
+{
+    return j->form == CRYPT_PLAIN;
+}
+
 void sealed_job_begin(struct sealed_job *j, sealed_fn *ready)
 {
     j->stride = j->form == CRYPT_OBJECT ? CRYPT_OBJECT_CHUNK : CRYPT_CHUNK;
     j->done = ready;
-    crypt_place(j->io->crypt, j->n * (j->stride + CRYPT_CHUNK), &j->place, placed, j);
+    if (j->lent) {
+        placed(j);
+        return;
+    }
+    crypt_place(j->io->crypt, j->n * (j->stride + (j->opens_only && opens_in_place(j) ? 0 : CRYPT_CHUNK)), &j->place,
+                placed, j);
 }
 
 void sealed_job_end(struct sealed_job *j)
 {
     if (!j)
         return;
-    if (j->place.n)
+    if (j->lent)
+        ;
+    else if (j->place.n)
         crypt_place_end(j->io->crypt, &j->place);
     else
         crypt_place_cancel(j->io->crypt, &j->place);
@@ -69,6 +83,12 @@ static uint8_t *inner(const struct sealed_job *j, size_t i)
     return j->outer + j->n * j->stride + i * CRYPT_CHUNK;
 }
 
+/* Where what is sealed is read to. */
+static uint8_t *loaded(const struct sealed_job *j, size_t i)
+{
+    return opens_in_place(j) ? j->outer + i * CRYPT_CHUNK : inner(j, i);
+}
+
 static uint64_t at(const struct sealed_job *j, const uint8_t *bytes)
 {
     return j->place.at + (uint64_t)(bytes - j->place.bytes);
@@ -76,13 +96,13 @@ static uint64_t at(const struct sealed_job *j, const uint8_t *bytes)
 
 static void lay_out(const struct sealed_job *j, size_t i, bool opens, uint32_t length, struct crypt_chunk *c)
 {
-    uint64_t in = at(j, inner(j, i)), out = at(j, j->outer + i * j->stride);
+    uint64_t outer = at(j, j->outer + i * j->stride);
 
     memset(c, 0, sizeof(*c));
     c->number = j->first + i;
     c->length = length;
-    c->in_at = opens ? in : out;
-    c->out_at = opens ? out : in;
+    c->in_at = opens ? at(j, loaded(j, i)) : outer;
+    c->out_at = opens ? outer : at(j, inner(j, i));
     c->last = j->form == CRYPT_OBJECT && c->number == j->object_last;
 }
 
@@ -177,7 +197,7 @@ static int load_bytes(struct sealed_job *j, const struct sealed_entry *entries, 
     for (size_t i = 0, n; r == 0 && i < j->n; i += n) {
         n = slots[i] < 0 ? 1 : in_a_row(j->first, entries, slots, i, j->n);
         if (slots[i] >= 0)
-            r = sealed_pread(j->sealed->fd, inner(j, i),
+            r = sealed_pread(j->sealed->fd, loaded(j, i),
                              (n - 1) * CRYPT_CHUNK + sealed_bytes(&entries[i + n - 1].records[slots[i]]),
                              sealed_slot_at(j->first + i, (unsigned)slots[i]));
     }
@@ -232,6 +252,21 @@ static bool look_again(struct sealed_job *j, const struct crypt_chunk *c)
 
 static void open_again(struct sealed_job *j);
 
+static bool did_open(const struct sealed_job *j)
+{
+    for (size_t i = 0; i < j->n_open; i++)
+        if (j->chunks[i].code)
+            return false;
+    return true;
+}
+
+/* The next cryptd was asked for what the one that died had opened already, where it lay. Nobody is told which they
+ * were, so what does not open is loaded once more. */
+static bool may_have_died(struct sealed_job *j)
+{
+    return opens_in_place(j) && j->reloads++ < DEATHS_MAX;
+}
+
 static void opened(const struct error *e, void *arg)
 {
     struct sealed_job *j = arg;
@@ -239,6 +274,10 @@ static void opened(const struct error *e, void *arg)
 
     if (e->code) {
         j->done(j, e);
+        return;
+    }
+    if (!did_open(j) && may_have_died(j)) {
+        open_again(j);
         return;
     }
     for (size_t i = 0; i < j->n_open; i++) {
@@ -272,7 +311,7 @@ void sealed_open(struct sealed_job *j, uint64_t end, sealed_fn *done)
 {
     j->end = end;
     j->done = done;
-    j->tries = 0;
+    j->tries = j->reloads = 0;
     for (size_t i = 0; i < j->n; i++)
         j->below[i] = UINT64_MAX;
     open_again(j);

@@ -40,6 +40,7 @@ libworker_a_SOURCES = \
 	mountd/worker_dir.c \
 	mountd/worker_file.c \
 	mountd/worker_file.h \
+	mountd/worker_early.c \
 	mountd/worker_filter.c \
 	mountd/worker_internal.h \
 	mountd/worker_kept.c \

@@ -172,6 +172,7 @@ struct worker *worker_new(struct loop *l, int control)
     w->fuse = -1;
     meter_begin(w);
     TAILQ_INIT(&w->kept);
+    TAILQ_INIT(&w->early);
     spec.arg = w;
     w->notify.channel = -1;
     if (make_cryptd(w) == 0 && notify_begin(w) == 0)
@@ -193,6 +194,7 @@ void worker_free(struct worker *w)
     ipc_client_free(w->syncd);
     ipc_client_free(w->cryptd);
     kept_drop_all(w);
+    early_drop_all(w);
     session_stop(w);
     notify_end(w);
     session_end(w);

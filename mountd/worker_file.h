@@ -27,8 +27,9 @@ struct file {
     struct turns turns;             /* changes of a sealed one */
     struct kept_chunk *kept;        /* worker_kept.c's; NULL: none */
     struct push *push;              /* worker_push.c's; NULL: none */
-    uint64_t read_end;              /* its too: where the last read ended; how many began elsewhere, and have to */
-    uint32_t jumps, jumps_needed;
+    uint64_t read_end, read_size;   /* worker_sealed.c's: of the last read, the end, and the size if it began at that of
+                                       the one before it; else 0 */
+    uint32_t jumps, jumps_needed;   /* how many did not; and have to, for worker_push.c */
     unsigned handles[FILE_KINDS];   /* of the kernel, as far as this worker was told */
     bool held[FILE_KINDS];          /* open at syncd, one FsRelease owed for each */
     unsigned users;                 /* operations at work on it */

@@ -23,6 +23,8 @@ struct worker {
     struct sealed_io sealing;           /* both of them */
     TAILQ_HEAD(, kept_chunk) kept;      /* worker_kept.c's, the one used last at the end */
     size_t n_kept;
+    TAILQ_HEAD(, early) early;          /* worker_early.c's, the oldest one first */
+    size_t n_early;
     size_t n_pushes;                    /* worker_push.c's: files on their way to the page cache */
     struct file_table files;
     /* the session; NULL before WorkerStart */
@@ -73,6 +75,10 @@ struct worker {
         int64_t since_ns;       /* when there was no request the last time */
         unsigned quick;         /* requests in a row that came soon after that */
         unsigned needed;        /* before it is waited for awake */
+        unsigned asked;         /* small things that cryptd has not answered yet */
+        bool awake;             /* for them */
+        int64_t until_ns;
+        unsigned vain, pass;    /* how often that was in vain, as a power of two; how often it is not done therefore */
     } wait;
     struct {                    /* worker_ahead.c's */
         uint64_t call;          /* 0: none under way */
@@ -303,6 +309,12 @@ bool data_note_change(struct op *op);
 /* Answers a read, which ends it. */
 void data_reply_read(struct op *op, const void *bytes, size_t n);
 
+/* --- worker_wait.c ----------------------------------------------------------------------------------------- */
+
+/* cryptd was asked for something that takes some microseconds; and has answered. */
+void wait_asked(struct worker *w);
+void wait_answered(struct worker *w);
+
 /* --- worker_sealed.c, worker_reseal.c ---------------------------------------------------------------------- */
 
 /* Of a sealed file, whose chunks are here; `step` begins the operation anew when they turn out not to be. `lost` is the
@@ -321,14 +333,25 @@ void sealed_connect(struct worker *w);
 
 /* --- worker_push.c ------------------------------------------------------------------------------------------ */
 
-/* Of a sealed file `size` bytes at `offset` are read. When that goes to and fro in a small one, all of it is given to
- * the kernel's page cache. */
-void push_read(struct worker *w, struct file *f, uint64_t offset, size_t size);
+/* `size` bytes at op->offset, at least one, are read of a sealed file, as by sealed_read(). When that goes to and fro
+ * in a small one, all of it is given to the kernel's page cache. True: op is answered by the way, or step(op) runs. */
+bool push_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step);
 /* Runs next(op) once nothing of the file, which may be NULL, is on its way there, since it is going to be other
  * bytes. */
 void push_settle(struct op *op, struct file *f, op_step_fn *next);
 /* Nothing more of it goes there. */
 void push_stop(struct worker *w, uint64_t ino);
+
+/* --- worker_early.c ----------------------------------------------------------------------------------------- */
+
+/* As push_read(), from what was opened before it was asked for. */
+bool early_read(struct op *op, size_t size, op_step_fn *step);
+/* A read of the file was answered: opens what comes after the last one. */
+void early_begin(struct worker *w, struct file *f);
+/* It changes, or is closed. May free the file, unless that is in use. */
+void early_drop(struct worker *w, struct file *f);
+/* The memory is wanted. */
+void early_drop_all(struct worker *w);
 
 /* --- worker_kept.c ------------------------------------------------------------------------------------------ */
 

@@ -270,6 +270,7 @@ static void close_now(struct op *op)
 
     (void)fuse_reply_err(op->req, 0);
     kept_drop(w, op->file);
+    early_drop(w, op->file);
     mode_closed(w, op->file, op->kind);
     close_handle(w, op->ino, op->kind);
     op_free(op);

@@ -14,16 +14,66 @@
 #include "common/log.h"
 #include "common/number.h"
 
+enum { SMALL_CHUNKS = 2 };
+
+struct asked {
+    struct worker *worker;
+    ipc_answer_fn *done;
+    void *arg;
+};
+
+static void answered(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    CLEANUP_FREE struct asked *a = arg;
+
+    wait_answered(a->worker);
+    a->done(e, reply, fds, a->arg);
+}
+
 static void ask_cryptd(void *arg, Lf__Envelope *request, ipc_answer_fn *done, void *done_arg)
 {
     struct worker *w = arg;
+    struct asked *a;
 
-    (void)ipc_call(w->cryptd, request, NULL, 0, 0, done, done_arg);
+    if (request->crypt->n_chunks > SMALL_CHUNKS) {
+        (void)ipc_call(w->cryptd, request, NULL, 0, 0, done, done_arg);
+        return;
+    }
+    a = xcalloc(1, sizeof(*a));
+    *a = (struct asked){ .worker = w, .done = done, .arg = done_arg };
+    (void)ipc_call(w->cryptd, request, NULL, 0, 0, answered, a);
+    wait_asked(w);
 }
 
 void sealed_connect(struct worker *w)
 {
     w->sealing = (struct sealed_io){ .crypt = w->crypt, .asker = { ask_cryptd, w } };
+}
+
+/* --- a file that nobody writes ------------------------------------------------------------------------------- */
+
+struct sealed_view sealed_view(const struct file *f)
+{
+    struct chunk_map *m = f->map;
+
+    return (struct sealed_view){
+        .size = atomic_load(&m->size), .lost = atomic_load(&m->lost_seq), .writes = atomic_load(&m->write_seq),
+        .exchanged = f->exchanged,
+    };
+}
+
+static bool may_be_written(const struct worker *w, const struct file *f)
+{
+    return f->handles[FILE_WRITE] > 0 || f->held[FILE_WRITE] || chunk_map_written(f->map, w->mount_tag) ||
+           file_dirty(f);
+}
+
+bool sealed_view_holds(const struct worker *w, const struct file *f, const struct sealed_view *v)
+{
+    const struct sealed_view now = sealed_view(f);
+
+    return !w->ending && !f->guard.is_lost && now.exchanged == v->exchanged && now.lost == v->lost &&
+           now.writes == v->writes && now.size == v->size && !may_be_written(w, f);
 }
 
 /* --- what is under way ------------------------------------------------------------------------------------ */
@@ -65,9 +115,12 @@ void sealed_use_begin(struct sealed_use *u, uint64_t first, size_t n, sealed_fn 
 
     u->job = sealed_job_new(&op->worker->sealing, &op->file->sealed, first, n);
     u->job->arg = u;
+    u->job->opens_only = u->length > 0;
     sealed_job_begin(u->job, ready);
-    if (!u->job->outer)
-        kept_drop_all(op->worker);   /* one of them may be in the middle of what is free */
+    if (!u->job->outer) {   /* one of them may be in the middle of what is free */
+        kept_drop_all(op->worker);
+        early_drop_all(op->worker);
+    }
     if (!u->job->outer) {
         op_keep_bytes(op);
         op_wait(op);
@@ -106,6 +159,8 @@ static void opened(struct sealed_job *j, const struct error *e)
 {
     struct sealed_use *u = j->arg;
     struct op *op = u->op;
+    struct worker *w = op->worker;
+    struct file *f = op->file;
     op_step_fn *step = u->step;
     size_t length = u->length;
 
@@ -117,8 +172,11 @@ static void opened(struct sealed_job *j, const struct error *e)
     } else if (e->code) {
         sealed_use_failed(u, e, length);
     } else {
-        length = least(length, excess(atomic_load(&op->file->map->size), (uint64_t)op->offset));
+        length = least(length, excess(atomic_load(&f->map->size), (uint64_t)op->offset));
+        file_use(f);
         data_reply_read(op, j->outer + op->offset % CHUNK_SIZE, length);
+        early_begin(w, f);
+        file_unuse(&w->files, f);
     }
 }
 
@@ -133,17 +191,28 @@ static void placed(struct sealed_job *j, const struct error *e)
     sealed_open(j, u->size, opened);
 }
 
-void sealed_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step)
+static void read_now(struct op *op, size_t size, uint64_t lost, op_step_fn *step)
 {
     uint64_t first = (uint64_t)op->offset >> CHUNK_SHIFT;
-    struct sealed_use *u;
+    uint64_t end = ((uint64_t)op->offset + size - 1) >> CHUNK_SHIFT;
+    struct sealed_use *u = sealed_use(op, lost, step);
+
+    u->length = size;
+    sealed_use_begin(u, first, (size_t)(end - first + 1), placed);
+}
+
+void sealed_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step)
+{
+    struct file *f = op->file;
+    bool follows = (uint64_t)op->offset == f->read_end;
 
     if (size == 0) {
         data_reply_read(op, NULL, 0);
         return;
     }
-    u = sealed_use(op, lost, step);
-    u->length = size;
-    sealed_use_begin(u, first, (((uint64_t)op->offset + size - 1) >> CHUNK_SHIFT) - first + 1, placed);
-    push_read(op->worker, op->file, (uint64_t)op->offset, size);
+    f->read_end = (uint64_t)op->offset + size;
+    f->read_size = follows ? size : 0;
+    f->jumps += !follows;
+    if (!early_read(op, size, step) && !push_read(op, size, lost, step))
+        read_now(op, size, lost, step);
 }

@@ -8,12 +8,23 @@ struct sealed_use {
     struct sealed_job *job;        /* NULL: none yet */
     struct turn turn;              /* a change's */
     struct kept kept;              /* its job is `job`, if it wrote this chunk before */
-    size_t length;                 /* a read's */
+    size_t length;                 /* a read's; 0: it is a change */
     op_step_fn *step, *done;
     /* as they were when it was begun */
     uint64_t lost, size;
     unsigned exchanged;
 };
+
+/* What a file is while nobody writes it, and nothing of it goes. */
+struct sealed_view {
+    uint64_t size, lost, writes;
+    unsigned exchanged;
+};
+
+/* Now; to be had before what is here is looked at. */
+struct sealed_view sealed_view(const struct file *f);
+/* Whether the file still is that, and nobody can write it. */
+bool sealed_view_holds(const struct worker *w, const struct file *f, const struct sealed_view *v);
 
 /* Begins it anew, with op->sealed. */
 struct sealed_use *sealed_use(struct op *op, uint64_t lost, op_step_fn *step);

@@ -5,6 +5,8 @@
  * Likely is what the last requests did. A wait in vain, as it always is where the program needs this very processor,
  * doubles how many must have come quickly before the next one.
  *
+ * The same goes for what cryptd does in as little time.
+ *
  * Must not know what a request says. */
 #include <errno.h>
 
@@ -54,4 +56,42 @@ int wait_receive(struct worker *w)
     w->wait.needed = r == -EAGAIN ? least(most(w->wait.needed, QUICK_FIRST) * 2, QUICK_MAX) : QUICK_FIRST;
     w->wait.quick = r == -EAGAIN ? 0 : QUICK_MAX;
     return r;
+}
+
+/* --- for cryptd ------------------------------------------------------------------------------------------------- */
+
+enum { VAIN_MAX = 10 };
+
+/* Each turn of the loop looks for events. */
+static void stay_awake(void *arg)
+{
+    struct worker *w = arg;
+
+    w->wait.awake = w->wait.asked > 0 && loop_now_ns() < w->wait.until_ns;
+    if (w->wait.awake) {
+        loop_defer(w->loop, stay_awake, w);
+    } else if (w->wait.asked > 0) {
+        w->wait.vain = (unsigned)least(w->wait.vain + 1, VAIN_MAX);
+        w->wait.pass = 1U << w->wait.vain;
+    }
+}
+
+void wait_asked(struct worker *w)
+{
+    w->wait.asked++;
+    if (w->wait.pass > 0) {
+        w->wait.pass--;
+        return;
+    }
+    w->wait.until_ns = loop_now_ns() + AWAKE_NS;
+    if (!w->wait.awake) {
+        w->wait.awake = true;
+        loop_defer(w->loop, stay_awake, w);
+    }
+}
+
+void wait_answered(struct worker *w)
+{
+    if (--w->wait.asked == 0 && w->wait.awake)
+        w->wait.vain = 0;
 }

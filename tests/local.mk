@@ -80,6 +80,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_power_cut.py \
 	tests/integration/test_processes.py \
 	tests/integration/test_quickstart.py \
+	tests/integration/test_random_reads.py \
 	tests/integration/test_remote_edits.py \
 	tests/integration/test_rename.py \
 	tests/integration/test_restart.py \

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/messages.h"
 #include "common/number.h"
 #include "common/sealed_internal.h"
 #include "tests/unit/cryptd_fixture.h"
@@ -379,6 +380,60 @@ static void what_is_skipped_is_left_alone(void **state)
     sealed_job_end(j);
 }
 
+/* cryptd has done a part of it, and dies; the next one is asked the same. */
+static struct {
+    struct ipc_client *client;
+    Lf__Envelope *request;
+    ipc_answer_fn *done;
+    void *arg;
+} again;
+
+static void ask_again(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    Lf__Envelope *request = again.request;
+
+    (void)e;
+    (void)fds;
+    (void)arg;
+    again.request = NULL;
+    assert_non_null(reply);
+    (void)ipc_call(again.client, request, NULL, 0, 0, again.done, again.arg);
+    lf__envelope__free_unpacked(request, NULL);
+}
+
+static void ask_twice(void *arg, Lf__Envelope *request, ipc_answer_fn *done, void *done_arg)
+{
+    struct rig *r = arg;
+    bool is_first = !again.client;
+
+    again.client = r->client;
+    again.done = done;
+    again.arg = done_arg;
+    if (is_first)
+        again.request = message_copy(&request->base);
+    (void)ipc_call(r->client, request, NULL, 0, 0, is_first ? ask_again : done, is_first ? r : done_arg);
+}
+
+static void a_cryptd_that_dies_in_the_midst_harms_nothing(void **state)
+{
+    struct rig *r = *state;
+    struct sealed_job *j;
+
+    for (size_t c = 0; c < CHUNKS; c++)
+        r->versions[c][r->n[c]++] = 0;
+    atomic_store(&r->file.map->fetchable, 0);
+    begin(r);
+    memset(&again, 0, sizeof(again));
+    r->io.asker = (struct crypt_asker){ ask_twice, r };
+    j = job(r, 0, CHUNKS);
+    sealed_open(j, CHUNKS << CHUNK_SHIFT, finished);
+    turn(r);
+    assert_int_equal(r->code, 0);
+    for (size_t c = 0; c < CHUNKS; c++)
+        assert_memory_equal(j->outer + c * CRYPT_CHUNK, &r->versions[c][r->n[c] - 1], sizeof(uint32_t));
+    sealed_job_end(j);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -388,6 +443,7 @@ int main(void)
         TEST(a_power_cut_leaves_what_was_synced_or_newer),
         TEST(neither_the_current_nor_the_synced_slot_is_chosen),
         TEST(what_is_skipped_is_left_alone),
+        TEST(a_cryptd_that_dies_in_the_midst_harms_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
