@@ -467,6 +467,11 @@ TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_encrypt
+TESTS += tests/unit/test_encrypt
+tests_unit_test_encrypt_SOURCES = tests/unit/test_encrypt.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_encrypt_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
 tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
