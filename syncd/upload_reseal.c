@@ -39,15 +39,15 @@ static void forget(struct upload *u)
     end(u, r == 0 ? index_encrypt_forget(u->volume->index, u->inode.ino) : r);
 }
 
-/* A program has it open to write. What it writes is sent, which encrypts it too. */
-static void put_back(struct upload *u)
+static void put_back(struct upload *u, int64_t seconds)
 {
-    int64_t then = loop_wall_ns() + OPEN_PAUSE_S * INT64_C(1000000000);
+    int64_t then = loop_wall_ns() + seconds * INT64_C(1000000000);
     int r = index_begin(u->volume->index);
 
     end(u, r == 0 ? index_encrypt_later(u->volume->index, u->inode.ino, then, false) : r);
 }
 
+/* What a program that has it open to write writes is sent, which encrypts it too. */
 bool upload_reseal_may(struct upload *u)
 {
     CLEANUP(index_object_done) struct index_object o = { 0 };
@@ -58,11 +58,13 @@ bool upload_reseal_may(struct upload *u)
         forget(u);
         return false;
     }
-    if (!known || o.fault || cache_busy(v->cache, &u->inode)) {
-        put_back(u);
-        return false;
-    }
-    return true;
+    if (!known || o.fault)
+        put_back(u, 0);   /* it is found out there what to do */
+    else if (cache_busy(v->cache, &u->inode))
+        put_back(u, OPEN_PAUSE_S);
+    else
+        return true;
+    return false;
 }
 
 void upload_reseal_theirs(struct upload *u)
@@ -72,7 +74,7 @@ void upload_reseal_theirs(struct upload *u)
     if (r < 0)
         upload_end(u);
     else if (cache_busy(u->volume->cache, &u->inode))
-        put_back(u);
+        put_back(u, OPEN_PAUSE_S);
     else
         upload_take_over(u, upload_looked(u));
 }

@@ -103,8 +103,10 @@ class Encrypt(EncryptCase):
         with open(self.identity("all")) as kit:
             self.instance_import("all-fresh", kit.read())
         for n, (name, was) in enumerate(before.items()):
-            now = os.stat(os.path.join(fresh, name))
-            self.assertEqual((now.st_mode, now.st_size, now.st_mtime_ns), (was.st_mode, was.st_size, was.st_mtime_ns), name)
+            def told(path=os.path.join(fresh, name)):
+                now = os.stat(path)
+                return now.st_mode, now.st_size, now.st_mtime_ns
+            wait_until(lambda w=was, t=told: t() == (w.st_mode, w.st_size, w.st_mtime_ns), 20, f"what the cloud says of {name}")
             self.assertEqual(os.getxattr(os.path.join(fresh, name), "user.mark"), b"value %d" % n)
         self.assertIn("0 files", self.encrypt(mount))
 
