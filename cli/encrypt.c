@@ -139,10 +139,10 @@ static void clear(void)
 
 /* A process that is restarted breaks the exchange off, or does not know the drive at once. *ret may be NULL: ask
  * again. */
-static int step(struct json_object *instance, const char *path, int64_t *answered_ns, struct json_object **ret,
-                struct error *e)
+static int step(struct json_object *instance, const char *path, int seconds, int64_t *answered_ns,
+                struct json_object **ret, struct error *e)
 {
-    int r = get_status(instance, path, ASK_SECONDS, ret, e);
+    int r = get_status(instance, path, seconds, ret, e);
 
     if (r == 0)
         *answered_ns = loop_now_ns();
@@ -155,13 +155,14 @@ static int wait_for(struct json_object *instance, const char *path, struct error
 {
     int64_t answered_ns = loop_now_ns();
     struct json_object *p = NULL;
-    int r;
+    int seconds = 0, r;
 
-    while ((r = step(instance, path, &answered_ns, &p, e)) == 0 && (!p || has_left(p))) {
+    while ((r = step(instance, path, seconds, &answered_ns, &p, e)) == 0 && (!p || has_left(p))) {
         if (p)
             show(p);
         json_object_put(p);
         p = NULL;
+        seconds = ASK_SECONDS;
     }
     clear();
     if (r == 0)

@@ -3,6 +3,7 @@
 real S3 service: every object opens with age then, and nothing else about the files has changed, whatever happens meanwhile."""
 
 import os
+import pty
 import random
 import re
 import signal
@@ -133,12 +134,17 @@ class Encrypt(EncryptCase):
         digest = sha256(path)
         self.instance.wait_uploaded(mount)
         self.turn_on("large")
+        terminal, end = pty.openpty()
         command = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), "encrypt", mount, "--dir", self.instance.dir],
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=lt.clean_env())
+                                   stdout=end, stderr=subprocess.PIPE, text=True, env=lt.clean_env())
+        os.close(end)
         wait_until(lambda: self.instance.api("GET", "/management/object_status", path=path) == 7, 30, "the state of it")
         self.assertEqual(os.getxattr(path, "user.landfall.state"), b"encrypting")
+        shown = os.read(terminal, 4096).decode()      # a line that is written over, again and again
+        self.assertRegex(shown, r"^\r0 files \(0.0 MiB\) encrypted, .* left")
         command.send_signal(signal.SIGINT)
-        said = command.communicate(timeout=30)[0]
+        said = command.communicate(timeout=30)[1]
+        os.close(terminal)
         self.assertEqual(command.returncode, 130, said)
         self.assertIn("goes on without this command", said)
         self.wait_encrypted(mount)
