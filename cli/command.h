@@ -18,6 +18,7 @@ int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_wait(int argc, char **argv);
 int command_accept(int argc, char **argv);
+int command_encrypt(int argc, char **argv);
 
 /* One of the verbs below a subcommand, by name; with none or an unknown one the verbs are listed
  * on stderr and the status of a wrong call comes back. */

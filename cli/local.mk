@@ -11,6 +11,7 @@ libcli_a_SOURCES = \
 	cli/dir.c \
 	cli/dir.h \
 	cli/drive.c \
+	cli/encrypt.c \
 	cli/install.c \
 	cli/instance.c \
 	cli/instance.h \

@@ -33,6 +33,9 @@ static const struct command commands[] = {
       command_stat },
     { "accept", "PATH... [--dir DIR]",
       "what lies in the cloud is older than what was there, and was restored on purpose", command_accept },
+    { "encrypt", "PATH... [--background] | --status [DRIVE] | --stop PATH|DRIVE [--dir DIR]",
+      "encrypt what is in the cloud in plain, of a drive that encrypts its objects, and wait for it; --background: do\n"
+      "           not wait. --status: how far it is. --stop: what is left stays as it is", command_encrypt },
     { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",
       "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
       "           way and is named, 124 the time is over", command_wait },

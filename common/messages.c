@@ -53,6 +53,9 @@ static const struct message_row rows[] = {
     { B(OBJECT_MAKE_OFFLINE), F,             S,             B(DONE),             0, 0, REPEAT },
     { B(OBJECT_REMOVE_OFFLINE), F,           S,             B(DONE),             0, 0, REPEAT },
     { B(OBJECT_ACCEPT),       F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(OBJECT_ENCRYPT),      F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(OBJECT_ENCRYPT_STOP), F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(ENCRYPTION_GET),      F,             S,             B(ENCRYPTION_FOUND), 0, 0, REPEAT },
     { B(STREAM_OPEN),         F,             S,             B(STREAM_OPENED),    0, 1, REPEAT },
     { B(PRESIGN),             F,             S,             B(PRESIGNED),        0, 0, REPEAT },
 

@@ -131,7 +131,7 @@ static void add_cloud(struct volume *v, const struct index_inode *i, Lf__Explana
     e->cloud_size = (int64_t)i->cloud_size;
     e->state = waits_state(v, i);
     add_lacking(e, i->pending | (index_displaced(v->index, i) ? INDEX_MOVE : 0));
-    if (i->pending && i->turned_ns)
+    if (i->pending & INDEX_LACKING && i->turned_ns)
         e->dirty_since = date(i->turned_ns);
 }
 

@@ -28,6 +28,7 @@ struct waiter {
     lister_done_fn *done;
     void *arg;
     struct loop_timer *patience;     /* only where an older listing can serve */
+    bool anew;                       /* none can, for him */
 };
 
 struct listing {
@@ -168,6 +169,15 @@ bool lister_failing(struct lister *l)
     return reach_patience_ms(reach_of(l)) <= 0 || lister_failed_lately(l);
 }
 
+static struct waiter *add_waiter(struct listing *g, lister_done_fn *done, void *arg)
+{
+    struct waiter *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
+    TAILQ_INSERT_TAIL(&g->waiters, w, next);
+    return w;
+}
+
 static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
 {
     struct waiter *w;
@@ -176,9 +186,7 @@ static void wait_for(struct listing *g, lister_done_fn *done, void *arg)
         done(&(struct error){ 0 }, arg);
         return;
     }
-    w = xcalloc(1, sizeof(*w));
-    *w = (struct waiter){ .listing = g, .done = done, .arg = arg };
-    TAILQ_INSERT_TAIL(&g->waiters, w, next);
+    w = add_waiter(g, done, arg);
     if (g->known)
         wait_on(w);
 }
@@ -196,7 +204,7 @@ static void end(struct listing *g, const struct error *e)
     listing_run_free(g->run);
     while ((w = TAILQ_FIRST(&g->waiters))) {
         TAILQ_REMOVE(&g->waiters, w, next);
-        answer(w, g->known && !l->closing ? &fine : e);
+        answer(w, g->known && !w->anew && !l->closing ? &fine : e);
     }
     free(g);
 }
@@ -330,6 +338,21 @@ void lister_ensure(struct lister *l, uint64_t dir, lister_done_fn *done, void *a
         return;
     }
     wait_for(want(l, &i), done, arg);
+    start_some(l);
+}
+
+void lister_anew(struct lister *l, uint64_t dir, lister_done_fn *done, void *arg)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct error e = { 0 };
+
+    if (check(l, dir, &i, &e) == 0 && l->v->paused)
+        error_set(&e, -ENETDOWN, "The drive is paused.");
+    if (e.code) {
+        done(&e, arg);
+        return;
+    }
+    add_waiter(want(l, &i), done, arg)->anew = true;
     start_some(l);
 }
 

@@ -250,14 +250,17 @@ static bool same_version(const struct index_inode *i, const struct cloud_object 
     return i->cloud_size == o->size && i->etag && o->etag && strcmp(i->etag, o->etag) == 0;
 }
 
+/* Metadata that are known stay so where the size is still a guess; then object_known() says that it is. */
 int entry_size(struct volume *v, struct index_inode *i, const struct cloud_object *o)
 {
+    bool settled = i->settled;
     int r;
 
     if (!v->keys || !same_version(i, o))
         return 0;
     if (!(i->pending & INDEX_CONTENT))
         correct_size(v, i, o);
+    i->settled = settled;
     r = index_update(v->index, i);
     return r < 0 ? r : object_note(v, i, o);
 }

@@ -85,6 +85,10 @@ libsyncd_a_SOURCES = \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
 	syncd/drive_update.c \
+	syncd/encrypt.c \
+	syncd/encrypt.h \
+	syncd/encrypt_ask.c \
+	syncd/encrypt_ask.h \
 	syncd/evict.c \
 	syncd/evict.h \
 	syncd/evict_order.c \
@@ -207,11 +211,13 @@ libsyncd_a_SOURCES = \
 	syncd/store_account.c \
 	syncd/store_anchor.h \
 	syncd/store_drive.c \
+	syncd/store_encrypt.h \
 	syncd/store_index.c \
 	syncd/store_index.h \
 	syncd/store_index_anchor.c \
 	syncd/store_index_cached.c \
 	syncd/store_index_change.c \
+	syncd/store_index_encrypt.c \
 	syncd/store_index_entries.c \
 	syncd/store_index_fresh.c \
 	syncd/store_index_internal.h \
@@ -243,6 +249,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_bind.c \
 	syncd/upload_clone.c \
 	syncd/upload_delete.c \
+	syncd/upload_fail.c \
 	syncd/upload_gather.c \
 	syncd/upload_look.c \
 	syncd/upload_move.c \
@@ -251,6 +258,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_parts_seal.c \
 	syncd/upload_put.c \
 	syncd/upload_quit.c \
+	syncd/upload_reseal.c \
 	syncd/upload_resume.c \
 	syncd/upload_run.c \
 	syncd/upload_seal.c \

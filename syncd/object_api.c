@@ -206,11 +206,9 @@ static void explain_done(const struct error *e, const struct volume_node *n, voi
 static void await_found(const struct error *e, const struct volume_node *n, void *arg);
 static void await_done(const struct error *e, const struct volume_arrival *arrival, void *arg);
 
-static unsigned patience(const Lf__ObjectAwait *given)
+static unsigned bounded_seconds(int32_t seconds)
 {
-    if (!given->has_seconds)
-        return AWAIT_SECONDS;
-    return given->seconds < 0 ? 0 : given->seconds > AWAIT_SECONDS_MAX ? AWAIT_SECONDS_MAX : (unsigned)given->seconds;
+    return seconds < 0 ? 0 : seconds > AWAIT_SECONDS_MAX ? AWAIT_SECONDS_MAX : (unsigned)seconds;
 }
 
 /* The same object as before, if it is still there. */
@@ -234,7 +232,7 @@ void object_api_await(struct ipc_request *req, const Lf__Envelope *env, int *fds
     if (!a)
         return;
     a->volume = v;
-    a->seconds = patience(given);
+    a->seconds = given->has_seconds ? bounded_seconds(given->seconds) : AWAIT_SECONDS;
     if (!await_again(a, given->id))
         volume_stat(v, a->relative, await_found, a);
 }
@@ -329,6 +327,53 @@ void object_api_accept(struct ipc_request *req, const Lf__Envelope *env, int *fd
 {
     (void)fds;
     ask_offline(daemon, req, env->object_accept->path, volume_accept);
+}
+
+/* --- encryption of what is there ----------------------------------------------------------------- */
+
+void object_api_encrypt(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    ask_offline(daemon, req, env->object_encrypt->path, volume_encrypt);
+}
+
+void object_api_encrypt_stop(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    (void)fds;
+    ask_offline(daemon, req, env->object_encrypt_stop->path, volume_encrypt_stop);
+}
+
+static void encryption_done(const struct error *e, const Lf__Encryption *p, void *arg)
+{
+    Lf__EncryptionFound found = LF__ENCRYPTION_FOUND__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(ENCRYPTION_FOUND, encryption_found, &found);
+    struct ask *a = arg;
+
+    found.progress = p ? (Lf__Encryption *)message_copy(&p->base) : NULL;
+    for (size_t n = 0; p && n < p->n_failures; n++) {
+        char **path = &found.progress->failures[n]->path, *relative = *path;
+
+        *path = join(a->mount_point, relative);
+        free(relative);
+    }
+    if (p)
+        ipc_reply(a->req, &reply, NULL, 0);
+    else
+        ipc_fail_error(a->req, e);
+    if (p)
+        lf__encryption__free_unpacked(found.progress, NULL);
+    end(a);
+}
+
+void object_api_encryption(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const Lf__EncryptionGet *given = env->encryption_get;
+    struct volume *v;
+    struct ask *a = ask_new(daemon, req, given->path, &v);
+
+    (void)fds;
+    if (a)
+        volume_encryption(v, given->has_seconds ? bounded_seconds(given->seconds) : 0, encryption_done, a);
 }
 
 /* --- a directory ------------------------------------------------------------------------------ */

@@ -25,12 +25,11 @@ static void answer(int error, void *arg)
     struct error e = { 0 };
 
     if (error)
-        error_set(&e, error, "What is to be offline could not be written to the disk.");
+        error_set(&e, error, "What was asked for could not be written to the disk.");
     a->done(&e, a->arg);
 }
 
-/* Once the index is on the disk. By then the volume may be gone. */
-static void answer_durably(struct volume *v, volume_offline_fn *done, void *arg)
+void volume_answer_durably(struct volume *v, volume_offline_fn *done, void *arg)
 {
     struct asked *a = xcalloc(1, sizeof(*a));
 
@@ -120,7 +119,7 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
         return;
     }
     keeper_kick(v);
-    answer_durably(v, done, arg);
+    volume_answer_durably(v, done, arg);
 }
 
 /* The nearest directory above that is pinned, or 0. */
@@ -176,5 +175,5 @@ void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *do
     }
     keeper_unpinned(v);
     release(v, ino);
-    answer_durably(v, done, arg);
+    volume_answer_durably(v, done, arg);
 }

@@ -56,6 +56,9 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_MAKE_OFFLINE), object_api_make_offline },
     { ROW(OBJECT_REMOVE_OFFLINE), object_api_remove_offline },
     { ROW(OBJECT_ACCEPT), object_api_accept },
+    { ROW(OBJECT_ENCRYPT), object_api_encrypt },
+    { ROW(OBJECT_ENCRYPT_STOP), object_api_encrypt_stop },
+    { ROW(ENCRYPTION_GET), object_api_encryption },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 

@@ -107,6 +107,13 @@ static const char *const STEPS[] = {
     "CREATE TABLE segment(agent BLOB NOT NULL, number INTEGER NOT NULL, etag TEXT NOT NULL, version INTEGER NOT NULL,"
     " first INTEGER NOT NULL, previous INTEGER NOT NULL, fault INTEGER NOT NULL DEFAULT 0,"
     " PRIMARY KEY(agent, number)) WITHOUT ROWID;",
+    /* What is to be encrypted though the cloud has it: syncd/store_encrypt.h. */
+    "CREATE TABLE encrypting(ino INTEGER PRIMARY KEY, directory INTEGER NOT NULL, state INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, tries INTEGER NOT NULL, not_before INTEGER NOT NULL, reason TEXT);"
+    "CREATE INDEX encrypting_due ON encrypting(state, directory, not_before);"
+    "CREATE TABLE encryption(files INTEGER NOT NULL, bytes INTEGER NOT NULL, directories INTEGER NOT NULL,"
+    " done INTEGER NOT NULL, done_bytes INTEGER NOT NULL, failed INTEGER NOT NULL);"
+    "INSERT INTO encryption VALUES(0, 0, 0, 0, 0, 0);",
 };
 
 static const struct sql_schema SCHEMA = {

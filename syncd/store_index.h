@@ -26,6 +26,8 @@ enum index_pending {
     INDEX_CONTENT = 1,   /* bytes (a directory: its marker; a symlink: its object) must be put at the inode's key */
     INDEX_META = 2,      /* metadata must be rewritten */
     INDEX_MOVE = 4,      /* the cloud's version lives at cloud_key, which is not the inode's key any more */
+    INDEX_SEAL = 8,      /* it lacks nothing, but what it has is to be encrypted: store_encrypt.h */
+    INDEX_LACKING = 7,   /* all but the last */
 };
 
 struct index_inode {
@@ -178,11 +180,11 @@ int index_by_cloud_key(struct index *x, const char *key, struct index_inode *ret
  * for "a/") or, when it is a file's, below it, or -ENOENT; and whether such a key is buried. */
 int index_in_the_way(struct index *x, const char *key, struct index_inode *ret);
 bool index_buried_in_the_way(struct index *x, const char *key);
-/* Inodes with pending bits, graves and rows of renamed directories; below a directory only its subtree counts (and
- * no graves). */
+/* Inodes with bits of INDEX_LACKING, graves and rows of renamed directories; below a directory only its subtree counts
+ * (and no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
-/* How many inodes at or below the directory are pending, and the one of them to be named first: one that failed, the
+/* How many inodes at or below the directory lack something, and the one of them to be named first: one that failed, the
  * latest to be tried again, else any. */
 uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first);
 /* Open graves of keys that begin with this one, a directory's; "": all. */

@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "common/loop.h"
 #include "syncd/name.h"
+#include "syncd/store_encrypt.h"
 #include "syncd/store_index_internal.h"
 
 static const struct index_share NOTHING;
@@ -115,7 +116,7 @@ int index_move(struct index *x, uint64_t ino, uint64_t parent, const void *name,
     return r < 0 ? r : deepen_above(x, ino);
 }
 
-int index_orphan(struct index *x, uint64_t ino)
+static int orphan(struct index *x, uint64_t ino)
 {
     struct index_share was;
     int r = index_share_of(x, ino, &was);
@@ -126,10 +127,17 @@ int index_orphan(struct index *x, uint64_t ino)
     return r < 0 ? r : index_share_changed(x, was, NOTHING);
 }
 
+int index_orphan(struct index *x, uint64_t ino)
+{
+    int r = index_encrypt_forget(x, ino);
+
+    return r < 0 ? r : orphan(x, ino);
+}
+
 int index_replace(struct index *x, struct index_inode *i)
 {
     uint64_t old = i->ino;
-    int r = index_orphan(x, old);
+    int r = orphan(x, old);
 
     i->ino = 0;
     if (r == 0)
@@ -141,6 +149,8 @@ int index_replace(struct index *x, struct index_inode *i)
         r = sql_run(x->sql, "INSERT INTO xattr(ino, name, value) SELECT ?1, name, value FROM xattr WHERE ino = ?2",
                     SQL_INT(i->ino), SQL_INT(old));
     if (r == 0)
+        r = index_encrypt_renumber(x, old, i->ino);
+    if (r == 0)
         r = sql_run(x->sql, "UPDATE upload SET ino = ?1 WHERE ino = ?2 AND part_size > 0", SQL_INT(i->ino),
                     SQL_INT(old));
     return r;
@@ -151,6 +161,8 @@ int index_remove(struct index *x, uint64_t ino)
     struct index_share was;
     int r = index_share_of(x, ino, &was);
 
+    if (r == 0)
+        r = index_encrypt_forget(x, ino);
     if (r == 0)
         r = index_xattr_clear(x, ino);
     if (r == 0)

@@ -212,7 +212,8 @@ uint64_t index_pending_count(struct index *x)
 {
     int64_t inodes = 0, graves = 0, moved = 0;
 
-    (void)sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode WHERE pending <> 0 AND nlink > 0");
+    (void)sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode INDEXED BY inode_pending WHERE pending <> 0"
+                      " AND nlink > 0 AND pending & 7 <> 0");
     (void)sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
     (void)sql_get_int(x->sql, &moved, "SELECT count(*) FROM moved");
     return (uint64_t)(inodes + graves + moved);
@@ -223,7 +224,8 @@ uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first)
 {
     CLEANUP(sql_query_end) struct sql_query q =
         sql_query(x->sql, "WITH RECURSIVE climb(start, at) AS (SELECT ino, ino FROM inode INDEXED BY inode_pending"
-                  " WHERE pending <> 0 AND nlink > 0 UNION ALL SELECT c.start, i.parent FROM climb c"
+                  " WHERE pending <> 0 AND nlink > 0 AND pending & 7 <> 0"
+                  " UNION ALL SELECT c.start, i.parent FROM climb c"
                   " JOIN inode i ON i.ino = c.at WHERE c.at <> ?1 AND i.parent IS NOT NULL)"
                   " SELECT c.start, count(*) OVER () FROM climb c JOIN inode i ON i.ino = c.start WHERE c.at = ?1"
                   " ORDER BY i.reason IS NULL, i.not_before DESC LIMIT 1", SQL_INT(dir));
@@ -269,7 +271,8 @@ static int survey(struct index *x)
 {
     CLEANUP(sql_query_end) struct sql_query q =
         sql_query(x->sql, "WITH RECURSIVE above(ino) AS (SELECT parent FROM inode WHERE pending <> 0 AND nlink > 0"
-                  " UNION SELECT ino FROM moved UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
+                  " AND pending & 7 <> 0 UNION SELECT ino FROM moved"
+                  " UNION SELECT i.parent FROM above a JOIN inode i ON i.ino = a.ino)"
                   " SELECT ino FROM above WHERE ino IS NOT NULL ORDER BY ino");
     size_t room = 0;
     int r;

@@ -249,7 +249,7 @@ static enum upload_kind kind_of(const struct volume *v, const struct index_inode
 {
     if (!S_ISREG(i->mode))
         return is_copied(v, i) ? UPLOAD_COPY : UPLOAD_MARK;
-    if (i->pending & INDEX_CONTENT || !i->cloud_key || !(cloud_capabilities(v->cloud) & CLOUD_CAN_COPY))
+    if (i->pending & (INDEX_CONTENT | INDEX_SEAL) || !i->cloud_key || !(cloud_capabilities(v->cloud) & CLOUD_CAN_COPY))
         return UPLOAD_CONTENT;
     return UPLOAD_COPY;
 }

@@ -7,7 +7,9 @@
  *   upload_gather.c  what has to be here for it, and what the cloud can copy instead
  *   upload_put.c     contents, links and markers in one PUT
  *   upload_parts.c   contents and copies in parts
+ *   upload_fail.c    when what did not work is tried again
  *   upload_seal.c    what encrypted objects are made of; upload_bind.c: those that are copied to another key
+ *   upload_reseal.c  files that did not change, of which the object is to be encrypted
  *   upload_resume.c  the parts of an earlier try that are still good
  *   upload_abort.c   the end of those that nobody wants
  *   upload_clone.c   a file made of another one's version, for a program that waits for it
@@ -185,6 +187,11 @@ int upload_leave(struct upload *u, bool bury);
 
 /* The object is in place: the index says so. */
 void upload_commit(struct upload *u, const char *etag);
+/* In a transaction: what was sent for the inode is no longer of interest. 0 or negative errno. */
+int upload_forget_row(struct upload *u);
+
+/* --- upload_fail.c -------------------------------------------------------------------------------- */
+
 /* The file changed meanwhile: once more, after settling. */
 void upload_again(struct upload *u);
 /* It did not work: once more later. The reason is kept with the inode. */
@@ -277,6 +284,17 @@ void upload_unseal_hash(struct upload *u, uint64_t offset, uint64_t length,
 void upload_unseal_abandon(struct upload *u);
 void upload_plain_end(struct upload_plain *p);
 
+/* --- upload_reseal.c ------------------------------------------------------------------------------ */
+
+/* Whether the content is what the cloud has, and is sent to be encrypted there. */
+bool upload_reseals(const struct upload *u);
+/* Whether that may be done now; false: the change has ended. */
+bool upload_reseal_may(struct upload *u);
+/* The cloud has another version by now, as looked at: that is taken over, to be encrypted in its turn; or none. Ends
+ * the change. */
+void upload_reseal_theirs(struct upload *u);
+void upload_reseal_gone(struct upload *u);
+
 /* --- upload_bind.c -------------------------------------------------------------------------------- */
 
 /* For an object that is to be copied to u->key, or onto itself with other metadata: what that needs when it is
@@ -347,6 +365,8 @@ void upload_abort_unheard(struct upload *u, const char *key, int64_t begun_ns, c
                           upload_aborted_fn *next);
 /* The source of a copy is not what the index says (-ENOENT, -ESTALE). */
 void upload_copy_failed(struct upload *u, const struct error *e);
+/* The cloud has that version by now, and what is here was not changed: it takes the version over. Ends the change. */
+void upload_take_over(struct upload *u, const struct cloud_object *o);
 void upload_parts_free(struct upload_parts *p);
 /* Bytes in parts that are there. */
 uint64_t upload_parts_bytes(const struct upload *u);

@@ -120,7 +120,7 @@ const char *upload_looked_at(const struct upload *u)
  * replace a good version. */
 static bool is_doubtful(const struct upload *u)
 {
-    return u->kind == UPLOAD_CONTENT && index_doubtful(u->volume->index, u->inode.ino);
+    return u->kind == UPLOAD_CONTENT && !upload_reseals(u) && index_doubtful(u->volume->index, u->inode.ino);
 }
 
 /* Ends the change; its next turn builds on what is known by now. */
@@ -203,6 +203,8 @@ static void found_theirs(struct upload *u)
 
     if (u->clone)
         upload_fail_code(u, -ESTALE);   /* that is for the upload of what the file becomes */
+    else if (upload_reseals(u))
+        upload_reseal_theirs(u);
     else if ((!upload_in_place(u) && upload_is_ours(u->volume, u->key, o)) || is_same_special(u, o))
         next_turn(u, upload_own(u, u->key, o));
     else if (may_have_same_bytes(u, o))
@@ -223,6 +225,8 @@ static void found_nothing(struct upload *u)
 {
     if (u->clone)
         upload_fail_code(u, -ESTALE);
+    else if (upload_reseals(u) && upload_in_place(u))
+        upload_reseal_gone(u);
     else if (!upload_in_place(u))
         next_turn(u, upload_own(u, u->key, &(struct cloud_object){ 0 }));
     else if (u->file)

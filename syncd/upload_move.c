@@ -64,6 +64,7 @@ static int take_over_version(struct upload *u, const struct cloud_object *o, str
 
     int r;
 
+    i->generation++;
     xstrset(&i->etag, o->etag);
     i->size = i->cloud_size = o->size;
     i->mtime_ns = o->has_meta && o->meta.has_mtime ? o->meta.mtime_ns : o->mtime_ns;
@@ -75,7 +76,7 @@ static int take_over_version(struct upload *u, const struct cloud_object *o, str
     return r < 0 ? r : object_note(u->volume, i, o);
 }
 
-static void take_over(struct upload *u, const struct cloud_object *o)
+void upload_take_over(struct upload *u, const struct cloud_object *o)
 {
     struct volume *v = u->volume;
     int code = upload_reload(u);
@@ -112,7 +113,7 @@ static void source_seen(struct upload *u, struct cloud_request *r)
     if (r->error.code) {
         upload_fail(u, &r->error);
     } else if (!etag || !u->inode.etag || strcmp(etag, u->inode.etag) != 0) {
-        take_over(u, &r->object);
+        upload_take_over(u, &r->object);
     } else {
         u->unconditional = true;
         copy_object(u);

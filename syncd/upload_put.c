@@ -179,7 +179,7 @@ static void content_ready(struct upload *u)
         upload_end(u);
         return;
     }
-    u->write_seq = u->file->map->size_seq;
+    u->write_seq = upload_reseals(u) ? atomic_load(&u->file->map->write_seq) : u->file->map->size_seq;
     u->size = cache_file_size(u->file);
     if (u->file->guard.is_lost)
         upload_fail_code(u, -EIO);
@@ -190,6 +190,8 @@ static void content_ready(struct upload *u)
 /* What is doubtful becomes a conflict copy, perhaps, which has nothing to copy from. */
 void upload_content_start(struct upload *u)
 {
+    if (upload_reseals(u) && !upload_reseal_may(u))
+        return;
     u->base_lost |= index_doubtful(u->volume->index, u->inode.ino);
     upload_gather(u, content_ready);
 }

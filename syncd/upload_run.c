@@ -14,8 +14,8 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "syncd/await.h"
-#include "syncd/waits.h"
+#include "syncd/encrypt.h"
+#include "syncd/store_encrypt.h"
 
 static void (*const STARTS[UPLOAD_KINDS])(struct upload *u) = {
     [UPLOAD_MARK] = upload_mark_start,
@@ -52,11 +52,6 @@ void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state)
     v->spec.changed(v, path, (int)state, v->spec.arg);
 }
 
-static void show(const struct upload *u, enum uploader_state state)
-{
-    uploader_show(u->volume, u->inode.ino, state);
-}
-
 void upload_start_as(struct upload *u, enum upload_kind kind)
 {
     u->kind = kind;
@@ -82,7 +77,7 @@ void upload_begin(struct upload *u, uint64_t ino)
         upload_end(u);
         return;
     }
-    show(u, UPLOADER_UPLOADING);
+    uploader_show(u->volume, u->inode.ino, UPLOADER_UPLOADING);
     if (strlen(v->prefix) + strlen(u->key) > FS_KEY_MAX_BYTES)
         fail_too_long(u);
     else
@@ -171,17 +166,6 @@ int upload_declare(struct upload *u, const struct index_upload *row)
     return r;
 }
 
-/* Errors after which the cloud surely has nothing of this change. */
-static bool came_to_nothing(int code)
-{
-    static const int sure[] = { -ESTALE, -EACCES, -EKEYREJECTED, -EBADE, -ENOENT };
-
-    for (size_t n = 0; n < ARRAY_SIZE(sure); n++)
-        if (sure[n] == code)
-            return true;
-    return false;
-}
-
 int upload_reload(struct upload *u)
 {
     uint64_t ino = u->inode.ino;
@@ -217,8 +201,10 @@ static unsigned left_to_do(struct upload *u, const struct index_inode *i, const 
 
     if (u->kind == UPLOAD_MARK)
         p = same ? 0 : p | INDEX_CONTENT;
-    if ((u->kind == UPLOAD_CONTENT || u->clone) && unchanged_and_clean(u))
+    if (p & INDEX_CONTENT && (u->kind == UPLOAD_CONTENT || u->clone) && unchanged_and_clean(u))
         p &= ~(unsigned)INDEX_CONTENT;
+    if (u->seal)
+        p &= ~(unsigned)INDEX_SEAL;
     if (u->metadata_sent && u->kind != UPLOAD_MARK)
         p = same ? p & ~(unsigned)INDEX_META : p | INDEX_META;
     return strcmp(key_now, u->key) == 0 ? p & ~(unsigned)INDEX_MOVE : p | INDEX_MOVE;
@@ -264,13 +250,15 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
         r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);
     if (r == 0)
         r = index_update(x, i);
+    if (r == 0 && u->seal)
+        r = index_encrypt_done(x, i->ino);
     if (r == 0 && i->pending)
         r = index_retry(x, i->ino, loop_wall_ns() + u->volume->config->settle_milliseconds * 1000000, NULL);
     return r;
 }
 
 /* The row is of this change, unless it is a copy in one piece that came in between. */
-static int forget_row(struct upload *u)
+int upload_forget_row(struct upload *u)
 {
     return u->kind != UPLOAD_COPY || u->parts || u->noted ? index_upload_remove(u->volume->index, u->inode.ino) : 0;
 }
@@ -285,7 +273,7 @@ static int record(struct upload *u, const char *etag)
         r = index_bury(u->volume->index, u->key, etag);
     else if (r == 0)
         r = record_place(u, &i, etag);
-    return r == 0 ? forget_row(u) : r;
+    return r == 0 ? upload_forget_row(u) : r;
 }
 
 void upload_commit(struct upload *u, const char *etag)
@@ -299,7 +287,7 @@ void upload_commit(struct upload *u, const char *etag)
     if (r == 0)
         r = index_end(u->volume->index, record(u, etag));
     if (r < 0) {
-        if (u->kind == UPLOAD_CONTENT || u->clone)
+        if ((u->kind == UPLOAD_CONTENT && !upload_reseals(u)) || u->clone)
             atomic_store(&u->file->map->state, CHUNK_MAP_DIRTY);
         upload_fail_code(u, r);
         return;
@@ -309,10 +297,11 @@ void upload_commit(struct upload *u, const char *etag)
     if (u->clone)
         upload_clone_made(u);
     cache_sync_soon(u->volume->cache);
+    encrypter_kick(u->volume);
     uploader_reached(u->uploader);
     u->volume->tally->uploads[tally_kind(0)]++;
     LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
-    show(u, UPLOADER_NORMAL);
+    uploader_show(u->volume, u->inode.ino, UPLOADER_NORMAL);
     upload_end(u);
 }
 
@@ -374,127 +363,4 @@ int upload_disown(struct upload *u, const char *key)
     int r = index_begin(u->volume->index);
 
     return r == 0 ? end_and_reload(u, index_exhume(u->volume->index, key)) : r;
-}
-
-/* --- later ---------------------------------------------------------------------------------------- */
-
-static int put_off(struct upload *u, int64_t seconds, const char *reason)
-{
-    struct index *x = u->volume->index;
-    int64_t settle = u->volume->config->settle_milliseconds * 1000000;
-    int r = index_begin(x);
-
-    if (r < 0)
-        return r;
-    r = index_retry(x, u->inode.ino, loop_wall_ns() + (seconds ? seconds * 1000000000 : settle), reason);
-    return index_end(x, r == -ENOENT ? 0 : r);
-}
-
-void upload_again(struct upload *u)
-{
-    (void)put_off(u, 0, NULL);
-    upload_end(u);
-}
-
-/* --- failures ------------------------------------------------------------------------------------- */
-
-static const struct trouble {
-    int code;
-    int seconds;        /* until this change is tried again */
-    bool everything;    /* others would fail alike: all rest, longer each time */
-} troubles[] = {
-    { -EIO, 30, false },
-    { -EHOSTUNREACH, 1, true },
-    { -ETIMEDOUT, 1, true },
-    { -EAGAIN, 1, true },
-    { -EKEYREJECTED, 60, true },
-    { -EACCES, 300, false },
-    { -ESTALE, 300, false },
-    { -ENOSPC, 1, true },           /* here, where nothing can be noted, or there */
-    { -EFBIG, 300, false },
-    { -EBADE, 30, false },
-    { -ECONNRESET, 1, true },      /* what hands out the keys restarts, */
-    { -ENOTCONN, 1, true },        /* or does not run, */
-    { -ENOKEY, 60, true },         /* or cannot open them */
-    { -ENAMETOOLONG, 300, false },
-};
-
-static const struct trouble *trouble_of(int code)
-{
-    for (size_t n = 0; n < ARRAY_SIZE(troubles); n++)
-        if (troubles[n].code == code)
-            return &troubles[n];
-    return &troubles[0];
-}
-
-bool upload_fails_lastingly(int code)
-{
-    return waits_lasting(trouble_of(code)->seconds);
-}
-
-bool upload_fails_all(int code)
-{
-    return code == -ECANCELED || (code && trouble_of(code)->everything);
-}
-
-static int withdraw(struct upload *u)
-{
-    int r = u->declared ? index_exhume(u->volume->index, u->key) : 0;
-
-    return r == 0 && !u->parts ? forget_row(u) : r;   /* an upload in parts goes on later */
-}
-
-/* Somebody writes: then what was sent is not what was hashed, and nothing is wrong. */
-static bool was_written_meanwhile(const struct upload *u, const struct error *e)
-{
-    return e->code == -EBADE && u->kind == UPLOAD_CONTENT && u->file && !upload_unchanged(u);
-}
-
-static void rest(struct uploader *u, const struct error *why)
-{
-    u->trouble = *why;
-    uploader_rest(u, why->code);
-}
-
-void upload_fail(struct upload *u, const struct error *e)
-{
-    const struct trouble *t = trouble_of(e->code);
-    struct volume *v = u->volume;
-    struct index *x = v->index;
-    uint64_t ino = u->inode.ino;
-
-    if (u->clone) {
-        upload_clone_failed(u, e);
-        return;
-    }
-    if (was_written_meanwhile(u, e)) {
-        upload_again(u);
-        return;
-    }
-    if (e->code == -ECANCELED) {    /* paused, or the cloud is being closed */
-        rest(u->uploader, e);
-        upload_end(u);
-        return;
-    }
-    u->volume->tally->uploads[tally_kind(e->code)]++;
-    LOG(LOG_WARNING, "upload_failed", "drive=%s", u->volume->drive->id, "key=%s", u->key, "error=%s", error_text(e),
-        "again_in=%d", t->seconds);
-    if (came_to_nothing(e->code) && index_begin(x) == 0)
-        (void)index_end(x, withdraw(u));
-    if (t->everything)
-        rest(u->uploader, e);
-    (void)put_off(u, t->seconds, error_text(e));
-    if (u->unreadable && u->file)
-        cache_unreadable_alike(u->file, &u->inode);
-    show(u, UPLOADER_ERROR);
-    upload_end(u);
-    await_failed(v, ino, t->seconds);
-}
-
-void upload_fail_code(struct upload *u, int code)
-{
-    struct error e;
-
-    error_set(&e, code, "%s", error_meaning(code)->text);
-    upload_fail(u, &e);
 }

@@ -17,6 +17,7 @@
 #include "syncd/cache.h"
 #include "syncd/cache_convert.h"
 #include "syncd/cache_use.h"
+#include "syncd/encrypt.h"
 #include "syncd/key_stock.h"
 #include "syncd/store_anchor.h"
 #include "syncd/tally.h"
@@ -201,6 +202,7 @@ int volume_open(const struct volume_spec *spec, struct volume **ret, struct erro
     capacity_new(v);
     mover_new(v);
     anchors_new(v);
+    encrypter_new(v);
     uploader_kick(v->uploader);
     *ret = v;
     return 0;
@@ -212,6 +214,7 @@ void volume_close(struct volume *v)
         return;
     anchors_free(v);
     await_end(v);
+    encrypter_stop(v);
     keeper_free(v);
     scanner_stop(v);
     offline_end(v);
@@ -224,6 +227,7 @@ void volume_close(struct volume *v)
     capacity_free(v);
     lister_free(v->lister);
     mover_free(v);
+    encrypter_free(v);
     scanner_free(v);
     fs_marks_end(v);
     cache_free(v->cache);
@@ -249,6 +253,7 @@ void volume_configure(struct volume *v, const Lf__CloudDrive *drive)
     take_settings(v, drive);
     cache_configure(v->cache);
     uploader_kick(v->uploader);
+    encrypter_kick(v);
 }
 
 void volume_tell(struct volume *v, void (*done)(void *arg), void *arg)
@@ -263,6 +268,7 @@ void volume_pause(struct volume *v, bool paused)
     uploader_kick(v->uploader);
     keeper_kick(v);
     mover_kick(v);
+    encrypter_kick(v);
 }
 
 void volume_keys_rotated(struct volume *v, volume_rotated_fn *done, void *arg)

@@ -148,6 +148,16 @@ void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *do
  * was put there on purpose. -EINVAL with a sentence where nothing is refused for that. */
 void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
+/* What the cloud has in plain of the file, or of all that is at and below the directory, is to be encrypted, and each
+ * file stays what it is. done(e, arg) once, when that is durable (e->code 0) or has failed; the work is done behind.
+ * -EINVAL with a sentence: the drive does not encrypt its objects. And what is listed there is not to be any more. */
+void volume_encrypt(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+void volume_encrypt_stop(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+/* How far that is on the whole drive, the paths of failures below it: once nothing is left, or after so many seconds.
+ * *p is borrowed for the call; NULL with e->code -ECANCELED: the drive was closed. */
+typedef void volume_encryption_fn(const struct error *e, const Lf__Encryption *p, void *arg);
+void volume_encryption(struct volume *v, unsigned seconds, volume_encryption_fn *done, void *arg);
+
 /* Whether no rename of the directory at the path, of one above it, or away from that path has left anything in the
  * cloud under the old prefix. Asks the index alone. */
 bool volume_rename_finished(struct volume *v, const char *path);

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "syncd/encrypt.h"
 #include "syncd/name.h"
 #include "syncd/object.h"
 
@@ -120,8 +121,11 @@ static int state_of(struct volume *v, const struct index_inode *i)
         return STATE_ERROR;
     if (uploader_seals(v->uploader, i->ino))
         return STATE_ENCRYPTING;
-    if (i->pending || index_displaced(v->index, i) || (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
+    if (i->pending & INDEX_LACKING || index_displaced(v->index, i) ||
+        (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
         return STATE_UPLOADING;
+    if (encrypter_marked(v, i->ino))
+        return STATE_ENCRYPTING;
     return STATE_NORMAL;
 }
 

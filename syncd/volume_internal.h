@@ -23,6 +23,7 @@
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
  *   mover.c       what a renamed directory takes along
+ *   encrypt.c     what is to be encrypted though the cloud has it; encrypt_ask.c: who asks for it
  *   conflict.c    both versions of a file that two sides changed
  *   stream.c      an object as a pipe, for the API
  *   store_index.c the index
@@ -45,6 +46,7 @@ struct capacity;
 struct mover;
 struct tally;
 struct anchors;
+struct encrypter;
 
 struct volume {
     struct loop *loop;
@@ -68,6 +70,8 @@ struct volume {
     struct scanner *scanner;         /* scan.c's */
     struct capacity *capacity;       /* fs_statfs.c's */
     struct mover *mover;
+    struct encrypter *encrypter;     /* encrypt.c's */
+    LIST_HEAD(, encrypt_wait) encrypt_waits;   /* encrypt_ask.c's */
     struct tally *tally;             /* held */
     struct anchors *anchors;         /* NULL: a drive without keys */
     struct stream *streams;          /* stream.c's */
@@ -281,6 +285,9 @@ bool lister_failed_lately(struct lister *l);
  * serves); a failure only when it was never listed. Coalesces. One that nobody waited for replaces the stale one when
  * it comes. */
 void lister_ensure(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
+/* done(0) once the directory's listing, however young, was taken into the index anew, or a failure. One that is under
+ * way will do: index_inode's listed_ns says when it began. */
+void lister_anew(struct lister *l, uint64_t dir, void (*done)(const struct error *e, void *arg), void *arg);
 /* Whether the directory's listing was complete once; then it serves for making names in it. */
 bool lister_known(struct lister *l, uint64_t dir);
 /* Whether it is no older than the sync interval: lister_ensure() would not wait. */
@@ -344,6 +351,8 @@ void keeper_unpinned(struct volume *v);
 /* --- offline.c ------------------------------------------------------------------------------------ */
 /* Copies that are still to go stay. */
 void offline_end(struct volume *v);
+/* Calls done(e, arg) once what was committed to the index is on the disk. By then the volume may be gone. */
+void volume_answer_durably(struct volume *v, volume_offline_fn *done, void *arg);
 
 /* --- scan.c --------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/encrypt.h"
 #include "syncd/object.h"
 
 enum { LASTING_S = 60, LONG_S = 30 };
@@ -24,7 +25,7 @@ static int64_t seconds_to(int64_t when_ns, int64_t now_ns)
 
 static bool lacks(struct volume *v, const struct index_inode *i)
 {
-    return i->pending || index_displaced(v->index, i);
+    return i->pending & INDEX_LACKING || index_displaced(v->index, i);
 }
 
 /* Removals below a directory; there is no key for what is gone. */
@@ -244,6 +245,16 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
     return lasting;
 }
 
+/* The state of what nothing is wrong with. */
+static const char *in_order(struct volume *v, const struct index_inode *i)
+{
+    bool marked = encrypter_marked(v, i->ino);
+
+    if (lacks(v, i))
+        return uploader_busy(v->uploader, i->ino) ? "uploading" : "dirty";
+    return marked ? "encrypting" : uploader_busy(v->uploader, i->ino) ? "uploading" : "clean";
+}
+
 char *waits_state(struct volume *v, const struct index_inode *i)
 {
     CLEANUP_FREE char *reason = i->pending ? index_reason(v->index, i->ino) : NULL;
@@ -253,7 +264,7 @@ char *waits_state(struct volume *v, const struct index_inode *i)
     if (!reason && fault)
         reason = xstrdup(fault);
     if (!reason)
-        return xstrdup(uploader_busy(v->uploader, i->ino) ? "uploading" : lacks(v, i) ? "dirty" : "clean");
+        return xstrdup(in_order(v, i));
     if (asprintf(&state, "error: %s", reason) < 0)
         abort();
     return state;

@@ -56,6 +56,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages \
 	tests/integration/test_damage.py \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
+	tests/integration/test_encrypt.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
@@ -473,6 +474,11 @@ check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_encrypt
+TESTS += tests/unit/test_encrypt
+tests_unit_test_encrypt_SOURCES = tests/unit/test_encrypt.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_encrypt_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects

@@ -226,6 +226,40 @@ void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void
     done(&none, arg);
 }
 
+/* The directory is refused. */
+void volume_encrypt(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    (void)v;
+    if (ino == 1)
+        error_set(&e, -EINVAL, "The drive does not encrypt what it puts into the cloud.");
+    done(&e, arg);
+}
+
+void volume_encrypt_stop(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    volume_accept(v, ino, done, arg);
+}
+
+/* As many files are left as there are seconds to wait, and the file failed. */
+void volume_encryption(struct volume *v, unsigned seconds, volume_encryption_fn *done, void *arg)
+{
+    static const struct error none;
+    Lf__EncryptionFailure failure = LF__ENCRYPTION_FAILURE__INIT, *failures = &failure;
+    Lf__Encryption p = LF__ENCRYPTION__INIT;
+
+    (void)v;
+    failure.path = (char *)(uintptr_t)"dir/file";
+    failure.reason = (char *)(uintptr_t)"It is too large.";
+    p.has_files_left = p.has_failed = true;
+    p.files_left = seconds;
+    p.failed = 1;
+    p.failures = &failures;
+    p.n_failures = 1;
+    done(&none, &p, arg);
+}
+
 void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
 {
     struct error e = { 0 };

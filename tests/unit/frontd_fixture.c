@@ -379,6 +379,8 @@ static const struct ipc_handler syncd[] = {
     { B(OBJECT_MAKE_OFFLINE), keep_offline },
     { B(OBJECT_REMOVE_OFFLINE), keep_offline },
     { B(OBJECT_ACCEPT), keep_offline },
+    { B(OBJECT_ENCRYPT), keep_offline },
+    { B(OBJECT_ENCRYPT_STOP), keep_offline },
     { B(STREAM_OPEN), open_stream },
     { B(PRESIGN), presign },
 }, mountd[] = { { B(SHUTDOWN), shut_mountd }, { B(METRICS_GET), mountd_metrics } },

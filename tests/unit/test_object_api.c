@@ -285,6 +285,38 @@ static void waiting_has_a_limit_and_follows_the_object(void **state)
     expect_error(fixture_ask(f, &env), -ENOENT, "No drive owns");
 }
 
+static void encryption_of_what_is_there(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *failed = NULL;
+    Lf__ObjectEncrypt encrypt = LF__OBJECT_ENCRYPT__INIT;
+    Lf__EncryptionGet get = LF__ENCRYPTION_GET__INIT;
+    Lf__Envelope asks = IPC_ENVELOPE(OBJECT_ENCRYPT, object_encrypt, &encrypt);
+    Lf__Envelope gets = IPC_ENVELOPE(ENCRYPTION_GET, encryption_get, &get);
+    const Lf__Encryption *p;
+    struct answer a;
+
+    free(lettered_drive(f, account, "one", "G"));
+    encrypt.path = (char *)(uintptr_t)"G:\\dir\\file";
+    a = fixture_ask(f, &asks);
+    assert_int_equal(a.reply->body_case, LF__ENVELOPE__BODY_DONE);
+    answer_free(&a);
+    encrypt.path = (char *)(uintptr_t)"G:\\dir";
+    expect_error(fixture_ask(f, &asks), -EINVAL, "does not encrypt");
+    get.path = (char *)(uintptr_t)"G:\\anything";
+    get.has_seconds = true;
+    get.seconds = 3600;
+    a = fixture_ask(f, &gets);
+    p = a.reply->encryption_found->progress;
+    assert_int_equal(p->files_left, 60);
+    assert_int_equal(p->n_failures, 1);
+    assert_non_null(strstr(p->failures[0]->path, "/dir/file"));
+    assert_string_equal(p->failures[0]->reason, "It is too large.");
+    answer_free(&a);
+    get.path = (char *)(uintptr_t)"/etc/passwd";
+    expect_error(fixture_ask(f, &gets), -ENOENT, "No drive owns");
+}
+
 static struct answer ask_offline(struct fixture *f, bool make, const char *path)
 {
     Lf__ObjectMakeOffline made = LF__OBJECT_MAKE_OFFLINE__INIT;
@@ -560,6 +592,7 @@ int main(void)
         TEST(objects_are_explained),
         TEST(waiting_has_a_limit_and_follows_the_object),
         TEST(objects_are_made_offline),
+        TEST(encryption_of_what_is_there),
         TEST(metrics_have_the_drives),
         TEST(directories_come_in_pages),
         TEST(contents_come_through_a_pipe),

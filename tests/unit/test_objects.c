@@ -574,6 +574,30 @@ static void both_versions_are_kept(void **state)
     worker_assert_reads(rig, worker_lookup(rig, INDEX_ROOT, "b"), "theirs", 6);
 }
 
+/* Of which nobody knows yet what it is made of, when its metadata are asked for. */
+static void a_time_set_offline_of_what_others_made(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(1000, 1);
+    struct cloud_request *r;
+    uint64_t ino;
+
+    rig_put(rig, "a", bytes, 1000);
+    rig_relist(rig, INDEX_ROOT);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    rig_idle(rig);
+    rig_forget_meta(rig, ino);
+    assert_int_equal(sql_run(rig->volume->index->sql, "DELETE FROM object"), 0);
+    rig->fault = rig_unreachable;
+    assert_int_equal(worker_touch(rig, ino, 12000000000), 0);
+    rig_come_back(rig);
+    rig_settle(rig);
+    r = rig_stat(rig, "a");
+    assert_int_equal(r->object.meta.mtime_ns, 12000000000);
+    cloud_request_free(r);
+    assert_object(rig, "a", bytes, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +637,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_older_one_in_the_place_of_a_newer, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(what_was_removed_comes_back, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(versions_rise_whatever_the_clock_says, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(a_time_set_offline_of_what_others_made, sealed_set_up, sealed_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
