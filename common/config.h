@@ -63,8 +63,6 @@
       "share of the cache's file system that caches leave free") \
     X(write_wait_seconds, "WriteWaitSeconds", NUMBER, 10, 0, 3600, \
       "a write into a cache full of unsent data waits, then fails with ENOSPC") \
-    X(encrypted_drives, "EncryptedDrives", FLAG, false, 0, 1, \
-      "accept drives with localCacheEncrypted or cloudObjectsEncrypted (not complete yet)") \
     X(anchor_seconds, "AnchorSeconds", NUMBER, 10, 0, 3600, \
       "versions of encrypted objects that were put or removed are told to a drive's other agents after that long") \
     X(open_files, "OpenFiles", NUMBER, 65536, 64, 1048576, \

@@ -207,15 +207,12 @@ static void settle_flags(Lf__CloudDrive *m)
 }
 
 /* What the contract knows and this version does not do: refused, never accepted silently. */
-static int check_available(const struct syncd *d, const Lf__CloudDrive *m, struct error *e)
+static int check_available(const Lf__CloudDrive *m, struct error *e)
 {
-    bool encrypts = d->config->encrypted_drives;
     const struct {
         bool asked;
         const char *what;
     } missing[] = {
-        { m->local_cache_encrypted && !encrypts, "An encrypted local cache (localCacheEncrypted)" },
-        { m->cloud_objects_encrypted && !encrypts, "Encryption of cloud objects (cloudObjectsEncrypted)" },
         { m->drive_type == 2, "A drive of driveType 2 (LocalPath)" },
         { m->sync_type == 2, "A drive of syncType 2 (Mirror)" },
     };
@@ -291,7 +288,7 @@ static int check_all(struct syncd *d, const Lf__CloudDrive *old, Lf__CloudDrive 
     if (r == 0)
         r = settle_numbers(m, e);
     if (r == 0)
-        r = check_available(d, m, e);
+        r = check_available(m, e);
     if (r == 0)
         r = check_cache_dir(m, e);
     if (r == 0)

@@ -128,7 +128,6 @@ class Landfall(System):
 
 
 class Encrypted(Landfall):
-    arguments = ("--set", "EncryptedDrives=true")
 
     def key_of_drive(self, action, stdin=""):
         return lt.run(os.path.join(self.instance.bin, "landfall"), "key", action, "drive", "--dir", self.instance.dir, input=stdin)

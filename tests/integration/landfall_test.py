@@ -154,7 +154,6 @@ ENCRYPTED = {
 }[os.environ.get("LANDFALL_ENCRYPT", "")]
 # Of the files of a cache the one that has the bytes.
 CONTENT = "seal" if ENCRYPTED.get("localCacheEncrypted") else "data"
-ENCRYPTING = ["--set", "EncryptedDrives=true"] if ENCRYPTED else []
 
 
 class Instance:
@@ -167,7 +166,7 @@ class Instance:
         self.owns_dir = directory is None
         self.user = user              # the account that starts it; None: ours
         self.bin = bin_dir or programs()
-        self.arguments = [*ENCRYPTING, *arguments]
+        self.arguments = [*arguments]
         self.env = {}
         self.starter = []             # a command that runs the supervisor
         self.stdin = subprocess.DEVNULL

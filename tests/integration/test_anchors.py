@@ -23,7 +23,7 @@ def segments(bucket):
 
 
 class TwoMachines(ObjectCase):
-    arguments = ("--set", "EncryptedDrives=true", "--set", "AnchorSeconds=1")
+    arguments = ("--set", "AnchorSeconds=1")
 
     @classmethod
     def setUpClass(cls):
@@ -163,7 +163,7 @@ class TwoMachines(ObjectCase):
 
 class LastWords(ObjectCase):
     """What would wait for an hour is told when nobody knows when there will be another occasion."""
-    arguments = ("--set", "EncryptedDrives=true", "--set", "AnchorSeconds=3600")
+    arguments = ("--set", "AnchorSeconds=3600")
 
     def changed(self, name):
         mount, bucket = self.drive(name)

@@ -153,7 +153,7 @@ class CanaryCase(unittest.TestCase):
         with open(CORES) as f:
             cls.addClassCleanup(cls.set_cores, f.read())
         cls.set_cores(f"{cls.cores}/core.%p")
-        cls.instance = lt.Instance(directory=cls.point, arguments=["--set", f"KeyFile={cls.outside}/root.key", "--set", "EncryptedDrives=true"])
+        cls.instance = lt.Instance(directory=cls.point, arguments=["--set", f"KeyFile={cls.outside}/root.key"])
         cls.instance.starter = [*cls.pressure.starter(), "prlimit", "--core=unlimited", "--"]
         cls.addClassCleanup(cls.instance.stop)
         cls.instance.start()

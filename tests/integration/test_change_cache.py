@@ -44,7 +44,7 @@ def files_with(folder, what):
 
 
 class ChangeCache(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true", "--set", "SettleMilliseconds=50")
+    arguments = ("--set", "SettleMilliseconds=50")
 
     def setUp(self):
         self.name = self._testMethodName[5:20].strip("_")

@@ -54,7 +54,6 @@ def memory_of(pid):
 
 
 class KeyCase(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
 
     @classmethod
     def drive(cls, name, **more):

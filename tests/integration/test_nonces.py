@@ -39,7 +39,6 @@ class Seen:
 
 
 class Nonces(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
 
     def drive(self, name, **more):
         self.mount, self.bucket = self.folder_drive(name, localCacheEncrypted=True, **more)

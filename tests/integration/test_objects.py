@@ -33,7 +33,6 @@ def age(*argv, stdin=b"", check=True):
 
 
 class ObjectCase(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
 
     @classmethod
     def setUpClass(cls):

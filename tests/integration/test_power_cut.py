@@ -96,7 +96,7 @@ class PowerCase(DriveCase):
     @classmethod
     def start(cls):
         cls.starts += 1
-        cls.instance.arguments = [*lt.ENCRYPTING, *cls.arguments, "--set", f"BootId=start-{cls.starts}"]
+        cls.instance.arguments = [*cls.arguments, "--set", f"BootId=start-{cls.starts}"]
         cls.instance.start()
 
     @classmethod

@@ -21,7 +21,6 @@ def content(version):
 
 
 class RandomReads(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
 
     def setUp(self):
         mount, _ = self.folder_drive(self._testMethodName, localCacheEncrypted=True)

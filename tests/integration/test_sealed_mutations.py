@@ -156,7 +156,6 @@ UNSEEN_WHERE_FETCHED = {"cut-behind-head", "cut-in-entries", "cut-behind-entries
 
 
 class Mutations(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
 
     def drive(self, name, **more):
         self.mount, self.bucket = self.folder_drive(name, localCacheEncrypted=True, **more)

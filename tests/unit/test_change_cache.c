@@ -36,7 +36,6 @@ static int set_up(void **state)
 
     (void)fixture_set_up(state);
     f = *state;
-    f->config->encrypted_drives = true;
     start_cryptd(f, CRYPTD_OURS);
     (void)snprintf(elsewhere, sizeof(elsewhere), "/dev/shm/landfall-cache.XXXXXX");
     assert_non_null(mkdtemp(elsewhere));

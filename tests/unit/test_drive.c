@@ -165,17 +165,6 @@ static void set_interval(Lf__CloudDrive *d, const char *v)
     d->has_sync_interval_seconds = true;
     d->sync_interval_seconds = atoi(v);
 }
-static void set_cache_encrypted(Lf__CloudDrive *d, const char *v)
-{
-    d->has_local_cache_encrypted = true;
-    d->local_cache_encrypted = *v == '1';
-}
-static void set_objects_encrypted(Lf__CloudDrive *d, const char *v)
-{
-    d->has_cloud_objects_encrypted = true;
-    d->cloud_objects_encrypted = *v == '1';
-}
-
 static const struct {
     void (*spoil)(Lf__CloudDrive *d, const char *value);
     const char *value;
@@ -224,8 +213,6 @@ static const struct {
     { set_sync, "2", -EOPNOTSUPP, "Mirror" },
     { set_interval, "0", -EINVAL, "syncIntervalSeconds" },
     { set_interval, "-5", -EINVAL, "syncIntervalSeconds" },
-    { set_cache_encrypted, "1", -EOPNOTSUPP, "localCacheEncrypted" },
-    { set_objects_encrypted, "1", -EOPNOTSUPP, "cloudObjectsEncrypted" },
 };
 
 static void insert_refuses(void **state)

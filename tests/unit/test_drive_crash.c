@@ -52,7 +52,6 @@ static pid_t cryptd;
 /* In the place of the one that turns bits. */
 static void with_cryptd(struct fixture *f)
 {
-    f->config->encrypted_drives = true;
     ipc_server_free(f->cryptd);
     f->cryptd = NULL;
     cryptd = cryptd_process_start(f->cryptd_socket, CRYPTD_OURS);

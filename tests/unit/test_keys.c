@@ -38,7 +38,6 @@ static int set_up(void **state)
 
     (void)fixture_set_up(state);
     f = *state;
-    f->config->encrypted_drives = true;
     start_cryptd(f, CRYPTD_OURS);
     return 0;
 }

@@ -27,7 +27,6 @@ static int set_up(void **state)
 
     (void)fixture_set_up(state);
     f = *state;
-    f->config->encrypted_drives = true;
     ipc_server_free(f->cryptd);
     f->cryptd = NULL;
     cryptd = cryptd_process_start(f->cryptd_socket, CRYPTD_OURS);
