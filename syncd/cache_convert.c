@@ -3,7 +3,7 @@
  * what must be read and written goes behind, a few pairs at a time. What somebody uses is tried again.
  *
  * Must not know how one is converted (cache_convert_pair.c). */
-#include "syncd/cache_convert.h"
+#include "syncd/cache_convert_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,6 +116,14 @@ static void todo_next_round(struct todo *t)
     t->inos = take_ptr(t->kept);
     t->n = t->n_kept;
     t->next = t->n_kept = 0;
+}
+
+bool convert_seals(const struct cache *c, uint64_t ino)
+{
+    for (size_t i = 0; c->convert && i < AT_ONCE; i++)
+        if (c->convert->slots[i].conversion && conversion_seals(c->convert->slots[i].conversion, ino))
+            return true;
+    return false;
 }
 
 struct convert_left convert_left(const struct cache *c)

@@ -23,6 +23,8 @@ void convert_look(struct cache *c, volume_rotated_fn *done, void *arg);
 void convert_keys_opened(struct cache *c);
 /* A pair went out of use. */
 void convert_kick(struct cache *c);
+/* Whether it is being encrypted right now. */
+bool convert_seals(const struct cache *c, uint64_t ino);
 
 /* Pairs that have another form than they shall have; whose keys are wrapped under an older epoch; whose keys were made
  * in one. */

@@ -32,6 +32,11 @@ static inline struct index *conversion_index(const struct conversion *t)
     return t->cache->volume->index;
 }
 
+static inline bool conversion_seals(const struct conversion *t, uint64_t ino)
+{
+    return t->file->ino == ino && t->what == CONVERT_SEAL;
+}
+
 /* Whether the pair has the bytes and the form that it had, and the conversion is not to stop. */
 bool conversion_is_unchanged(const struct conversion *t);
 /* Whether but for the conversion nobody has it. */

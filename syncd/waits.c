@@ -1,4 +1,5 @@
 /* Reads from the uploader and the index what an object waits for. Changes nothing. */
+#include "syncd/cache_convert.h"
 #include "syncd/waits.h"
 
 #include <inttypes.h>
@@ -248,7 +249,7 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
 /* The state of what nothing is wrong with. */
 static const char *in_order(struct volume *v, const struct index_inode *i)
 {
-    bool marked = encrypter_marked(v, i->ino);
+    bool marked = encrypter_marked(v, i->ino) || convert_seals(v->cache, i->ino);
 
     if (lacks(v, i))
         return uploader_busy(v->uploader, i->ino) ? "uploading" : "dirty";

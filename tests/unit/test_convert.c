@@ -212,6 +212,7 @@ static void what_is_used_meanwhile_is_converted_later(void **state)
 
         encrypt(rig, on);
         rig_wait(rig, access(seal, F_OK) == 0 && rig->volume->cache->space.reserved > 0);
+        assert_int_equal(convert_seals(rig->volume->cache, ino), on);
         if (on) {
             assert_int_equal(worker_open(rig, ino, true, false, &h), 0);
             worker_write(rig, &h, 5 * (uint64_t)MIB, "x", 1);

@@ -158,6 +158,7 @@ static void set_permission(Lf__CloudDrive *d, const char *v)
     d->has_permission_type = true;
     d->permission_type = atoi(v);
 }
+
 static void set_type(Lf__CloudDrive *d, const char *v) { d->has_drive_type = true; d->drive_type = atoi(v); }
 static void set_sync(Lf__CloudDrive *d, const char *v) { d->has_sync_type = true; d->sync_type = atoi(v); }
 static void set_interval(Lf__CloudDrive *d, const char *v)
@@ -165,6 +166,7 @@ static void set_interval(Lf__CloudDrive *d, const char *v)
     d->has_sync_interval_seconds = true;
     d->sync_interval_seconds = atoi(v);
 }
+
 static const struct {
     void (*spoil)(Lf__CloudDrive *d, const char *value);
     const char *value;
