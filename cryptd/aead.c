@@ -1,4 +1,5 @@
-/* Owns libcrypto but for X25519 and scrypt. Must not know whose keys these are. */
+/* Owns libcrypto but for X25519 and scrypt, and when AES-256-GCM is another library's. Must not know whose keys these
+ * are. */
 #include "cryptd/aead.h"
 
 #include <errno.h>
@@ -14,11 +15,13 @@
 #endif
 
 #include "common/cleanup.h"
+#include "cryptd/gcm.h"
 
 static EVP_CIPHER *ciphers[AEAD_CHACHA20_POLY1305 + 1];
 static EVP_MD *sha256;
 static EVP_KDF *hkdf;
 static EVP_MAC *hmac, *poly1305;
+static bool has_gcm;               /* cryptd/gcm.h */
 
 static const char *const cipher_names[] = {
     [AEAD_AES_256_GCM] = "AES-256-GCM",
@@ -83,6 +86,7 @@ int aead_begin(struct error *e)
 {
     if (poly1305)
         return 0;
+    has_gcm = gcm_begin();
     if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1 && fetch() && use_once() == 0)
         return 0;
     aead_end();
@@ -99,6 +103,8 @@ void aead_end(void)
     EVP_KDF_free(hkdf);
     EVP_MAC_free(hmac);
     EVP_MAC_free(poly1305);
+    gcm_end();
+    has_gcm = false;
     sha256 = NULL;
     hkdf = NULL;
     hmac = poly1305 = NULL;
@@ -147,29 +153,54 @@ int aead_derive(const uint8_t key[KEY_SIZE], const void *salt, size_t salt_len, 
 
 /* --- sealing ----------------------------------------------------------------------------------- */
 
-int aead_seal(enum aead a, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const void *aad,
-              size_t aad_len, const void *plain, size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
+static int seal_by_libcrypto(enum aead a, const uint8_t *key, const uint8_t *nonce, const struct bytes *aad,
+                             const struct bytes *plain, uint8_t *out, uint8_t *tag)
 {
     CLEANUP(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     int len;
 
-    if (!ctx || n > INT_MAX || aad_len > INT_MAX || EVP_EncryptInit_ex2(ctx, ciphers[a], key, nonce, NULL) != 1)
+    if (!ctx || EVP_EncryptInit_ex2(ctx, ciphers[a], key, nonce, NULL) != 1)
         return -EIO;
-    if (EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aad_len) != 1 ||
-        EVP_EncryptUpdate(ctx, out, &len, plain, (int)n) != 1 || EVP_EncryptFinal_ex(ctx, tag, &len) != 1 ||
+    if (EVP_EncryptUpdate(ctx, NULL, &len, aad->data, (int)aad->n) != 1 ||
+        EVP_EncryptUpdate(ctx, out, &len, plain->data, (int)plain->n) != 1 ||
+        EVP_EncryptFinal_ex(ctx, tag, &len) != 1 ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_SIZE, tag) != 1)
         return -EIO;
     return 0;
 }
 
-static int decrypt(EVP_CIPHER_CTX *ctx, const void *aad, size_t aad_len, const void *sealed, size_t n,
-                   const uint8_t *tag, uint8_t *out)
+int aead_seal(enum aead a, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const void *aad,
+              size_t aad_len, const void *plain, size_t n, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
 {
+    const struct bytes beside = { aad, aad_len }, bytes = { plain, n };
+
+    if (n > INT_MAX || aad_len > INT_MAX)
+        return -EIO;
+    if (!has_gcm || a != AEAD_AES_256_GCM)
+        return seal_by_libcrypto(a, key, nonce, &beside, &bytes, out, tag);
+    gcm_seal(key, nonce, &beside, &bytes, out, tag);
+    return 0;
+}
+
+static int open_by_gcm(const uint8_t *key, const uint8_t *nonce, const struct bytes *aad, const struct bytes *sealed,
+                       const uint8_t *tag, uint8_t *out)
+{
+    uint8_t found[AEAD_TAG_SIZE];
+
+    gcm_open(key, nonce, aad, sealed, out, found);
+    return aead_same(found, tag, AEAD_TAG_SIZE) ? 0 : -EBADMSG;
+}
+
+static int open_by_libcrypto(enum aead a, const uint8_t *key, const uint8_t *nonce, const struct bytes *aad,
+                             const struct bytes *sealed, const uint8_t *tag, uint8_t *out)
+{
+    CLEANUP(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t rest[AEAD_TAG_SIZE];
     int len;
 
-    if (EVP_DecryptUpdate(ctx, NULL, &len, aad, (int)aad_len) != 1 ||
-        EVP_DecryptUpdate(ctx, out, &len, sealed, (int)n) != 1 ||
+    if (!ctx || EVP_DecryptInit_ex2(ctx, ciphers[a], key, nonce, NULL) != 1 ||
+        EVP_DecryptUpdate(ctx, NULL, &len, aad->data, (int)aad->n) != 1 ||
+        EVP_DecryptUpdate(ctx, out, &len, sealed->data, (int)sealed->n) != 1 ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, (void *)(uintptr_t)tag) != 1)
         return -EIO;
     return EVP_DecryptFinal_ex(ctx, rest, &len) == 1 ? 0 : -EBADMSG;
@@ -178,12 +209,15 @@ static int decrypt(EVP_CIPHER_CTX *ctx, const void *aad, size_t aad_len, const v
 int aead_open(enum aead a, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const void *aad,
               size_t aad_len, const void *sealed, size_t n, const uint8_t tag[AEAD_TAG_SIZE], uint8_t *out)
 {
-    CLEANUP(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    const struct bytes beside = { aad, aad_len }, bytes = { sealed, n };
     int r;
 
-    if (!ctx || n > INT_MAX || aad_len > INT_MAX || EVP_DecryptInit_ex2(ctx, ciphers[a], key, nonce, NULL) != 1)
+    if (n > INT_MAX || aad_len > INT_MAX)
         return -EIO;
-    r = decrypt(ctx, aad, aad_len, sealed, n, tag, out);
+    if (has_gcm && a == AEAD_AES_256_GCM)
+        r = open_by_gcm(key, nonce, &beside, &bytes, tag, out);
+    else
+        r = open_by_libcrypto(a, key, nonce, &beside, &bytes, tag, out);
     if (r < 0)
         secret_wipe(out, n);
     return r;

@@ -23,6 +23,8 @@ libcryptd_a_SOURCES = \
 	cryptd/file_keys.h \
 	cryptd/filter.c \
 	cryptd/filter.h \
+	cryptd/gcm.c \
+	cryptd/gcm.h \
 	cryptd/hedge.c \
 	cryptd/hedge.h \
 	cryptd/key_store.c \
@@ -51,4 +53,5 @@ libcryptd_a_SOURCES = \
 
 pkglibexec_PROGRAMS += landfall-cryptd
 landfall_cryptd_SOURCES = cryptd/main.c
-landfall_cryptd_LDADD = libcryptd.a libcommon.a libproto.a $(COMMON_LIBS) $(CRYPTO_LIBS) -lpthread
+CRYPTD_LIBS = $(CRYPTO_LIBS) $(CRYPTO_FAST_LIBS)
+landfall_cryptd_LDADD = libcryptd.a libcommon.a libproto.a $(COMMON_LIBS) $(CRYPTD_LIBS) -lpthread

@@ -12,7 +12,7 @@ TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh
 dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
-EXTRA_DIST += .ci/run setup/accounts setup/packages \
+EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/bench/bench.py \
 	tests/bench/encrypted.py \
 	tests/bench/get.lua \
@@ -160,7 +160,7 @@ CRYPTD_FIXTURE = tests/unit/cryptd_fixture.c tests/unit/cryptd_fixture.h
 CRYPTD_PROCESS = tests/unit/cryptd_process.c tests/unit/cryptd_process.h
 check_PROGRAMS += tests/unit/cryptd_alone
 tests_unit_cryptd_alone_SOURCES = tests/unit/cryptd_alone.c
-tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_cryptd_alone_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 # A worker whose files are sealed by a real cryptd.
 WORKER_SEALED = tests/unit/sealed_bench.c tests/unit/sealed_bench.h tests/unit/worker_bench.c tests/unit/worker_bench.h \
@@ -188,12 +188,12 @@ tests_unit_test_address_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
-tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_anchors
 TESTS += tests/unit/test_anchors
 tests_unit_test_anchors_SOURCES = tests/unit/test_anchors.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_anchors_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_anchors_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_backing
 TESTS += tests/unit/test_backing
@@ -214,7 +214,7 @@ tests_unit_test_cache_bad_LDFLAGS = -Wl,--wrap=pread,--wrap=copy_file_range
 check_PROGRAMS += tests/unit/test_cache_chunk
 TESTS += tests/unit/test_cache_chunk
 tests_unit_test_cache_chunk_SOURCES = tests/unit/test_cache_chunk.c
-tests_unit_test_cache_chunk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cache_chunk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_cloud_ops
 TESTS += tests/unit/test_cloud_ops
@@ -250,27 +250,27 @@ tests_unit_test_conflict_odd_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_cryptd_bulk
 TESTS += tests/unit/test_cryptd_bulk
 tests_unit_test_cryptd_bulk_SOURCES = tests/unit/test_cryptd_bulk.c $(CRYPTD_FIXTURE)
-tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cryptd_bulk_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_hostile
 TESTS += tests/unit/test_cryptd_hostile
 tests_unit_test_cryptd_hostile_SOURCES = tests/unit/test_cryptd_hostile.c $(CRYPTD_FIXTURE)
-tests_unit_test_cryptd_hostile_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cryptd_hostile_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_sandbox
 TESTS += tests/unit/test_cryptd_sandbox
 tests_unit_test_cryptd_sandbox_SOURCES = tests/unit/test_cryptd_sandbox.c $(CRYPTD_FIXTURE) $(FORBIDDEN)
-tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cryptd_sandbox_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_seal
 TESTS += tests/unit/test_cryptd_seal
 tests_unit_test_cryptd_seal_SOURCES = tests/unit/test_cryptd_seal.c
-tests_unit_test_cryptd_seal_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cryptd_seal_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_cryptd_store
 TESTS += tests/unit/test_cryptd_store
 tests_unit_test_cryptd_store_SOURCES = tests/unit/test_cryptd_store.c
-tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_cryptd_store_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_change_cache
 TESTS += tests/unit/test_change_cache
@@ -281,20 +281,20 @@ check_PROGRAMS += tests/unit/test_convert
 TESTS += tests/unit/test_convert
 tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
 	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_key_stock
 TESTS += tests/unit/test_key_stock
 tests_unit_test_key_stock_SOURCES = tests/unit/test_key_stock.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
 	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_key_stock_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_key_stock_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_convert_crash
 TESTS += tests/unit/test_convert_crash
 tests_unit_test_convert_crash_SOURCES = tests/unit/test_convert_crash.c tests/unit/crash_rig.c tests/unit/crash_rig.h \
 	tests/unit/crash_steps.c tests/unit/crash_steps.h tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
 	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_convert_crash_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_convert_crash_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_copy
 TESTS += tests/unit/test_copy
@@ -326,7 +326,7 @@ tests_unit_test_drive_crash_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_drive_keys
 TESTS += tests/unit/test_drive_keys
 tests_unit_test_drive_keys_SOURCES = tests/unit/test_drive_keys.c
-tests_unit_test_drive_keys_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_drive_keys_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 check_PROGRAMS += tests/unit/test_evict
 TESTS += tests/unit/test_evict
@@ -478,17 +478,17 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_encrypt
 TESTS += tests/unit/test_encrypt
 tests_unit_test_encrypt_SOURCES = tests/unit/test_encrypt.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_encrypt_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_encrypt_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects
 TESTS += tests/unit/test_objects
 tests_unit_test_objects_SOURCES = tests/unit/test_objects.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_objects_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_objects_changed
 TESTS += tests/unit/test_objects_changed
 tests_unit_test_objects_changed_SOURCES = tests/unit/test_objects_changed.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names
@@ -576,7 +576,7 @@ tests_unit_test_scan_LDFLAGS = -Wl,--wrap=loop_now_ns
 check_PROGRAMS += tests/unit/test_sealed
 TESTS += tests/unit/test_sealed
 tests_unit_test_sealed_SOURCES = tests/unit/test_sealed.c $(CRYPTD_FIXTURE)
-tests_unit_test_sealed_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_unit_test_sealed_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 tests_unit_test_sealed_LDFLAGS = -Wl,--wrap=pwrite
 
 check_PROGRAMS += tests/unit/test_serve
@@ -639,7 +639,7 @@ check_PROGRAMS += tests/unit/test_upload_crash_sealed
 TESTS += tests/unit/test_upload_crash_sealed
 tests_unit_test_upload_crash_sealed_SOURCES = tests/unit/test_upload_crash.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_upload_crash_sealed_CPPFLAGS = $(AM_CPPFLAGS) -DSEALED_OBJECTS
-tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_upload_crash_sealed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_upload_failures
 TESTS += tests/unit/test_upload_failures
@@ -743,7 +743,7 @@ tests_unit_test_worker_sandbox_LDADD = libworker.a libmountd.a $(UNIT_LINK) $(FU
 # --- for tests/integration -----------------------------------------------------------------------
 check_PROGRAMS += tests/integration/age_pipe
 tests_integration_age_pipe_SOURCES = tests/integration/age_pipe.c
-tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_integration_age_pipe_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 noinst_PROGRAMS += tests/integration/bad_disk
 tests_integration_bad_disk_SOURCES = tests/integration/bad_disk.c
@@ -777,7 +777,7 @@ if FUZZING
 
 noinst_PROGRAMS += tests/fuzz/fuzz_age_header
 tests_fuzz_fuzz_age_header_SOURCES = tests/fuzz/fuzz_age_header.c
-tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_age_header_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTD_LIBS)
 tests_fuzz_fuzz_age_header_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_anchors
@@ -787,12 +787,12 @@ tests_fuzz_fuzz_anchors_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_call
 tests_fuzz_fuzz_cryptd_call_SOURCES = tests/fuzz/fuzz_cryptd_call.c $(CRYPTD_FIXTURE)
-tests_fuzz_fuzz_cryptd_call_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_call_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTD_LIBS)
 tests_fuzz_fuzz_cryptd_call_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_form
 tests_fuzz_fuzz_cryptd_form_SOURCES = tests/fuzz/fuzz_cryptd_form.c
-tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTO_LIBS)
+tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTD_LIBS)
 tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
@@ -862,7 +862,7 @@ soak: all
 EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
 tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
-tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTO_LIBS)
+tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
 
 .PHONY: bench-cryptd
 bench-cryptd: tests/bench/cryptd_bench

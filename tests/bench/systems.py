@@ -248,7 +248,7 @@ SYSTEMS = [Landfall, Rclone, RcloneAtOnce, S3fs, S3fsCache, EncryptedCache, Encr
 FILE, CURL, RANGES, PARTS, LIST = "the cache file", "curl", "curl, 8 ranges", "curl, parts", "the server's LIST"
 SERVER, SERVER_SIGNED, SERVER_ALONE = "the server", "the server, signed PUTs", "the server, one connection"
 COPY, DISK = "a local file", "a local file, synced"
-LIBCRYPTO = "libcrypto alone"
+ONE_PASS = "one pass alone"
 SERVERS, ALL, THERE = "the server's processes", "all processes", "what there was"
 REFERENCES = {
     FILE: "Landfall's own cache file of what was read, read past the mount, its pages in the same page cache",
@@ -262,7 +262,7 @@ REFERENCES = {
     SERVER_ALONE: "`wrk` with one connection, which is what a program gets that waits for each file, and each file for its request",
     ALL: "the time in which the processors were not idle, the program that reads or writes and the kernel's own threads included",
     THERE: "the row's time on all processors",
-    LIBCRYPTO: "AES-256-GCM over 64 KiB each, one pass in one thread, in memory",
+    ONE_PASS: "AES-256-GCM over 64 KiB each, in one thread, in memory",
     LIST: "the pages of 1000 that a LIST of all these keys comes in, asked for one after another, unsigned",
 }
 

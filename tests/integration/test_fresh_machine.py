@@ -19,7 +19,7 @@ SCRIPT = r"""
 set -eu
 umount --lazy /mnt
 cd /landfall
-for package in $(awk '$1 == "build" || $1 == "run" { print $2 }' setup/packages); do
+for package in $(setup/wanted build run); do
     case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true) in ?i*) echo "there: $package" ;; esac
 done
 ./quickstart --background --dir /var/lib/first --port "$1"

@@ -2,6 +2,7 @@
 #include "cryptd/seal.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -224,6 +225,51 @@ static void encryption_is_aes_256_gcm(void **state)
         assert_int_equal(opened[i], 0);
 }
 
+/* What libcrypto makes of the same. */
+static void seal_by_libcrypto(const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_n,
+                              const uint8_t *plain, size_t n, uint8_t *out)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int len;
+
+    assert_int_equal(EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aad_n), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, out, &len, plain, (int)n), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(ctx, out + n, &len), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_SIZE, out + n), 1);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+/* Whichever library does it, the other one opens it; also where plaintext and ciphertext take each other's place. */
+static void both_libraries_make_the_same(void **state)
+{
+    enum { MOST = 65536 };
+    static const size_t sizes[] = { 1, 15, 16, 17, 63, 64, 65, 127, 128, 255, 256, 257, 4095, 4096, 65535, MOST };
+    static const size_t aad_sizes[] = { 1, 16, 20, 40, 64, 100 };
+    static uint8_t plain[MOST], expected[MOST + AEAD_TAG_SIZE], out[MOST + AEAD_TAG_SIZE];
+    uint8_t key[KEY_SIZE], nonce[AEAD_NONCE_SIZE], aad[100];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(plain); i++)
+        plain[i] = (uint8_t)(i * 31 / 7);
+    for (size_t i = 0; i < ARRAY_SIZE(sizes) * ARRAY_SIZE(aad_sizes); i++) {
+        size_t n = sizes[i % ARRAY_SIZE(sizes)], aad_n = aad_sizes[i / ARRAY_SIZE(sizes)];
+
+        secret_random(key, sizeof(key));
+        secret_random(nonce, sizeof(nonce));
+        secret_random(aad, sizeof(aad));
+        seal_by_libcrypto(key, nonce, aad, aad_n, plain, n, expected);
+        memcpy(out, plain, n);
+        assert_int_equal(aead_seal(AEAD_AES_256_GCM, key, nonce, aad, aad_n, out, n, out, out + n), 0);
+        assert_memory_equal(out, expected, n + AEAD_TAG_SIZE);
+        assert_int_equal(aead_open(AEAD_AES_256_GCM, key, nonce, aad, aad_n, out, n, out + n, out), 0);
+        assert_memory_equal(out, plain, n);
+        expected[i % n] ^= 1;
+        assert_int_equal(aead_open(AEAD_AES_256_GCM, key, nonce, aad, aad_n, expected, n, expected + n, out), -EBADMSG);
+        assert_int_equal(out[0] | out[n - 1], 0);
+    }
+}
+
 /* A child must not inherit keys, whoever forked it. */
 static void keys_are_wiped_in_a_child(void **state)
 {
@@ -253,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(purposes_have_a_form, make, drop),
         cmocka_unit_test_setup_teardown(derivation_is_hkdf_sha256, make, drop),
         cmocka_unit_test_setup_teardown(encryption_is_aes_256_gcm, make, drop),
+        cmocka_unit_test_setup_teardown(both_libraries_make_the_same, make, drop),
         cmocka_unit_test_setup_teardown(keys_are_wiped_in_a_child, make, drop),
     };
 
