@@ -485,6 +485,11 @@ TESTS += tests/unit/test_objects_changed
 tests_unit_test_objects_changed_SOURCES = tests/unit/test_objects_changed.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_objects_moved
+TESTS += tests/unit/test_objects_moved
+tests_unit_test_objects_moved_SOURCES = tests/unit/test_objects_moved.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_moved_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names
 tests_unit_test_odd_names_SOURCES = tests/unit/test_odd_names.c $(VOLUME_RIG)
