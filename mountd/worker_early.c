@@ -47,10 +47,13 @@ static void drop(struct early *p)
         forget(p);
 }
 
+/* A piece begins anywhere, what was opened for it with a chunk. */
 static void answer(struct early *p, struct op *op)
 {
+    uint64_t begins = p->job->first << CHUNK_SHIFT;
+
     p->read = p->read || op->end == p->to;
-    data_reply_read(op, p->job->outer + ((uint64_t)op->offset - p->from), op->end - (uint64_t)op->offset);
+    data_reply_read(op, p->job->outer + ((uint64_t)op->offset - begins), op->end - (uint64_t)op->offset);
 }
 
 static bool holds(const struct early *p)

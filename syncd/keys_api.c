@@ -484,8 +484,8 @@ void keys_api_destroy(struct ipc_request *req, const Lf__Envelope *env, int *fds
     if (r == 0)
         say_loss(drive, loss, sizeof(loss));
     if (r == 0 && !ask->confirmed)
-        r = error_set(&e, -EPERM, "To destroy the keys of the drive %s cannot be undone: nobody will read what is in "
-                      "its cache again. %s", drive->model->name, loss);
+        r = error_set(&e, -EPERM, "To destroy the keys of the drive %s cannot be undone: nobody reads its cache again, "
+                      "nor, without a recovery kit, what it encrypted in the cloud. %s", drive->model->name, loss);
     if (r == 0)
         r = destroy(d, drive, &e);
     if (r < 0) {

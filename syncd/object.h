@@ -63,7 +63,7 @@ int object_note(struct volume *v, const struct index_inode *i, const struct clou
 
 /* The end of the head that the bytes begin with; 0: it does not end there. */
 size_t object_head_end(const void *bytes, size_t n);
-/* The version that it says it has, which nobody has proved; 0: it says none. */
+/* The version that it says it has, which nobody has proved; 0: it says none, or one that no agent comes to. */
 uint64_t object_head_version(const void *bytes, size_t n);
 /* Whether they are an age file's, of whatever version. */
 bool object_is_age(const void *bytes, size_t n);

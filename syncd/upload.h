@@ -303,6 +303,8 @@ void upload_bind_begin(struct upload *u, void (*next)(struct upload *u));
 /* As for the above. */
 void upload_bind_meta(const struct upload *u, struct cloud_meta *m);
 int upload_bind_record(struct upload *u, const char *etag);
+/* What was copied to u->key is refused there if it was refused, or is to be, where it was; in a transaction. */
+int upload_carry_anchor(struct upload *u);
 void upload_bind_abandon(struct upload *u);
 void upload_bind_free(struct upload_bind *b);   /* NULL is fine */
 

@@ -1,5 +1,6 @@
 /* Owns what an encrypted object needs to be copied by the cloud: its bytes stay as they are, so metadata say to which
- * name they belong now. Whose head is not known is asked for it.
+ * name they belong now. Whose head is not known is asked for it. Only what belongs where it lies is bound to another
+ * name: what is refused there is refused at the new one.
  *
  * Must not know how it is copied (upload_move.c). */
 #include "syncd/upload.h"
@@ -82,6 +83,63 @@ static bool is_too_old(const struct upload *u)
     return version && version < index_anchor_seen(u->volume->index, u->key);
 }
 
+static void ask_binding(struct upload *u)
+{
+    struct upload_bind *b = u->bind;
+
+    b->awaited++;
+    object_bind(u->volume, u->key, b->object.head, b->object.head_size, bound, b);
+}
+
+/* --- judging ------------------------------------------------------------------------------------------- */
+
+static bool is_judged(const struct index_object *o)
+{
+    return o->version && (!o->fault || o->fault == -EBADMSG);
+}
+
+static void go_unbound(struct upload *u)
+{
+    struct upload_bind *b = u->bind;
+
+    b->object.has_binding = false;
+    b->next(u);
+}
+
+/* One that is too old gets a binding, and takes along what makes it that (upload_carry_anchor()): so its owner can
+ * accept it at the new name, too. */
+static void judged(const struct error *e, const struct object_key *key, void *arg)
+{
+    struct upload_bind *b = arg;
+    struct upload *u = b->upload;
+
+    (void)key;
+    b->awaited--;
+    if (!u)
+        upload_bind_free(b);
+    else if (e->code == 0 || e->code == -EREMCHG)
+        ask_binding(u);
+    else if (object_is_refusal(e->code))
+        go_unbound(u);
+    else
+        upload_fail(u, e);
+}
+
+/* Its size is of no interest here. */
+static void judge(struct upload *u)
+{
+    struct upload_bind *b = u->bind;
+    struct cloud_meta meta = { .has_binding = b->object.has_binding };
+    struct object_question q = {
+        .key = u->inode.cloud_key, .head = b->object.head, .n = b->object.head_size, .size = u->inode.cloud_size,
+        .meta = &meta,
+    };
+
+    memcpy(meta.binding, b->object.binding, sizeof(meta.binding));
+    b->awaited++;
+    object_open(u->volume, &q, judged, b);
+}
+
 static void bind_head(struct upload *u)
 {
     struct upload_bind *b = u->bind;
@@ -89,15 +147,13 @@ static void bind_head(struct upload *u)
     if (is_too_old(u)) {
         upload_bind_free(take_ptr(u->bind));
         upload_start_as(u, UPLOAD_CONTENT);
-        return;
-    }
-
-    if (!b->object.head) {
+    } else if (!b->object.head) {
         b->next(u);
-        return;
+    } else if (is_judged(&b->object)) {
+        ask_binding(u);
+    } else {
+        judge(u);
     }
-    b->awaited++;
-    object_bind(u->volume, u->key, b->object.head, b->object.head_size, bound, b);
 }
 
 /* --- its head -------------------------------------------------------------------------------------------- */
@@ -136,6 +192,8 @@ static void head_came(struct upload *u, struct cloud_request *r)
         (void)object_plain_size(u->inode.cloud_size, o->head_size, &size);
     o->kind = INDEX_OBJECT_SEALED;
     o->size = size;
+    o->has_binding = r->object.meta.has_binding;
+    memcpy(o->binding, r->object.meta.binding, sizeof(o->binding));
     bind_head(u);
 }
 
@@ -189,17 +247,26 @@ void upload_bind_meta(const struct upload *u, struct cloud_meta *m)
     memcpy(m->binding, o->binding, sizeof(m->binding));
 }
 
-/* A head that was only asked for to be bound was not judged. */
+/* What was only asked for to be bound, or is refused, is judged where it is then. */
 int upload_bind_record(struct upload *u, const char *etag)
 {
     struct index_object o = u->bind->object;
     int r;
 
-    if (!o.version) {
+    if (!is_judged(&o)) {
+        o.version = 0;
         o.head = NULL;
         o.head_size = 0;
     }
     o.fault = 0;
     r = index_object_put(u->volume->index, u->inode.ino, etag, &o);
     return r < 0 || !o.version ? r : index_anchor_put(u->volume->index, u->key, o.version);
+}
+
+int upload_carry_anchor(struct upload *u)
+{
+    uint64_t seen = u->kind == UPLOAD_COPY && u->inode.cloud_key && !upload_in_place(u)
+        ? index_anchor_seen(u->volume->index, u->inode.cloud_key) : 0;
+
+    return seen ? index_anchor_put(u->volume->index, u->key, seen) : 0;
 }

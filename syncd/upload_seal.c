@@ -288,6 +288,8 @@ int upload_record_object(struct upload *u, const char *etag)
         r = record(u, etag);
     else if (r == 0 && u->bind)
         r = upload_bind_record(u, etag);
+    if (r == 0)
+        r = upload_carry_anchor(u);
     anchors_changed(u->volume);
     return r;
 }

@@ -76,6 +76,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
+	tests/integration/test_pieces.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
 	tests/integration/test_power_cut.py \
@@ -489,6 +490,11 @@ check_PROGRAMS += tests/unit/test_objects_changed
 TESTS += tests/unit/test_objects_changed
 tests_unit_test_objects_changed_SOURCES = tests/unit/test_objects_changed.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_objects_moved
+TESTS += tests/unit/test_objects_moved
+tests_unit_test_objects_moved_SOURCES = tests/unit/test_objects_moved.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_objects_moved_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names

@@ -546,6 +546,7 @@ class Lost(KeyCase):
         with contextlib.closing(sqlite3.connect(self.copy_of_state())) as db:
             blob = db.execute("SELECT blob FROM keys WHERE drive_id = ?", (self.identify(),)).fetchone()[0]
         self.refused("With --yes it is done.", "destroy", self.name)
+        self.refused("without a recovery kit, what it encrypted in the cloud", "destroy", self.name)
         self.assertEqual(self.shown(self.name, "changes"), "1")
         self.assertIn("All changes are in the cloud.", self.key("destroy", self.name, "--yes")[1])
         self.down("were destroyed on 2")

@@ -421,6 +421,22 @@ static void versions_rise_whatever_the_clock_says(void **state)
     assert_sealed(rig, "a", "three", 5);
 }
 
+/* What somebody without keys puts there says what it likes; still a version is left for what comes after. */
+static void versions_do_not_run_out(void **state)
+{
+    static const char head[] = "age-encryption.org/v1\n-> X25519 A\nA\n-> landfall/object-1 9223372036854775700\nA\n"
+                               "--- A\n";
+    struct rig *rig = *state;
+    char object[1000] = "";
+
+    memcpy(object, head, strlen(head));
+    rig_put(rig, "a", object, sizeof(object));
+    worker_overwrite(rig, "a", "ours", 4);
+    rig_settle(rig);
+    assert_sealed(rig, "a", "ours", 4);
+    assert_in_range(version_of(rig, "a"), 1, UINT64_C(1) << 62);
+}
+
 static void other_metadata(void **state)
 {
     struct rig *rig = *state;
@@ -617,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(appended_where_nothing_is_here, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(renamed, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(versions_do_not_run_out, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_goes_on, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up, sealed_tear_down),
