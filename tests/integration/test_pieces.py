@@ -15,8 +15,6 @@ LENGTHS = [n * KIB for n in (256, 260, 300, 320, 500, 700, 1000, 1020, 1024)]
 
 
 class Pieces(DriveCase):
-    arguments = ("--set", "EncryptedDrives=true")
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
