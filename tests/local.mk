@@ -494,7 +494,7 @@ tests_unit_test_objects_changed_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_
 check_PROGRAMS += tests/unit/test_objects_moved
 TESTS += tests/unit/test_objects_moved
 tests_unit_test_objects_moved_SOURCES = tests/unit/test_objects_moved.c $(VOLUME_RIG) $(SEALED_RIG)
-tests_unit_test_objects_moved_LDADD = libcryptd.a $(SYNCD_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_objects_moved_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_odd_names
 TESTS += tests/unit/test_odd_names
