@@ -31,7 +31,7 @@ def parse_arguments():
     parser.add_argument("--rows", action="store_true", help="say which rows there are, and end")
     parser.add_argument("--scratch", help="directory on a local disk for caches; a temporary one otherwise")
     parser.add_argument("--json", default="bench.json", help="every figure of every round goes here; bench.json otherwise")
-    parser.add_argument("--insert", action="store_true", help="put the table into docs/BENCH.md")
+    parser.add_argument("--insert", action="store_true", help="put the tables into docs/BENCH.md, those that have rows in this run")
     options = parser.parse_args()
     if options.build:
         os.environ["LANDFALL_BUILD"] = os.path.abspath(options.build)
@@ -180,11 +180,11 @@ def main():
         run, about = measure_all(scratch, systems, rows)
     finally:
         lt.remove_tree(scratch)
-    text = "\n".join(table.document(about, rows, run.results)) + "\n"
     table.write_json(OPTIONS.json, about, rows, run.results)
-    print(text)
-    if OPTIONS.insert:
-        table.insert(text)
+    for name, text in table.documents(about, rows, run.results):
+        print(text)
+        if OPTIONS.insert:
+            table.insert(name, text)
     sys.exit(1 if run.failures else 0)
 
 

@@ -6,7 +6,8 @@ import statistics
 
 import landfall_test as lt
 
-MARKERS = "<!-- figures: begin -->", "<!-- figures: end -->"
+# The tables of docs/BENCH.md, and how the keys of their rows begin.
+TABLES = {"encrypted": "crypt_", "figures": ""}
 
 
 def beside(row, figures, ours):
@@ -46,13 +47,20 @@ def spread(rows, results):
            f"{statistics.median(w for w, _, _ in found):.2f}."
 
 
+def table_of(row):
+    return next(name for name, prefix in TABLES.items() if row.key.startswith(prefix))
+
+
 def document(about, rows, results):
+    measured = {column for row in rows for column in results.get(row.key, {})}
     yield f"Measured {about['date']}, rounds: {about['rounds']}. Machine: {about['machine']}. Server: {about['server']}."
     yield ""
     for name, system in about["systems"].items():
-        yield f"* {name} {system['version']}: {system['settings']}; {system['cloud']}."
+        if name in measured:
+            yield f"* {name} {system['version']}: {system['settings']}; {system['cloud']}."
     for name, what in about["references"].items():
-        yield f"* {name}: {what}."
+        if name in measured:
+            yield f"* {name}: {what}."
     yield ""
     yield from lines(rows, results)
     yield ""
@@ -63,12 +71,21 @@ def document(about, rows, results):
         yield f"* Failed: {failure}."
 
 
-def insert(text):
-    path = os.path.join(lt.SOURCE, "docs", "BENCH.md")
+def documents(about, rows, results):
+    """The name of each table that there are rows of, and its text."""
+    for name in TABLES:
+        own = [row for row in rows if table_of(row) == name]
+        if any(row.key in results for row in own):
+            yield name, "\n".join(document(about, own, results)) + "\n"
+
+
+def insert(name, text):
+    """In the place of what docs/BENCH.md has for that table."""
+    path, markers = os.path.join(lt.SOURCE, "docs", "BENCH.md"), (f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
     with open(path) as f:
-        before, begin, rest = f.read().partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    assert begin and end, f"{path} does not have the lines {MARKERS[0]} and {MARKERS[1]}"
+        before, begin, rest = f.read().partition(markers[0])
+    _, end, after = rest.partition(markers[1])
+    assert begin and end, f"{path} does not have the lines {markers[0]} and {markers[1]}"
     with open(path, "w") as f:
         f.write(f"{before}{begin}\n{text}{end}{after}")
 
