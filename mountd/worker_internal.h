@@ -197,7 +197,8 @@ struct op {
     /* for worker_meter.c: what is asked for, and the time that went */
     uint32_t opcode;
     int64_t started_ns, asked_ns, syncd_ns, cloud_ns;
-    /* When set, syncd's answer (NULL: it failed) is waited for even after the kernel has got one, and given to this. */
+    /* When set, syncd's answer (NULL: it failed, or it was waited for something else) is waited for even after the
+     * kernel has got one, and given to this. */
     void (*late)(struct op *op, const Lf__Envelope *reply);
     /* When set, told that the program is interrupted: what is waited for is to come to an end. */
     void (*hurry)(struct op *op);

@@ -198,6 +198,8 @@ bool op_wake(struct op *op)
     op->waits = false;
     if (op->req)
         fuse_req_interrupt_func(op->req, NULL, NULL);
+    if (!op->req && op->late)
+        op->late(op, NULL);
     if (!op->req)
         op_free(op);
     else if (!goes_on)

@@ -126,21 +126,27 @@ static void opened_then(struct op *op, const struct error *e, const Lf__Envelope
 
 /* --- the kernel's ------------------------------------------------------------------------------------------- */
 
-/* With -ENOENT the opener is gone, and no release will come. */
+/* The opener is gone, and no release will come. */
+static void close_opened(struct op *op, const Lf__Envelope *reply)
+{
+    (void)reply;
+    mode_closed(op->worker, op->file, op->kind);
+    close_handle(op->worker, op->file->ino, op->kind);
+}
+
 static void reply_open(struct op *op)
 {
     if (op->kind == FILE_WRITE)
         session_hold_buffer(op->worker);
-    if (session_reply_open(op) == -ENOENT) {
-        mode_closed(op->worker, op->file, op->kind);
-        close_handle(op->worker, op->file->ino, op->kind);
-    }
+    if (session_reply_open(op) == -ENOENT)
+        close_opened(op, NULL);
     op_free(op);
 }
 
 /* What is written from now on comes after what is on its way to the kernel. */
 static void finish_open(struct op *op)
 {
+    op->late = close_opened;
     push_settle(op, op->kind == FILE_WRITE ? op->file : NULL, reply_open);
 }
 

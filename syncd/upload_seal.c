@@ -280,12 +280,23 @@ static int record(struct upload *u, const char *etag)
     return r < 0 || !o.version ? r : index_anchor_put(u->volume->index, u->key, o.version);
 }
 
+/* The drive encrypts objects no more: its owner wants what was encrypted there to be plain. */
+static int record_plain(struct upload *u)
+{
+    bool was_sealed = u->volume->keys && index_anchor(u->volume->index, u->key) > 0;
+
+    return was_sealed ? index_anchor_accept(u->volume->index, u->key, 0) : 0;
+}
+
 int upload_record_object(struct upload *u, const char *etag)
 {
+    bool content = u->kind == UPLOAD_CONTENT || u->kind == UPLOAD_CLONE;
     int r = index_exhume(u->volume->index, u->key);
 
     if (r == 0 && u->seal)
         r = record(u, etag);
+    else if (r == 0 && content)
+        r = record_plain(u);
     else if (r == 0 && u->bind)
         r = upload_bind_record(u, etag);
     if (r == 0)

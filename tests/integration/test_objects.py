@@ -42,7 +42,7 @@ class ObjectCase(DriveCase):
 
     def drive(self, name, bucket=None, instance=None, account=None, **more):
         """Returns the mount point and a client of its bucket."""
-        bucket = bucket or self.server.make_bucket("lfo-" + name)
+        bucket = bucket or self.server.make_bucket(f"lfo-{type(self).__module__}-{name}".replace("_", "-"))
         more = {"cloudObjectsEncrypted": True, "syncIntervalSeconds": 1, **more}
         entry = (instance or self.instance).add_drive(account or self.account, bucket, name=name, **more)
         return entry["localPath"], RawS3(self.server, bucket)

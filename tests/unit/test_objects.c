@@ -281,6 +281,9 @@ static void appended_where_nothing_is_here(void **state)
     assert_sealed(rig, "a", bytes, size + 3);
 }
 
+/* Longer than what is too short to be encrypted. */
+static const char CLEAR[1000] = "not encrypted";
+
 static void assert_reads_anew(struct rig *rig, const char *path, const char *bytes, size_t n)
 {
     uint64_t ino = worker_find(rig, path);
@@ -435,6 +438,35 @@ static void versions_do_not_run_out(void **state)
     rig_settle(rig);
     assert_sealed(rig, "a", "ours", 4);
     assert_in_range(version_of(rig, "a"), 1, UINT64_C(1) << 62);
+}
+
+static void encrypt_objects(struct rig *rig, bool on)
+{
+    rig_close(rig);
+    rig->drive.cloud_objects_encrypted = on;
+    rig_open(rig);
+}
+
+/* Its owner wants it so: what is put in the place of what was encrypted is not taken for somebody else's. */
+static void objects_are_encrypted_no_more(void **state)
+{
+    struct rig *rig = *state;
+
+    (void)worker_file(rig, "a", "encrypted", 9);
+    rig_settle(rig);
+    encrypt_objects(rig, false);
+    worker_overwrite(rig, "a", CLEAR, sizeof(CLEAR));
+    rig_settle(rig);
+    assert_object(rig, "a", CLEAR, sizeof(CLEAR));
+    assert_reads_anew(rig, "a", CLEAR, sizeof(CLEAR));
+    assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    rig_settle(rig);
+    assert_reads_anew(rig, "b", CLEAR, sizeof(CLEAR));
+    encrypt_objects(rig, true);
+    worker_overwrite(rig, "b", "anew", 4);
+    rig_settle(rig);
+    assert_sealed(rig, "b", "anew", 4);
+    assert_reads_anew(rig, "b", "anew", 4);
 }
 
 static void other_metadata(void **state)
@@ -634,6 +666,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(renamed, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(versions_do_not_run_out, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(objects_are_encrypted_no_more, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_goes_on, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up, sealed_tear_down),

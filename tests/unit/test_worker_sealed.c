@@ -454,6 +454,24 @@ static void an_open_for_writing_waits_for_what_is_being_given(void **state)
     assert_answered_last(s, ino, bench_send(s->b, FUSE_OPEN, ino, BENCH_PART(in), NULL), notifier);
 }
 
+/* Who opened it is gone by then, so nobody will close it. */
+static void an_open_whose_wait_a_signal_ends_is_closed(void **state)
+{
+    struct sealed_bench *s = *state;
+    uint64_t ino = clean_file(s);
+    pid_t notifier = begin_to_give(s, ino);
+    struct fuse_open_in in = { .flags = O_RDWR };
+    struct fuse_interrupt_in interrupt = { .unique = bench_send(s->b, FUSE_OPEN, ino, BENCH_PART(in), NULL) };
+
+    wait_until(s->b, fake_node(s->b->syncd, ino)->opens[1] == 1);
+    (void)bench_send(s->b, FUSE_INTERRUPT, 0, BENCH_PART(interrupt), NULL);
+    assert_int_equal(bench_answer(s->b, interrupt.unique)->head.error, -EINTR);
+    assert_int_equal(kill(notifier, SIGCONT), 0);
+    wait_until(s->b, s->b->worker->notify.waiting == 0);
+    wait_until(s->b, fake_node(s->b->syncd, ino)->opens[1] == 0);
+    assert_int_equal(atomic_load(&fake_node(s->b->syncd, ino)->map->writers), 0);
+}
+
 static void a_new_size_waits_for_what_is_being_given(void **state)
 {
     struct sealed_bench *s = *state;
@@ -651,6 +669,7 @@ int main(void)
         TEST(what_is_read_at_random_is_given_to_the_kernel),
         TEST(nothing_else_is),
         TEST(an_open_for_writing_waits_for_what_is_being_given),
+        TEST(an_open_whose_wait_a_signal_ends_is_closed),
         TEST(a_new_size_waits_for_what_is_being_given),
         TEST(a_byte_that_was_changed_is_an_error),
         TEST(exchanged_chunks_are_errors),
