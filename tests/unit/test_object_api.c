@@ -288,7 +288,7 @@ static void waiting_has_a_limit_and_follows_the_object(void **state)
 static void encryption_of_what_is_there(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *failed = NULL;
+    CLEANUP_FREE char *account = fixture_account(f);
     Lf__ObjectEncrypt encrypt = LF__OBJECT_ENCRYPT__INIT;
     Lf__EncryptionGet get = LF__ENCRYPTION_GET__INIT;
     Lf__Envelope asks = IPC_ENVELOPE(OBJECT_ENCRYPT, object_encrypt, &encrypt);
