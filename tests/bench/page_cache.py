@@ -78,4 +78,4 @@ def leave_only(path, stored):
         brought = sum(bring_in(s) for s in stored)
         assert brought >= size, f"{path} has {size} bytes, and what it is stored in {brought}"
         assert cached_bytes(f) == 0, f"{path} is in the page cache itself"
-    work.touch_memory(max(size, work.MIB))         # its pages will be fresh ones
+    work.touch_memory(max(2 * size, work.MIB))     # its pages will be fresh ones, and who knows which
