@@ -66,11 +66,9 @@ void sealed_job_end(struct sealed_job *j)
 {
     if (!j)
         return;
-    if (j->lent)
-        ;
-    else if (j->place.n)
+    if (!j->lent && j->place.n)
         crypt_place_end(j->io->crypt, &j->place);
-    else
+    else if (!j->lent)
         crypt_place_cancel(j->io->crypt, &j->place);
     if (j->deferred)
         j->ended = true;

@@ -178,7 +178,7 @@ int aead_seal(enum aead a, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD
         return -EIO;
     if (!has_gcm || a != AEAD_AES_256_GCM)
         return seal_by_libcrypto(a, key, nonce, &beside, &bytes, out, tag);
-    gcm_seal(key, nonce, &beside, &bytes, out, tag);
+    gcm_run(true, key, nonce, &beside, &bytes, out, tag);
     return 0;
 }
 
@@ -187,7 +187,7 @@ static int open_by_gcm(const uint8_t *key, const uint8_t *nonce, const struct by
 {
     uint8_t found[AEAD_TAG_SIZE];
 
-    gcm_open(key, nonce, aad, sealed, out, found);
+    gcm_run(false, key, nonce, aad, sealed, out, found);
     return aead_same(found, tag, AEAD_TAG_SIZE) ? 0 : -EBADMSG;
 }
 

@@ -2,9 +2,9 @@
  * threads. A job is cut into slices, for all threads alike but of BULK_SLICE chunks at most; jobs take turns slice by
  * slice, so that a large one does not keep a small one waiting. One of BULK_SLICE_MIN chunks at most is done by the
  * loop's thread, at once, unless all threads have work; of one that is alone, and no more than a slice for each thread,
- * it has its share. Plaintext that is not the caller's to see
- * (object to cache, cache to object) never leaves cryptd's own locked memory. What it may see is opened in the shared
- * memory, and wiped there when it turns out to be forged: who looks before the answer deceives itself alone. */
+ * it has its share. Plaintext that is not the caller's to see (object to cache, cache to object) never leaves cryptd's
+ * own locked memory. What it may see is opened in the shared memory, and wiped there when it turns out to be forged:
+ * who looks before the answer deceives itself alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -55,6 +55,6 @@ void bulk_free(struct bulk *b);
  * overlapping), -ERANGE (not in the region), -EAGAIN (BULK_JOBS_MAX wait), or what wrapped_key_open() says.
  *
  * A chunk's code: 0; -EBADE (damaged, exchanged, of another file or place); -ESTALE (not the expected generation);
- * -EINVAL (the record says another length); -EOPNOTSUPP (record of a newer version); -EIO. Of what
- * failed there is nothing: what was to become plaintext is zeros, or as before. */
+ * -EINVAL (the record says another length); -EOPNOTSUPP (record of a newer version); -EIO. Of what failed
+ * there is nothing: what was to become plaintext is zeros, or as before. */
 int bulk_start(struct bulk *b, const struct bulk_spec *spec, bulk_done_fn *done, void *arg, struct error *e);

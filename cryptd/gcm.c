@@ -40,25 +40,14 @@ void gcm_end(void)
     library = NULL;
 }
 
-void gcm_seal(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *plain, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
+void gcm_run(bool seals, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
+             const struct bytes *in, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
 {
+    const aes_gcm_enc_dec_t run = seals ? library->gcm256_enc : library->gcm256_dec;
     struct work w;
 
     IMB_AES256_GCM_PRE(library, key, &w.key);
-    IMB_AES256_GCM_ENC(library, &w.key, &w.context, out, plain->data, plain->n, nonce, aad->data, aad->n, tag,
-                       AEAD_TAG_SIZE);
-    secret_wipe(&w, sizeof(w));
-}
-
-void gcm_open(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *sealed, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
-{
-    struct work w;
-
-    IMB_AES256_GCM_PRE(library, key, &w.key);
-    IMB_AES256_GCM_DEC(library, &w.key, &w.context, out, sealed->data, sealed->n, nonce, aad->data, aad->n, tag,
-                       AEAD_TAG_SIZE);
+    run(&w.key, &w.context, out, in->data, in->n, nonce, aad->data, aad->n, tag, AEAD_TAG_SIZE);
     secret_wipe(&w, sizeof(w));
 }
 
@@ -75,22 +64,17 @@ void gcm_end(void)
 {
 }
 
-void gcm_seal(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *plain, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
+void gcm_run(bool seals, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
+             const struct bytes *in, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
 {
+    (void)seals;
     (void)key;
     (void)nonce;
     (void)aad;
-    (void)plain;
+    (void)in;
     (void)out;
     (void)tag;
     abort();
-}
-
-void gcm_open(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *sealed, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE])
-{
-    gcm_seal(key, nonce, aad, sealed, out, tag);
 }
 
 #endif

@@ -8,8 +8,6 @@
 /* Whether it can be used here; idempotent, and until gcm_end(). The others may run in any thread. */
 bool gcm_begin(void);
 void gcm_end(void);
-/* Of the tag that belongs to what was opened: who compares it decides. */
-void gcm_seal(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *plain, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE]);
-void gcm_open(const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
-              const struct bytes *sealed, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE]);
+/* Encrypts or decrypts to out, and writes the tag that belongs to it: who opens compares it with the one that came. */
+void gcm_run(bool seals, const uint8_t key[KEY_SIZE], const uint8_t nonce[AEAD_NONCE_SIZE], const struct bytes *aad,
+             const struct bytes *in, uint8_t *out, uint8_t tag[AEAD_TAG_SIZE]);

@@ -194,7 +194,7 @@ void worker_free(struct worker *w)
     ipc_client_free(w->syncd);
     ipc_client_free(w->cryptd);
     kept_drop_all(w);
-    early_drop_all(w);
+    early_drop(w, NULL);
     session_stop(w);
     notify_end(w);
     session_end(w);

@@ -79,7 +79,6 @@ static void answer_reading(struct early *p)
 static void opened(struct sealed_job *j, const struct error *e)
 {
     struct early *p = j->arg;
-
     struct worker *w = p->worker;
     struct file *f = p->file;
 
@@ -198,7 +197,7 @@ void early_begin(struct worker *w, struct file *f)
     }
 }
 
-static void drop_those(struct worker *w, const struct file *f)
+void early_drop(struct worker *w, const struct file *f)
 {
     struct early *p, *following;
 
@@ -207,14 +206,4 @@ static void drop_those(struct worker *w, const struct file *f)
         if (!f || p->file == f)
             drop(p);
     }
-}
-
-void early_drop(struct worker *w, struct file *f)
-{
-    drop_those(w, f);
-}
-
-void early_drop_all(struct worker *w)
-{
-    drop_those(w, NULL);
 }

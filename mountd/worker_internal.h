@@ -99,6 +99,9 @@ enum { SCRATCH_SIZE = 1024 * 1024 };
 void wait_ended(struct worker *w);
 /* As fuse_session_receive_buf(), with a little patience where that is likely to be quicker than sleep. */
 int wait_receive(struct worker *w);
+/* cryptd is asked for something that takes some microseconds; and has answered. */
+void wait_asked(struct worker *w);
+void wait_answered(struct worker *w);
 
 /* --- worker_session.c ------------------------------------------------------------------------------- */
 
@@ -310,12 +313,6 @@ bool data_note_change(struct op *op);
 /* Answers a read, which ends it. */
 void data_reply_read(struct op *op, const void *bytes, size_t n);
 
-/* --- worker_wait.c ----------------------------------------------------------------------------------------- */
-
-/* cryptd was asked for something that takes some microseconds; and has answered. */
-void wait_asked(struct worker *w);
-void wait_answered(struct worker *w);
-
 /* --- worker_sealed.c, worker_reseal.c ---------------------------------------------------------------------- */
 
 /* Of a sealed file, whose chunks are here; `step` begins the operation anew when they turn out not to be. `lost` is the
@@ -349,10 +346,8 @@ void push_stop(struct worker *w, uint64_t ino);
 bool early_read(struct op *op, size_t size, op_step_fn *step);
 /* A read of the file was answered: opens what comes after the last one. */
 void early_begin(struct worker *w, struct file *f);
-/* It changes, or is closed. May free the file, unless that is in use. */
-void early_drop(struct worker *w, struct file *f);
-/* The memory is wanted. */
-void early_drop_all(struct worker *w);
+/* It changes, or is closed; NULL: all, since the memory is wanted. May free the file, unless that is in use. */
+void early_drop(struct worker *w, const struct file *f);
 
 /* --- worker_kept.c ------------------------------------------------------------------------------------------ */
 

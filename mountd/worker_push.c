@@ -216,14 +216,14 @@ static bool is_worth_it(const struct worker *w, const struct file *f, const stru
            sealed_view_holds(w, f, v) && chunk_first_absent(f->map, 0, v->size) == UINT64_MAX;
 }
 
-/* NULL: there is no memory for it now. */
-static struct push *begin(struct worker *w, struct file *f, const struct sealed_view *view)
+/* False: there is no memory for it now. */
+static bool begin(struct worker *w, struct file *f, const struct sealed_view *view)
 {
     struct crypt_place place;
     struct push *p;
 
     if (!crypt_place_last(w->crypt, 2 * PIECE, &place))
-        return NULL;
+        return false;
     p = xcalloc(1, sizeof(*p));
     *p = (struct push){ .worker = w, .file = f, .place = place, .view = *view };
     p->left = UINT64_MAX >> (64 - (view->size + PIECE - 1) / PIECE);
@@ -232,7 +232,7 @@ static struct push *begin(struct worker *w, struct file *f, const struct sealed_
     file_use(f);
     f->push = p;
     w->n_pushes++;
-    return p;
+    return true;
 }
 
 /* Whether all of it is in one piece that was not given yet. */
@@ -248,12 +248,10 @@ bool push_read(struct op *op, size_t size, uint64_t lost, op_step_fn *step)
 {
     struct file *f = op->file;
     struct sealed_view view = sealed_view(f);
-    struct push *begun = NULL;
-    bool waits;
+    bool begun, waits;
 
     view.lost = lost;
-    if (is_worth_it(op->worker, f, &view))
-        begun = begin(op->worker, f, &view);
+    begun = is_worth_it(op->worker, f, &view) && begin(op->worker, f, &view);
     waits = f->push && comes(f->push, op, size);
     if (waits) {
         op->end = (uint64_t)op->offset + size;

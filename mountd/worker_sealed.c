@@ -41,8 +41,8 @@ static void ask_cryptd(void *arg, Lf__Envelope *request, ipc_answer_fn *done, vo
     }
     a = xcalloc(1, sizeof(*a));
     *a = (struct asked){ .worker = w, .done = done, .arg = done_arg };
-    (void)ipc_call(w->cryptd, request, NULL, 0, 0, answered, a);
     wait_asked(w);
+    (void)ipc_call(w->cryptd, request, NULL, 0, 0, answered, a);
 }
 
 void sealed_connect(struct worker *w)
@@ -119,7 +119,7 @@ void sealed_use_begin(struct sealed_use *u, uint64_t first, size_t n, sealed_fn 
     sealed_job_begin(u->job, ready);
     if (!u->job->outer) {   /* one of them may be in the middle of what is free */
         kept_drop_all(op->worker);
-        early_drop_all(op->worker);
+        early_drop(op->worker, NULL);
     }
     if (!u->job->outer) {
         op_keep_bytes(op);

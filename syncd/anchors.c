@@ -228,20 +228,12 @@ void anchors_keys_changed(struct volume *v)
 
 /* --- life --------------------------------------------------------------------------------------------------- */
 
-static void write_now(void *arg)
-{
-    struct anchors *a = arg;
-
-    loop_timer_free(take_ptr(a->timer));
-    segments_write(a);
-}
-
 void anchors_changed(struct volume *v)
 {
     struct anchors *a = v->anchors;
 
     if (a && !a->closing && !a->timer && object_seals(v))
-        a->timer = loop_timer(v->loop, (uint64_t)v->config->anchor_seconds * 1000, write_now, a);
+        segments_write_in(a, (uint64_t)v->config->anchor_seconds * 1000);
 }
 
 void anchors_let_go(struct anchors *a)
@@ -276,7 +268,7 @@ void anchors_tell(struct volume *v, void (*done)(void *arg), void *arg)
     STAILQ_INSERT_TAIL(&a->leavers, w, next);
     if (!a->leaving)
         a->leaving = loop_timer(v->loop, PATIENCE_MS, leave_it, a);
-    write_now(a);
+    segments_write_now(a);
 }
 
 static int open_agent(struct anchors *a, struct index_agent *own)

@@ -75,4 +75,7 @@ void segment_read_end(struct anchors *a);
 /* Writes what is to be told, now if that is possible, while the drive is paused only for who leaves, and removes
  * segments that are needed no more. */
 void segments_write(struct anchors *a);
+/* The same, in the place of what the timer is set to; and after so long. */
+void segments_write_now(void *anchors);
+void segments_write_in(struct anchors *a, uint64_t ms);
 void segments_write_end(struct anchors *a);

@@ -58,18 +58,18 @@ static bool is_wanted(struct segment_writing *w)
     return wanted;
 }
 
-static void write_again(void *arg)
+void segments_write_now(void *anchors)
 {
-    struct anchors *a = arg;
+    struct anchors *a = anchors;
 
     loop_timer_free(take_ptr(a->timer));
     segments_write(a);
 }
 
-static void again_in(struct anchors *a, uint64_t ms)
+void segments_write_in(struct anchors *a, uint64_t ms)
 {
     loop_timer_free(a->timer);
-    a->timer = loop_timer(a->v->loop, ms, write_again, a);
+    a->timer = loop_timer(a->v->loop, ms, segments_write_now, a);
 }
 
 static void fail(struct segment_writing *w, const struct error *e)
@@ -79,7 +79,7 @@ static void fail(struct segment_writing *w, const struct error *e)
     LOG(LOG_WARNING, "anchors_not_written", "drive=%s", a->v->drive->id, "error=%s", error_text(e));
     a->writing = NULL;
     free_writing(w);
-    again_in(a, RETRY_MS);
+    segments_write_in(a, RETRY_MS);
     anchors_let_go(a);
 }
 
@@ -261,7 +261,7 @@ static void put_done(struct cloud_request *r, void *arg)
     a->writing = NULL;
     free_writing(w);
     if (index_anchors_untold(x))
-        again_in(a, full || a->leaving ? 0 : (uint64_t)a->v->config->anchor_seconds * 1000);
+        segments_write_in(a, full || a->leaving ? 0 : (uint64_t)a->v->config->anchor_seconds * 1000);
     else
         anchors_let_go(a);
     sweep(a);
@@ -464,7 +464,7 @@ void segments_write(struct anchors *a)
         return;
     if (a->v->paused && !a->leaving) {
         if (index_anchors_untold(a->v->index))
-            again_in(a, RETRY_MS);
+            segments_write_in(a, RETRY_MS);
         return;
     }
     if (!index_anchors_untold(a->v->index)) {

@@ -24,7 +24,6 @@
 #include "syncd/folder.h"
 #include "syncd/key_stock.h"
 #include "syncd/object.h"
-#include "syncd/object.h"
 
 enum { OTHER_FILES = 64 };   /* databases, pipes, what is opened for a moment */
 

@@ -9,10 +9,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
-#include "syncd/cache_convert.h"
-#include "syncd/encrypt.h"
 #include "syncd/name.h"
 #include "syncd/object.h"
+#include "syncd/waits.h"
 
 enum { TRIES = 3 };
 
@@ -125,7 +124,7 @@ static int state_of(struct volume *v, const struct index_inode *i)
     if (i->pending & INDEX_LACKING || index_displaced(v->index, i) ||
         (S_ISDIR(i->mode) && index_pending_below(v->index, i->ino)))
         return STATE_UPLOADING;
-    if (encrypter_marked(v, i->ino) || convert_seals(v->cache, i->ino))
+    if (waits_encrypting(v, i->ino))
         return STATE_ENCRYPTING;
     return STATE_NORMAL;
 }

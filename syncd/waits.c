@@ -1,5 +1,4 @@
 /* Reads from the uploader and the index what an object waits for. Changes nothing. */
-#include "syncd/cache_convert.h"
 #include "syncd/waits.h"
 
 #include <inttypes.h>
@@ -10,6 +9,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "syncd/cache_convert.h"
 #include "syncd/encrypt.h"
 #include "syncd/object.h"
 
@@ -246,14 +246,17 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
     return lasting;
 }
 
+bool waits_encrypting(struct volume *v, uint64_t ino)
+{
+    return encrypter_marked(v, ino) || convert_seals(v->cache, ino);
+}
+
 /* The state of what nothing is wrong with. */
 static const char *in_order(struct volume *v, const struct index_inode *i)
 {
-    bool marked = encrypter_marked(v, i->ino) || convert_seals(v->cache, i->ino);
-
     if (lacks(v, i))
         return uploader_busy(v->uploader, i->ino) ? "uploading" : "dirty";
-    return marked ? "encrypting" : uploader_busy(v->uploader, i->ino) ? "uploading" : "clean";
+    return waits_encrypting(v, i->ino) ? "encrypting" : uploader_busy(v->uploader, i->ino) ? "uploading" : "clean";
 }
 
 char *waits_state(struct volume *v, const struct index_inode *i)

@@ -19,3 +19,5 @@ bool waits_lasting(int seconds);
 
 /* "clean", "dirty", "uploading" or "error: ..." with the reason; owned by the caller. */
 char *waits_state(struct volume *v, const struct index_inode *i);
+/* Whether its object is to be encrypted in the cloud, or its bytes are being encrypted here. */
+bool waits_encrypting(struct volume *v, uint64_t ino);
