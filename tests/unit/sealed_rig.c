@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -293,4 +294,26 @@ char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n
     }
     *ret_n = (size_t)(at - (uint8_t *)w.data);
     return w.data;
+}
+
+ssize_t sealed_read_byte(struct rig *rig, const char *name, uint64_t at, char *ret)
+{
+    struct handle h;
+    ssize_t n;
+    int r = worker_open(rig, worker_lookup(rig, INDEX_ROOT, name), false, false, &h);
+
+    if (r == -ESTALE)   /* as the kernel does */
+        r = worker_open(rig, worker_lookup(rig, INDEX_ROOT, name), false, false, &h);
+    if (r < 0)
+        return r;
+    n = worker_read(rig, &h, at, ret, 1);
+    worker_close(rig, &h);
+    return n;
+}
+
+void sealed_streamed(const struct error *e, const struct volume_stream *stream, void *streamed)
+{
+    *(struct streamed *)streamed = (struct streamed){ true, e ? e->code : 0 };
+    if (stream)
+        assert_int_equal(close(stream->fd), 0);
 }

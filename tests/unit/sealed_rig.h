@@ -31,3 +31,14 @@ void assert_sealed(struct rig *rig, const char *key, const void *bytes, size_t n
 void assert_sealed_or_plain(struct rig *rig, const char *key, const void *bytes, size_t n);
 /* An object as others make it, with the drive's recipient alone; the caller's. */
 char *sealed_foreign(struct rig *rig, const void *bytes, size_t n, size_t *ret_n);
+
+/* What a program gets that opens the file and reads the byte there: 1 and the byte, 0 behind the end, or a negative
+ * errno. */
+ssize_t sealed_read_byte(struct rig *rig, const char *name, uint64_t at, char *ret);
+
+/* For volume_stream_open(): how it was answered. */
+struct streamed {
+    bool done;
+    int code;
+};
+void sealed_streamed(const struct error *e, const struct volume_stream *stream, void *streamed);

@@ -85,20 +85,6 @@ static void files_that_are_sent(void **state)
     assert_sealed(rig, "a", "", 0);
 }
 
-struct streamed {
-    bool done;
-    int code;
-};
-
-static void on_stream(const struct error *e, const struct volume_stream *s, void *arg)
-{
-    struct streamed *streamed = arg;
-
-    *streamed = (struct streamed){ true, e ? e->code : 0 };
-    if (s)
-        assert_int_equal(close(s->fd), 0);
-}
-
 /* "a", with nothing of it in the cache. */
 static void only_in_the_cloud(struct rig *rig)
 {
@@ -118,7 +104,7 @@ static void files_that_are_streamed(void **state)
     struct streamed s = { 0 };
 
     only_in_the_cloud(rig);
-    volume_stream_open(rig->volume, "a", false, 0, 0, on_stream, &s);
+    volume_stream_open(rig->volume, "a", false, 0, 0, sealed_streamed, &s);
     rig_wait(rig, s.done);
     assert_int_equal(s.code, 0);
 }
@@ -130,7 +116,7 @@ static void a_drive_that_is_closed_meanwhile(void **state)
     struct streamed s = { 0 };
 
     only_in_the_cloud(rig);
-    volume_stream_open(rig->volume, "a", false, 0, 0, on_stream, &s);
+    volume_stream_open(rig->volume, "a", false, 0, 0, sealed_streamed, &s);
     rig_reopen(rig);
     assert_true(s.done);
     assert_int_equal(s.code, -ECANCELED);

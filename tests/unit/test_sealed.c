@@ -357,15 +357,21 @@ static void neither_the_current_nor_the_synced_slot_is_chosen(void **state)
     }
 }
 
+/* What was never written is zeros. */
+static void begin_with_nothing(struct rig *r)
+{
+    for (size_t c = 0; c < CHUNKS; c++)
+        r->versions[c][r->n[c]++] = 0;
+    atomic_store(&r->file.map->fetchable, 0);
+    begin(r);
+}
+
 static void what_is_skipped_is_left_alone(void **state)
 {
     struct rig *r = *state;
     struct sealed_job *j;
 
-    for (size_t c = 0; c < CHUNKS; c++)
-        r->versions[c][r->n[c]++] = 0;
-    atomic_store(&r->file.map->fetchable, 0);
-    begin(r);
+    begin_with_nothing(r);
     j = job(r, 0, CHUNKS);
     memset(j->outer, 0xaa, CHUNKS * CRYPT_CHUNK);
     j->skipped = 1 << 1 | 1 << 2 | 1 << 4;
@@ -419,10 +425,7 @@ static void a_cryptd_that_dies_in_the_midst_harms_nothing(void **state)
     struct rig *r = *state;
     struct sealed_job *j;
 
-    for (size_t c = 0; c < CHUNKS; c++)
-        r->versions[c][r->n[c]++] = 0;
-    atomic_store(&r->file.map->fetchable, 0);
-    begin(r);
+    begin_with_nothing(r);
     memset(&again, 0, sizeof(again));
     r->io.asker = (struct crypt_asker){ ask_twice, r };
     j = job(r, 0, CHUNKS);
