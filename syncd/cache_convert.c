@@ -49,7 +49,7 @@ struct convert {
     uint64_t *found;                   /* pairs of a folder */
     size_t n_found;
     struct rewrap *rewrap;
-    uint64_t wrapped, rewrapped;       /* under older epochs, and done since the collecting began */
+    uint64_t wrapped, rewrapped;       /* under older epochs, and done since somebody was told */
     struct error error;
     struct syncing *syncing;
     struct waiter *waiters;
@@ -211,10 +211,10 @@ static void begin_collecting(struct convert *v)
 {
     struct error ignored;
 
+    v->wrapped = v->rewrapped;   /* who waits is told what all rounds did */
     v->again = false;
     v->collecting = true;
     v->low = 0;
-    v->wrapped = v->rewrapped = 0;
     v->said = 0;
     v->epoch = convert_newest_epoch(v->cache);
     (void)rewrap_take_count(v->rewrap, &ignored);
@@ -235,13 +235,16 @@ static void tell(struct convert *v)
     CLEANUP_FREE struct waiter *waiters = take_ptr(v->waiters);
     size_t n = v->n_waiters;
     struct error e = v->error;
+    uint64_t done = v->rewrapped, still = excess(v->wrapped, done);
 
     v->n_waiters = 0;
     if (v->wrapped)
-        LOG(LOG_NOTICE, "cache_keys_rewrapped", "drive=%s", drive_of(v), "files=%" PRIu64, v->rewrapped,
-            "left=%" PRIu64, excess(v->wrapped, v->rewrapped), "error=%s", e.code ? error_text(&e) : "");
+        LOG(LOG_NOTICE, "cache_keys_rewrapped", "drive=%s", drive_of(v), "files=%" PRIu64, done,
+            "left=%" PRIu64, still, "error=%s", e.code ? error_text(&e) : "");
+    v->wrapped = still;
+    v->rewrapped = 0;
     for (size_t i = 0; i < n; i++)
-        waiters[i].done(e.code ? &e : NULL, v->rewrapped, waiters[i].arg);
+        waiters[i].done(e.code ? &e : NULL, done, waiters[i].arg);
 }
 
 static void start_work(struct convert *v)

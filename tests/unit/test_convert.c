@@ -372,6 +372,36 @@ static void a_rotation_wraps_all_keys_at_once(void **state)
     worker_close(rig, &open_one);
 }
 
+static uint32_t epoch_of(struct rig *rig, uint64_t ino)
+{
+    uint8_t key[CRYPT_KEY];
+    uint32_t made;
+
+    head_of(rig, ino, key, &made);
+    return sealed_key_epoch(key);
+}
+
+/* Asked again after some are done, as by who begins to encrypt at that moment. */
+static void who_waits_is_told_of_all_rounds(void **state)
+{
+    struct rig *rig = *state;
+    struct rotated first = { 0 }, second = { 0 };
+    uint64_t inos[3];
+
+    encrypt(rig, true);
+    for (size_t n = 0; n < 3; n++)
+        inos[n] = worker_file(rig, (char[]){ (char)('a' + n), '\0' }, "", 0);
+    rig_settle(rig);
+    settle_cache(rig);
+    sealed_rotate(rig);
+    volume_keys_rotated(rig->volume, on_rotated, &first);
+    rig_wait(rig, epoch_of(rig, inos[0]) == 2);
+    volume_keys_rotated(rig->volume, on_rotated, &second);
+    rig_wait(rig, first.times == 1 && second.times == 1);
+    assert_int_equal(first.n, 3);
+    assert_int_equal(second.n, 3);
+}
+
 static void then_files_get_keys_of_their_own(void **state)
 {
     struct rig *rig = *state;
@@ -491,6 +521,7 @@ int main(void)
         TEST(cryptd_is_killed_meanwhile),
         TEST(what_a_crash_left_goes),
         TEST(a_rotation_wraps_all_keys_at_once),
+        TEST(who_waits_is_told_of_all_rounds),
         TEST(then_files_get_keys_of_their_own),
         TEST(a_rotation_that_nobody_ended_goes_on),
         TEST(without_room_for_two),
