@@ -58,6 +58,11 @@ static const struct message_row rows[] = {
     { B(ENCRYPTION_GET),      F,             S,             B(ENCRYPTION_FOUND), 0, 0, REPEAT },
     { B(STREAM_OPEN),         F,             S,             B(STREAM_OPENED),    0, 1, REPEAT },
     { B(PRESIGN),             F,             S,             B(PRESIGNED),        0, 0, REPEAT },
+    { B(EVENTS_WATCH),        F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(PROGRESSED),          S,             F,             EVENT,               0, 0, ONCE },
+    { B(STATE_CHANGED),       S,             F,             EVENT,               0, 0, ONCE },
+    { B(NOTICED),             S,             F,             EVENT,               0, 0, ONCE },
+    { B(EVENTS_MISSED),       S,             F,             EVENT,               0, 0, ONCE },
 
     { B(MOUNT_LIST),          M,             S,             B(MOUNT_LISTED),     0, 0, REPEAT },
     { B(MOUNTS_CHANGED),      S,             M,             EVENT,               0, 0, ONCE },

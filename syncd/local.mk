@@ -89,6 +89,8 @@ libsyncd_a_SOURCES = \
 	syncd/encrypt.h \
 	syncd/encrypt_ask.c \
 	syncd/encrypt_ask.h \
+	syncd/events.c \
+	syncd/events.h \
 	syncd/evict.c \
 	syncd/evict.h \
 	syncd/evict_order.c \

@@ -9,6 +9,7 @@
 #include "syncd/agent.h"
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
+#include "syncd/events.h"
 #include "syncd/keys_api.h"
 #include "syncd/keys_kept.h"
 #include "syncd/metrics.h"
@@ -62,12 +63,14 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 
+    { ROW(EVENTS_WATCH), events_watch },
+
     { ROW(MOUNT_LIST), mounts_list },
     { ROW(MOUNT_REPORT), mounts_report },
     { ROW(WORKER_ATTACH), mounts_attach },
 };
 
-enum { ROWS_MOST = 96 };
+enum { ROWS_MOST = 160 };
 
 const struct ipc_handler *serve_handlers(size_t *ret_n)
 {

@@ -12,6 +12,7 @@
 #include "syncd/agent.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
+#include "syncd/events.h"
 #include "syncd/folder.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
@@ -19,7 +20,10 @@
 
 static void on_peer_lost(struct ipc_peer *p, void *arg)
 {
-    mounts_peer_lost(arg, p);
+    struct syncd *d = arg;
+
+    mounts_peer_lost(d, p);
+    events_lost(d->events, p);
 }
 
 static void on_cryptd_connected(void *arg)
@@ -125,6 +129,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->uid = spec->uid;
     d->gid = spec->gid;
     d->home = xstrdup(spec->home);
+    d->events = events_new(spec->loop);
     r = load(d, spec, e);
     if (r < 0)
         syncd_free(d);
@@ -150,6 +155,7 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     ipc_server_free(d->server);
+    events_free(d->events);
     store_close(d->store);
     free(d->state_dir);
     free(d->home);

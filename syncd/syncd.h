@@ -14,6 +14,7 @@
 struct account;
 struct crypt;
 struct drive;
+struct events;
 struct mounts_subscriber;
 struct store;
 
@@ -32,6 +33,7 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct events *events;                  /* events.c */
     bool paused;                            /* agent.c */
 };
 
