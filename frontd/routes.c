@@ -114,14 +114,14 @@ static const struct route table[] = {
 
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
-    ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL, "transfer",
-        "How far one is"),
-    ROW(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, call_serve, TRANSFER_PAUSE, NULL, NULL, NULL,
-        "Has one wait"),
-    ROW(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, call_serve, TRANSFER_RESUME, NULL, NULL, NULL,
-        "Has it go on"),
-    ROW(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, call_serve, TRANSFER_CANCEL, NULL, NULL, NULL,
-        "Ends one"),
+    ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL,
+        "transfer", "How far one is"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, call_serve, TRANSFER_PAUSE, NULL, NULL,
+        NULL, "Has one wait"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, call_serve, TRANSFER_RESUME, NULL, NULL,
+        NULL, "Has it go on"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, call_serve, TRANSFER_CANCEL, NULL, NULL,
+        NULL, "Ends one"),
 
     /* --- not built yet --- */
 

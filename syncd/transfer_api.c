@@ -127,8 +127,8 @@ static struct transfer *asked_for(struct ipc_request *req, void *daemon, const c
     struct transfer *t = transfer_find(transfers_of(daemon), id);
 
     if (!t)
-        ipc_fail(req, -ENOENT, "There is no transfer %s; those of this run of the agent are known, and of the ones that "
-                 "have ended the last %d.", id, TRANSFERS_KEPT);
+        ipc_fail(req, -ENOENT, "There is no transfer %s; those of this run of the agent are known, and of the ones "
+                 "that have ended the last %d.", id, TRANSFERS_KEPT);
     return t;
 }
 
