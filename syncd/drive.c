@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/account.h"
+#include "syncd/events.h"
 #include "syncd/mounts.h"
 #include "syncd/page.h"
 #include "syncd/path.h"
@@ -113,6 +114,17 @@ static void on_damaged(struct volume *v, void *arg)
     reopen_later(arg);
 }
 
+static void on_changed(struct volume *v, const char *path, int state_b, void *arg)
+{
+    const struct drive *drive = arg;
+    CLEANUP_FREE char *whole = NULL;
+
+    (void)v;
+    if (asprintf(&whole, "%s/%s", drive->model->local_path, path) < 0)
+        abort();
+    events_state(drive->syncd->events, whole, drive->model->storage_name, state_b);
+}
+
 static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
 {
     char *state_dir = drive_state_dir(d, drive->model->id);
@@ -125,6 +137,9 @@ static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
         .gid = d->gid,
         .had_index = drive->phase == DRIVE_READY,
         .keys = drive->keys,
+        .changed = on_changed,
+        .events = d->events,
+        .transfers = d->transfers,
         .damaged = on_damaged,
         .arg = drive,
     };

@@ -206,6 +206,8 @@ libsyncd_a_SOURCES = \
 	syncd/serve.h \
 	syncd/service_url.c \
 	syncd/service_url.h \
+	syncd/show.c \
+	syncd/show.h \
 	syncd/sigv4.c \
 	syncd/sigv4.h \
 	syncd/store.c \

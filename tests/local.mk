@@ -625,6 +625,11 @@ TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
 
+check_PROGRAMS += tests/unit/test_transfer
+TESTS += tests/unit/test_transfer
+tests_unit_test_transfer_SOURCES = tests/unit/test_transfer.c $(SYNCD_FIXTURE)
+tests_unit_test_transfer_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_unsynced
 TESTS += tests/unit/test_unsynced
 tests_unit_test_unsynced_SOURCES = tests/unit/test_unsynced.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
