@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/account.h"
+#include "syncd/agent.h"
 #include "syncd/events.h"
 #include "syncd/mounts.h"
 #include "syncd/page.h"
@@ -166,7 +167,7 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e)
         return r;
     }
     drive->fault = (struct error){ 0 };
-    volume_pause(drive->volume, d->paused);
+    volume_pause(drive->volume, agent_rests(d));
     return 0;
 }
 
@@ -220,6 +221,11 @@ static void reopen(void *arg)
     say_down(drive, &e);
     drive->wanted = false;
     mounts_changed(drive->syncd);
+}
+
+void drive_want(struct drive *drive)
+{
+    drive->wanted = drive->volume && drive->model->active && agent_mounts(drive->syncd);
 }
 
 void drive_remove(struct syncd *d, struct drive *drive)
@@ -277,7 +283,7 @@ static void end_half_made(struct syncd *d, Lf__CloudDrive *model)
     LOG(LOG_WARNING, "drive_half_made_kept", "drive=%s", model->id, "name=%s", model->name, "reason=%s",
         drive->volume ? "There are changes on it that the cloud does not have yet." : error_text(&drive->fault));
     drive->phase = DRIVE_READY;
-    drive->wanted = drive->volume && model->active;
+    drive_want(drive);
 }
 
 struct load {
@@ -309,7 +315,7 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
     if (e.code && e.code != -EAGAIN)
         say_down(drive, &e);
     /* What is mounted already stays so while its keys are being opened. */
-    drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active;
+    drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active && agent_mounts(d);
 }
 
 static void (*const begin[])(struct syncd *d, Lf__CloudDrive *model) = {

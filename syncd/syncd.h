@@ -36,7 +36,9 @@ struct syncd {
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
-    bool paused;                            /* agent.c */
+    int state;                              /* enum agent_state; agent.c, as the next two */
+    bool changing;                          /* a command that needs time is being carried out */
+    unsigned draining;                      /* waits for the end of uploads */
 };
 
 struct syncd_spec {

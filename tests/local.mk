@@ -46,6 +46,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
@@ -190,6 +191,11 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
+
+check_PROGRAMS += tests/unit/test_agent
+TESTS += tests/unit/test_agent
+tests_unit_test_agent_SOURCES = tests/unit/test_agent.c $(SYNCD_FIXTURE)
+tests_unit_test_agent_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_anchors
 TESTS += tests/unit/test_anchors
