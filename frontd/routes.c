@@ -112,6 +112,11 @@ static const struct route table[] = {
     ROW(POST, "/cloud/list_objects", READS | TOKEN, call_serve, CLOUD_OBJECT_LIST, NULL, "*", "collection",
         "The objects in a folder of a bucket"),
 
+    ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
+        "The audit log behind a line: who made calls that can change something, and what came of them"),
+    ROW(GET, "/management/audit_verify", READS | LOCAL, call_serve, AUDIT_VERIFY, NULL, NULL, "verdict",
+        "Whether the audit log is as it was written"),
+
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
     ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL,

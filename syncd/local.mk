@@ -18,6 +18,12 @@ libsyncd_a_SOURCES = \
 	syncd/anchors_internal.h \
 	syncd/anchors_read.c \
 	syncd/anchors_write.c \
+	syncd/audit.c \
+	syncd/audit.h \
+	syncd/audit_chain.c \
+	syncd/audit_chain.h \
+	syncd/audit_check.c \
+	syncd/audit_internal.h \
 	syncd/await.c \
 	syncd/await.h \
 	syncd/base32.c \

@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
+#include "syncd/audit.h"
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
 #include "syncd/events.h"
@@ -64,6 +65,10 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 
+    { ROW(AUDIT_CALL), audit_call },
+    { ROW(AUDIT_RESULT), audit_result },
+    { ROW(AUDIT_LIST), audit_list },
+    { ROW(AUDIT_VERIFY), audit_verify },
     { ROW(EVENTS_WATCH), events_watch },
     { ROW(TRANSFER_LIST), transfer_list },
     { ROW(TRANSFER_GET), transfer_get },

@@ -12,6 +12,7 @@
 #include "common/loop.h"
 
 struct account;
+struct audit;
 struct crypt;
 struct drive;
 struct events;
@@ -34,6 +35,7 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct audit *audit;                    /* audit.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
     int state;                              /* enum agent_state; agent.c, as the next two */

@@ -48,6 +48,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_age.py \
 	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
+	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
@@ -191,6 +192,11 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
+
+check_PROGRAMS += tests/unit/test_audit
+TESTS += tests/unit/test_audit
+tests_unit_test_audit_SOURCES = tests/unit/test_audit.c $(SYNCD_FIXTURE)
+tests_unit_test_audit_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_agent
 TESTS += tests/unit/test_agent
