@@ -1,5 +1,5 @@
-/* Tells syncd's audit log of each call that can change something: who makes it before it is carried out, what came of it
- * after. A token is never among what is told. */
+/* Tells syncd's audit log of each call that can change something: who makes it before it is carried out, what came
+ * of it after. A token is never among what is told. */
 #pragma once
 
 struct exchange;

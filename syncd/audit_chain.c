@@ -186,8 +186,8 @@ static bool take(struct audit_found *f, const char *name, const char *text, size
     }
     line = parse(text, n - 1);
     if (!hangs_together(f, text, n - 1, line)) {
-        error_set(&f->problem, -EUCLEAN, "Line %" PRIu64 " of %s is not the one that was written there, or lines before "
-                  "it are missing.", f->lines + 1, name);
+        error_set(&f->problem, -EUCLEAN, "Line %" PRIu64 " of %s is not the one that was written there, or lines "
+                  "before it are missing.", f->lines + 1, name);
         json_object_put(line);
         return false;
     }

@@ -1,4 +1,5 @@
-/* The lines of the audit log as text: how one hangs on the one before, and whether they all do. Pure but for reading. */
+/* The lines of the audit log as text: how one hangs on the one before, and whether they all do. Pure but for
+ * reading. */
 #pragma once
 
 #include <json-c/json.h>
@@ -22,8 +23,8 @@ struct audit_head {
 
 /* The head of a chain without lines. */
 void audit_head_none(struct audit_head *h);
-/* Appends the line of `record` (borrowed; seq is set here) to the chain: the text with its newline, the caller's to free.
- * NULL when it would be longer than AUDIT_LINE_MAX. */
+/* Appends the line of `record` (borrowed; seq is set here) to the chain: the text with its newline, the caller's to
+ * free. NULL when it would be longer than AUDIT_LINE_MAX. */
 char *audit_line(struct audit_head *h, struct json_object *record);
 
 /* What reading a file found. */
