@@ -141,6 +141,10 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 # tests_unit_test_NAME_LDADD = libsyncd.a $(UNIT_LINK) $(SQLITE_LIBS)
 
 
+# A client of frontd's WebSockets, and what it is tested against.
+SOCKET_CLIENT = tests/unit/socket_client.c tests/unit/socket_client.h tests/unit/frontd_fixture.c \
+	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
+
 # A volume on the memory provider, and a worker that asks it.
 VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
 
@@ -349,22 +353,27 @@ TESTS += tests/unit/test_folder
 tests_unit_test_folder_SOURCES = tests/unit/test_folder.c tests/unit/files.h
 tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_feeds
+TESTS += tests/unit/test_feeds
+tests_unit_test_feeds_SOURCES = tests/unit/test_feeds.c $(SOCKET_CLIENT)
+tests_unit_test_feeds_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 check_PROGRAMS += tests/unit/test_frontd
 TESTS += tests/unit/test_frontd
 tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
 	tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_frontd_sandbox
 TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
-tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_hostile_cloud
 TESTS += tests/unit/test_hostile_cloud
@@ -379,12 +388,12 @@ tests_unit_test_hostile_worker_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_http
 TESTS += tests/unit/test_http
 tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_http_head
 TESTS += tests/unit/test_http_head
 tests_unit_test_http_head_SOURCES = tests/unit/test_http_head.c
-tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_index
 TESTS += tests/unit/test_index
@@ -509,7 +518,7 @@ tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
-tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_pin_many
 TESTS += tests/unit/test_pin_many
@@ -539,7 +548,7 @@ tests_unit_test_retry_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_route
 TESTS += tests/unit/test_route
 tests_unit_test_route_SOURCES = tests/unit/test_route.c
-tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_mount_point
 TESTS += tests/unit/test_mount_point
@@ -764,6 +773,11 @@ tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformanc
 	tests/unit/cloud_suite.h
 tests_integration_cloud_conformance_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_websocket
+TESTS += tests/unit/test_websocket
+tests_unit_test_websocket_SOURCES = tests/unit/test_websocket.c $(SOCKET_CLIENT)
+tests_unit_test_websocket_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 # --- fuzz targets: configure --enable-fuzzing CC=clang ----------------------------------------------
 #
 # noinst_PROGRAMS += tests/fuzz/fuzz_NAME
@@ -803,7 +817,7 @@ tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
-tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_http_head_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_ipc_packet
@@ -828,7 +842,7 @@ tests_fuzz_fuzz_path_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_route
 tests_fuzz_fuzz_route_SOURCES = tests/fuzz/fuzz_route.c
-tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_s3_headers
