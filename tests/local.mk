@@ -131,7 +131,8 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
 	tests/fuzz/seeds/sealed/entries tests/fuzz/seeds/sealed/head \
-	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
+	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range \
+	tests/fuzz/seeds/websocket/long tests/fuzz/seeds/websocket/message tests/fuzz/seeds/websocket/ping_close
 
 # --- unit tests: one block per program, alphabetical, in this pattern ------------------------------
 #
@@ -865,6 +866,10 @@ tests_fuzz_fuzz_service_url_SOURCES = tests/fuzz/fuzz_service_url.c
 tests_fuzz_fuzz_service_url_LDADD = $(SYNCD_LIBS)
 tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
+noinst_PROGRAMS += tests/fuzz/fuzz_websocket
+tests_fuzz_fuzz_websocket_SOURCES = tests/fuzz/fuzz_websocket.c
+tests_fuzz_fuzz_websocket_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
+tests_fuzz_fuzz_websocket_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- long turns ------------------------------------------------------------------------------------
