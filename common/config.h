@@ -58,6 +58,8 @@
       "time to reach a cloud host, or to hear from it again") \
     X(cloud_stall_seconds, "CloudStallSeconds", NUMBER, 30, 1, 3600, "transfer without a byte is cut") \
     X(cloud_retries, "CloudRetries", NUMBER, 5, 0, 100, "tries after a failure that may pass") \
+    X(drain_seconds, "DrainSeconds", NUMBER, 10, 0, 60, \
+      "for what is on its way to the clouds when the agent is told to exit; what is left goes on at the next start") \
     X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \
       "a read of absent data fails after") \
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \

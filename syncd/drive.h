@@ -78,6 +78,8 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e);
 int drive_open_keyed(struct drive *drive, struct error *e);
 /* Ends the workers' channels and the volume. */
 void drive_close(struct drive *drive);
+/* Sets ->wanted: it shall be mounted if it runs, is active, and the agent mounts at all. */
+void drive_want(struct drive *drive);
 /* Closes it, takes it out of the list, frees it. */
 void drive_remove(struct syncd *d, struct drive *drive);
 

@@ -206,6 +206,8 @@ libsyncd_a_SOURCES = \
 	syncd/serve.h \
 	syncd/service_url.c \
 	syncd/service_url.h \
+	syncd/show.c \
+	syncd/show.h \
 	syncd/sigv4.c \
 	syncd/sigv4.h \
 	syncd/store.c \
@@ -244,6 +246,10 @@ libsyncd_a_SOURCES = \
 	syncd/syncd.h \
 	syncd/tally.c \
 	syncd/tally.h \
+	syncd/transfer.c \
+	syncd/transfer.h \
+	syncd/transfer_api.c \
+	syncd/transfer_internal.h \
 	syncd/upload.c \
 	syncd/upload.h \
 	syncd/upload_abort.c \

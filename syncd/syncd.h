@@ -17,6 +17,7 @@ struct drive;
 struct events;
 struct mounts_subscriber;
 struct store;
+struct transfers;
 
 struct syncd {
     struct loop *loop;                      /* borrowed */
@@ -34,7 +35,10 @@ struct syncd {
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct events *events;                  /* events.c */
-    bool paused;                            /* agent.c */
+    struct transfers *transfers;            /* transfer.c */
+    int state;                              /* enum agent_state; agent.c, as the next two */
+    bool changing;                          /* a command that needs time is being carried out */
+    unsigned draining;                      /* waits for the end of uploads */
 };
 
 struct syncd_spec {

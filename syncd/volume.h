@@ -14,9 +14,11 @@
 #include "proto/ipc.pb-c.h"
 #include "syncd/cloud.h"
 
+struct events;
 struct keys;
 struct volume;
 struct samples;
+struct transfers;
 
 struct volume_spec {
     struct loop *loop;
@@ -30,6 +32,8 @@ struct volume_spec {
     bool had_index;                   /* the drive was in use: if the index is a new one now, another was lost */
     /* events for whoever shows them; may be NULL */
     void (*changed)(struct volume *v, const char *path, int state_b, void *arg);
+    const struct events *events;      /* whoever listens to that; borrowed, as the next; NULL: nobody */
+    struct transfers *transfers;      /* may be NULL */
     void (*damaged)(struct volume *v, void *arg);   /* its index: it is to be closed and opened, not from within */
     void *arg;
 };

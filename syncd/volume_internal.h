@@ -15,6 +15,7 @@
  *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
  *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
  *                 waits for one
+ *   show.c        what the API's listeners are told
  *   tally.c       what is counted; reach.c: whether the cloud answers
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
@@ -32,6 +33,7 @@
 
 #include <sys/queue.h>
 
+#include "syncd/show.h"
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
 
@@ -392,9 +394,6 @@ void uploader_answered(struct uploader *u);
 /* A program changed something. Nothing is begun until SettleMilliseconds have passed without a change, ten times as
  * many at most, so that whoever changes many files does not share the processor and the disk with their uploads. */
 void uploader_changed(struct uploader *u);
-/* Tells those who listen to the drive how it is about the inode, in the numbers of their stream. */
-enum uploader_state { UPLOADER_NORMAL = 0, UPLOADER_UPLOADING = 4, UPLOADER_ERROR = 256 };
-void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state);
 /* Whether it is being encrypted for that. */
 bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */

@@ -46,6 +46,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_cache_limit.py \
@@ -195,6 +196,11 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
+
+check_PROGRAMS += tests/unit/test_agent
+TESTS += tests/unit/test_agent
+tests_unit_test_agent_SOURCES = tests/unit/test_agent.c $(SYNCD_FIXTURE)
+tests_unit_test_agent_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_anchors
 TESTS += tests/unit/test_anchors
@@ -634,6 +640,11 @@ check_PROGRAMS += tests/unit/test_text
 TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_transfer
+TESTS += tests/unit/test_transfer
+tests_unit_test_transfer_SOURCES = tests/unit/test_transfer.c $(SYNCD_FIXTURE)
+tests_unit_test_transfer_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_unsynced
 TESTS += tests/unit/test_unsynced
