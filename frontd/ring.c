@@ -16,7 +16,7 @@ struct ring *ring_new(size_t frames_max, size_t bytes_max, int64_t wall_ns)
     r->frames = xcalloc(frames_max, sizeof(struct ring_frame *));
     r->frames_max = frames_max;
     r->bytes_max = bytes_max;
-    r->first = r->oldest = r->next = ((uint64_t)(wall_ns / 1000000000) << RING_SECOND_BITS) + 1;
+    r->first = r->oldest = r->next = (uint64_t)(wall_ns / 1000);
     return r;
 }
 

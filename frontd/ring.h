@@ -1,11 +1,11 @@
-/* The last frames of one WebSocket path, each with the id it was given: consecutive numbers, from a start that is
- * higher than whatever an earlier frontd gave away. Bounded by number and by bytes; the oldest make room. */
+/* The last frames of one WebSocket path, each with the id it was given: consecutive numbers, which begin at the
+ * microsecond of the start. Frames are fewer than microseconds, so an earlier frontd has given away lower ones alone,
+ * unless the clock was put back; and they stay below 2^53 until 2255. Bounded by number and by bytes; the oldest make
+ * room. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
-
-enum { RING_SECOND_BITS = 20 };   /* of an id: what one second has; ids stay below 2^53 */
 
 struct ring;
 
@@ -14,7 +14,7 @@ struct ring_frame {
     uint8_t bytes[];
 };
 
-/* Ids begin behind the start of the present second, `wall_ns` as of loop_wall_ns(). */
+/* `wall_ns` as of loop_wall_ns(). */
 struct ring *ring_new(size_t frames_max, size_t bytes_max, int64_t wall_ns);
 /* NULL is fine. */
 void ring_free(struct ring *r);

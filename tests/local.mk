@@ -95,6 +95,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
 	tests/integration/test_wait.py \
+	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
