@@ -43,6 +43,12 @@
     X(max_body_bytes, "MaxBodyBytes", NUMBER, 1048576, 1024, 67108864, "request body") \
     X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \
     X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once") \
+    X(max_web_sockets, "MaxWebSockets", NUMBER, 4096, 1, 65536, "WebSockets at once, beside those") \
+    X(web_socket_ping_seconds, "WebSocketPingSeconds", NUMBER, 30, 1, 3600, \
+      "pause between pings; a client that answers nothing to two is dropped") \
+    X(events_kept, "EventsKept", NUMBER, 8192, 16, 1048576, \
+      "events kept for each WebSocket path, for clients that are slow or come back") \
+    X(event_bytes_kept, "EventBytesKept", NUMBER, 4194304, 262144, 268435456, "bytes of them, for each path") \
     X(http_timeout_seconds, "HttpTimeoutSeconds", NUMBER, 30, 1, 3600, "idle or slow HTTP peer") \
     X(ipc_timeout_seconds, "IpcTimeoutSeconds", NUMBER, 120, 1, 3600, \
       "how long the API waits for another process") \

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "frontd/call.h"
+#include "frontd/feeds.h"
 
 /* For a process that is not connected and may be starting just now. */
 enum { ABSENT_PATIENCE_MS = 5000, COMMAND_EXIT = 8 };
@@ -72,6 +73,7 @@ static void depart(struct departure *d)
     enum role role;
 
     if (d->next == ARRAY_SIZE(exit_order)) {
+        feeds_tell_exit(d->frontd->feeds, d->exchange);
         frontd_stop(d->frontd);
         if (d->exchange) {
             d->exchange->state = NULL;

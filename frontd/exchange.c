@@ -10,6 +10,7 @@
 #include "common/json_pb.h"
 #include "common/log.h"
 #include "frontd/audit.h"
+#include "frontd/feeds.h"
 
 enum { FIELDS_MAX = 8192, REFUSALS_LOGGED = 20 };
 
@@ -51,6 +52,13 @@ static void log_request(const struct exchange *x, const char *event)
         return;
     LOG_TRACE(LOG_INFO, x->trace, event, "method=%s", h->method_name, "path=%s", h->path, "status=%d", x->status,
               "uid=%d", p->known ? (int)p->uid : -1, "ms=%d", (int)((loop_now_ns() - x->started_ns) / 1000000));
+}
+
+/* What was carried out is told to those who listen. */
+static void conclude(struct exchange *x)
+{
+    log_request(x, "request");
+    feeds_tell_call(x->frontd->feeds, x);
 }
 
 static void on_gone(void *arg)
@@ -140,8 +148,8 @@ static void reply(struct exchange *x, struct http_reply *r, const char *error)
     add_cors(x, &fields);
     r->fields = &fields;
     x->status = r->status;
-    log_request(x, "request");
     audit_end(x, error);
+    conclude(x);
     http_reply(x->http, r);
     free_exchange(x);
 }
@@ -249,7 +257,7 @@ void exchange_begin(struct exchange *x, int status, const char *type, const stru
 
 void exchange_end(struct exchange *x)
 {
-    log_request(x, "request");
+    conclude(x);
     http_reply_end(x->http);
     free_exchange(x);
 }
@@ -259,5 +267,14 @@ void exchange_cut(struct exchange *x, const char *why)
     LOG_TRACE(LOG_WARNING, x->trace, "reply_cut", "reason=%s", why);
     log_request(x, "request");
     http_reply_cut(x->http);
+    free_exchange(x);
+}
+
+void exchange_switch(struct exchange *x, const struct text *fields)
+{
+    x->status = 101;
+    log_request(x, "request");
+    http_request_watch(x->http, &(struct http_watch){ 0 });
+    http_reply_switch(x->http, fields);
     free_exchange(x);
 }

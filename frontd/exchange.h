@@ -73,3 +73,6 @@ void exchange_begin(struct exchange *x, int status, const char *type, const stru
 void exchange_end(struct exchange *x);
 /* The reply cannot be completed: says why in the log and resets the connection. */
 void exchange_cut(struct exchange *x, const char *why);
+
+/* 101 with `fields`, as http_reply_switch() has it: x is no more, and its request is whoever's has kept it. */
+void exchange_switch(struct exchange *x, const struct text *fields);

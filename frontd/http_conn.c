@@ -161,6 +161,34 @@ static bool wait_for_reply(struct http_conn *c)
     return false;
 }
 
+/* The rest of a connection that has left HTTP: what is here is the protocol's. */
+static bool pass_on(struct http_conn *c)
+{
+    if (!evbuffer_get_length(input(c)))
+        return false;
+    c->request.watch.read(c->request.watch.arg);
+    return c->state != HTTP_SWITCHED;
+}
+
+void http_conn_switch(struct http_conn *c)
+{
+    c->state = HTTP_SWITCHED;
+    http_head_free(&c->request.head);
+    http_server_switched(c->server, c);
+}
+
+/* After another protocol there is nothing to wait for but that the client takes what is left. */
+void http_conn_flush(struct http_conn *c)
+{
+    if (c->state == HTTP_SWITCHED) {
+        c->request.close = true;
+        set_deadline(c, HTTP_LINGER_SECONDS);
+        (void)bufferevent_enable(c->bev, EV_WRITE); /* a stall has disabled it */
+    }
+    c->state = HTTP_FLUSHING;
+    http_conn_advance(c);
+}
+
 static bool flush(struct http_conn *c)
 {
     bool close = c->request.close || c->input_ended || c->server->stopping;
@@ -193,7 +221,8 @@ void http_conn_advance(struct http_conn *c)
 {
     static step_fn *const steps[] = {
         [HTTP_IDLE] = wait_for_request,  [HTTP_READING] = read_head, [HTTP_BODY] = read_body,
-        [HTTP_SERVING] = wait_for_reply, [HTTP_FLUSHING] = flush,    [HTTP_LINGERING] = linger,
+        [HTTP_SERVING] = wait_for_reply, [HTTP_SWITCHED] = pass_on,  [HTTP_FLUSHING] = flush,
+        [HTTP_LINGERING] = linger,
     };
 
     if (c->advancing)
@@ -220,7 +249,7 @@ static void on_written(struct bufferevent *bev, void *arg)
     struct http_watch watch = c->request.watch;
 
     (void)bev;
-    if (c->state == HTTP_SERVING && watch.drained)
+    if ((c->state == HTTP_SERVING || c->state == HTTP_SWITCHED) && watch.drained)
         watch.drained(watch.arg);
     else
         http_conn_advance(c);
@@ -232,6 +261,10 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     struct http_conn *c = arg;
 
     (void)bev;
+    if (c->state == HTTP_SWITCHED && (what & BEV_EVENT_TIMEOUT)) {
+        c->request.watch.stalled(c->request.watch.arg);
+        return;
+    }
     c->input_ended = true;
     if ((what & BEV_EVENT_EOF) && (c->state == HTTP_SERVING || c->state == HTTP_FLUSHING))
         return;

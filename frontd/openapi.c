@@ -132,7 +132,7 @@ static void add_path_parameters(struct json_object *list, const struct route *r,
 
 static struct json_object *parameters(const struct route *r)
 {
-    const ProtobufCMessageDescriptor *d = route_message(r->request);
+    const ProtobufCMessageDescriptor *d = route_request(r);
     struct json_object *list = json_object_new_array();
 
     add_path_parameters(list, r, d);
@@ -178,7 +178,10 @@ static struct json_object *bytes(void)
 
 static void add_success(struct json_object *responses, const struct route *r)
 {
-    if (r->serve == stream_serve) {
+    if (r->policy & ROUTE_SOCKET) {
+        put(responses, "101", response("A WebSocket (RFC 6455), which sends texts of JSON.", NULL));
+        put(responses, "426", ref("responses", "Problem"));
+    } else if (r->serve == stream_serve) {
         put(responses, "200", response("The whole object.", bytes()));
         put(responses, "206", response("The span asked for.", bytes()));
     } else if (r->serve == metrics_serve) {
@@ -195,7 +198,7 @@ static void add_success(struct json_object *responses, const struct route *r)
 
 static struct json_object *request_body(const struct route *r)
 {
-    const ProtobufCMessageDescriptor *d = route_message(r->request);
+    const ProtobufCMessageDescriptor *d = route_request(r);
     struct json_object *o = one("required", json_object_new_boolean(true));
 
     put(o, "content", content("application/json", strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name)
@@ -237,7 +240,7 @@ static void add_operation(struct json_object *paths, const struct route *r)
 
 static void add_schemas_of(struct json_object *schemas, const struct route *r)
 {
-    const ProtobufCMessageDescriptor *d = route_message(r->request);
+    const ProtobufCMessageDescriptor *d = route_request(r);
 
     if (r->body && strcmp(r->body, "*") == 0)
         add_schema(schemas, d);

@@ -4,7 +4,9 @@
  * rows that fit a path the first counts, so literal paths stand before those with parameters. */
 #include "frontd/agent.h"
 #include "frontd/call.h"
+#include "frontd/feeds.h"
 #include "frontd/metrics.h"
+#include "frontd/notify.h"
 #include "frontd/openapi.h"
 #include "frontd/route.h"
 #include "frontd/stream.h"
@@ -15,14 +17,21 @@
 #define CHANGES ROUTE_CHANGES
 #define TOKEN ROUTE_TOKEN
 #define LOCAL ROUTE_LOCAL
+#define SOCKET ROUTE_SOCKET
 
 /* One field of syncd's reply, or nothing, is the answer. */
 #define ROW(method, path, policy, serve, request, query, body, view, summary) \
-    { HTTP_##method, path, policy, summary, serve, ROLE_SYNCD, LF__ENVELOPE__BODY_##request, query, body, view, NULL }
+    { HTTP_##method, path, policy, summary, serve, ROLE_SYNCD, LF__ENVELOPE__BODY_##request, query, body, view, NULL, \
+      NULL }
 
 #define MISSING(method, path, policy, what) \
     { HTTP_##method, path, policy, NULL, missing_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, \
-      what " not available in this version of Landfall." }
+      what " not available in this version of Landfall.", NULL }
+
+/* Answered by frontd alone. */
+#define OWN(method, path, policy, serve, query, body, message, summary) \
+    { HTTP_##method, path, policy, summary, serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, query, body, NULL, NULL, \
+      message }
 
 #define BACKUPS "Folder backups are"
 #define SMB "SMB mounts are"
@@ -36,10 +45,15 @@
 #define UPDATES "Updating from inside is"
 
 static const struct route table[] = {
-    { HTTP_GET, "/openapi.json", READS, "This document", openapi_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
-      NULL, NULL, NULL },
-    { HTTP_GET, "/metrics", READS, "What all processes count, in Prometheus' text format", metrics_serve, ROLE_NONE,
-      LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, NULL },
+    OWN(GET, "/openapi.json", READS, openapi_serve, NULL, NULL, NULL, "This document"),
+    OWN(GET, "/metrics", READS, metrics_serve, NULL, NULL, NULL,
+        "What all processes count, in Prometheus' text format"),
+    OWN(GET, "/notification", READS | SOCKET, notification_serve, "since", NULL, NULL,
+        "A WebSocket: progress of transfers, notices, and calls that others made"),
+    OWN(GET, "/statechange", READS | SOCKET, statechange_serve, "since", NULL, NULL,
+        "A WebSocket: states of objects as they change"),
+    OWN(POST, "/management/notify", CHANGES, notify_serve, NULL, "*", &lf__notify_request__descriptor,
+        "Tells all who listen at /notification that the application ends (1) or that an endpoint was called (2)"),
 
     ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
         "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),
@@ -157,7 +171,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/read_object", CHANGES, FETCHING),
     MISSING(GET, "/management/check_update", READS, UPDATES),
     MISSING(POST, "/management/update", CHANGES, UPDATES),
-    MISSING(POST, "/management/notify", CHANGES, "The notification channel is"),
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/generate_download_url", CHANGES | TOKEN, URLS),

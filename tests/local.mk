@@ -96,6 +96,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
 	tests/integration/test_wait.py \
+	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
@@ -133,7 +134,8 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
 	tests/fuzz/seeds/sealed/entries tests/fuzz/seeds/sealed/head \
-	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
+	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range \
+	tests/fuzz/seeds/websocket/long tests/fuzz/seeds/websocket/message tests/fuzz/seeds/websocket/ping_close
 
 # --- unit tests: one block per program, alphabetical, in this pattern ------------------------------
 #
@@ -142,6 +144,10 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 # tests_unit_test_NAME_SOURCES = tests/unit/test_NAME.c
 # tests_unit_test_NAME_LDADD = libsyncd.a $(UNIT_LINK) $(SQLITE_LIBS)
 
+
+# A client of frontd's WebSockets, and what it is tested against.
+SOCKET_CLIENT = tests/unit/socket_client.c tests/unit/socket_client.h tests/unit/frontd_fixture.c \
+	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 
 # A volume on the memory provider, and a worker that asks it.
 VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
@@ -361,22 +367,27 @@ TESTS += tests/unit/test_folder
 tests_unit_test_folder_SOURCES = tests/unit/test_folder.c tests/unit/files.h
 tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_feeds
+TESTS += tests/unit/test_feeds
+tests_unit_test_feeds_SOURCES = tests/unit/test_feeds.c $(SOCKET_CLIENT)
+tests_unit_test_feeds_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 check_PROGRAMS += tests/unit/test_frontd
 TESTS += tests/unit/test_frontd
 tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
 	tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_frontd_sandbox
 TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
-tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_hostile_cloud
 TESTS += tests/unit/test_hostile_cloud
@@ -391,12 +402,12 @@ tests_unit_test_hostile_worker_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_http
 TESTS += tests/unit/test_http
 tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_http_head
 TESTS += tests/unit/test_http_head
 tests_unit_test_http_head_SOURCES = tests/unit/test_http_head.c
-tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_index
 TESTS += tests/unit/test_index
@@ -521,7 +532,7 @@ tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
-tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_pin_many
 TESTS += tests/unit/test_pin_many
@@ -551,7 +562,7 @@ tests_unit_test_retry_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_route
 TESTS += tests/unit/test_route
 tests_unit_test_route_SOURCES = tests/unit/test_route.c
-tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_mount_point
 TESTS += tests/unit/test_mount_point
@@ -781,6 +792,11 @@ tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformanc
 	tests/unit/cloud_suite.h
 tests_integration_cloud_conformance_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_websocket
+TESTS += tests/unit/test_websocket
+tests_unit_test_websocket_SOURCES = tests/unit/test_websocket.c $(SOCKET_CLIENT)
+tests_unit_test_websocket_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 # --- fuzz targets: configure --enable-fuzzing CC=clang ----------------------------------------------
 #
 # noinst_PROGRAMS += tests/fuzz/fuzz_NAME
@@ -820,7 +836,7 @@ tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
-tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_http_head_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_ipc_packet
@@ -845,7 +861,7 @@ tests_fuzz_fuzz_path_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_route
 tests_fuzz_fuzz_route_SOURCES = tests/fuzz/fuzz_route.c
-tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_s3_headers
@@ -868,6 +884,10 @@ tests_fuzz_fuzz_service_url_SOURCES = tests/fuzz/fuzz_service_url.c
 tests_fuzz_fuzz_service_url_LDADD = $(SYNCD_LIBS)
 tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
+noinst_PROGRAMS += tests/fuzz/fuzz_websocket
+tests_fuzz_fuzz_websocket_SOURCES = tests/fuzz/fuzz_websocket.c
+tests_fuzz_fuzz_websocket_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
+tests_fuzz_fuzz_websocket_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- long turns ------------------------------------------------------------------------------------
