@@ -63,6 +63,11 @@ static const struct message_row rows[] = {
     { B(STATE_CHANGED),       S,             F,             EVENT,               0, 0, ONCE },
     { B(NOTICED),             S,             F,             EVENT,               0, 0, ONCE },
     { B(EVENTS_MISSED),       S,             F,             EVENT,               0, 0, ONCE },
+    { B(TRANSFER_LIST),       F,             S,             B(TRANSFER_LISTED),  0, 0, REPEAT },
+    { B(TRANSFER_GET),        F,             S,             B(TRANSFER_FOUND),   0, 0, REPEAT },
+    { B(TRANSFER_PAUSE),      F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(TRANSFER_RESUME),     F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(TRANSFER_CANCEL),     F,             S,             B(DONE),             0, 0, REPEAT },
 
     { B(DOWNLOAD_URL),        F,             S,             B(SIGNED_URL),       0, 0, REPEAT },
     { B(UPLOAD_URL),          F,             S,             B(SIGNED_URL),       0, 0, REPEAT },

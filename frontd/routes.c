@@ -120,6 +120,17 @@ static const struct route table[] = {
     ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
         "Makes a folder in a bucket: the marker that other programs show it by"),
 
+    ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
+        "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
+    ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL,
+        "transfer", "How far one is"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, call_serve, TRANSFER_PAUSE, NULL, NULL,
+        NULL, "Has one wait"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, call_serve, TRANSFER_RESUME, NULL, NULL,
+        NULL, "Has it go on"),
+    ROW(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, call_serve, TRANSFER_CANCEL, NULL, NULL,
+        NULL, "Ends one"),
+
     /* --- not built yet --- */
 
     MISSING(GET, "/management/cloudbackup", READS, BACKUPS),
@@ -187,11 +198,6 @@ static const struct route table[] = {
     MISSING(POST, "/cloud/p2p_transfer/{transferId}/cancel", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/p2p_transfer/{transferId}/pause", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/p2p_transfer/{transferId}/resume", CHANGES | TOKEN, TRANSFERS),
-    MISSING(GET, "/cloud/client_transfer/all", READS | TOKEN, TRANSFERS),
-    MISSING(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, TRANSFERS),
 };
 
 const struct route *routes(size_t *ret_n)

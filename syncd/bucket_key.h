@@ -12,7 +12,7 @@ enum { BUCKET_KEY_MAX = 1024 };   /* bytes, as S3 has it */
 int bucket_key_check(const char *member, const char *key, struct error *e);
 
 /* The key of `name` in the folder `folder` ("/photos/2026", "photos/2026/", "/", NULL), with `tail` behind it ("/"
- * makes a folder's marker). 0 and a key for free(), or as above; -EINVAL also for a name with a slash. `member` names the
- * name. */
+ * makes a folder's marker). 0 and a key for free(), or as above; -EINVAL also for a name with a slash. `member` names
+ * the name. */
 int bucket_key_make(const char *member, const char *folder, const char *name, const char *tail, char **ret,
                     struct error *e);

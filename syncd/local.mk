@@ -249,6 +249,10 @@ libsyncd_a_SOURCES = \
 	syncd/syncd.h \
 	syncd/tally.c \
 	syncd/tally.h \
+	syncd/transfer.c \
+	syncd/transfer.h \
+	syncd/transfer_api.c \
+	syncd/transfer_internal.h \
 	syncd/upload.c \
 	syncd/upload.h \
 	syncd/upload_abort.c \

@@ -16,6 +16,7 @@
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
 #include "syncd/presign.h"
+#include "syncd/transfer.h"
 #include "syncd/volume.h"
 
 #define ROW(name) LF__ENVELOPE__BODY_##name
@@ -68,6 +69,11 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(PRESIGN), presign_urls },
 
     { ROW(EVENTS_WATCH), events_watch },
+    { ROW(TRANSFER_LIST), transfer_list },
+    { ROW(TRANSFER_GET), transfer_get },
+    { ROW(TRANSFER_PAUSE), transfer_pause },
+    { ROW(TRANSFER_RESUME), transfer_resume },
+    { ROW(TRANSFER_CANCEL), transfer_cancel },
 
     { ROW(MOUNT_LIST), mounts_list },
     { ROW(MOUNT_REPORT), mounts_report },

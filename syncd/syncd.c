@@ -17,6 +17,7 @@
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
 #include "syncd/store.h"
+#include "syncd/transfer.h"
 
 static void on_peer_lost(struct ipc_peer *p, void *arg)
 {
@@ -130,6 +131,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->gid = spec->gid;
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
+    d->transfers = transfers_new(spec->loop, d->events);
     r = load(d, spec, e);
     if (r < 0)
         syncd_free(d);
@@ -155,6 +157,7 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     ipc_server_free(d->server);
+    transfers_free(d->transfers);
     events_free(d->events);
     store_close(d->store);
     free(d->state_dir);

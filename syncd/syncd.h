@@ -17,6 +17,7 @@ struct drive;
 struct events;
 struct mounts_subscriber;
 struct store;
+struct transfers;
 
 struct syncd {
     struct loop *loop;                      /* borrowed */
@@ -34,6 +35,7 @@ struct syncd {
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct events *events;                  /* events.c */
+    struct transfers *transfers;            /* transfer.c */
     bool paused;                            /* agent.c */
 };
 

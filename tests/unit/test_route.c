@@ -127,7 +127,7 @@ static void every_parameter_can_be_set(void **state)
             struct error e;
 
             protobuf_c_message_init(d, m);
-            if (json_set_field(m, name, "1", &e) != 0)
+            if (*name != '/' && json_set_field(m, name, "1", &e) != 0)
                 fail_msg("%s has no field for %s", r->path, name);
             protobuf_c_message_free_unpacked(m, NULL);
         }
