@@ -38,7 +38,7 @@
 #define NFS "NFS mounts are"
 #define FILES "Listings of this machine's own files and volumes are"
 #define FETCHING "Fetching and evicting single objects is"
-#define URLS "Operations on single cloud objects are"
+#define MAIL "No mail service is configured: sending URLs by mail is"
 #define TRANSFERS "Transfers outside of drives are"
 #define STORAGE "Storage hosted by the service is"
 #define OAUTH "Sign-in to clouds with OAuth is"
@@ -125,6 +125,14 @@ static const struct route table[] = {
         "The buckets of a cloud account"),
     ROW(POST, "/cloud/list_objects", READS | TOKEN, call_serve, CLOUD_OBJECT_LIST, NULL, "*", "collection",
         "The objects in a folder of a bucket"),
+    ROW(POST, "/cloud/generate_download_url", CHANGES | TOKEN, call_serve, DOWNLOAD_URL, NULL, "*", "url",
+        "A URL to download an object without further credentials"),
+    ROW(POST, "/cloud/generate_upload_url", CHANGES | TOKEN, call_serve, UPLOAD_URL, NULL, "*", "url",
+        "A URL to upload an object without further credentials"),
+    ROW(POST, "/cloud/delete_object", CHANGES | TOKEN, call_serve, CLOUD_OBJECT_DELETE, NULL, "*", NULL,
+        "Deletes one object of a bucket; of a folder, its marker alone"),
+    ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
+        "Makes a folder in a bucket: the marker that other programs show it by"),
 
     ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
         "The audit log behind a line: who made calls that can change something, and what came of them"),
@@ -173,11 +181,7 @@ static const struct route table[] = {
     MISSING(POST, "/management/update", CHANGES, UPDATES),
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
-    MISSING(POST, "/cloud/generate_download_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/generate_upload_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/delete_object", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/create_folder", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
     MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),

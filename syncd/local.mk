@@ -4,6 +4,8 @@ libsyncd_a_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CF
 libsyncd_a_SOURCES = \
 	syncd/account.c \
 	syncd/account.h \
+	syncd/account_given.c \
+	syncd/account_given.h \
 	syncd/account_insert.c \
 	syncd/account_model.c \
 	syncd/address.c \
@@ -30,6 +32,9 @@ libsyncd_a_SOURCES = \
 	syncd/base32.h \
 	syncd/bucket.c \
 	syncd/bucket.h \
+	syncd/bucket_key.c \
+	syncd/bucket_key.h \
+	syncd/bucket_object.c \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \

@@ -49,6 +49,10 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(ACCOUNT_DELETE), account_delete },
     { ROW(BUCKET_LIST), bucket_list },
     { ROW(CLOUD_OBJECT_LIST), bucket_list_objects },
+    { ROW(DOWNLOAD_URL), bucket_download_url },
+    { ROW(UPLOAD_URL), bucket_upload_url },
+    { ROW(CLOUD_OBJECT_DELETE), bucket_delete_object },
+    { ROW(CLOUD_FOLDER_CREATE), bucket_create_folder },
 
     { ROW(RENAME_STATUS_GET), object_api_rename_status },
     { ROW(OBJECT_STATUS_GET), object_api_status },

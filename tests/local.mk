@@ -53,6 +53,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
+	tests/integration/test_cloud_api.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
 	tests/integration/test_damage.py \
@@ -183,6 +184,11 @@ check_PROGRAMS += tests/unit/test_account
 TESTS += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c $(SYNCD_FIXTURE)
 tests_unit_test_account_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_bucket_object
+TESTS += tests/unit/test_bucket_object
+tests_unit_test_bucket_object_SOURCES = tests/unit/test_bucket_object.c $(SYNCD_FIXTURE)
+tests_unit_test_bucket_object_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_account_name
 TESTS += tests/unit/test_account_name
