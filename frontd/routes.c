@@ -27,7 +27,6 @@
 #define BACKUPS "Folder backups are"
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
-#define FILES "Listings of this machine's own files and volumes are"
 #define FETCHING "Fetching and evicting single objects is"
 #define URLS "Operations on single cloud objects are"
 #define TRANSFERS "Transfers outside of drives are"
@@ -101,6 +100,17 @@ static const struct route table[] = {
     ROW(POST, "/management/generate_presigned_urls", CHANGES, call_serve, PRESIGN, NULL, "*", "urls",
         "URLs to download and upload an object without further credentials"),
 
+    ROW(GET, "/management/list_drives", READS, list_serve, MOUNT_POINT_LIST, NULL, NULL, "drives",
+        "Where file systems of this machine, and the agent's drives, are mounted"),
+    ROW(GET, "/management/list_available_drives", READS, call_serve, LETTER_LIST, NULL, NULL, "letters",
+        "Letters from C to Z that no drive has"),
+    ROW(GET, "/management/list_directories", READS, list_serve, DIRECTORY_LIST, "path", NULL, "directories",
+        "The folders in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(GET, "/management/list_files_directories", READS, list_serve, LOCAL_LIST, "path", NULL, "objects",
+        "All that is in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(POST, "/management/make_directory", CHANGES, call_serve, DIRECTORY_MAKE, NULL, "*", NULL,
+        "Makes a folder in a folder of this machine, for the user alone"),
+
     ROW(GET, "/cloud/accounts", READS | TOKEN, list_serve, ACCOUNT_LIST, NULL, NULL, "accounts", "All cloud accounts"),
     ROW(GET, "/cloud/account", READS | TOKEN, call_serve, ACCOUNT_GET, "id", NULL, "account", "One cloud account"),
     ROW(POST, "/cloud/insert_account", CHANGES | TOKEN, call_serve, ACCOUNT_INSERT, NULL, "account", "account",
@@ -130,11 +140,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/nfsclient", CHANGES, NFS),
     MISSING(PUT, "/management/nfsclient/{id}", CHANGES, NFS),
     MISSING(DELETE, "/management/nfsclient/{id}", CHANGES, NFS),
-    MISSING(GET, "/management/list_drives", READS, FILES),
-    MISSING(GET, "/management/list_available_drives", READS, FILES),
-    MISSING(GET, "/management/list_directories", READS, FILES),
-    MISSING(GET, "/management/list_files_directories", READS, FILES),
-    MISSING(POST, "/management/make_directory", CHANGES, "Making directories outside of drives is"),
     MISSING(GET, "/management/object_download", CHANGES, FETCHING),
     MISSING(POST, "/management/object_remove_from_cache", CHANGES, FETCHING),
     MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),

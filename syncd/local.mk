@@ -18,6 +18,8 @@ libsyncd_a_SOURCES = \
 	syncd/anchors_internal.h \
 	syncd/anchors_read.c \
 	syncd/anchors_write.c \
+	syncd/apart.c \
+	syncd/apart.h \
 	syncd/await.c \
 	syncd/await.h \
 	syncd/base32.c \
@@ -149,6 +151,11 @@ libsyncd_a_SOURCES = \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
 	syncd/listing_tree.c \
+	syncd/local_api.c \
+	syncd/local_api.h \
+	syncd/local_dir.c \
+	syncd/local_dir.h \
+	syncd/local_points.c \
 	syncd/metrics.c \
 	syncd/metrics.h \
 	syncd/mounts.c \

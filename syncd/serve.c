@@ -12,6 +12,7 @@
 #include "syncd/events.h"
 #include "syncd/keys_api.h"
 #include "syncd/keys_kept.h"
+#include "syncd/local_api.h"
 #include "syncd/metrics.h"
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
@@ -64,6 +65,12 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(PRESIGN), presign_urls },
 
     { ROW(EVENTS_WATCH), events_watch },
+
+    { ROW(MOUNT_POINT_LIST), local_api_points },
+    { ROW(LETTER_LIST), local_api_letters },
+    { ROW(DIRECTORY_LIST), local_api_directories },
+    { ROW(LOCAL_LIST), local_api_objects },
+    { ROW(DIRECTORY_MAKE), local_api_make },
 
     { ROW(MOUNT_LIST), mounts_list },
     { ROW(MOUNT_REPORT), mounts_report },

@@ -15,6 +15,7 @@ struct account;
 struct crypt;
 struct drive;
 struct events;
+struct local;
 struct mounts_subscriber;
 struct store;
 
@@ -34,6 +35,7 @@ struct syncd {
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct events *events;                  /* events.c */
+    struct local *local;                    /* local_api.c */
     bool paused;                            /* agent.c */
 };
 

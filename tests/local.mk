@@ -66,6 +66,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_local_files.py \
 	tests/integration/test_make_offline.py \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
@@ -470,6 +471,11 @@ check_PROGRAMS += tests/unit/test_name
 TESTS += tests/unit/test_name
 tests_unit_test_name_SOURCES = tests/unit/test_name.c
 tests_unit_test_name_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_local
+TESTS += tests/unit/test_local
+tests_unit_test_local_SOURCES = tests/unit/test_local.c $(SYNCD_FIXTURE)
+tests_unit_test_local_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
