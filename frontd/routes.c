@@ -27,7 +27,6 @@
 #define BACKUPS "Folder backups are"
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
-#define FETCHING "Fetching and evicting single objects is"
 #define URLS "Operations on single cloud objects are"
 #define TRANSFERS "Transfers outside of drives are"
 #define STORAGE "Storage hosted by the service is"
@@ -83,6 +82,14 @@ static const struct route table[] = {
         "Keeps an object, or all that is and will be below a directory, on this machine"),
     ROW(POST, "/management/object_remove_offline", CHANGES, call_serve, OBJECT_REMOVE_OFFLINE, "path", NULL, NULL,
         "Ends that, for all that is below, and gives up what of it is on this machine and in the cloud"),
+    ROW(GET, "/management/object_download", CHANGES, call_serve, OBJECT_DOWNLOAD, "path", NULL, NULL,
+        "Queues that an object, or all that is below a directory, is fetched into the cache once"),
+    ROW(POST, "/management/read_object", CHANGES, call_serve, OBJECT_READ, "path seconds", NULL, NULL,
+        "Fetches an object, or all that is below a directory, and answers when it is here, or after so many seconds"),
+    ROW(POST, "/management/object_remove_from_cache", CHANGES, call_serve, OBJECT_EVICT, "path", NULL, NULL,
+        "Gives up what is on this machine and in the cloud of an object, or of all that is below a directory"),
+    ROW(POST, "/management/object_delete", CHANGES, call_serve, OBJECT_DELETE, "path", NULL, NULL,
+        "Deletes an object, or a directory with all that is below it, where the drive allows that"),
     ROW(POST, "/management/object_accept", CHANGES, call_serve, OBJECT_ACCEPT, "path", NULL, NULL,
         "Takes an object that is refused as older than one that was seen for one that was restored on purpose"),
     ROW(POST, "/management/object_encrypt", CHANGES, call_serve, OBJECT_ENCRYPT, "path", NULL, NULL,
@@ -140,10 +147,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/nfsclient", CHANGES, NFS),
     MISSING(PUT, "/management/nfsclient/{id}", CHANGES, NFS),
     MISSING(DELETE, "/management/nfsclient/{id}", CHANGES, NFS),
-    MISSING(GET, "/management/object_download", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_remove_from_cache", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),
-    MISSING(POST, "/management/read_object", CHANGES, FETCHING),
     MISSING(GET, "/management/check_update", READS, UPDATES),
     MISSING(POST, "/management/update", CHANGES, UPDATES),
     MISSING(POST, "/management/notify", CHANGES, "The notification channel is"),

@@ -76,8 +76,10 @@ libsyncd_a_SOURCES = \
 	syncd/content.h \
 	syncd/credential.c \
 	syncd/credential.h \
+	syncd/delete.c \
 	syncd/disk_sync.c \
 	syncd/disk_sync.h \
+	syncd/download.c \
 	syncd/drive.c \
 	syncd/drive.h \
 	syncd/drive_cache.c \
@@ -167,6 +169,7 @@ libsyncd_a_SOURCES = \
 	syncd/object.h \
 	syncd/object_accept.c \
 	syncd/object_api.c \
+	syncd/object_change.c \
 	syncd/object_look.c \
 	syncd/object_open.c \
 	syncd/object_unseal.c \

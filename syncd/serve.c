@@ -61,6 +61,10 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_ENCRYPT), object_api_encrypt },
     { ROW(OBJECT_ENCRYPT_STOP), object_api_encrypt_stop },
     { ROW(ENCRYPTION_GET), object_api_encryption },
+    { ROW(OBJECT_DOWNLOAD), object_api_download },
+    { ROW(OBJECT_READ), object_api_read },
+    { ROW(OBJECT_EVICT), object_api_evict },
+    { ROW(OBJECT_DELETE), object_api_delete },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 

@@ -19,6 +19,7 @@
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always; offline.c: the same and its end, for the API
+ *   download.c    what is fetched once because somebody said so; delete.c: what the API deletes
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
@@ -78,6 +79,8 @@ struct volume {
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, copying) copies;     /* fs_copy.c's */
     LIST_HEAD(, release) releases;   /* offline.c's */
+    TAILQ_HEAD(, download) downloads;   /* download.c's, as they were asked for */
+    LIST_HEAD(, deletion) deletions;    /* delete.c's */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -353,6 +356,13 @@ void keeper_unpinned(struct volume *v);
 void offline_end(struct volume *v);
 /* Calls done(e, arg) once what was committed to the index is on the disk. By then the volume may be gone. */
 void volume_answer_durably(struct volume *v, volume_offline_fn *done, void *arg);
+
+/* --- download.c, delete.c -------------------------------------------------------------------------- */
+/* What is at or below the inode is not to be fetched any more; who waits for it is told -ECANCELED. */
+void downloads_give_up(struct volume *v, uint64_t ino);
+/* Who waits is answered; what is on its way ends. */
+void downloads_end(struct volume *v);
+void deletions_end(struct volume *v);
 
 /* --- scan.c --------------------------------------------------------------------------------------- */
 

@@ -71,6 +71,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
@@ -481,6 +482,11 @@ check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_object_calls
+TESTS += tests/unit/test_object_calls
+tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(VOLUME_RIG)
+tests_unit_test_object_calls_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_encrypt
 TESTS += tests/unit/test_encrypt
