@@ -53,6 +53,8 @@ static const struct route table[] = {
         "drive", "Moves the cache of a drive that is in use, encrypts it, or sets its limits"),
     ROW(DELETE, "/management/clouddrive/{id}", CHANGES, call_serve, DRIVE_DELETE, "force", NULL, NULL,
         "Removes a drive and its cache, not what is in the cloud"),
+    ROW(GET, "/management/clouddrive/sync/{id}", CHANGES, call_serve, DRIVE_SYNC, "path", NULL, NULL,
+        "Begins to look into the bucket of a drive, and to send what it has, at once"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
@@ -138,7 +140,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
     MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
     MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
-    MISSING(GET, "/management/clouddrive/sync/{id}", CHANGES, "Immediate synchronisation of a drive is"),
     MISSING(GET, "/management/smbclient", READS, SMB),
     MISSING(POST, "/management/smbclient", CHANGES, SMB),
     MISSING(PUT, "/management/smbclient/{id}", CHANGES, SMB),

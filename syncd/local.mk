@@ -88,6 +88,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
+	syncd/drive_sync.c \
 	syncd/drive_update.c \
 	syncd/encrypt.c \
 	syncd/encrypt.h \
@@ -152,6 +153,7 @@ libsyncd_a_SOURCES = \
 	syncd/listing_probe.c \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
+	syncd/listing_sync.c \
 	syncd/listing_tree.c \
 	syncd/local_api.c \
 	syncd/local_api.h \

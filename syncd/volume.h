@@ -81,6 +81,11 @@ void volume_keys_opened(struct volume *v);
  * closed before. */
 void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg);
 
+/* Begins now what would be done in a while: all that was ever listed is listed anew, below the path (relative to the
+ * drive, as far as it is known; all of it where the drive has a prefix), and uploads that rest begin, but where the
+ * provider asked for the rest. 0; -ENETDOWN with a sentence when it is paused. */
+int volume_sync(struct volume *v, const char *path, struct error *e);
+
 /* Changes not yet in the cloud. */
 uint64_t volume_pending(struct volume *v);
 

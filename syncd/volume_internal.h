@@ -10,7 +10,8 @@
  *   fs_mark.c     the index says so before what is the cloud's is written over
  *   fs_copy.c     contents of one file that the cloud makes another one of
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
- *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back
+ *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back;
+ *                 listing_sync.c: all of it at once
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
  *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
@@ -81,6 +82,7 @@ struct volume {
     LIST_HEAD(, release) releases;   /* offline.c's */
     TAILQ_HEAD(, download) downloads;   /* download.c's, as they were asked for */
     LIST_HEAD(, deletion) deletions;    /* delete.c's */
+    struct sync_pass *pass;          /* listing_sync.c's; NULL: none is under way */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -127,6 +129,9 @@ void volume_purge_later(struct volume *v);
 /* The directory, an orphan, and all below it are removed, bit by bit; what is open below becomes an orphan. */
 void volume_dismantle(struct volume *v, uint64_t dir);
 void volume_purge_free(struct volume *v);
+
+/* The last directory that the path leads through, as far as the index knows it. */
+uint64_t volume_find_directory(struct volume *v, const char *path);
 
 /* EROFS when the drive is read-only or paused, else 0. */
 int volume_writable(struct volume *v);

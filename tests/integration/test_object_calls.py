@@ -87,7 +87,7 @@ class ObjectCalls(FaultCase):
         self.assertEqual(self.cached(file), 20 << 20)
         self.call("POST", "read_object", os.path.join(mount, "dir"))
         self.call("POST", "object_remove_from_cache", file)
-        self.proxy.silence()
+        self.proxy.refuse()
         reply = self.ask("POST", "read_object", file, seconds=2)
         self.assertEqual(reply.status, 499, reply.body)
         self.call("POST", "read_object", os.path.join(mount, "dir"))     # that is here
@@ -166,6 +166,28 @@ class ObjectCalls(FaultCase):
         self.refused("POST", "object_delete", mount, 499, "DEFAULT", "the drive itself")
         self.assertEqual(sorted(os.listdir(mount)), ["etc", "file"])
         self.assertTrue(os.path.exists("/etc/passwd"))
+
+    def sync(self, identity, **query):
+        return self.instance.request("GET", f"/management/clouddrive/sync/{identity}?" + urllib.parse.urlencode(query))
+
+    def test_synchronised_at_once(self):
+        mount, bucket = self.s3_drive("calls-sync", syncIntervalSeconds=3600)
+        self.assertEqual(os.listdir(mount), [])
+        self.put(bucket, {"dir/one": b"1", "other/one": b"1"})
+        identity = next(d["id"] for d in self.instance.api("GET", "/management/clouddrive") if d["localPath"] == mount)
+        self.assertEqual(self.sync(identity).status, 200)
+        self.see(mount, ["dir", "other"])
+        self.assertEqual(os.listdir(os.path.join(mount, "dir")) + os.listdir(os.path.join(mount, "other")), ["one", "one"])
+        self.put(bucket, {"dir/two": b"2", "other/two": b"2"})
+        self.assertFalse(os.path.exists(os.path.join(mount, "dir/two")))
+        self.assertEqual(self.sync(identity, path="/other").status, 200)
+        wait_until(lambda: "two" in os.listdir(os.path.join(mount, "other")), 30, "what came in the bucket")
+        self.assertFalse(os.path.exists(os.path.join(mount, "dir/two")))
+        self.assertEqual(self.sync(identity).status, 200)
+        wait_until(lambda: os.path.exists(os.path.join(mount, "dir/two")), 30, "the rest")
+        for wrong in ("00000000-0000-4000-8000-000000000000", "x"):
+            self.assertEqual(self.sync(wrong).status, 404)
+        self.assertEqual(self.sync(identity, path="/a/../..").status, 499)
 
     def presign(self, **body):
         return self.instance.request("POST", "/management/generate_presigned_urls", body)

@@ -217,6 +217,14 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
     done(&none, arg);
 }
 
+int volume_sync(struct volume *v, const char *path, struct error *e)
+{
+    if (v->paused)
+        return error_set(e, -ENETDOWN, "The drive is paused.");
+    snprintf(v->synced, sizeof(v->synced), "/%s", path);
+    return 0;
+}
+
 /* The same of these; the directory does not go. */
 void volume_download(struct volume *v, uint64_t ino, unsigned seconds, volume_offline_fn *done, void *arg)
 {

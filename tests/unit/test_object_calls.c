@@ -450,6 +450,102 @@ static void a_deletion_ends_with_the_drive(void **state)
     free(t.bytes);
 }
 
+/* --- all of it at once ------------------------------------------------------------------------------- */
+
+static void synchronise(struct rig *rig, const char *path)
+{
+    struct error e = { 0 };
+
+    assert_int_equal(volume_sync(rig->volume, path, &e), 0);
+    rig_wait(rig, !rig->volume->pass);
+}
+
+static int slow_interval(void **state)
+{
+    int r = rig_set_up(state);
+    struct rig *rig = *state;
+    Lf__CloudDrive drive = rig->drive;
+
+    drive.has_sync_interval_seconds = true;
+    drive.sync_interval_seconds = 3600;
+    volume_configure(rig->volume, &drive);
+    return r;
+}
+
+static void what_came_in_the_cloud_is_seen(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_put(rig, "a/b/one", "1", 1);
+    rig_put(rig, "c/one", "1", 1);
+    rig_put(rig, "never/one", "1", 1);
+    assert_int_not_equal(worker_find(rig, "a/b/one"), 0);
+    assert_int_not_equal(worker_find(rig, "c/one"), 0);
+    rig_put(rig, "a/b/two", "2", 1);
+    rig_put(rig, "c/two", "2", 1);
+    rig_remove(rig, "c/one");
+    assert_int_equal(worker_find(rig, "a/b/two") + worker_find(rig, "c/two"), 0);
+    synchronise(rig, "c");
+    assert_int_equal(worker_find(rig, "a/b/two"), 0);
+    assert_int_not_equal(worker_find(rig, "c/two"), 0);
+    rig_reset_counts(rig);
+    synchronise(rig, "");
+    assert_int_equal(rig->counts[CLOUD_LIST], 4);        /* the root, a, a/b, c */
+    assert_int_not_equal(worker_find(rig, "a/b/two"), 0);
+    synchronise(rig, "no/such");
+    assert_int_equal(rig->counts[CLOUD_LIST], 8);
+}
+
+static int no_put(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return !after && r->op == CLOUD_PUT ? -EACCES : 0;
+}
+
+static void uploads_that_failed_begin(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t ino;
+
+    rig->fault = no_put;
+    ino = worker_file(rig, "new", "hello", 5);
+    rig_wait(rig, index_retry_at(rig->volume->index, ino) > 0);
+    rig_idle(rig);
+    rig->fault = NULL;
+    assert_true(volume_pending(rig->volume) > 0);
+    synchronise(rig, "");
+    assert_int_equal(index_retry_at(rig->volume->index, ino), 0);
+    rig_settle(rig);
+    assert_object(rig, "new", "hello", 5);
+}
+
+static void passes_that_meet_are_one_after_the_other(void **state)
+{
+    struct rig *rig = *state;
+    struct error e = { 0 };
+
+    rig_put(rig, "a/one", "1", 1);
+    assert_int_not_equal(worker_find(rig, "a/one"), 0);
+    rig->hold[CLOUD_LIST] = true;
+    assert_int_equal(volume_sync(rig->volume, "", &e), 0);
+    rig_wait(rig, rig->n_held > 0);
+    for (unsigned n = 0; n < 5; n++)
+        assert_int_equal(volume_sync(rig->volume, n % 2 ? "a" : "", &e), 0);
+    rig_put(rig, "a/two", "2", 1);
+    rig_reset_counts(rig);
+    rig_release(rig);
+    rig_wait(rig, !rig->volume->pass);
+    assert_int_not_equal(worker_find(rig, "a/two"), 0);
+    assert_int_equal(rig->counts[CLOUD_LIST], 3);        /* a; and once more the root and a */
+    rig->hold[CLOUD_LIST] = true;
+    assert_int_equal(volume_sync(rig->volume, "", &e), 0);
+    rig_wait(rig, rig->n_held > 0);
+    rig_release(rig);
+    rig_reopen(rig);                                     /* under way */
+    volume_pause(rig->volume, true);
+    assert_int_equal(volume_sync(rig->volume, "", &e), -ENETDOWN);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
@@ -475,6 +571,9 @@ int main(void)
         TEST(an_open_file_reads_on),
         TEST(it_lasts),
         TEST(a_deletion_ends_with_the_drive),
+        cmocka_unit_test_setup_teardown(what_came_in_the_cloud_is_seen, slow_interval, rig_tear_down),
+        cmocka_unit_test_setup_teardown(uploads_that_failed_begin, slow_interval, rig_tear_down),
+        cmocka_unit_test_setup_teardown(passes_that_meet_are_one_after_the_other, slow_interval, rig_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
