@@ -15,6 +15,7 @@
 #include "syncd/drive.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
+#include "syncd/local_api.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
 #include "syncd/store.h"
@@ -144,7 +145,8 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
-    r = load(d, spec, e);
+    d->local = local_new(d);
+    r = d->local ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
     if (r < 0)
         syncd_free(d);
     else
@@ -168,6 +170,7 @@ void syncd_free(struct syncd *d)
     mounts_unsubscribe_all(d);
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
+    local_free(d->local);
     ipc_server_free(d->server);
     audit_close(d->audit);
     transfers_free(d->transfers);

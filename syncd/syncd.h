@@ -16,6 +16,7 @@ struct audit;
 struct crypt;
 struct drive;
 struct events;
+struct local;
 struct mounts_subscriber;
 struct store;
 struct transfers;
@@ -41,6 +42,7 @@ struct syncd {
     int state;                              /* enum agent_state; agent.c, as the next two */
     bool changing;                          /* a command that needs time is being carried out */
     unsigned draining;                      /* waits for the end of uploads */
+    struct local *local;                    /* local_api.c */
 };
 
 struct syncd_spec {

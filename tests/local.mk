@@ -69,10 +69,12 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_local_files.py \
 	tests/integration/test_make_offline.py \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
@@ -500,10 +502,20 @@ TESTS += tests/unit/test_name
 tests_unit_test_name_SOURCES = tests/unit/test_name.c
 tests_unit_test_name_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_local
+TESTS += tests/unit/test_local
+tests_unit_test_local_SOURCES = tests/unit/test_local.c $(SYNCD_FIXTURE)
+tests_unit_test_local_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_object_calls
+TESTS += tests/unit/test_object_calls
+tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(VOLUME_RIG)
+tests_unit_test_object_calls_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_encrypt
 TESTS += tests/unit/test_encrypt
