@@ -50,6 +50,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_anchors.py \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
+	tests/integration/test_bad_input.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
@@ -78,6 +79,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
+	tests/integration/test_openapi.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
