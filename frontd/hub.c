@@ -31,6 +31,7 @@ struct hub {
     struct loop_timer *pump;        /* set while something was told and not yet passed on */
     TAILQ_HEAD(, client) clients;
     size_t n_clients;
+    uint64_t missed;                /* by all clients there were */
     bool closed;
 };
 
@@ -60,6 +61,7 @@ static void send_gap(struct client *c, uint64_t missed, uint64_t last)
     http_reply_write(c->request, text, length);
     c->heard = last;
     c->missed += missed;
+    c->hub->missed += missed;
     json_object_put(frame);
 }
 
@@ -234,9 +236,11 @@ void hub_close(struct hub *h)
         close_client(TAILQ_FIRST(&h->clients), WEBSOCKET_NORMAL, closing);
 }
 
-size_t hub_clients(const struct hub *h)
+struct hub_count hub_count(const struct hub *h)
 {
-    return h->n_clients;
+    return (struct hub_count){ .clients = h->n_clients,
+                               .frames = ring_next(h->ring) - ring_first(h->ring),
+                               .missed = h->missed };
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
