@@ -382,6 +382,28 @@ static void what_the_ring_has_left_behind_is_counted(void **state)
     client_free(c);
 }
 
+static int set_up_few_bytes(void **state)
+{
+    static const char *const sets[] = { "EventBytesKept=262144" };
+
+    return set_up_subscribed(state, sets, ARRAY_SIZE(sets));
+}
+
+/* Each byte becomes six. */
+static void what_is_too_large_to_be_kept_is_a_gap(void **state)
+{
+    static char text[60000];
+    struct fixture *f = *state;
+    struct client *c = socket_open(f, "/notification");
+
+    memset(text, 1, sizeof(text) - 1);
+    notice(f, text);
+    notice(f, "x");
+    (void)socket_expect(c, NOTIFICATION_GAP);
+    (void)socket_expect(c, "{\"Type\":2,\"Data\":{\"Kind\":\"test\",\"Text\":\"x\"},\"Id\":#}");
+    client_free(c);
+}
+
 /* --- slow clients ---------------------------------------------------------------------------- */
 
 enum { LARGE = 20000, MANY = 100 };
@@ -667,6 +689,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_comes_back_hears_what_followed, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(unknown_ids_are_a_gap_and_all_there_is, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(what_the_ring_has_left_behind_is_counted, set_up_sixteen, frontd_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_too_large_to_be_kept_is_a_gap, set_up_few_bytes, frontd_tear_down),
         cmocka_unit_test_setup_teardown(slow_readers_hear_how_much_they_missed, set_up_sixteen, frontd_tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_read_is_dropped, set_up_small, frontd_tear_down),
         cmocka_unit_test_setup_teardown(a_sign_of_life_keeps_a_client, set_up_small, frontd_tear_down),
