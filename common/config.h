@@ -37,6 +37,8 @@
     X(ca_bundle, "CaBundle", TEXT, "", 0, 0, "certificate authorities; empty: the system's") \
     X(allow_plain_http, "AllowPlainHttp", FLAG, false, 0, 1, \
       "accept http:// endpoints that are not on this machine") \
+    X(audit_file_bytes, "AuditFileBytes", NUMBER, 8388608, 4096, 1073741824, "a file of the audit log, about") \
+    X(audit_files, "AuditFiles", NUMBER, 16, 2, 10000, "of them that are kept") \
     X(max_header_bytes, "MaxHeaderBytes", NUMBER, 16384, 1024, 1048576, "request line and headers") \
     X(max_body_bytes, "MaxBodyBytes", NUMBER, 1048576, 1024, 67108864, "request body") \
     X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \

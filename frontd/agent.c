@@ -70,6 +70,7 @@ static void depart(struct departure *d)
 {
     Lf__Shutdown shutdown = LF__SHUTDOWN__INIT;
     Lf__Envelope env = call_envelope(LF__ENVELOPE__BODY_SHUTDOWN, &shutdown.base);
+    enum role role;
 
     if (d->next == ARRAY_SIZE(exit_order)) {
         feeds_tell_exit(d->frontd->feeds, d->exchange);
@@ -81,7 +82,8 @@ static void depart(struct departure *d)
         free(d);
         return;
     }
-    ipc_call(d->frontd->peers[exit_order[d->next]], &env, NULL, 0, patience_ms(d, exit_order[d->next]), depart_done, d);
+    role = exit_order[d->next];
+    ipc_call(d->frontd->peers[role], &env, NULL, 0, patience_ms(d, role), depart_done, d);
 }
 
 static void drained(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
@@ -152,7 +154,8 @@ static const struct command {
     int number;
     const char *digit, *name;
 } commands[] = {
-    { 0, "0", "Start" }, { 1, "1", "Dispose" }, { 2, "2", "Pause" }, { 4, "4", "Resume" }, { COMMAND_EXIT, "8", "Exit" },
+    { 0, "0", "Start" },  { 1, "1", "Dispose" },          { 2, "2", "Pause" },
+    { 4, "4", "Resume" }, { COMMAND_EXIT, "8", "Exit" },
 };
 
 void command_serve(struct exchange *x)

@@ -25,7 +25,8 @@ struct exchange {
     const char *allow_origin;       /* see struct guard_verdict */
     uint64_t trace;
     int64_t started_ns;
-    int status;                     /* of the reply, for the log */
+    int status;                     /* of the reply, for the log; 0: there was none */
+    bool audited;                   /* audit_end() is owed */
 
     struct ipc_client *asked;       /* the question under way */
     uint64_t call;

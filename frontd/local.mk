@@ -2,6 +2,8 @@ noinst_LIBRARIES += libfrontd.a
 libfrontd_a_SOURCES = \
 	frontd/agent.c \
 	frontd/agent.h \
+	frontd/audit.c \
+	frontd/audit.h \
 	frontd/call.c \
 	frontd/call.h \
 	frontd/exchange.c \

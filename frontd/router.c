@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "frontd/audit.h"
 #include "frontd/call.h"
 #include "frontd/exchange.h"
 
@@ -137,6 +138,7 @@ static void on_request(struct http_request *r, void *arg)
     struct exchange *x = http_request_watcher(r);
 
     (void)arg;
+    audit_begin(x);
     x->match.route->serve(x);
 }
 

@@ -36,9 +36,7 @@
 #define BACKUPS "Folder backups are"
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
-#define FILES "Listings of this machine's own files and volumes are"
-#define FETCHING "Fetching and evicting single objects is"
-#define URLS "Operations on single cloud objects are"
+#define MAIL "No mail service is configured: sending URLs by mail is"
 #define TRANSFERS "Transfers outside of drives are"
 #define STORAGE "Storage hosted by the service is"
 #define OAUTH "Sign-in to clouds with OAuth is"
@@ -69,6 +67,8 @@ static const struct route table[] = {
         "drive", "Moves the cache of a drive that is in use, encrypts it, or sets its limits"),
     ROW(DELETE, "/management/clouddrive/{id}", CHANGES, call_serve, DRIVE_DELETE, "force", NULL, NULL,
         "Removes a drive and its cache, not what is in the cloud"),
+    ROW(GET, "/management/clouddrive/sync/{id}", CHANGES, call_serve, DRIVE_SYNC, "path", NULL, NULL,
+        "Begins to look into the bucket of a drive, and to send what it has, at once"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
@@ -98,6 +98,14 @@ static const struct route table[] = {
         "Keeps an object, or all that is and will be below a directory, on this machine"),
     ROW(POST, "/management/object_remove_offline", CHANGES, call_serve, OBJECT_REMOVE_OFFLINE, "path", NULL, NULL,
         "Ends that, for all that is below, and gives up what of it is on this machine and in the cloud"),
+    ROW(GET, "/management/object_download", CHANGES, call_serve, OBJECT_DOWNLOAD, "path", NULL, NULL,
+        "Queues that an object, or all that is below a directory, is fetched into the cache once"),
+    ROW(POST, "/management/read_object", CHANGES, call_serve, OBJECT_READ, "path seconds", NULL, NULL,
+        "Fetches an object, or all that is below a directory, and answers when it is here, or after so many seconds"),
+    ROW(POST, "/management/object_remove_from_cache", CHANGES, call_serve, OBJECT_EVICT, "path", NULL, NULL,
+        "Gives up what is on this machine and in the cloud of an object, or of all that is below a directory"),
+    ROW(POST, "/management/object_delete", CHANGES, call_serve, OBJECT_DELETE, "path", NULL, NULL,
+        "Deletes an object, or a directory with all that is below it, where the drive allows that"),
     ROW(POST, "/management/object_accept", CHANGES, call_serve, OBJECT_ACCEPT, "path", NULL, NULL,
         "Takes an object that is refused as older than one that was seen for one that was restored on purpose"),
     ROW(POST, "/management/object_encrypt", CHANGES, call_serve, OBJECT_ENCRYPT, "path", NULL, NULL,
@@ -115,6 +123,17 @@ static const struct route table[] = {
     ROW(POST, "/management/generate_presigned_urls", CHANGES, call_serve, PRESIGN, NULL, "*", "urls",
         "URLs to download and upload an object without further credentials"),
 
+    ROW(GET, "/management/list_drives", READS, list_serve, MOUNT_POINT_LIST, NULL, NULL, "drives",
+        "Where file systems of this machine, and the agent's drives, are mounted"),
+    ROW(GET, "/management/list_available_drives", READS, call_serve, LETTER_LIST, NULL, NULL, "letters",
+        "Letters from C to Z that no drive has"),
+    ROW(GET, "/management/list_directories", READS, list_serve, DIRECTORY_LIST, "path", NULL, "directories",
+        "The folders in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(GET, "/management/list_files_directories", READS, list_serve, LOCAL_LIST, "path", NULL, "objects",
+        "All that is in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(POST, "/management/make_directory", CHANGES, call_serve, DIRECTORY_MAKE, NULL, "*", NULL,
+        "Makes a folder in a folder of this machine, for the user alone"),
+
     ROW(GET, "/cloud/accounts", READS | TOKEN, list_serve, ACCOUNT_LIST, NULL, NULL, "accounts", "All cloud accounts"),
     ROW(GET, "/cloud/account", READS | TOKEN, call_serve, ACCOUNT_GET, "id", NULL, "account", "One cloud account"),
     ROW(POST, "/cloud/insert_account", CHANGES | TOKEN, call_serve, ACCOUNT_INSERT, NULL, "account", "account",
@@ -125,6 +144,19 @@ static const struct route table[] = {
         "The buckets of a cloud account"),
     ROW(POST, "/cloud/list_objects", READS | TOKEN, call_serve, CLOUD_OBJECT_LIST, NULL, "*", "collection",
         "The objects in a folder of a bucket"),
+    ROW(POST, "/cloud/generate_download_url", CHANGES | TOKEN, call_serve, DOWNLOAD_URL, NULL, "*", "url",
+        "A URL to download an object without further credentials"),
+    ROW(POST, "/cloud/generate_upload_url", CHANGES | TOKEN, call_serve, UPLOAD_URL, NULL, "*", "url",
+        "A URL to upload an object without further credentials"),
+    ROW(POST, "/cloud/delete_object", CHANGES | TOKEN, call_serve, CLOUD_OBJECT_DELETE, NULL, "*", NULL,
+        "Deletes one object of a bucket; of a folder, its marker alone"),
+    ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
+        "Makes a folder in a bucket: the marker that other programs show it by"),
+
+    ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
+        "The audit log behind a line: who made calls that can change something, and what came of them"),
+    ROW(GET, "/management/audit_verify", READS | LOCAL, call_serve, AUDIT_VERIFY, NULL, NULL, "verdict",
+        "Whether the audit log is as it was written"),
 
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
@@ -146,7 +178,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
     MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
     MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
-    MISSING(GET, "/management/clouddrive/sync/{id}", CHANGES, "Immediate synchronisation of a drive is"),
     MISSING(GET, "/management/smbclient", READS, SMB),
     MISSING(POST, "/management/smbclient", CHANGES, SMB),
     MISSING(PUT, "/management/smbclient/{id}", CHANGES, SMB),
@@ -155,24 +186,11 @@ static const struct route table[] = {
     MISSING(POST, "/management/nfsclient", CHANGES, NFS),
     MISSING(PUT, "/management/nfsclient/{id}", CHANGES, NFS),
     MISSING(DELETE, "/management/nfsclient/{id}", CHANGES, NFS),
-    MISSING(GET, "/management/list_drives", READS, FILES),
-    MISSING(GET, "/management/list_available_drives", READS, FILES),
-    MISSING(GET, "/management/list_directories", READS, FILES),
-    MISSING(GET, "/management/list_files_directories", READS, FILES),
-    MISSING(POST, "/management/make_directory", CHANGES, "Making directories outside of drives is"),
-    MISSING(GET, "/management/object_download", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_remove_from_cache", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),
-    MISSING(POST, "/management/read_object", CHANGES, FETCHING),
     MISSING(GET, "/management/check_update", READS, UPDATES),
     MISSING(POST, "/management/update", CHANGES, UPDATES),
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
-    MISSING(POST, "/cloud/generate_download_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/generate_upload_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/delete_object", CHANGES | TOKEN, URLS),
-    MISSING(POST, "/cloud/create_folder", CHANGES | TOKEN, URLS),
+    MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
     MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),

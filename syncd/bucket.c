@@ -1,6 +1,5 @@
-/* Buckets and objects of an account, for people who choose. The account of a request is resolved by its
- * id; without an id, its type and keys are used for this one request and are not stored. Keys are shown as the
- * cloud has them, "a/../b" too: a key is no path here. What a drive shows is listing_merge.c's to judge. */
+/* Buckets and objects of an account, for people who choose. Keys are shown as the cloud has them, "a/../b" too: a key
+ * is no path here. What a drive shows is listing_merge.c's to judge. */
 #include "syncd/bucket.h"
 
 #include <errno.h>
@@ -11,7 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
-#include "syncd/account.h"
+#include "syncd/account_given.h"
 #include "syncd/page.h"
 #include "syncd/path.h"
 #include "syncd/syncd.h"
@@ -21,10 +20,8 @@ enum { COUNT_MOST = 1000, TOKEN_MAX = 8192 };
 struct look {
     struct syncd *d;
     struct ipc_request *req;
-    struct cloud *cloud;          /* owned when `own` */
-    bool own;
-    Lf__CloudAccount *model;      /* of an own cloud */
-    struct credential keys;
+    struct account_given *account;
+    struct cloud *cloud;          /* the account's */
     struct cloud_request *asked;
     bool include_region;
     size_t skip;                  /* buckets or objects that the client has already */
@@ -46,11 +43,7 @@ static void end(struct look *l)
 {
     if (l->asked)
         cloud_request_free(l->asked);
-    if (l->own)
-        cloud_free(l->cloud);
-    if (l->model)
-        lf__cloud_account__free_unpacked(l->model, NULL);
-    credential_wipe(&l->keys);
+    account_given_close(l->account);
     free(l->token);
     free(l->path);
     free(l);
@@ -62,27 +55,11 @@ static void fail(struct look *l, const struct error *e)
     end(l);
 }
 
-static int open_own(struct look *l, const Lf__CloudAccount *account, struct error *e)
-{
-    char id[ID_SIZE];
-    int r = account_model_check(account, &l->model, &l->keys, e);
-
-    if (r < 0)
-        return r;
-    id_new(id);
-    xstrset(&l->model->id, id);
-    r = account_open(l->d, l->model, credential_draft(&l->keys), &l->cloud, e);
-    l->own = r == 0;
-    return r;
-}
-
 static int open_cloud(struct look *l, const Lf__CloudAccount *account, struct error *e)
 {
-    if (!account)
-        return error_set(e, -EINVAL, "The account is missing.");
-    if (account_id_given(account->id))
-        return account_cloud(l->d, account->id, &l->cloud, e);
-    return open_own(l, account, e);
+    int r = account_given_open(l->d, account, NULL, &l->account, e);
+
+    return r < 0 ? r : account_given_cloud(l->account, &l->cloud, e);
 }
 
 /* Asks the cloud. The request stays until end(). */

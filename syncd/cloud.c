@@ -404,7 +404,7 @@ void cloud_continue(struct cloud *c, struct cloud_request *r)
 /* A signature under way keeps the cloud. */
 struct presign {
     struct cloud *cloud;
-    void (*done)(const struct error *e, const char *url, void *arg);
+    cloud_presigned_fn *done;
     void *arg;
 };
 
@@ -417,12 +417,11 @@ static void on_presigned(const struct error *e, const char *url, void *arg)
     release(p.cloud);
 }
 
-void cloud_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                   void (*done)(const struct error *e, const char *url, void *arg), void *arg)
+void cloud_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg)
 {
     struct presign *p = xcalloc(1, sizeof(*p));
 
     *p = (struct presign){ c, done, arg };
     c->busy++;
-    c->ops->presign(c, method, bucket, key, seconds, on_presigned, p);
+    c->ops->presign(c, url, on_presigned, p);
 }

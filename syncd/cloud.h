@@ -252,10 +252,18 @@ void cloud_continue(struct cloud *c, struct cloud_request *r);
  * -ENAMETOOLONG. */
 int cloud_check_key(const struct cloud *c, const char *key);
 
-/* Signs a URL good for `seconds` at `now` (seconds since the epoch). `method` "GET" or "PUT". The
- * answer comes through `done` with the URL, borrowed, or NULL and an error. */
-void cloud_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                   void (*done)(const struct error *e, const char *url, void *arg), void *arg);
+/* What a URL is to be good for. Strings are borrowed for the call. */
+struct cloud_url {
+    const char *method;         /* "GET" or "PUT" */
+    const char *bucket, *key;
+    unsigned seconds;           /* from now on */
+    const char *content_type;   /* PUT: who uploads has to send exactly this; NULL: whatever he likes */
+    bool attachment;            /* GET: the answer tells a browser to store it, not to show it */
+};
+typedef void cloud_presigned_fn(const struct error *e, const char *url, void *arg);
+
+/* Signs a URL. The answer comes through `done` with the URL, borrowed, or NULL and an error. */
+void cloud_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg);
 
 /* The provider's name as the API's StorageType: "AWS", "S3Generic", "LocalFolder"; NULL if unknown. */
 const char *cloud_type_name(int type);
@@ -277,8 +285,7 @@ struct cloud_ops {
     void (*submit)(struct cloud *c, struct cloud_request *r);
     void (*cancel)(struct cloud *c, struct cloud_request *r);
     void (*resume)(struct cloud *c, struct cloud_request *r);
-    void (*presign)(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                    void (*done)(const struct error *e, const char *url, void *arg), void *arg);
+    void (*presign)(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg);
     int (*check_key)(const char *key);   /* NULL: all will do */
 };
 

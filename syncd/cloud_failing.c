@@ -89,12 +89,11 @@ static void failing_resume(struct cloud *c, struct cloud_request *r)
     f->inner->ops->resume(f->inner, r);
 }
 
-static void failing_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                            void (*done)(const struct error *e, const char *url, void *arg), void *arg)
+static void failing_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg)
 {
     struct failing *f = c->state;
 
-    cloud_presign(f->inner, method, bucket, key, seconds, done, arg);
+    cloud_presign(f->inner, url, done, arg);
 }
 
 static void failing_close(struct cloud *c)

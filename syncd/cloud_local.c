@@ -142,13 +142,12 @@ static void local_resume(struct cloud *c, struct cloud_request *r)
         go_on(j);
 }
 
-static void local_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                          void (*done)(const struct error *e, const char *url, void *arg), void *arg)
+static void local_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg)
 {
     struct error e = { 0 };
 
-    (void)c, (void)method, (void)seconds;
-    (void)error_set(&e, -EOPNOTSUPP, "%s/%s is in a local folder; there are no URLs for it.", bucket, key);
+    (void)c;
+    (void)error_set(&e, -EOPNOTSUPP, "%s/%s is in a local folder; there are no URLs for it.", url->bucket, url->key);
     done(&e, NULL, arg);
 }
 

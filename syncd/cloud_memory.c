@@ -373,12 +373,11 @@ static void memory_resume(struct cloud *c, struct cloud_request *r)
     memory_get_resume(r);
 }
 
-static void memory_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                           void (*done)(const struct error *e, const char *url, void *arg), void *arg)
+static void memory_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg)
 {
     struct error e = { 0 };
 
-    (void)c, (void)method, (void)bucket, (void)key, (void)seconds;
+    (void)c, (void)url;
     (void)error_set(&e, -EOPNOTSUPP, "Objects in memory have no URL.");
     done(&e, NULL, arg);
 }

@@ -178,3 +178,4 @@ ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
 ipc_handler_fn drive_change_cache;           /* drive_cache.c */
 ipc_handler_fn drive_delete;                 /* drive_delete.c */
+ipc_handler_fn drive_sync;                   /* drive_sync.c */

@@ -4,6 +4,8 @@ libsyncd_a_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CF
 libsyncd_a_SOURCES = \
 	syncd/account.c \
 	syncd/account.h \
+	syncd/account_given.c \
+	syncd/account_given.h \
 	syncd/account_insert.c \
 	syncd/account_model.c \
 	syncd/address.c \
@@ -18,12 +20,23 @@ libsyncd_a_SOURCES = \
 	syncd/anchors_internal.h \
 	syncd/anchors_read.c \
 	syncd/anchors_write.c \
+	syncd/apart.c \
+	syncd/apart.h \
+	syncd/audit.c \
+	syncd/audit.h \
+	syncd/audit_chain.c \
+	syncd/audit_chain.h \
+	syncd/audit_check.c \
+	syncd/audit_internal.h \
 	syncd/await.c \
 	syncd/await.h \
 	syncd/base32.c \
 	syncd/base32.h \
 	syncd/bucket.c \
 	syncd/bucket.h \
+	syncd/bucket_key.c \
+	syncd/bucket_key.h \
+	syncd/bucket_object.c \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \
@@ -74,8 +87,10 @@ libsyncd_a_SOURCES = \
 	syncd/content.h \
 	syncd/credential.c \
 	syncd/credential.h \
+	syncd/delete.c \
 	syncd/disk_sync.c \
 	syncd/disk_sync.h \
+	syncd/download.c \
 	syncd/drive.c \
 	syncd/drive.h \
 	syncd/drive_cache.c \
@@ -84,6 +99,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
+	syncd/drive_sync.c \
 	syncd/drive_update.c \
 	syncd/encrypt.c \
 	syncd/encrypt.h \
@@ -148,7 +164,13 @@ libsyncd_a_SOURCES = \
 	syncd/listing_probe.c \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
+	syncd/listing_sync.c \
 	syncd/listing_tree.c \
+	syncd/local_api.c \
+	syncd/local_api.h \
+	syncd/local_dir.c \
+	syncd/local_dir.h \
+	syncd/local_points.c \
 	syncd/metrics.c \
 	syncd/metrics.h \
 	syncd/mounts.c \
@@ -160,6 +182,7 @@ libsyncd_a_SOURCES = \
 	syncd/object.h \
 	syncd/object_accept.c \
 	syncd/object_api.c \
+	syncd/object_change.c \
 	syncd/object_look.c \
 	syncd/object_open.c \
 	syncd/object_unseal.c \

@@ -55,8 +55,10 @@ static void upload_done(const struct error *e, const char *url, void *arg);
 
 static void upload(struct presign *p)
 {
+    const struct cloud_url url = { .method = "PUT", .bucket = p->bucket, .key = p->upload_key, .seconds = SECONDS };
+
     if (p->upload_key)
-        cloud_presign(p->cloud, "PUT", p->bucket, p->upload_key, SECONDS, upload_done, p);
+        cloud_presign(p->cloud, &url, upload_done, p);
     else
         reply(p, NULL);
 }
@@ -73,8 +75,10 @@ static void download_done(const struct error *e, const char *url, void *arg);
 
 static void download(struct presign *p)
 {
+    const struct cloud_url url = { .method = "GET", .bucket = p->bucket, .key = p->download_key, .seconds = SECONDS };
+
     if (p->download_key)
-        cloud_presign(p->cloud, "GET", p->bucket, p->download_key, SECONDS, download_done, p);
+        cloud_presign(p->cloud, &url, download_done, p);
     else
         upload(p);
 }

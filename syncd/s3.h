@@ -184,5 +184,4 @@ void s3_refusal_word(const struct s3_call *c, const struct s3_refusal *f, struct
 void s3_fault_word(const struct s3_call *c, const struct http_reply *reply, struct error *e);
 
 /* s3_presign.c */
-void s3_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                void (*done)(const struct error *e, const char *url, void *arg), void *arg);
+void s3_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg);

@@ -13,10 +13,11 @@ enum { URL_MAX = 64 * 1024 };
 
 struct presign {
     struct s3 *s3;
-    char *method, *bucket, *key;
+    char *method, *bucket, *key, *content_type;   /* owned; the last one may be NULL */
     unsigned seconds;
+    bool attachment;
     struct cloud_request *probe;
-    void (*done)(const struct error *e, const char *url, void *arg);
+    cloud_presigned_fn *done;
     void *arg;
 };
 
@@ -30,6 +31,7 @@ static void answer(struct presign *p, const struct error *e, struct text *url)
     free(p->method);
     free(p->bucket);
     free(p->key);
+    free(p->content_type);
     free(p);
 }
 
@@ -43,6 +45,10 @@ static int sign(const struct presign *p, const struct sigv4_secret *secret, stru
     int r = s3_endpoint_locate(&p->s3->endpoint, region, p->bucket, p->key, &host, &path);
 
     if (r < 0 || (r = pairs_add(&headers, "host", host.data)) < 0)
+        return r;
+    if (p->content_type && (r = pairs_add(&headers, "content-type", p->content_type)) < 0)
+        return r;
+    if (p->attachment && (r = pairs_add(&query, "response-content-disposition", "attachment")) < 0)
         return r;
     s.path = path.data;
     text_printf(url, "%s://%s%s?", p->s3->endpoint.url.https ? "https" : "http", host.data, path.data);
@@ -83,20 +89,20 @@ static void on_probed(struct cloud_request *r, void *arg)
     ask_secret(arg);
 }
 
-void s3_presign(struct cloud *c, const char *method, const char *bucket, const char *key, unsigned seconds,
-                void (*done)(const struct error *e, const char *url, void *arg), void *arg)
+void s3_presign(struct cloud *c, const struct cloud_url *url, cloud_presigned_fn *done, void *arg)
 {
     struct presign *p = xcalloc(1, sizeof(*p));
     struct s3 *s = c->state;
 
-    *p = (struct presign){ .s3 = s, .method = xstrdup(method), .bucket = xstrdup(bucket), .key = xstrdup(key),
-        .seconds = seconds, .done = done, .arg = arg };
-    if (s3_region_known(s, bucket)) {
+    *p = (struct presign){ .s3 = s, .method = xstrdup(url->method), .bucket = xstrdup(url->bucket),
+        .key = xstrdup(url->key), .content_type = xstrdup(url->content_type), .seconds = url->seconds,
+        .attachment = url->attachment, .done = done, .arg = arg };
+    if (s3_region_known(s, p->bucket)) {
         loop_defer(c->loop, ask_secret, p);
         return;
     }
     p->probe = cloud_request_new(CLOUD_LIST, on_probed, p);
-    cloud_request_set(&p->probe->bucket, bucket);
+    cloud_request_set(&p->probe->bucket, p->bucket);
     p->probe->limit = 1;
     cloud_submit(c, p->probe);
 }

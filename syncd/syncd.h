@@ -12,9 +12,11 @@
 #include "common/loop.h"
 
 struct account;
+struct audit;
 struct crypt;
 struct drive;
 struct events;
+struct local;
 struct mounts_subscriber;
 struct store;
 struct transfers;
@@ -34,11 +36,13 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct audit *audit;                    /* audit.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
     int state;                              /* enum agent_state; agent.c, as the next two */
     bool changing;                          /* a command that needs time is being carried out */
     unsigned draining;                      /* waits for the end of uploads */
+    struct local *local;                    /* local_api.c */
 };
 
 struct syncd_spec {

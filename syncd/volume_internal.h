@@ -10,7 +10,8 @@
  *   fs_mark.c     the index says so before what is the cloud's is written over
  *   fs_copy.c     contents of one file that the cloud makes another one of
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
- *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back
+ *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back;
+ *                 listing_sync.c: all of it at once
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
  *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
@@ -20,6 +21,7 @@
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always; offline.c: the same and its end, for the API
+ *   download.c    what is fetched once because somebody said so; delete.c: what the API deletes
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
@@ -80,6 +82,9 @@ struct volume {
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, copying) copies;     /* fs_copy.c's */
     LIST_HEAD(, release) releases;   /* offline.c's */
+    TAILQ_HEAD(, download) downloads;   /* download.c's, as they were asked for */
+    LIST_HEAD(, deletion) deletions;    /* delete.c's */
+    struct sync_pass *pass;          /* listing_sync.c's; NULL: none is under way */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -126,6 +131,9 @@ void volume_purge_later(struct volume *v);
 /* The directory, an orphan, and all below it are removed, bit by bit; what is open below becomes an orphan. */
 void volume_dismantle(struct volume *v, uint64_t dir);
 void volume_purge_free(struct volume *v);
+
+/* The last directory that the path leads through, as far as the index knows it. */
+uint64_t volume_find_directory(struct volume *v, const char *path);
 
 /* EROFS when the drive is read-only or paused, else 0. */
 int volume_writable(struct volume *v);
@@ -355,6 +363,13 @@ void keeper_unpinned(struct volume *v);
 void offline_end(struct volume *v);
 /* Calls done(e, arg) once what was committed to the index is on the disk. By then the volume may be gone. */
 void volume_answer_durably(struct volume *v, volume_offline_fn *done, void *arg);
+
+/* --- download.c, delete.c -------------------------------------------------------------------------- */
+/* What is at or below the inode is not to be fetched any more; who waits for it is told -ECANCELED. */
+void downloads_give_up(struct volume *v, uint64_t ino);
+/* Who waits is answered; what is on its way ends. */
+void downloads_end(struct volume *v);
+void deletions_end(struct volume *v);
 
 /* --- scan.c --------------------------------------------------------------------------------------- */
 

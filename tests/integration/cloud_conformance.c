@@ -289,7 +289,7 @@ static void signed_urls(void **state)
     struct suite *s = *state;
     struct fetched f = { 0 };
 
-    cloud_presign(s->cloud, "PUT", s->bucket, key, 60, on_url, &f);
+    cloud_presign(s->cloud, &(struct cloud_url){ .method = "PUT", .bucket = s->bucket, .key = key, .seconds = 60 }, on_url, &f);
     wait_for(s, &f);
     fetch(s, &f, "PUT", "by url");
     assert_int_equal(f.status, 200);
@@ -297,7 +297,7 @@ static void signed_urls(void **state)
     fetch(s, &f, "GET", NULL);
     assert_int_equal(f.status, 403);   /* signed for PUT */
     xstrset(&f.url, NULL);
-    cloud_presign(s->cloud, "GET", s->bucket, key, 60, on_url, &f);
+    cloud_presign(s->cloud, &(struct cloud_url){ .method = "GET", .bucket = s->bucket, .key = key, .seconds = 60 }, on_url, &f);
     wait_for(s, &f);
     fetch(s, &f, "GET", NULL);
     assert_int_equal(f.status, 200);

@@ -1,0 +1,18 @@
+/* The account in the body of a request. One with an id is the stored account: whatever else a client sends back with
+ * it, masked keys among it, does not count. One without an id is used with the keys that came, by who holds this, and
+ * is stored nowhere. */
+#pragma once
+
+#include "syncd/account.h"
+
+struct account_given;
+
+/* `account` or, where that has no id, the stored account `id`; either may be NULL. 0, or a negative errno with a
+ * sentence: -ENOENT, -EINVAL, or why it cannot be opened. */
+int account_given_open(struct syncd *d, const Lf__CloudAccount *account, const char *id, struct account_given **ret,
+                       struct error *e);
+/* Its cloud, until the loop turns: a stored account may be deleted meanwhile. Requests under way then end with
+ * -ECANCELED, and this answers -ENOENT with a sentence. */
+int account_given_cloud(struct account_given *g, struct cloud **ret, struct error *e);
+/* Nothing is under way for it. NULL is fine. */
+void account_given_close(struct account_given *g);
