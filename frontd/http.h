@@ -118,4 +118,5 @@ bool http_may_switch(const struct http_request *r);
 /* 101 with `fields`, which name the protocol: a begun reply whose bytes and end are not HTTP's. What the client sends
  * goes to the watch, which is to be set before the present callback returns. The head of the request is no more. */
 void http_reply_switch(struct http_request *r, const struct text *fields);
+void http_reply_write(struct http_request *r, const void *data, size_t n); /* copied; small ones share their memory */
 struct evbuffer *http_request_input(const struct http_request *r);

@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024 };
+enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024, SWITCHED_SEND_BUFFER = 32 * 1024 };
 
 /* Does what can be done in this state. True: something changed, take another step. */
 typedef bool step_fn(struct http_conn *c);
@@ -170,8 +170,10 @@ static bool pass_on(struct http_conn *c)
     return c->state != HTTP_SWITCHED;
 }
 
+/* There may be thousands that do not read, and what the kernel keeps for them would grow to megabytes each. */
 void http_conn_switch(struct http_conn *c)
 {
+    (void)setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_SNDBUF, &(int){ SWITCHED_SEND_BUFFER }, sizeof(int));
     c->state = HTTP_SWITCHED;
     http_head_free(&c->request.head);
     http_server_switched(c->server, c);

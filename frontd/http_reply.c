@@ -178,6 +178,11 @@ void http_reply_switch(struct http_request *r, const struct text *fields)
     http_conn_switch(r->conn);
 }
 
+void http_reply_write(struct http_request *r, const void *data, size_t n)
+{
+    evbuffer_add(output(r), data, n);
+}
+
 /* --- what a handler sees of a request ------------------------------------------------------ */
 
 const struct http_head *http_request_head(const struct http_request *r)
