@@ -12,6 +12,7 @@
 #include "common/loop.h"
 
 struct account;
+struct apart;
 struct crypt;
 struct drive;
 struct events;
@@ -35,6 +36,7 @@ struct syncd {
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct events *events;                  /* events.c */
+    struct apart *apart;                    /* for what may hang */
     struct local *local;                    /* local_api.c */
     bool paused;                            /* agent.c */
 };
