@@ -335,11 +335,13 @@ void local_api_make(struct ipc_request *req, const Lf__Envelope *env, int *fds, 
 {
     const Lf__DirectoryMake *given = env->directory_make;
     struct error e = { 0 };
-    CLEANUP_FREE char *base = folder_of(daemon, given->path, &e);
+    CLEANUP_FREE char *base = given->path && *given->path ? folder_of(daemon, given->path, &e) : NULL;
     const char *name = given->directory_name ? given->directory_name : "";
     struct job *j;
 
     (void)fds;
+    if (!base && !e.code)
+        error_set(&e, -EINVAL, "The member path is missing: the folder in which one is to be made.");
     if (!base || local_name_check(name, &e) < 0) {
         ipc_fail_error(req, &e);
         return;
