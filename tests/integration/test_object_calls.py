@@ -134,6 +134,7 @@ class ObjectCalls(FaultCase):
         self.call("POST", "object_delete", os.path.join(mount, "file"))
         self.refused("POST", "object_delete", os.path.join(mount, "file"), 404, "NOT_FOUND")
         self.restart_instance()                                       # it was durable
+        self.instance.wait_mounted(mount)
         self.assertEqual(os.listdir(mount), ["tree2"])
         wait_until(lambda: [k for k in self.keys(bucket) if not k.startswith(".landfall")] == ["tree2/stays"], 60, "the bucket to follow")
 
