@@ -119,6 +119,10 @@ static const struct route table[] = {
         "Deletes one object of a bucket; of a folder, its marker alone"),
     ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
         "Makes a folder in a bucket: the marker that other programs show it by"),
+    ROW(POST, "/cloud/upload_object", CHANGES | TOKEN, call_serve, CLOUD_UPLOAD, NULL, "*", "transfer",
+        "Uploads a file of this machine into a bucket, behind; what is there is replaced only with overwrite"),
+    ROW(POST, "/cloud/download_object", CHANGES | TOKEN, call_serve, CLOUD_DOWNLOAD, NULL, "*", "transfer",
+        "Downloads an object, or all below a prefix, into a folder of this machine, behind; replaces nothing"),
 
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
@@ -164,8 +168,6 @@ static const struct route table[] = {
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
-    MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
     MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),
     MISSING(POST, "/cloud/add_storage", CHANGES | TOKEN, STORAGE),
     MISSING(DELETE, "/cloud/delete_storage", CHANGES | TOKEN, STORAGE),

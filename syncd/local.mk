@@ -26,9 +26,16 @@ libsyncd_a_SOURCES = \
 	syncd/base32.h \
 	syncd/bucket.c \
 	syncd/bucket.h \
+	syncd/bucket_download.c \
+	syncd/bucket_download.h \
 	syncd/bucket_key.c \
 	syncd/bucket_key.h \
 	syncd/bucket_object.c \
+	syncd/bucket_pull.c \
+	syncd/bucket_pull.h \
+	syncd/bucket_transfer.c \
+	syncd/bucket_upload.c \
+	syncd/bucket_upload.h \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \
@@ -94,6 +101,10 @@ libsyncd_a_SOURCES = \
 	syncd/encrypt.h \
 	syncd/encrypt_ask.c \
 	syncd/encrypt_ask.h \
+	syncd/haul.c \
+	syncd/haul.h \
+	syncd/haul_chunk.c \
+	syncd/haul_chunk.h \
 	syncd/events.c \
 	syncd/events.h \
 	syncd/evict.c \
@@ -154,6 +165,8 @@ libsyncd_a_SOURCES = \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
 	syncd/listing_tree.c \
+	syncd/local_path.c \
+	syncd/local_path.h \
 	syncd/metrics.c \
 	syncd/metrics.h \
 	syncd/mounts.c \

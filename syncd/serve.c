@@ -52,6 +52,8 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(UPLOAD_URL), bucket_upload_url },
     { ROW(CLOUD_OBJECT_DELETE), bucket_delete_object },
     { ROW(CLOUD_FOLDER_CREATE), bucket_create_folder },
+    { ROW(CLOUD_UPLOAD), bucket_upload_object },
+    { ROW(CLOUD_DOWNLOAD), bucket_download_object },
 
     { ROW(RENAME_STATUS_GET), object_api_rename_status },
     { ROW(OBJECT_STATUS_GET), object_api_status },

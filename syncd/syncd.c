@@ -12,6 +12,7 @@
 #include "syncd/agent.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
+#include "syncd/haul.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
 #include "syncd/mounts.h"
@@ -132,6 +133,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
+    d->hauls = hauls_new(spec->loop);
     r = load(d, spec, e);
     if (r < 0)
         syncd_free(d);
@@ -144,6 +146,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
 void syncd_close(struct syncd *d)
 {
     drive_close_all(d);
+    hauls_close(d->hauls);
     account_close_all(d);
 }
 
@@ -157,6 +160,7 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     ipc_server_free(d->server);
+    hauls_free(d->hauls);
     transfers_free(d->transfers);
     events_free(d->events);
     store_close(d->store);

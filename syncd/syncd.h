@@ -14,6 +14,7 @@
 struct account;
 struct crypt;
 struct drive;
+struct hauls;
 struct events;
 struct mounts_subscriber;
 struct store;
@@ -34,6 +35,7 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct hauls *hauls;                /* haul.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
     bool paused;                            /* agent.c */

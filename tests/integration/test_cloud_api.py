@@ -1,15 +1,20 @@
 #!/usr/bin/python3
 """/cloud/*: what people and programs do with objects of a real bucket, beside the drives."""
 
+import contextlib
 import os
 import shutil
 import unittest
 import urllib.parse
+import uuid
 
 import landfall_test as lt
-from drive_case import SERVED, DriveCase
+from drive_case import SERVED, DriveCase, fill
+from fault_proxy import FaultProxy
+from landfall_test import wait_until
 from raw_s3 import RawS3
 
+SIZES = (0, 1, 5 << 20, (16 << 20) + 1, 40 << 20)
 TRAVERSALS = ("..", "../a", "a/../../b", "a/./b", "a/..", "\x01", "")
 
 
@@ -142,6 +147,257 @@ class Changes(CloudCase):
         self.s3.put("kept/", b"somebody's bytes")
         self.ask("create_folder", path="/", folderName="kept")
         self.assertEqual(self.s3.get("kept/"), b"somebody's bytes")
+
+
+class Transfers(CloudCase):
+    """upload_object and download_object: both are answered at once and go on behind."""
+
+    def status(self, transfer):
+        return self.instance.api("GET", f"/cloud/client_transfer/{transfer}/status")
+
+    def ended(self, transfer, seconds=60):
+        wait_until(lambda: self.status(transfer)["status"] in ("completed", "failed", "cancelled"), seconds, "the end of the transfer")
+        return self.status(transfer)
+
+    def control(self, transfer, what):
+        self.instance.api("POST", f"/cloud/client_transfer/{transfer}/{what}")
+
+    def file(self, name, size, folder=None):
+        path = os.path.join(folder or self.owned("files-" + str(len(os.listdir(self.instance.dir)))), name)
+        fill(path, size)
+        shutil.chown(path, SERVED, SERVED)
+        return path
+
+    def upload(self, path, folder="/", **more):
+        return self.ended(self.ask("upload_object", uploadPath=folder, localFilePath=path, **more)["transferId"])
+
+    def download(self, folder, key, **more):
+        return self.ended(self.ask("download_object", downloadPath=folder, objectKey=key, **more)["transferId"])
+
+    def bytes_of(self, path):
+        with open(path, "rb") as f:
+            return f.read()
+
+    def test_files_of_all_sizes_there_and_back(self):
+        target = self.owned("back")
+        for size in SIZES:
+            source = self.file(f"f{size} ü.bin", size)
+            os.utime(source, (1700000000, 1700000000))
+            up = self.upload(source, "/photos/2026")
+            self.assertEqual((up["status"], up["transferredBytes"], up["totalBytes"], up.get("errorMessage")), ("completed", size, size, None))
+            key = f"photos/2026/f{size} ü.bin"
+            self.assertEqual(self.s3.get(key), self.bytes_of(source))
+            down = self.download(target, key)
+            self.assertEqual((down["status"], down["transferredBytes"], down["totalBytes"]), ("completed", size, size), down)
+            copy = os.path.join(target, os.path.basename(key))
+            self.assertEqual(self.bytes_of(copy), self.bytes_of(source))
+            self.assertEqual((os.stat(copy).st_mtime, os.stat(copy).st_uid), (1700000000, os.stat(target).st_uid))
+        self.assertEqual(len(os.listdir(target)), len(SIZES))
+
+    def test_an_id_that_the_client_chose(self):
+        mine = str(uuid.uuid4())
+        self.assertEqual(self.ask("upload_object", uploadPath="/", localFilePath=self.file("a", 1), id=mine)["transferId"], mine)
+        self.assertEqual(self.ended(mine)["status"], "completed")
+        shown = next(t for t in self.instance.api("GET", "/cloud/client_transfer/all") if t["transferId"] == mine)
+        self.assertEqual((shown["targetBucket"], shown["targetPath"], shown["progress"]), (self.bucket, "a", 100))
+
+    def test_what_is_there_is_replaced_only_when_asked_for(self):
+        for size in (1000, 20 << 20):
+            source = self.file("a", size)
+            self.s3.put("a", b"somebody's")
+            refused = self.upload(source)
+            self.assertEqual(refused["status"], "failed")
+            self.assertIn("overwrite", refused["errorMessage"])
+            self.assertEqual(self.s3.get("a"), b"somebody's")
+            self.assertEqual(self.upload(source, overwrite=True)["status"], "completed")
+            self.assertEqual(self.s3.get("a"), self.bytes_of(source))
+        self.assertEqual(self.unfinished(), 0)
+        same = self.file("same", 5000)
+        self.s3.put("same", self.bytes_of(same))
+        self.assertEqual(self.upload(same)["status"], "completed")
+
+    def unfinished(self):
+        status, body = self.s3.request("GET", uploads="")
+        self.assertEqual(status, 200)
+        return body.count(b"<UploadId>")
+
+    def test_a_local_file_is_never_replaced(self):
+        target = self.owned("names")
+        for body in (b"1", b"2", b"3"):
+            self.s3.put("dir/name.tar.gz", body)
+            self.assertEqual(self.download(target, "dir/name.tar.gz")["status"], "completed")
+        self.assertEqual({name: self.bytes_of(os.path.join(target, name)) for name in os.listdir(target)},
+                         {"name.tar.gz": b"1", "name.tar (2).gz": b"2", "name.tar (3).gz": b"3"})
+
+    def test_a_folder_with_hostile_keys(self):
+        target = self.owned("tree")
+        inside = os.path.join(target, "dir")
+        good = {"dir/a": b"a", "dir/sub/b": b"bb", "dir/sub/deep/c": b"", "dir/ü .x": b"d", "dir/..b": b"e"}
+        hostile = ["dir/../../escape", "dir/..", "dir//x", "dir/./y", "dir/sub/../z", "dir/" + "n" * 256]
+        for key, body in good.items():
+            self.s3.put(key, body)
+        for key in hostile:
+            self.s3.put(key, b"hostile")
+        self.s3.put("dir/empty/", b"")
+        self.s3.put("dirt", b"not below")
+        before = sorted(os.listdir(self.instance.dir))
+        told = self.download(target, "dir", objectType=2)
+        self.assertEqual(told["status"], "failed")
+        self.assertRegex(told["errorMessage"], r"^6 of 12 objects were not downloaded. The first of them is dir/")
+        found = {os.path.relpath(os.path.join(here, leaf), inside): self.bytes_of(os.path.join(here, leaf))
+                 for here, _, leaves in os.walk(inside) for leaf in leaves}
+        self.assertEqual(found, {key[4:]: body for key, body in good.items()})
+        self.assertTrue(os.path.isdir(os.path.join(inside, "empty")))
+        self.assertEqual(os.listdir(target), ["dir"])
+        self.assertEqual(sorted(os.listdir(self.instance.dir)), before)
+
+    def test_links_on_the_way_are_not_followed(self):
+        target, elsewhere = self.owned("links"), self.owned("elsewhere")
+        os.mkdir(os.path.join(target, "dir"))
+        os.symlink(elsewhere, os.path.join(target, "dir", "sub"))
+        shutil.chown(os.path.join(target, "dir"), SERVED, SERVED)
+        os.symlink(os.path.join(elsewhere, "made"), os.path.join(target, "dir", "file"))
+        self.s3.put("dir/sub/a", b"1")
+        self.s3.put("dir/file", b"2")
+        told = self.download(target, "dir/", objectType=2)
+        self.assertEqual(told["status"], "failed")
+        self.assertEqual(os.listdir(elsewhere), [])
+        self.assertEqual(self.bytes_of(os.path.join(target, "dir", "file (2)")), b"2")
+        self.refused("download_object", downloadPath=os.path.join(target, "dir", "sub"), objectKey="dir/file")
+        self.refused("upload_object", uploadPath="/", localFilePath=os.path.join(target, "dir", "sub", "a"))
+
+    def test_paths_that_are_refused(self):
+        state = os.path.join(self.instance.dir, "state")
+        self.assertTrue(os.path.isdir(state), state)
+        fifo = os.path.join(self.owned("fifo"), "pipe")
+        os.mkfifo(fifo)
+        for path in ("relative", "/no/such/file", "", "/dev/null", fifo, self.owned("a-folder"), os.path.join(state, "state.db")):
+            self.refused("upload_object", uploadPath="/", localFilePath=path)
+        for path in ("relative", "/no/such/folder", "", self.file("f", 1), state, os.path.join(self.owned("h"), ".ssh")):
+            self.refused("download_object", downloadPath=path, objectKey="a")
+        folder = self.owned("fine")
+        self.refused("upload_object", "SECURITY", uploadPath="/", localFilePath=folder + "/../x")
+        self.refused("upload_object", "SECURITY", uploadPath="/../x", localFilePath=self.file("g", 1))
+        self.refused("download_object", "SECURITY", downloadPath=folder + "/..", objectKey="a")
+        self.refused("download_object", "SECURITY", downloadPath=folder, objectKey="../a")
+        self.refused("download_object", downloadPath=folder, objectKey="a/")
+        self.refused("download_object", downloadPath=folder, objectKey="a", objectType=3)
+        self.assertEqual(self.s3.keys(), set())
+        missing = self.download(folder, "nothing")
+        self.assertEqual((missing["status"], os.listdir(folder)), ("failed", []))
+        mine = self.file("secret", 10)
+        os.chown(mine, 0, 0)
+        os.chmod(mine, 0o600)
+        self.refused("upload_object", uploadPath="/", localFilePath=mine)
+
+    def test_a_file_on_a_drive_is_not_read_through_it(self):
+        mount = self.instance.add_drive(self.account, self.bucket, name="no-loop")["localPath"]
+        lt.run("sh", "-c", f"echo hello > '{mount}/on-drive'", user=SERVED)
+        self.assertIn("drive", self.refused("upload_object", uploadPath="/", localFilePath=mount + "/on-drive"))
+        self.assertIn("drive", self.refused("download_object", downloadPath=mount, objectKey="a"))
+
+    def test_cancel_in_the_midst_leaves_nothing(self):
+        with self.slow_account() as account:
+            source, target = self.file("big", 40 << 20), self.owned("partial")
+            self.s3.put("big-there", os.urandom(40 << 20))
+            up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source)["transferId"]
+            down = self.ask("download_object", account=account, downloadPath=target, objectKey="big-there")["transferId"]
+            for transfer in (up, down):
+                wait_until(lambda t=transfer: self.status(t)["transferredBytes"] > 0, 30, "its first bytes")
+                self.assertEqual(self.status(transfer)["status"], "running")
+                self.control(transfer, "cancel")
+                self.assertEqual(self.status(transfer)["status"], "cancelled")
+        wait_until(lambda: not os.listdir(target) and self.unfinished() == 0, 30, "what was begun to be gone")
+        self.assertEqual(self.s3.keys(), {b"big-there"})
+
+    def test_pause_and_resume(self):
+        with self.slow_account() as account:
+            source, target = self.file("big", 40 << 20), self.owned("paused")
+            self.s3.put("there", self.bytes_of(source))
+            up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source)["transferId"]
+            down = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
+            for transfer in (up, down):
+                wait_until(lambda t=transfer: self.status(t)["transferredBytes"] > 0, 30, "its first bytes")
+                self.control(transfer, "pause")
+                self.assertEqual(self.status(transfer)["status"], "paused")
+        for transfer in (up, down):
+            self.assertEqual(self.status(transfer)["status"], "paused")
+            self.control(transfer, "resume")
+            self.assertEqual(self.ended(transfer)["status"], "completed", self.status(transfer))
+        self.assertEqual(self.s3.get("big"), self.bytes_of(source))
+        self.assertSameFile(os.path.join(target, "there"), source)
+
+    def test_a_file_that_changes_meanwhile_is_not_put_there(self):
+        with self.slow_account() as account:
+            source = self.file("growing", 40 << 20)
+            up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source)["transferId"]
+            wait_until(lambda: self.status(up)["transferredBytes"] > 0, 30, "its first bytes")
+            with open(source, "ab") as f:
+                f.write(b"more")
+        told = self.ended(up)
+        self.assertEqual(told["status"], "failed")
+        self.assertIn("changed", told["errorMessage"])
+        wait_until(lambda: self.unfinished() == 0, 30, "the parts to be gone")
+        self.assertEqual(self.s3.keys(), set())
+
+    def test_an_account_that_goes_ends_its_transfers(self):
+        with self.slow_account(delete=False) as account:
+            target = self.owned("no-account")
+            self.s3.put("there", os.urandom(40 << 20))
+            up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=self.file("big", 40 << 20))["transferId"]
+            down = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
+            paused = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
+            for transfer in (up, down, paused):
+                wait_until(lambda t=transfer: self.status(t)["transferredBytes"] > 0, 30, "its first bytes")
+            self.control(paused, "pause")
+            self.instance.api("DELETE", "/cloud/delete", id=account["id"])
+            for transfer in (up, down):
+                self.assertNotEqual(self.ended(transfer)["status"], "completed")
+            self.control(paused, "resume")
+            self.assertEqual(self.ended(paused)["status"], "failed")
+        wait_until(lambda: os.listdir(target) == [], 30, "what was begun to be gone")
+        self.assertEqual(self.s3.keys(), {b"there"})
+
+    def test_a_stop_leaves_nothing_behind(self):
+        with self.slow_account() as account:
+            target = self.owned("stopped")
+            self.s3.put("there", os.urandom(40 << 20))
+            down = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
+            wait_until(lambda: self.status(down)["transferredBytes"] > 0, 30, "its first bytes")
+            self.assertEqual(len(os.listdir(target)), 1)
+            self.restart_instance()
+        self.assertEqual(os.listdir(target), [])
+
+    def test_bytes_that_are_missing_make_no_file(self):
+        with self.slow_account() as account:
+            target = self.owned("truncated")
+            self.s3.put("there", os.urandom(20 << 20))
+            self.proxy.rate = 0
+            self.proxy.add("truncated", method="GET", target="/there", at=1 << 20, count=3)
+            down = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
+            self.assertEqual(self.ended(down)["status"], "completed")   # tried again, and whole
+            self.assertEqual(self.bytes_of(os.path.join(target, "there")), self.s3.get("there"))
+            self.proxy.add("refused", method="GET", target="/there", status=403, code="AccessDenied")
+            other = self.owned("refused")
+            down = self.ask("download_object", account=account, downloadPath=other, objectKey="there")["transferId"]
+            self.assertEqual(self.ended(down)["status"], "failed")
+            wait_until(lambda: os.listdir(other) == [], 10, "its beginning to be gone")
+
+    @contextlib.contextmanager
+    def slow_account(self, delete=True):
+        """An account by way of a slow network, which is a fast one when this is left."""
+        self.proxy = proxy = FaultProxy(self.server.port).start()
+        self.addCleanup(proxy.stop)
+        account = self.instance.api("POST", "/cloud/insert_account", {
+            "name": "slow", "cloudType": 8, "serviceUrl": proxy.url, "region": self.server.region,
+            "accessKey": self.server.access_key, "secretKey": self.server.secret_key})
+        if delete:
+            self.addCleanup(self.instance.api, "DELETE", "/cloud/delete", id=account["id"])
+        proxy.rate = 4 << 20
+        try:
+            yield account
+        finally:
+            proxy.rate = 0
 
 
 if __name__ == "__main__":
