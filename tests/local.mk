@@ -182,6 +182,11 @@ TESTS += tests/unit/test_bucket_object
 tests_unit_test_bucket_object_SOURCES = tests/unit/test_bucket_object.c $(SYNCD_FIXTURE)
 tests_unit_test_bucket_object_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_haul
+TESTS += tests/unit/test_haul
+tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_account_name
 TESTS += tests/unit/test_account_name
 tests_unit_test_account_name_SOURCES = tests/unit/test_account_name.c
