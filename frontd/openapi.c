@@ -198,6 +198,10 @@ static struct json_object *request_body(const struct route *r)
     const ProtobufCMessageDescriptor *d = route_message(r->request);
     struct json_object *o = one("required", json_object_new_boolean(true));
 
+    if (r->policy & ROUTE_FORM) {
+        put(o, "content", content("multipart/form-data", ref("schemas", lf__upload_form__descriptor.short_name)));
+        return o;
+    }
     put(o, "content", content("application/json", strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name)
                                                                             : property(d, r->body)));
     return o;
@@ -209,7 +213,7 @@ static struct json_object *operation(const struct route *r)
 
     put_text(o, "summary", r->summary ? r->summary : r->missing);
     put(o, "parameters", parameters(r));
-    if (r->body)
+    if (r->body || (r->policy & ROUTE_FORM))
         put(o, "requestBody", request_body(r));
     add_success(responses, r);
     put(responses, "default", ref("responses", "Problem"));
@@ -239,7 +243,9 @@ static void add_schemas_of(struct json_object *schemas, const struct route *r)
 {
     const ProtobufCMessageDescriptor *d = route_message(r->request);
 
-    if (r->body && strcmp(r->body, "*") == 0)
+    if (r->policy & ROUTE_FORM)
+        add_schema(schemas, &lf__upload_form__descriptor);
+    else if (r->body && strcmp(r->body, "*") == 0)
         add_schema(schemas, d);
     else
         add_field_schema(schemas, d, r->body);

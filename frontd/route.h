@@ -13,6 +13,7 @@ enum route_policy {
     ROUTE_READS = 1,
     ROUTE_CHANGES = 2,
     ROUTE_LOCAL = 8, /* answered over the Unix socket alone: keys go over no port */
+    ROUTE_FORM = 16, /* the body is a form, taken as it comes; serve() is called before it */
     ROUTE_TOKEN = 4, /* the contract has a token here; the owner's uid does without until users exist */
 };
 

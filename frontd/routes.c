@@ -4,6 +4,7 @@
  * rows that fit a path the first counts, so literal paths stand before those with parameters. */
 #include "frontd/agent.h"
 #include "frontd/call.h"
+#include "frontd/form_serve.h"
 #include "frontd/metrics.h"
 #include "frontd/openapi.h"
 #include "frontd/route.h"
@@ -123,6 +124,9 @@ static const struct route table[] = {
         "Uploads a file of this machine into a bucket, behind; what is there is replaced only with overwrite"),
     ROW(POST, "/cloud/download_object", CHANGES | TOKEN, call_serve, CLOUD_DOWNLOAD, NULL, "*", "transfer",
         "Downloads an object, or all below a prefix, into a folder of this machine, behind; replaces nothing"),
+    { HTTP_POST, "/cloud/upload_object_from_form", CHANGES | ROUTE_FORM,
+      "Uploads the file of a form into a bucket, behind", form_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
+      NULL, NULL, NULL },
 
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
@@ -168,7 +172,6 @@ static const struct route table[] = {
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
-    MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),
     MISSING(POST, "/cloud/add_storage", CHANGES | TOKEN, STORAGE),
     MISSING(DELETE, "/cloud/delete_storage", CHANGES | TOKEN, STORAGE),
     MISSING(POST, "/cloud/create_bucket", CHANGES | TOKEN, STORAGE),

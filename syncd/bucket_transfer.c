@@ -69,11 +69,6 @@ static void reply(struct asked *a, const char *id)
     end(a);
 }
 
-static int check_agent(const struct syncd *d, struct error *e)
-{
-    return d->paused ? error_set(e, -EBUSY, "The agent is paused; Resume it first.") : 0;
-}
-
 /* --- up ----------------------------------------------------------------------------------------------------- */
 
 static void open_file(void *arg)
@@ -99,11 +94,9 @@ static void file_opened(struct haul *haul, void *arg)
 static int prepare_upload(struct asked *a, const Lf__CloudUpload *q, struct error *e)
 {
     const struct syncd *d = a->haul->d;
-    int r = check_agent(d, e);
+    int r = local_path("localFilePath", q->local_file_path, &a->path, e);
 
     a->overwrite = q->has_overwrite && q->overwrite;
-    if (r == 0)
-        r = local_path("localFilePath", q->local_file_path, &a->path, e);
     if (r == 0)
         r = bucket_key_make("localFilePath", q->upload_path, strrchr(a->path, '/') + 1, "", &a->key, e);
     if (r == 0)
@@ -163,10 +156,8 @@ static int set_object(struct asked *a, const Lf__CloudDownload *q, struct error 
 static int prepare_download(struct asked *a, const Lf__CloudDownload *q, struct error *e)
 {
     const struct syncd *d = a->haul->d;
-    int r = check_agent(d, e);
+    int r = set_object(a, q, e);
 
-    if (r == 0)
-        r = set_object(a, q, e);
     if (r == 0)
         r = local_path("downloadPath", q->download_path, &a->path, e);
     if (r == 0)

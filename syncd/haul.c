@@ -57,6 +57,8 @@ int haul_open(struct haul *e, const Lf__CloudAccount *account, const char *id, c
     if (e->d->hauls->n > HAULS_MOST)
         return error_set(why, -EAGAIN, "%d transfers are waiting already; try again when some have ended.",
                          HAULS_MOST);
+    if (e->d->paused)
+        return error_set(why, -EBUSY, "The agent is paused; Resume it first.");
     if (!bucket || !*bucket)
         return error_set(why, -EINVAL, "storageName is missing.");
     e->bucket = xstrdup(bucket);

@@ -126,6 +126,8 @@ libsyncd_a_SOURCES = \
 	syncd/filter.h \
 	syncd/folder.c \
 	syncd/folder.h \
+	syncd/form.c \
+	syncd/form.h \
 	syncd/fs.c \
 	syncd/fs_attr.c \
 	syncd/fs_copy.c \

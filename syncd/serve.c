@@ -10,6 +10,7 @@
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
 #include "syncd/events.h"
+#include "syncd/form.h"
 #include "syncd/keys_api.h"
 #include "syncd/keys_kept.h"
 #include "syncd/metrics.h"
@@ -54,6 +55,8 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(CLOUD_FOLDER_CREATE), bucket_create_folder },
     { ROW(CLOUD_UPLOAD), bucket_upload_object },
     { ROW(CLOUD_DOWNLOAD), bucket_download_object },
+    { ROW(FORM_OPEN), form_open },
+    { ROW(FORM_DONE), form_done },
 
     { ROW(RENAME_STATUS_GET), object_api_rename_status },
     { ROW(OBJECT_STATUS_GET), object_api_status },

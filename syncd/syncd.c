@@ -15,6 +15,7 @@
 #include "syncd/haul.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
+#include "syncd/form.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
 #include "syncd/store.h"
@@ -134,6 +135,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
     d->hauls = hauls_new(spec->loop);
+    d->forms = forms_new(d);
     r = load(d, spec, e);
     if (r < 0)
         syncd_free(d);
@@ -146,6 +148,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
 void syncd_close(struct syncd *d)
 {
     drive_close_all(d);
+    forms_close(d->forms);
     hauls_close(d->hauls);
     account_close_all(d);
 }
@@ -160,6 +163,7 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     ipc_server_free(d->server);
+    forms_free(d->forms);
     hauls_free(d->hauls);
     transfers_free(d->transfers);
     events_free(d->events);

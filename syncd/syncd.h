@@ -16,6 +16,7 @@ struct crypt;
 struct drive;
 struct hauls;
 struct events;
+struct forms;
 struct mounts_subscriber;
 struct store;
 struct transfers;
@@ -35,6 +36,7 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct forms *forms;                    /* form.c */
     struct hauls *hauls;                /* haul.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */

@@ -2,8 +2,10 @@
 """/cloud/*: what people and programs do with objects of a real bucket, beside the drives."""
 
 import contextlib
+import json
 import os
 import shutil
+import socket
 import unittest
 import urllib.parse
 import uuid
@@ -398,6 +400,139 @@ class Transfers(CloudCase):
             yield account
         finally:
             proxy.rate = 0
+
+
+class Forms(CloudCase):
+    """upload_object_from_form: the file of a form, streamed."""
+
+    BOUNDARY = "------------------------boundary"
+
+    def part(self, name, value, filename=None):
+        named = f'; filename="{filename}"' if filename is not None else ""
+        value = value if isinstance(value, bytes) else value.encode()
+        return (f'--{self.BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n').encode() + value + b"\r\n"
+
+    def fields(self, **more):
+        return {"cloudAccountJson": json.dumps(self.account), "storageName": self.bucket, "uploadPath": "/from form", **more}
+
+    def form(self, data, filename="a.bin", **more):
+        return (b"".join(self.part(name, value) for name, value in self.fields(**more).items() if value is not None)
+                + (self.part("file", data, filename) if data is not None else b"") + f"--{self.BOUNDARY}--\r\n".encode())
+
+    def post(self, body, headers=None):
+        return self.instance.request("POST", "/cloud/upload_object_from_form", body,
+                                     {"Content-Type": f"multipart/form-data; boundary={self.BOUNDARY}", **(headers or {})})
+
+    def arrives(self, key, data):
+        wait_until(lambda: self.s3.get(key) == data, 60, f"{key} in the bucket")
+
+    def state_files(self):
+        """How many files without a name syncd has in its state directory."""
+        pid = self.instance.pid("syncd")
+        links = (os.path.join(f"/proc/{pid}/fd", fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+        state = os.path.join(self.instance.dir, "state")
+        return sum(os.readlink(link).startswith(state) and "(deleted)" in os.readlink(link) for link in links if os.path.islink(link))
+
+    def curl_form(self, path, *more):
+        with open(os.path.join(self.scratch, "account.json"), "w") as f:
+            json.dump(self.account, f)
+        return curl("-F", f"cloudAccountJson=<{f.name}", "-F", f"storageName={self.bucket}", "-F", "uploadPath=/from form", *more,
+                    "-F", f"file=@{path}", f"http://localhost:{self.instance.info()['port']}/cloud/upload_object_from_form")
+
+    def test_curl_sends_files_of_all_sizes(self):
+        for size in (1, 70000, 5 << 20, 40 << 20):
+            source = os.path.join(self.scratch, f"form-{size}")
+            fill(source, size)
+            self.assertEqual(self.curl_form(source), (200, ""))
+            with open(source, "rb") as f:
+                self.arrives(f"from form/form-{size}", f.read())
+        wait_until(lambda: self.state_files() == 0, 30, "the files of forms to be gone")
+
+    def test_names_and_order_do_not_matter(self):
+        body = (self.part("FILE", b"data\r\n--not the boundary", "C:\\fakepath\\win.txt") + self.part("other", "x" * 1000)
+                + self.part("CloudAccountJson", json.dumps({"id": self.account["id"]})) + self.part("StorageName", self.bucket)
+                + f"--{self.BOUNDARY}--".encode())
+        mine = str(uuid.uuid4())
+        self.assertEqual(self.post(self.part("Id", mine) + body).status, 200)
+        self.arrives("win.txt", b"data\r\n--not the boundary")
+        self.assertEqual(self.instance.api("GET", f"/cloud/client_transfer/{mine}/status")["status"], "completed")
+
+    def test_what_is_there_stays(self):
+        self.s3.put("from form/a.bin", b"somebody's")
+        mine = str(uuid.uuid4())
+        self.assertEqual(self.post(self.form(b"ours", id=mine)).status, 200)
+        wait_until(lambda: self.instance.api("GET", f"/cloud/client_transfer/{mine}/status")["status"] == "failed", 20, "its failure")
+        self.assertEqual(self.s3.get("from form/a.bin"), b"somebody's")
+        self.assertEqual(self.post(self.form(b"ours", overwrite="true")).status, 200)
+        self.arrives("from form/a.bin", b"ours")
+
+    def test_forms_that_are_refused(self):
+        good = self.form(b"data")
+        for status, body in (
+                (400, self.form(None)), (400, self.form(b"")), (400, self.form(b"data", filename="")), (400, good[:-8]), (400, b""),
+                (400, good.replace(b"\r\n\r\n", b"\r\n", 1)),
+                (400, self.part("file", b"1", "b") + good), (400, self.part("storageName", "x" * 70000) + good),
+                (400, b"".join(self.part("x", "") for _ in range(100)) + good), (400, self.form(b"data", cloudAccountJson="{")),
+                (499, self.form(b"data", cloudAccountJson=None)), (499, self.form(b"data", cloudAccountJson="{}")),
+                (499, self.form(b"data", storageName="")), (499, self.form(b"data", filename="..")),
+                (499, self.form(b"data", uploadPath="/../x")), (499, self.form(b"data", overwrite="maybe")),
+                (404, self.form(b"data", cloudAccountJson='{"id": "5c4f1d0e-0000-4000-8000-000000000001"}'))):
+            reply = self.post(body)
+            self.assertEqual(reply.status, status, (body[:300], reply.body))
+        for headers, status in (({"Content-Type": "application/json"}, 415), ({"Content-Type": "multipart/form-data"}, 415),
+                                ({"Content-Type": "multipart/mixed; boundary=x"}, 415), ({"Origin": "http://evil.example"}, 403),
+                                ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Referer": "http://evil.example/x"}, 403)):
+            self.assertEqual(self.post(good, headers).status, status, headers)
+        self.assertEqual(self.s3.keys(), set())
+        wait_until(lambda: self.state_files() == 0, 30, "the files of forms to be gone")
+        self.assertEqual(self.instance.request("POST", "/cloud/delete_object", good, {
+            "Content-Type": f"multipart/form-data; boundary={self.BOUNDARY}"}).status, 415)
+
+    def begin(self, length):
+        """A connection on which a form has begun: its head, the fields, and a part of the file."""
+        connection = socket.create_connection(("127.0.0.1", self.instance.info()["port"]), timeout=60)
+        self.addCleanup(connection.close)
+        form = self.form(b"x" * 200000)
+        connection.sendall((f"POST /cloud/upload_object_from_form HTTP/1.1\r\nHost: localhost:{self.instance.info()['port']}\r\n"
+                            f"Content-Type: multipart/form-data; boundary={self.BOUNDARY}\r\nContent-Length: {length or len(form)}\r\n\r\n").encode())
+        connection.sendall(form[:150000])
+        wait_until(lambda: self.state_files() == 1, 20, "the file in the state directory")
+        return connection, form[150000:]
+
+    def test_a_client_that_leaves_leaves_nothing(self):
+        connection, _ = self.begin(0)
+        connection.close()
+        wait_until(lambda: self.state_files() == 0, 20, "its file to be gone")
+        self.assertEqual(self.s3.keys(), set())
+
+    def test_syncd_dies_meanwhile(self):
+        connection, rest = self.begin(0)
+        self.instance.restart("syncd")
+        connection.sendall(rest)
+        self.assertRegex(connection.recv(65536).split(b"\r\n")[0], rb"^HTTP/1.1 499 ")
+        self.assertEqual(self.post(self.form(b"again")).status, 200)
+        self.arrives("from form/a.bin", b"again")
+
+    def test_a_form_that_is_too_large_is_not_read(self):
+        connection = socket.create_connection(("127.0.0.1", self.instance.info()["port"]), timeout=60)
+        self.addCleanup(connection.close)
+        connection.sendall((f"POST /cloud/upload_object_from_form HTTP/1.1\r\nHost: localhost:{self.instance.info()['port']}\r\n"
+                            f"Content-Type: multipart/form-data; boundary={self.BOUNDARY}\r\nContent-Length: {1 << 40}\r\n\r\n").encode())
+        self.assertRegex(connection.recv(65536).split(b"\r\n")[0], rb"^HTTP/1.1 413 ")
+
+    def test_it_is_streamed(self):
+        """A form of 200 MiB costs frontd next to no memory."""
+        source = os.path.join(self.scratch, "streamed")
+        fill(source, 200 << 20)
+        before = self.memory("frontd")
+        self.assertEqual(self.curl_form(source, "-H", "Expect:")[0], 200)
+        self.assertLess(self.memory("frontd") - before, 8 << 20)
+        wait_until(lambda: b"from form/streamed" in self.s3.keys(), 120, "the object")
+
+    def memory(self, daemon):
+        """The most that it has had in memory."""
+        with open(f"/proc/{self.instance.pid(daemon)}/status") as f:
+            return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ static void own_folders_are_refused(void **state)
 {
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *mine = in(f->syncd->state_dir, "state.db"),
-                      *hidden = in(f->dir, ".hidden");
+                      *hidden = in(f->dir, ".hidden"), *fine = source(f, "fine", 1);
 
     expect_error(upload(f, account, mine, false), -EINVAL, "Landfall's own");
     expect_error(download(f, account, f->syncd->state_dir, "a", 1), -EINVAL, "Landfall's own");
@@ -306,7 +306,7 @@ static void own_folders_are_refused(void **state)
     expect_error(download(f, account, f->dir, "a", 3), -EINVAL, "objectType");
     expect_error(upload(f, account, f->dir, false), -EINVAL, "regular file");
     f->syncd->paused = true;
-    expect_error(upload(f, account, mine, false), -EBUSY, "paused");
+    expect_error(upload(f, account, fine, false), -EBUSY, "paused");
     f->syncd->paused = false;
 }
 
