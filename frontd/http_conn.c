@@ -190,7 +190,7 @@ static bool read_body(struct http_conn *c)
     if (r == 0)
         return !c->dead && c->request.on_body && hand_on(c, had);
     if (r == -EMSGSIZE) {
-        refuse(c, HTTP_REFUSE(413, "The body is too large; see MaxBodyBytes."));
+        refuse(c, HTTP_REFUSE(413, "The body is too large; see MaxBodyBytes, and MaxFormBytes for forms."));
     } else if (r < 0) {
         refuse(c, HTTP_REFUSE(400, "The chunks of the body are malformed."));
     } else {

@@ -292,6 +292,11 @@ static void many_take_turns(void **state)
     expect_end(f, begun[0], "completed", NULL);
     begun[0] = download(f, account, f->dir, "b", 1);
     answer_free(&begun[0]);
+    begun[0] = upload(f, account, f->dir, true);   /* is being opened */
+    answer_free(&begun[0]);
+    syncd_close(f->syncd);
+    while (loop_working(f->loop))
+        fixture_turn(f);
 }
 
 static void own_folders_are_refused(void **state)
