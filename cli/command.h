@@ -8,6 +8,7 @@ struct command {
 };
 
 int command_account(int argc, char **argv);
+int command_audit(int argc, char **argv);
 int command_config(int argc, char **argv);
 int command_drive(int argc, char **argv);
 int command_install(int argc, char **argv);

@@ -6,6 +6,7 @@ libcli_a_SOURCES = \
 	cli/account.h \
 	cli/api.c \
 	cli/api.h \
+	cli/audit.c \
 	cli/command.h \
 	cli/config_list.c \
 	cli/dir.c \

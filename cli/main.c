@@ -39,6 +39,8 @@ static const struct command commands[] = {
     { "wait", "PATH... [--timeout SECONDS] [-v] [--dir DIR]",
       "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
       "           way and is named, 124 the time is over", command_wait },
+    { "audit", "list | verify", "who changed what over the API, and whether the log of that is as it was written",
+      command_audit },
     { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config },
     { "version", "", "the version", command_version },
     { "help", "", "this text", command_help },

@@ -37,12 +37,20 @@
     X(ca_bundle, "CaBundle", TEXT, "", 0, 0, "certificate authorities; empty: the system's") \
     X(allow_plain_http, "AllowPlainHttp", FLAG, false, 0, 1, \
       "accept http:// endpoints that are not on this machine") \
+    X(audit_file_bytes, "AuditFileBytes", NUMBER, 8388608, 4096, 1073741824, "a file of the audit log, about") \
+    X(audit_files, "AuditFiles", NUMBER, 16, 2, 10000, "of them that are kept") \
     X(max_header_bytes, "MaxHeaderBytes", NUMBER, 16384, 1024, 1048576, "request line and headers") \
     X(max_body_bytes, "MaxBodyBytes", NUMBER, 1048576, 1024, 67108864, "request body") \
     X(max_form_bytes, "MaxFormBytes", NUMBER, 17179869184, 1024, 1099511627776, \
       "a form with a file; the file waits in StateDir until it has been uploaded") \
     X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \
     X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once") \
+    X(max_web_sockets, "MaxWebSockets", NUMBER, 4096, 1, 65536, "WebSockets at once, beside those") \
+    X(web_socket_ping_seconds, "WebSocketPingSeconds", NUMBER, 30, 1, 3600, \
+      "pause between pings; a client that answers nothing to two is dropped") \
+    X(events_kept, "EventsKept", NUMBER, 8192, 16, 1048576, \
+      "events kept for each WebSocket path, for clients that are slow or come back") \
+    X(event_bytes_kept, "EventBytesKept", NUMBER, 4194304, 262144, 268435456, "bytes of them, for each path") \
     X(http_timeout_seconds, "HttpTimeoutSeconds", NUMBER, 30, 1, 3600, "idle or slow HTTP peer") \
     X(ipc_timeout_seconds, "IpcTimeoutSeconds", NUMBER, 120, 1, 3600, \
       "how long the API waits for another process") \
@@ -54,6 +62,8 @@
       "time to reach a cloud host, or to hear from it again") \
     X(cloud_stall_seconds, "CloudStallSeconds", NUMBER, 30, 1, 3600, "transfer without a byte is cut") \
     X(cloud_retries, "CloudRetries", NUMBER, 5, 0, 100, "tries after a failure that may pass") \
+    X(drain_seconds, "DrainSeconds", NUMBER, 10, 0, 60, \
+      "for what is on its way to the clouds when the agent is told to exit; what is left goes on at the next start") \
     X(read_deadline_seconds, "ReadDeadlineSeconds", NUMBER, 30, 1, 3600, \
       "a read of absent data fails after") \
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \

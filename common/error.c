@@ -34,6 +34,7 @@ static const struct error_meaning meanings[] = {
     { ECANCELED, 499, "DEFAULT", EINTR, "It was canceled." },
     { EMSGSIZE, 499, "INTERNAL_ERROR", EIO, "The answer is too large." },
     { EUCLEAN, 499, "INTERNAL_ERROR", EIO, "A database is damaged." },
+    { EBADFD, 499, "FILESYSTEM_ACCESS", EIO, "The operating system refuses it." },
     { ENOSPC, 499, "FILESYSTEM_ACCESS", ENOSPC, "There is no space left." },
     { EMFILE, 499, "FILESYSTEM_ACCESS", ENFILE, "Too many files are open." },   /* of ours, not of the program's */
     { ENFILE, 499, "FILESYSTEM_ACCESS", ENFILE, "As many files are open as OpenFiles allows; close some or raise it." },

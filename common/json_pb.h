@@ -18,7 +18,8 @@ enum json_case { JSON_CAMEL, JSON_PASCAL };
 enum { JSON_DEPTH_MAX = 32 };
 
 /* Parses `len` bytes of UTF-8 JSON text. 0 and *ret (json_object_put it; NULL for the text "null"),
- * -EBADMSG with a sentence (malformed, nested deeper than JSON_DEPTH_MAX, invalid UTF-8, trailing text). */
+ * -EBADMSG with a sentence (malformed, nested deeper than JSON_DEPTH_MAX, invalid UTF-8, trailing text, a name twice in
+ * one object). */
 int json_parse(const char *text, size_t len, struct json_object **ret, struct error *e);
 
 /* Fills a new message of type `d` from `o`. 0 and *ret (protobuf_c_message_free_unpacked(, NULL)),

@@ -24,27 +24,20 @@ static void unescape(char *s)
     *out = '\0';
 }
 
-/* "36 35 0:50 / /mnt rw,nosuid - fuse.x source opts": the fifth field is the mount point, the type
- * and the source stand after the lone dash. */
-static bool split(char *line, char **ret_point, char **ret_type, char **ret_source)
-{
-    char *tail = strstr(line, " - ");
-
-    if (!tail || sscanf(line, "%*s %*s %*s %*s %ms", ret_point) != 1)
-        return false;
-    if (sscanf(tail + 3, "%ms %ms", ret_type, ret_source) != 2)
-        return false;
-    unescape(*ret_point);
-    unescape(*ret_source);
-    return true;
-}
-
+/* "36 35 0:50 / /mnt rw,nosuid - fuse.x source opts": device, root and mount point are the third to fifth field, the
+ * type and the source stand after the lone dash. */
 static void each_line(char *line, void (*fn)(const struct mount_entry *m, void *arg), void *arg)
 {
-    CLEANUP_FREE char *point = NULL, *type = NULL, *source = NULL;
+    CLEANUP_FREE char *device = NULL, *root = NULL, *point = NULL, *type = NULL, *source = NULL;
+    char *tail = strstr(line, " - ");
 
-    if (split(line, &point, &type, &source))
-        fn(&(struct mount_entry){ point, type, source }, arg);
+    if (!tail || sscanf(line, "%*s %*s %ms %ms %ms", &device, &root, &point) != 3 ||
+        sscanf(tail + 3, "%ms %ms", &type, &source) != 2)
+        return;
+    unescape(root);
+    unescape(point);
+    unescape(source);
+    fn(&(struct mount_entry){ point, type, source, device, root }, arg);
 }
 
 void mount_table_each(void (*fn)(const struct mount_entry *m, void *arg), void *arg)

@@ -9,6 +9,7 @@
 
 struct mount_entry {
     const char *point, *type, *source;   /* borrowed for the call; without escapes */
+    const char *device, *root;           /* the same of one file system; which part of it this is */
 };
 
 /* All mounts in the table's order: what is mounted over another comes later. */

@@ -10,9 +10,10 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "frontd/call.h"
+#include "frontd/feeds.h"
 
 /* For a process that is not connected and may be starting just now. */
-enum { ABSENT_PATIENCE_MS = 5000 };
+enum { ABSENT_PATIENCE_MS = 5000, COMMAND_EXIT = 8 };
 
 /* --- exit ---------------------------------------------------------------------------------- */
 
@@ -32,33 +33,47 @@ static bool has_refused(int code)
     return code != -ECONNRESET && code != -ENOTCONN && code != -ETIMEDOUT;
 }
 
+/* True when it was, and there is no departure any more. */
+static bool is_refused(struct departure *d, const struct error *e)
+{
+    if (!has_refused(e->code))
+        return false;
+    if (d->exchange) {
+        d->exchange->state = NULL;
+        exchange_fail(d->exchange, e);
+    }
+    free(d);
+    return true;
+}
+
 static void depart_done(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
 {
     struct departure *d = arg;
-    const char *role = role_name(exit_order[d->next]);
 
     (void)fds;
     if (!reply)
-        LOG(LOG_WARNING, "shutdown_failed", "of=%s", role, "error=%s", error_text(e));
-    if (!reply && has_refused(e->code)) {
-        if (d->exchange) {
-            d->exchange->state = NULL;
-            exchange_fail(d->exchange, e);
-        }
-        free(d);
+        LOG(LOG_WARNING, "shutdown_failed", "of=%s", role_name(exit_order[d->next]), "error=%s", error_text(e));
+    if (!reply && is_refused(d, e))
         return;
-    }
     d->next++;
     depart(d);
+}
+
+/* How long a call to the process may take. */
+static uint64_t patience_ms(const struct departure *d, enum role role)
+{
+    return ipc_client_connected(d->frontd->peers[role]) ? (uint64_t)d->frontd->config->ipc_timeout_seconds * 1000
+                                                        : ABSENT_PATIENCE_MS;
 }
 
 static void depart(struct departure *d)
 {
     Lf__Shutdown shutdown = LF__SHUTDOWN__INIT;
     Lf__Envelope env = call_envelope(LF__ENVELOPE__BODY_SHUTDOWN, &shutdown.base);
-    struct ipc_client *peer;
+    enum role role;
 
     if (d->next == ARRAY_SIZE(exit_order)) {
+        feeds_tell_exit(d->frontd->feeds, d->exchange);
         frontd_stop(d->frontd);
         if (d->exchange) {
             d->exchange->state = NULL;
@@ -67,10 +82,25 @@ static void depart(struct departure *d)
         free(d);
         return;
     }
-    peer = d->frontd->peers[exit_order[d->next]];
-    ipc_call(peer, &env, NULL, 0,
-             ipc_client_connected(peer) ? (uint64_t)d->frontd->config->ipc_timeout_seconds * 1000 : ABSENT_PATIENCE_MS,
-             depart_done, d);
+    role = exit_order[d->next];
+    ipc_call(d->frontd->peers[role], &env, NULL, 0, patience_ms(d, role), depart_done, d);
+}
+
+static void drained(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    (void)fds;
+    if (reply || !is_refused(arg, e))
+        depart(arg);
+}
+
+/* What is on its way to the clouds gets its time first. */
+static void drain(struct departure *d)
+{
+    Lf__AgentCommand message = LF__AGENT_COMMAND__INIT;
+    Lf__Envelope env = call_envelope(LF__ENVELOPE__BODY_AGENT_COMMAND, &message.base);
+
+    message.command = COMMAND_EXIT;
+    ipc_call(d->frontd->peers[ROLE_SYNCD], &env, NULL, 0, patience_ms(d, ROLE_SYNCD), drained, d);
 }
 
 static void release(struct exchange *x)
@@ -89,7 +119,7 @@ static void serve_exit(struct exchange *x)
     d->exchange = x;
     x->state = d;
     x->release = release;
-    depart(d);
+    drain(d);
 }
 
 /* --- the others ---------------------------------------------------------------------------- */
@@ -112,42 +142,20 @@ static void tell_syncd(struct exchange *x, int command)
     exchange_ask(x, ROLE_SYNCD, &env, tell_syncd_done);
 }
 
-static void serve_pause(struct exchange *x)
-{
-    tell_syncd(x, 2);
-}
-
-static void serve_resume(struct exchange *x)
-{
-    tell_syncd(x, 4);
-}
-
-static void refuse(struct exchange *x, int code, const char *sentence)
+static void refuse(struct exchange *x, const char *sentence)
 {
     struct error e;
 
-    (void)error_set(&e, code, "%s", sentence);
+    (void)error_set(&e, -EINVAL, "%s", sentence);
     exchange_fail(x, &e);
 }
 
-static void serve_start(struct exchange *x)
-{
-    refuse(x, -EOPNOTSUPP, "Start loads the account of a user, and there are no accounts of users yet; the agent runs "
-                           "for the owner of this machine.");
-}
-
-static void serve_dispose(struct exchange *x)
-{
-    refuse(x, -EOPNOTSUPP, "Dispose signs a user out, and there are no accounts of users yet; the agent runs for the "
-                           "owner of this machine.");
-}
-
 static const struct command {
-    const char *number, *name;
-    void (*serve)(struct exchange *x);
+    int number;
+    const char *digit, *name;
 } commands[] = {
-    { "0", "Start", serve_start },   { "1", "Dispose", serve_dispose }, { "2", "Pause", serve_pause },
-    { "4", "Resume", serve_resume }, { "8", "Exit", serve_exit },
+    { 0, "0", "Start" },  { 1, "1", "Dispose" },          { 2, "2", "Pause" },
+    { 4, "4", "Resume" }, { COMMAND_EXIT, "8", "Exit" },
 };
 
 void command_serve(struct exchange *x)
@@ -155,10 +163,13 @@ void command_serve(struct exchange *x)
     const char *cmd = x->match.params[0].value;
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (strcmp(commands[i].number, cmd) == 0 || strcasecmp(commands[i].name, cmd) == 0) {
-            commands[i].serve(x);
-            return;
-        }
+        if (strcmp(commands[i].digit, cmd) != 0 && strcasecmp(commands[i].name, cmd) != 0)
+            continue;
+        if (commands[i].number == COMMAND_EXIT)
+            serve_exit(x);
+        else
+            tell_syncd(x, commands[i].number);
+        return;
     }
-    refuse(x, -EINVAL, "There is no such command; the commands are 0 Start, 1 Dispose, 2 Pause, 4 Resume and 8 Exit.");
+    refuse(x, "There is no such command; the commands are 0 Start, 1 Dispose, 2 Pause, 4 Resume and 8 Exit.");
 }

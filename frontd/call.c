@@ -119,7 +119,7 @@ static int set_path(const struct exchange *x, ProtobufCMessage *m, struct error 
 
 int call_message(struct exchange *x, ProtobufCMessage **ret, struct error *e)
 {
-    const ProtobufCMessageDescriptor *d = route_message(x->match.route->request);
+    const ProtobufCMessageDescriptor *d = route_request(x->match.route);
     CLEANUP(free_message) ProtobufCMessage *m = NULL;
     int r = x->match.route->body ? read_body(x, d, &m, e) : new_message(d, &m, e);
 

@@ -9,6 +9,8 @@
 #include "common/cleanup.h"
 #include "common/json_pb.h"
 #include "common/log.h"
+#include "frontd/audit.h"
+#include "frontd/feeds.h"
 
 enum { FIELDS_MAX = 8192, REFUSALS_LOGGED = 20 };
 
@@ -52,11 +54,19 @@ static void log_request(const struct exchange *x, const char *event)
               "uid=%d", p->known ? (int)p->uid : -1, "ms=%d", (int)((loop_now_ns() - x->started_ns) / 1000000));
 }
 
+/* What was carried out is told to those who listen. */
+static void conclude(struct exchange *x)
+{
+    log_request(x, "request");
+    feeds_tell_call(x->frontd->feeds, x);
+}
+
 static void on_gone(void *arg)
 {
     struct exchange *x = arg;
 
     log_request(x, "client_gone");
+    audit_end(x, NULL);
     x->http = NULL;
     if (x->call) {
         ipc_cancel(x->asked, x->call);
@@ -130,7 +140,7 @@ static void copy_fields(const struct text *from, struct text *to)
         text_add(to, from->data, from->len);
 }
 
-static void reply(struct exchange *x, struct http_reply *r)
+static void reply(struct exchange *x, struct http_reply *r, const char *error)
 {
     CLEANUP(text_free) struct text fields = TEXT_INIT(FIELDS_MAX);
 
@@ -138,7 +148,8 @@ static void reply(struct exchange *x, struct http_reply *r)
     add_cors(x, &fields);
     r->fields = &fields;
     x->status = r->status;
-    log_request(x, "request");
+    audit_end(x, error);
+    conclude(x);
     http_reply(x->http, r);
     free_exchange(x);
 }
@@ -152,18 +163,19 @@ void exchange_json(struct exchange *x, struct json_object *value)
     reply(x, &(struct http_reply){ .status = text ? 200 : 500,
                                    .type = text ? "application/json" : NULL,
                                    .body = text,
-                                   .length = text ? length : 0 });
+                                   .length = text ? length : 0 }, NULL);
     json_object_put(value);
 }
 
 void exchange_text(struct exchange *x, const char *type, const struct text *body)
 {
-    reply(x, &(struct http_reply){ .status = 200, .type = type, .body = body->data, .length = body->len });
+    reply(x, &(struct http_reply){ .status = 200, .type = type, .body = body->data, .length = body->len },
+          NULL);
 }
 
 void exchange_status(struct exchange *x, int status, const struct text *fields)
 {
-    reply(x, &(struct http_reply){ .status = status, .fields = fields });
+    reply(x, &(struct http_reply){ .status = status, .fields = fields }, NULL);
 }
 
 void exchange_empty(struct exchange *x)
@@ -199,7 +211,7 @@ static void problem(struct exchange *x, int status, const char *type, const char
                                    .type = "application/problem+json",
                                    .fields = &fields,
                                    .body = body,
-                                   .length = length });
+                                   .length = length }, type);
     json_object_put(o);
 }
 
@@ -239,12 +251,13 @@ void exchange_begin(struct exchange *x, int status, const char *type, const stru
     copy_fields(fields, &all);
     add_cors(x, &all);
     x->status = status;
+    audit_end(x, NULL);
     http_reply_begin(x->http, &(struct http_reply){ .status = status, .type = type, .fields = &all }, length);
 }
 
 void exchange_end(struct exchange *x)
 {
-    log_request(x, "request");
+    conclude(x);
     http_reply_end(x->http);
     free_exchange(x);
 }
@@ -254,5 +267,14 @@ void exchange_cut(struct exchange *x, const char *why)
     LOG_TRACE(LOG_WARNING, x->trace, "reply_cut", "reason=%s", why);
     log_request(x, "request");
     http_reply_cut(x->http);
+    free_exchange(x);
+}
+
+void exchange_switch(struct exchange *x, const struct text *fields)
+{
+    x->status = 101;
+    log_request(x, "request");
+    http_request_watch(x->http, &(struct http_watch){ 0 });
+    http_reply_switch(x->http, fields);
     free_exchange(x);
 }

@@ -25,7 +25,8 @@ struct exchange {
     const char *allow_origin;       /* see struct guard_verdict */
     uint64_t trace;
     int64_t started_ns;
-    int status;                     /* of the reply, for the log */
+    int status;                     /* of the reply, for the log; 0: there was none */
+    bool audited;                   /* audit_end() is owed */
 
     struct ipc_client *asked;       /* the question under way */
     uint64_t call;
@@ -72,3 +73,6 @@ void exchange_begin(struct exchange *x, int status, const char *type, const stru
 void exchange_end(struct exchange *x);
 /* The reply cannot be completed: says why in the log and resets the connection. */
 void exchange_cut(struct exchange *x, const char *why);
+
+/* 101 with `fields`, as http_reply_switch() has it: x is no more, and its request is whoever's has kept it. */
+void exchange_switch(struct exchange *x, const struct text *fields);

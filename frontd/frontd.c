@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "frontd/feeds.h"
 #include "frontd/http.h"
 #include "frontd/router.h"
 
@@ -21,6 +22,9 @@ static int open_peers(struct frontd *f, const struct frontd_spec *spec, struct e
             .peer = role,
             .path = spec->paths[role],
             .max_queue = (size_t)spec->config->ipc_queue_length,
+            .event = role == ROLE_SYNCD ? feeds_event : NULL,
+            .connected = role == ROLE_SYNCD ? feeds_connected : NULL,
+            .arg = f->feeds,
         };
 
         if (!spec->paths[role])
@@ -41,6 +45,7 @@ static int fill(struct frontd *f, const struct frontd_spec *spec, struct error *
         .max_header_bytes = (size_t)c->max_header_bytes,
         .max_body_bytes = (size_t)c->max_body_bytes,
         .max_connections = (size_t)c->max_connections,
+        .max_switched = (size_t)c->max_web_sockets,
         .timeout_seconds = (unsigned)c->http_timeout_seconds,
     };
     uint16_t port;
@@ -55,6 +60,7 @@ static int fill(struct frontd *f, const struct frontd_spec *spec, struct error *
         return error_set(e, f->diag, "The kernel's socket diagnostics cannot be opened (%s); without them nobody can "
                                      "be told who calls.", strerror(-f->diag));
     f->http = http_server_new(spec->loop, &http);
+    f->feeds = feeds_new(f);
     return open_peers(f, spec, e);
 }
 
@@ -113,6 +119,7 @@ void frontd_stop(struct frontd *f)
     if (f->stopping)
         return;
     f->stopping = loop_timer(f->loop, FRONTD_STOP_SECONDS * 1000, stopped, f);
+    feeds_close(f->feeds);
     http_server_stop(f->http, stopped, f);
 }
 
@@ -125,6 +132,7 @@ void frontd_free(struct frontd *f)
     for (enum role role = ROLE_NONE; role < ROLE_COUNT; role++)
         if (f->peers[role])
             ipc_client_free(f->peers[role]);
+    feeds_free(f->feeds);
     loop_timer_free(f->stopping);
     if (f->diag >= 0)
         (void)close(f->diag);

@@ -12,6 +12,7 @@
 #include "common/loop.h"
 #include "frontd/guard.h"
 
+struct feeds;
 struct http_server;
 
 struct frontd_spec {
@@ -26,6 +27,7 @@ struct frontd {
     const struct config *config;
     struct guard guard;
     struct http_server *http;
+    struct feeds *feeds;
     struct ipc_client *peers[ROLE_COUNT]; /* NULL where nobody is asked */
     int diag;                             /* for peer_identify() */
     struct loop_timer *stopping;          /* set by frontd_stop() */

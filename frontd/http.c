@@ -67,16 +67,32 @@ void http_server_added(struct http_server *s, struct http_conn *c)
     }
 }
 
-void http_server_removed(struct http_server *s, struct http_conn *c)
+static void made_room(struct http_server *s)
 {
-    TAILQ_REMOVE(&s->conns, c, link);
-    s->n_conns--;
-    s->n_strangers -= c->stranger;
     if (s->paused && !s->stopping) {
         s->paused = false;
         set_accepting(s, true);
     }
-    if (s->stopping && !s->n_conns && s->stopped)
+}
+
+void http_server_switched(struct http_server *s, struct http_conn *c)
+{
+    c->switched = true;
+    s->n_conns--;
+    s->n_switched++;
+    made_room(s);
+}
+
+void http_server_removed(struct http_server *s, struct http_conn *c)
+{
+    TAILQ_REMOVE(&s->conns, c, link);
+    if (c->switched)
+        s->n_switched--;
+    else
+        s->n_conns--;
+    s->n_strangers -= c->stranger;
+    made_room(s);
+    if (s->stopping && TAILQ_EMPTY(&s->conns) && s->stopped)
         loop_defer(s->loop, s->stopped, s->stopped_arg);
 }
 

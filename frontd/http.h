@@ -39,6 +39,7 @@ struct http_spec {
     const struct http_ops *ops;
     void *arg;
     size_t max_header_bytes, max_body_bytes, max_connections;
+    size_t max_switched;      /* connections that have left HTTP, which do not count among the others */
     unsigned timeout_seconds; /* for a whole request to arrive, for an idle connection, for a reader that stalls */
 };
 
@@ -72,10 +73,14 @@ enum { HTTP_LOW_WATER = 64 * 1024 };
 
 /* `gone` runs when the client is lost before the reply has ended: nothing is owed then and the request is no
  * more. `drained` runs when bytes of a begun reply have been sent and at most HTTP_LOW_WATER are left.
- * Either may be NULL; neither runs after the reply has ended. */
+ * Either may be NULL; neither runs after the reply has ended. The others are for a connection that has left HTTP and
+ * then must be there: `read` takes all of http_request_input(), `stalled` says that nothing was read of what is
+ * sent for timeout_seconds; nothing is sent any more until the reply ends. */
 struct http_watch {
     void (*gone)(void *arg);
     void (*drained)(void *arg);
+    void (*read)(void *arg);
+    void (*stalled)(void *arg);
     void *arg;
 };
 void http_request_watch(struct http_request *r, const struct http_watch *w);
@@ -112,3 +117,14 @@ void http_reply_end(struct http_request *r);
 
 /* Ends a begun reply that cannot be completed so that the client sees it: the connection is reset. */
 void http_reply_cut(struct http_request *r);
+
+/* --- leaving HTTP -------------------------------------------------------------------------- */
+
+/* Whether another connection may. */
+bool http_may_switch(const struct http_request *r);
+
+/* 101 with `fields`, which name the protocol: a begun reply whose bytes and end are not HTTP's. What the client sends
+ * goes to the watch, which is to be set before the present callback returns. The head of the request is no more. */
+void http_reply_switch(struct http_request *r, const struct text *fields);
+void http_reply_write(struct http_request *r, const void *data, size_t n); /* copied; small ones share their memory */
+struct evbuffer *http_request_input(const struct http_request *r);

@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024 };
+enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024, SWITCHED_SEND_BUFFER = 32 * 1024 };
 
 /* Does what can be done in this state. True: something changed, take another step. */
 typedef bool step_fn(struct http_conn *c);
@@ -205,6 +205,36 @@ static bool wait_for_reply(struct http_conn *c)
     return false;
 }
 
+/* The rest of a connection that has left HTTP: what is here is the protocol's. */
+static bool pass_on(struct http_conn *c)
+{
+    if (!evbuffer_get_length(input(c)))
+        return false;
+    c->request.watch.read(c->request.watch.arg);
+    return c->state != HTTP_SWITCHED;
+}
+
+/* There may be thousands that do not read, and what the kernel keeps for them would grow to megabytes each. */
+void http_conn_switch(struct http_conn *c)
+{
+    (void)setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_SNDBUF, &(int){ SWITCHED_SEND_BUFFER }, sizeof(int));
+    c->state = HTTP_SWITCHED;
+    http_head_free(&c->request.head);
+    http_server_switched(c->server, c);
+}
+
+/* After another protocol there is nothing to wait for but that the client takes what is left. */
+void http_conn_flush(struct http_conn *c)
+{
+    if (c->state == HTTP_SWITCHED) {
+        c->request.close = true;
+        set_deadline(c, HTTP_LINGER_SECONDS);
+        (void)bufferevent_enable(c->bev, EV_WRITE); /* a stall has disabled it */
+    }
+    c->state = HTTP_FLUSHING;
+    http_conn_advance(c);
+}
+
 static bool flush(struct http_conn *c)
 {
     bool close = c->request.close || c->input_ended || c->server->stopping;
@@ -237,7 +267,8 @@ void http_conn_advance(struct http_conn *c)
 {
     static step_fn *const steps[] = {
         [HTTP_IDLE] = wait_for_request,  [HTTP_READING] = read_head, [HTTP_BODY] = read_body,
-        [HTTP_SERVING] = wait_for_reply, [HTTP_FLUSHING] = flush,    [HTTP_LINGERING] = linger,
+        [HTTP_SERVING] = wait_for_reply, [HTTP_SWITCHED] = pass_on,  [HTTP_FLUSHING] = flush,
+        [HTTP_LINGERING] = linger,
     };
 
     if (c->advancing)
@@ -264,7 +295,7 @@ static void on_written(struct bufferevent *bev, void *arg)
     struct http_watch watch = c->request.watch;
 
     (void)bev;
-    if (c->state == HTTP_SERVING && watch.drained)
+    if ((c->state == HTTP_SERVING || c->state == HTTP_SWITCHED) && watch.drained)
         watch.drained(watch.arg);
     else
         http_conn_advance(c);
@@ -278,6 +309,10 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     bool body_waits = c->state == HTTP_BODY && c->request.on_body && !c->request.wanted;
 
     (void)bev;
+    if (c->state == HTTP_SWITCHED && (what & BEV_EVENT_TIMEOUT)) {
+        c->request.watch.stalled(c->request.watch.arg);
+        return;
+    }
     c->input_ended = true;
     if ((what & BEV_EVENT_EOF) && (c->state == HTTP_SERVING || c->state == HTTP_FLUSHING || body_waits))
         return;

@@ -20,6 +20,7 @@ enum http_state {
     HTTP_READING, /* part of a head is here */
     HTTP_BODY,    /* the head has been accepted */
     HTTP_SERVING, /* a reply is owed */
+    HTTP_SWITCHED, /* it speaks another protocol */
     HTTP_FLUSHING, /* the reply has ended; what is left of it is being sent */
     HTTP_LINGERING, /* all is sent and the sending side closed; input is thrown away */
 };
@@ -48,6 +49,7 @@ struct http_conn {
     bool advancing, dead; /* dead: to be freed when advance() returns */
     bool input_ended;
     bool served;          /* at least one request */
+    bool switched;        /* has been in HTTP_SWITCHED: counted apart from here on */
     enum http_state state;
     struct http_request request;
 };
@@ -58,7 +60,7 @@ struct http_server {
     struct loop *loop;
     struct http_spec spec;
     struct evconnlistener *listeners[HTTP_LISTENERS_MAX];
-    size_t n_listeners, n_conns, n_strangers;
+    size_t n_listeners, n_conns, n_switched, n_strangers; /* n_conns: those that are not switched */
     struct http_conns conns; /* oldest first */
     struct event *resume;    /* accepts again after a failure of accept(2) */
     bool paused;             /* no place for another connection */
@@ -75,7 +77,12 @@ void http_conn_deadline(struct http_conn *c, bool set);
 void http_conn_close(struct http_conn *c);
 /* Goes on with what is there, from whatever state. The connection may be gone after it. */
 void http_conn_advance(struct http_conn *c);
+/* The 101 has been written. */
+void http_conn_switch(struct http_conn *c);
+/* The reply has ended; goes on to the next request, or to the end, once it is out. */
+void http_conn_flush(struct http_conn *c);
 
 /* The server's bookkeeping. */
 void http_server_added(struct http_server *s, struct http_conn *c);
+void http_server_switched(struct http_server *s, struct http_conn *c);
 void http_server_removed(struct http_server *s, struct http_conn *c);

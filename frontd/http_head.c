@@ -183,8 +183,7 @@ size_t http_head_count(const struct http_head *h, const char *name)
     return n;
 }
 
-/* Whether a field of that name lists `token` among its comma-separated values. */
-static bool lists_token(const struct http_head *h, const char *name, const char *token)
+bool http_head_lists(const struct http_head *h, const char *name, const char *token)
 {
     size_t len = strlen(token);
 
@@ -258,8 +257,8 @@ struct http_refusal http_head_parse(struct http_head *h, const char *bytes, size
     if (!h->text)
         return HTTP_REFUSE(500, "There is no memory left.");
     refusal = parse_lines(h);
-    h->keep_alive = !refusal.status && !lists_token(h, "Connection", "close") &&
-                    (h->minor == 1 || lists_token(h, "Connection", "keep-alive"));
+    h->keep_alive = !refusal.status && !http_head_lists(h, "Connection", "close") &&
+                    (h->minor == 1 || http_head_lists(h, "Connection", "keep-alive"));
     return refusal;
 }
 

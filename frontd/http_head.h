@@ -55,6 +55,9 @@ void http_head_free(struct http_head *h);
 const char *http_head_field(const struct http_head *h, const char *name);
 size_t http_head_count(const struct http_head *h, const char *name);
 
+/* Whether a field of that name lists `token` (any case) among its comma-separated values. */
+bool http_head_lists(const struct http_head *h, const char *name, const char *token);
+
 /* "GET"; "OTHER" for HTTP_OTHER. */
 const char *http_method_name(enum http_method m);
 

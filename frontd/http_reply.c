@@ -37,10 +37,12 @@ static const char *phrase(int status)
         { 416, "Range Not Satisfiable" },
         { 417, "Expectation Failed" },
         { 421, "Misdirected Request" },
+        { 426, "Upgrade Required" },
         { 431, "Request Header Fields Too Large" },
         { 499, "Validation Failed" },
         { 500, "Internal Server Error" },
         { 501, "Not Implemented" },
+        { 503, "Service Unavailable" },
         { 505, "HTTP Version Not Supported" },
     };
 
@@ -146,8 +148,7 @@ void http_reply_end(struct http_request *r)
     if (r->chunked && r->head.method != HTTP_HEAD)
         evbuffer_add(output(r), "0\r\n\r\n", 5);
     r->watch = (struct http_watch){ 0 };
-    c->state = HTTP_FLUSHING;
-    http_conn_advance(c);
+    http_conn_flush(c);
 }
 
 void http_reply(struct http_request *r, const struct http_reply *reply)
@@ -165,6 +166,21 @@ void http_reply_cut(struct http_request *r)
     r->watch = (struct http_watch){ 0 };
     (void)setsockopt(bufferevent_getfd(r->conn->bev), SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     http_conn_close(r->conn);
+}
+
+void http_reply_switch(struct http_request *r, const struct text *fields)
+{
+    struct evbuffer *out = output(r);
+
+    evbuffer_add_printf(out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
+    evbuffer_add(out, fields->data, fields->len);
+    evbuffer_add(out, "\r\n", 2);
+    http_conn_switch(r->conn);
+}
+
+void http_reply_write(struct http_request *r, const void *data, size_t n)
+{
+    evbuffer_add(output(r), data, n);
 }
 
 /* --- what a handler sees of a request ------------------------------------------------------ */
@@ -201,6 +217,18 @@ void http_request_want(struct http_request *r, bool wanted)
     http_conn_deadline(r->conn, wanted);
     if (wanted)
         http_conn_advance(r->conn);
+}
+
+struct evbuffer *http_request_input(const struct http_request *r)
+{
+    return bufferevent_get_input(r->conn->bev);
+}
+
+bool http_may_switch(const struct http_request *r)
+{
+    const struct http_server *s = r->conn->server;
+
+    return s->n_switched < s->spec.max_switched;
 }
 
 void http_request_watch(struct http_request *r, const struct http_watch *w)

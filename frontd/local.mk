@@ -2,10 +2,14 @@ noinst_LIBRARIES += libfrontd.a
 libfrontd_a_SOURCES = \
 	frontd/agent.c \
 	frontd/agent.h \
+	frontd/audit.c \
+	frontd/audit.h \
 	frontd/call.c \
 	frontd/call.h \
 	frontd/exchange.c \
 	frontd/exchange.h \
+	frontd/feeds.c \
+	frontd/feeds.h \
 	frontd/filter.c \
 	frontd/filter.h \
 	frontd/form.c \
@@ -25,9 +29,13 @@ libfrontd_a_SOURCES = \
 	frontd/http_head.c \
 	frontd/http_head.h \
 	frontd/http_reply.c \
+	frontd/hub.c \
+	frontd/hub.h \
 	frontd/list.c \
 	frontd/metrics.c \
 	frontd/metrics.h \
+	frontd/notify.c \
+	frontd/notify.h \
 	frontd/openapi.c \
 	frontd/openapi.h \
 	frontd/peer.c \
@@ -36,14 +44,22 @@ libfrontd_a_SOURCES = \
 	frontd/query.h \
 	frontd/range.c \
 	frontd/range.h \
+	frontd/ring.c \
+	frontd/ring.h \
 	frontd/route.c \
 	frontd/route.h \
 	frontd/router.c \
 	frontd/router.h \
 	frontd/routes.c \
+	frontd/sha1.c \
+	frontd/sha1.h \
 	frontd/stream.c \
-	frontd/stream.h
+	frontd/stream.h \
+	frontd/upgrade.c \
+	frontd/upgrade.h \
+	frontd/websocket.c \
+	frontd/websocket.h
 
 pkglibexec_PROGRAMS += landfall-frontd
 landfall_frontd_SOURCES = frontd/main.c frontd/wipe.c
-landfall_frontd_LDADD = libfrontd.a libcommon.a libproto.a $(COMMON_LIBS) -lpthread
+landfall_frontd_LDADD = libfrontd.a libcommon.a libproto.a $(COMMON_LIBS) $(WSLAY_LIBS) -lpthread

@@ -33,10 +33,10 @@ static int listen_everywhere(struct frontd *f, struct daemon *d, struct error *e
     return 0;
 }
 
-/* A connection that streams holds its pipe too. */
+/* A connection that streams holds its pipe too; one that listens does not. */
 static void raise_file_limit(const struct config *c)
 {
-    rlim_t want = 2 * (rlim_t)c->max_connections + OTHER_FILES;
+    rlim_t want = 2 * (rlim_t)c->max_connections + (rlim_t)c->max_web_sockets + OTHER_FILES;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)

@@ -103,7 +103,7 @@ static void drop_old_answers(int diag)
 }
 
 /* The kernel answers within sendto(), so nothing is waited for. */
-static int ask(int diag, const struct question *q, uid_t *ret)
+static int ask(int diag, const struct question *q, struct peer *ret)
 {
     struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
     union {
@@ -122,11 +122,12 @@ static int ask(int diag, const struct question *q, uid_t *ret)
     if (!NLMSG_OK(&answer.head, (uint32_t)n) || answer.head.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
         answer.head.nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || !is_held(q, m))
         return -ENOENT;
-    *ret = m->idiag_uid;
+    ret->uid = m->idiag_uid;
+    ret->inode = m->idiag_inode;
     return 0;
 }
 
-static int identify_tcp(int fd, int diag, uid_t *ret)
+static int identify_tcp(int fd, int diag, struct peer *ret)
 {
     struct ends ends;
     struct question q;
@@ -137,14 +138,15 @@ static int identify_tcp(int fd, int diag, uid_t *ret)
     return ask(diag, &q, ret);
 }
 
-static int identify_local(int fd, uid_t *ret)
+static int identify_local(int fd, struct peer *ret)
 {
     struct ucred cred;
     socklen_t len = sizeof(cred);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
         return -errno;
-    *ret = cred.uid;
+    ret->uid = cred.uid;
+    ret->pid = cred.pid;
     return 0;
 }
 
@@ -157,5 +159,5 @@ void peer_identify(int fd, int diag, struct peer *p)
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
         return;
     p->local = domain == AF_UNIX;
-    p->known = (p->local ? identify_local(fd, &p->uid) : identify_tcp(fd, diag, &p->uid)) == 0;
+    p->known = (p->local ? identify_local(fd, p) : identify_tcp(fd, diag, p)) == 0;
 }

@@ -11,6 +11,8 @@ struct peer {
     bool local;   /* came through the Unix socket */
     bool known;   /* uid holds */
     uid_t uid;
+    pid_t pid;    /* of who connected a Unix socket; 0: not known */
+    unsigned inode; /* of the client's own TCP socket; 0: not known */
 };
 
 /* A netlink socket for peer_identify(), opened before the sandbox; CLOEXEC. Negative errno. */

@@ -114,3 +114,8 @@ const ProtobufCMessageDescriptor *route_message(Lf__Envelope__BodyCase body)
 
     return f && f->type == PROTOBUF_C_TYPE_MESSAGE ? f->descriptor : NULL;
 }
+
+const ProtobufCMessageDescriptor *route_request(const struct route *r)
+{
+    return r->own ? r->own : route_message(r->request);
+}

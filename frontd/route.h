@@ -13,8 +13,9 @@ enum route_policy {
     ROUTE_READS = 1,
     ROUTE_CHANGES = 2,
     ROUTE_LOCAL = 8, /* answered over the Unix socket alone: keys go over no port */
-    ROUTE_FORM = 16, /* the body is a form, taken as it comes; serve() is called before it */
     ROUTE_TOKEN = 4, /* the contract has a token here; the owner's uid does without until users exist */
+    ROUTE_SOCKET = 16, /* becomes a WebSocket */
+    ROUTE_FORM = 32, /* the body is a form, taken as it comes; serve() is called before it */
 };
 
 struct route {
@@ -29,6 +30,7 @@ struct route {
     const char *body;                /* the field that the body fills, "*" for the whole request, NULL: no body */
     const char *view;                /* the field of the reply that is sent; NULL: an empty 200 */
     const char *missing;             /* what the sentence says is not there; the row then answers 499 */
+    const ProtobufCMessageDescriptor *own; /* what the request is where nobody is asked; or NULL */
 };
 
 const struct route *routes(size_t *ret_n);
@@ -55,6 +57,9 @@ void route_match_free(struct route_match *m);
 /* "GET, HEAD, OPTIONS" for the Allow field. */
 enum { ALLOW_SIZE = 64 };
 void route_allow(unsigned methods, char out[ALLOW_SIZE]);
+
+/* What call_message() makes of a request for the row; NULL: nothing. */
+const ProtobufCMessageDescriptor *route_request(const struct route *r);
 
 /* The descriptor of a message by its case in the envelope; and the message that answers it. NULL for none. */
 const ProtobufCMessageDescriptor *route_message(Lf__Envelope__BodyCase body);

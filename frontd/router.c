@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "frontd/audit.h"
 #include "frontd/call.h"
 #include "frontd/exchange.h"
 #include "frontd/form_serve.h"
@@ -143,6 +144,7 @@ static void on_request(struct http_request *r, void *arg)
     struct exchange *x = http_request_watcher(r);
 
     (void)arg;
+    audit_begin(x);
     x->match.route->serve(x);
 }
 

@@ -4,8 +4,10 @@
  * rows that fit a path the first counts, so literal paths stand before those with parameters. */
 #include "frontd/agent.h"
 #include "frontd/call.h"
+#include "frontd/feeds.h"
 #include "frontd/form_serve.h"
 #include "frontd/metrics.h"
+#include "frontd/notify.h"
 #include "frontd/openapi.h"
 #include "frontd/route.h"
 #include "frontd/stream.h"
@@ -16,20 +18,25 @@
 #define CHANGES ROUTE_CHANGES
 #define TOKEN ROUTE_TOKEN
 #define LOCAL ROUTE_LOCAL
+#define SOCKET ROUTE_SOCKET
 
 /* One field of syncd's reply, or nothing, is the answer. */
 #define ROW(method, path, policy, serve, request, query, body, view, summary) \
-    { HTTP_##method, path, policy, summary, serve, ROLE_SYNCD, LF__ENVELOPE__BODY_##request, query, body, view, NULL }
+    { HTTP_##method, path, policy, summary, serve, ROLE_SYNCD, LF__ENVELOPE__BODY_##request, query, body, view, NULL, \
+      NULL }
 
 #define MISSING(method, path, policy, what) \
     { HTTP_##method, path, policy, NULL, missing_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, \
-      what " not available in this version of Landfall." }
+      what " not available in this version of Landfall.", NULL }
+
+/* Answered by frontd alone. */
+#define OWN(method, path, policy, serve, query, body, message, summary) \
+    { HTTP_##method, path, policy, summary, serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, query, body, NULL, NULL, \
+      message }
 
 #define BACKUPS "Folder backups are"
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
-#define FILES "Listings of this machine's own files and volumes are"
-#define FETCHING "Fetching and evicting single objects is"
 #define MAIL "No mail service is configured: sending URLs by mail is"
 #define TRANSFERS "Transfers outside of drives are"
 #define STORAGE "Storage hosted by the service is"
@@ -37,10 +44,15 @@
 #define UPDATES "Updating from inside is"
 
 static const struct route table[] = {
-    { HTTP_GET, "/openapi.json", READS, "This document", openapi_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
-      NULL, NULL, NULL },
-    { HTTP_GET, "/metrics", READS, "What all processes count, in Prometheus' text format", metrics_serve, ROLE_NONE,
-      LF__ENVELOPE__BODY__NOT_SET, NULL, NULL, NULL, NULL },
+    OWN(GET, "/openapi.json", READS, openapi_serve, NULL, NULL, NULL, "This document"),
+    OWN(GET, "/metrics", READS, metrics_serve, NULL, NULL, NULL,
+        "What all processes count, in Prometheus' text format"),
+    OWN(GET, "/notification", READS | SOCKET, notification_serve, "since", NULL, NULL,
+        "A WebSocket: progress of transfers, notices, and calls that others made"),
+    OWN(GET, "/statechange", READS | SOCKET, statechange_serve, "since", NULL, NULL,
+        "A WebSocket: states of objects as they change"),
+    OWN(POST, "/management/notify", CHANGES, notify_serve, NULL, "*", &lf__notify_request__descriptor,
+        "Tells all who listen at /notification that the application ends (1) or that an endpoint was called (2)"),
 
     ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
         "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),
@@ -56,6 +68,8 @@ static const struct route table[] = {
         "drive", "Moves the cache of a drive that is in use, encrypts it, or sets its limits"),
     ROW(DELETE, "/management/clouddrive/{id}", CHANGES, call_serve, DRIVE_DELETE, "force", NULL, NULL,
         "Removes a drive and its cache, not what is in the cloud"),
+    ROW(GET, "/management/clouddrive/sync/{id}", CHANGES, call_serve, DRIVE_SYNC, "path", NULL, NULL,
+        "Begins to look into the bucket of a drive, and to send what it has, at once"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
@@ -85,6 +99,14 @@ static const struct route table[] = {
         "Keeps an object, or all that is and will be below a directory, on this machine"),
     ROW(POST, "/management/object_remove_offline", CHANGES, call_serve, OBJECT_REMOVE_OFFLINE, "path", NULL, NULL,
         "Ends that, for all that is below, and gives up what of it is on this machine and in the cloud"),
+    ROW(GET, "/management/object_download", CHANGES, call_serve, OBJECT_DOWNLOAD, "path", NULL, NULL,
+        "Queues that an object, or all that is below a directory, is fetched into the cache once"),
+    ROW(POST, "/management/read_object", CHANGES, call_serve, OBJECT_READ, "path seconds", NULL, NULL,
+        "Fetches an object, or all that is below a directory, and answers when it is here, or after so many seconds"),
+    ROW(POST, "/management/object_remove_from_cache", CHANGES, call_serve, OBJECT_EVICT, "path", NULL, NULL,
+        "Gives up what is on this machine and in the cloud of an object, or of all that is below a directory"),
+    ROW(POST, "/management/object_delete", CHANGES, call_serve, OBJECT_DELETE, "path", NULL, NULL,
+        "Deletes an object, or a directory with all that is below it, where the drive allows that"),
     ROW(POST, "/management/object_accept", CHANGES, call_serve, OBJECT_ACCEPT, "path", NULL, NULL,
         "Takes an object that is refused as older than one that was seen for one that was restored on purpose"),
     ROW(POST, "/management/object_encrypt", CHANGES, call_serve, OBJECT_ENCRYPT, "path", NULL, NULL,
@@ -101,6 +123,17 @@ static const struct route table[] = {
         "The bytes of an object, or a span of them"),
     ROW(POST, "/management/generate_presigned_urls", CHANGES, call_serve, PRESIGN, NULL, "*", "urls",
         "URLs to download and upload an object without further credentials"),
+
+    ROW(GET, "/management/list_drives", READS, list_serve, MOUNT_POINT_LIST, NULL, NULL, "drives",
+        "Where file systems of this machine, and the agent's drives, are mounted"),
+    ROW(GET, "/management/list_available_drives", READS, call_serve, LETTER_LIST, NULL, NULL, "letters",
+        "Letters from C to Z that no drive has"),
+    ROW(GET, "/management/list_directories", READS, list_serve, DIRECTORY_LIST, "path", NULL, "directories",
+        "The folders in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(GET, "/management/list_files_directories", READS, list_serve, LOCAL_LIST, "path", NULL, "objects",
+        "All that is in a folder of this machine; without a path, or with \"/\", in the user's home"),
+    ROW(POST, "/management/make_directory", CHANGES, call_serve, DIRECTORY_MAKE, NULL, "*", NULL,
+        "Makes a folder in a folder of this machine, for the user alone"),
 
     ROW(GET, "/cloud/accounts", READS | TOKEN, list_serve, ACCOUNT_LIST, NULL, NULL, "accounts", "All cloud accounts"),
     ROW(GET, "/cloud/account", READS | TOKEN, call_serve, ACCOUNT_GET, "id", NULL, "account", "One cloud account"),
@@ -124,9 +157,13 @@ static const struct route table[] = {
         "Uploads a file of this machine into a bucket, behind; what is there is replaced only with overwrite"),
     ROW(POST, "/cloud/download_object", CHANGES | TOKEN, call_serve, CLOUD_DOWNLOAD, NULL, "*", "transfer",
         "Downloads an object, or all below a prefix, into a folder of this machine, behind; replaces nothing"),
-    { HTTP_POST, "/cloud/upload_object_from_form", CHANGES | ROUTE_FORM,
-      "Uploads the file of a form into a bucket, behind", form_serve, ROLE_NONE, LF__ENVELOPE__BODY__NOT_SET, NULL,
-      NULL, NULL, NULL },
+    OWN(POST, "/cloud/upload_object_from_form", CHANGES | ROUTE_FORM, form_serve, NULL, "*",
+        &lf__upload_form__descriptor, "Uploads the file of a form into a bucket, behind"),
+
+    ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
+        "The audit log behind a line: who made calls that can change something, and what came of them"),
+    ROW(GET, "/management/audit_verify", READS | LOCAL, call_serve, AUDIT_VERIFY, NULL, NULL, "verdict",
+        "Whether the audit log is as it was written"),
 
     ROW(GET, "/cloud/client_transfer/all", READS | TOKEN, list_serve, TRANSFER_LIST, NULL, NULL, "transfers",
         "The transfers of this run of the agent, those of drives among them; of those that have ended the last ones"),
@@ -148,7 +185,6 @@ static const struct route table[] = {
     MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
     MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
     MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
-    MISSING(GET, "/management/clouddrive/sync/{id}", CHANGES, "Immediate synchronisation of a drive is"),
     MISSING(GET, "/management/smbclient", READS, SMB),
     MISSING(POST, "/management/smbclient", CHANGES, SMB),
     MISSING(PUT, "/management/smbclient/{id}", CHANGES, SMB),
@@ -157,18 +193,8 @@ static const struct route table[] = {
     MISSING(POST, "/management/nfsclient", CHANGES, NFS),
     MISSING(PUT, "/management/nfsclient/{id}", CHANGES, NFS),
     MISSING(DELETE, "/management/nfsclient/{id}", CHANGES, NFS),
-    MISSING(GET, "/management/list_drives", READS, FILES),
-    MISSING(GET, "/management/list_available_drives", READS, FILES),
-    MISSING(GET, "/management/list_directories", READS, FILES),
-    MISSING(GET, "/management/list_files_directories", READS, FILES),
-    MISSING(POST, "/management/make_directory", CHANGES, "Making directories outside of drives is"),
-    MISSING(GET, "/management/object_download", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_remove_from_cache", CHANGES, FETCHING),
-    MISSING(POST, "/management/object_delete", CHANGES, "Deleting objects other than through the mounted drive is"),
-    MISSING(POST, "/management/read_object", CHANGES, FETCHING),
     MISSING(GET, "/management/check_update", READS, UPDATES),
     MISSING(POST, "/management/update", CHANGES, UPDATES),
-    MISSING(POST, "/management/notify", CHANGES, "The notification channel is"),
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),

@@ -1,4 +1,4 @@
-/* Agent status and commands. A pause survives a restart. */
+/* The states as a table of commands. What a command brings about is stored before it is answered. */
 #include "syncd/agent.h"
 
 #include <errno.h>
@@ -9,143 +9,294 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "syncd/drive.h"
+#include "syncd/haul.h"
+#include "syncd/mounts.h"
 #include "syncd/store.h"
+#include "syncd/store_index.h"
 #include "syncd/syncd.h"
 
-/* Numbers of the contract. */
-enum { STATUS_STARTED = 1, STATUS_PAUSED = 4 };
+static const char STATE[] = "agent.state", LAST_COMMAND[] = "agent.last_command";
+static const char WAS_PAUSED[] = "agent.paused";   /* "1": as older versions stored it, in place of a state */
 
-static const char PAUSED[] = "agent.paused", LAST_COMMAND[] = "agent.last_command";
+/* --- what is stored --------------------------------------------------------------------------------------- */
+
+static int read_setting(struct syncd *d, const char *name, uint64_t *ret)
+{
+    CLEANUP_FREE char *value = NULL;
+    int r = store_setting_get(d->store, name, &value);
+
+    *ret = 0;
+    if (r == 0 && !text_number(value, AGENT_DISPOSED, ret))
+        return -EUCLEAN;
+    return r == -ENOENT ? 0 : r;
+}
 
 int agent_load(struct syncd *d)
 {
-    CLEANUP_FREE char *value = NULL;
-    int r = store_setting_get(d->store, PAUSED, &value);
+    uint64_t state = 0, paused = 0;
+    int r = read_setting(d, STATE, &state);
 
-    if (r < 0 && r != -ENOENT)
-        return r;
-    d->paused = r == 0 && strcmp(value, "1") == 0;
+    if (r == 0 && !state)
+        r = read_setting(d, WAS_PAUSED, &paused);
+    d->state = state ? (enum agent_state)state : paused ? AGENT_PAUSED : AGENT_STARTED;
+    return r;
+}
+
+bool agent_rests(const struct syncd *d)
+{
+    return d->state != AGENT_STARTED;
+}
+
+bool agent_mounts(const struct syncd *d)
+{
+    return d->state != AGENT_DISPOSED;
+}
+
+/* A restart may come between effect and answer; the caller then asks the same again. */
+static void identity(const struct ipc_request *req, char out[40])
+{
+    struct ipc_identity who = ipc_request_identity(req);
+
+    (void)snprintf(out, 40, "%" PRIx64 ":%" PRIx64, who.instance, who.id);
+}
+
+static bool is_repeated(struct syncd *d, const struct ipc_request *req)
+{
+    CLEANUP_FREE char *last = NULL;
+    char who[40];
+
+    identity(req, who);
+    return store_setting_get(d->store, LAST_COMMAND, &last) == 0 && strcmp(last, who) == 0;
+}
+
+static int set_state(struct syncd *d, enum agent_state state, struct error *e)
+{
+    char text[8];
+    int r;
+
+    (void)snprintf(text, sizeof(text), "%d", (int)state);
+    r = store_setting_set(d->store, STATE, text);
+    if (r < 0)
+        return error_set(e, r, "The state of the agent could not be stored.");
+    d->state = state;
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        if (drive->volume)
+            volume_pause(drive->volume, agent_rests(d));
+    hauls_turn(d->hauls);
     return 0;
 }
 
-void agent_status(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    struct syncd *d = daemon;
-    Lf__AgentStatus status = LF__AGENT_STATUS__INIT;
-    Lf__Envelope reply = IPC_ENVELOPE(AGENT_STATUS, agent_status, &status);
+/* --- commands --------------------------------------------------------------------------------------------- */
 
-    (void)env;
-    (void)fds;
-    status.status = d->paused ? STATUS_PAUSED : STATUS_STARTED;
-    ipc_reply(req, &reply, NULL, 0);
-}
+struct order {
+    struct syncd *d;
+    struct ipc_request *req;
+    const struct command *command;
+    unsigned seconds;              /* to drain */
+    size_t waits;                  /* drives that are still to answer, and who asks them */
+    struct error error;            /* the first one */
+};
 
-/* --- commands --------------------------------------------------------------------------------- */
+struct command {
+    int32_t number;
+    const char *name;
+    unsigned from;                 /* the states that allow it */
+    void (*carry_out)(struct order *o);
+};
 
 static void nobody_waits(void *arg)
 {
     (void)arg;
 }
 
-static int set_paused(struct syncd *d, bool paused, struct error *e)
+static void end(struct order *o, const struct error *e)
 {
-    int r;
+    struct syncd *d = o->d;
+    char who[40];
 
-    if (d->paused == paused)
-        return error_set(e, -EINVAL, paused ? "The agent is paused already." : "The agent is not paused.");
-    r = store_setting_set(d->store, PAUSED, paused ? "1" : "0");
-    if (r < 0)
-        return error_set(e, r, "The state of the agent could not be stored.");
-    d->paused = paused;
-    if (paused)
-        drive_tell_all(d, nobody_waits, NULL);
+    if (e) {
+        ipc_fail_error(o->req, e);
+    } else {
+        identity(o->req, who);
+        (void)store_setting_set(d->store, LAST_COMMAND, who);
+        LOG_TRACE(LOG_NOTICE, ipc_request_trace(o->req), "agent_command", "command=%s", o->command->name);
+        ipc_done(o->req);
+    }
+    free(o);
+}
+
+static void turn(struct order *o, enum agent_state state)
+{
+    struct error e;
+
+    end(o, set_state(o->d, state, &e) < 0 ? &e : NULL);
+}
+
+static void want_mounts(struct syncd *d)
+{
     for (struct drive *drive = d->drives; drive; drive = drive->next)
-        if (drive->volume)
-            volume_pause(drive->volume, paused);
-    return 0;
+        if (drive->phase == DRIVE_READY)
+            drive_want(drive);
+    mounts_changed(d);
 }
 
-static int pause_agent(struct syncd *d, struct error *e)
+static void start(struct order *o)
 {
-    return set_paused(d, true, e);
+    struct syncd *d = o->d;
+
+    turn(o, AGENT_STARTED);
+    want_mounts(d);
 }
 
-static int resume_agent(struct syncd *d, struct error *e)
+static void pause_agent(struct order *o)
 {
-    return set_paused(d, false, e);
+    struct syncd *d = o->d;
+
+    turn(o, AGENT_PAUSED);
+    drive_tell_all(d, nobody_waits, NULL);
 }
 
-static int refuse_start(struct syncd *d, struct error *e)
+static void resume(struct order *o)
 {
-    (void)d;
-    return error_set(e, -EOPNOTSUPP, "Start signs a user in with a token; users are not available yet. The agent "
-                     "runs for its local owner.");
+    turn(o, AGENT_STARTED);
 }
 
-static int refuse_dispose(struct syncd *d, struct error *e)
+/* --- Dispose ---------------------------------------------------------------------------------------------- */
+
+static void all_unmounted(struct order *o)
 {
-    (void)d;
-    return error_set(e, -EOPNOTSUPP, "Dispose signs the user out; users are not available yet.");
+    struct syncd *d = o->d;
+    bool refused = o->error.code;
+
+    d->changing = false;
+    if (refused)
+        end(o, &o->error);
+    else
+        turn(o, AGENT_DISPOSED);
+    if (agent_mounts(d))
+        want_mounts(d);
 }
 
-static int refuse_exit(struct syncd *d, struct error *e)
+static void unmounted(const struct error *e, void *arg)
 {
-    (void)d;
-    return error_set(e, -EINVAL, "Exit ends the whole agent and is not a command to this process.");
+    struct order *o = arg;
+
+    if (e && !o->error.code)
+        o->error = *e;
+    if (--o->waits == 0)
+        all_unmounted(o);
 }
 
-static const struct {
-    int32_t number;
-    int (*carry_out)(struct syncd *d, struct error *e);
-} COMMANDS[] = {
-    { 0, refuse_start },
-    { 1, refuse_dispose },
-    { 2, pause_agent },
-    { 4, resume_agent },
-    { 8, refuse_exit },
+static void dispose(struct order *o)
+{
+    o->d->changing = true;
+    o->waits = 1;
+    for (struct drive *drive = o->d->drives; drive; drive = drive->next)
+        if (drive->phase == DRIVE_READY) {
+            o->waits++;
+            mounts_withdraw(o->d, drive, unmounted, o);
+        }
+    unmounted(NULL, o);
+}
+
+/* --- Exit ------------------------------------------------------------------------------------------------- */
+
+/* What has not arrived goes on at the next start. */
+static void drained(const struct error *e, const struct volume_arrival *a, void *arg)
+{
+    struct order *o = arg;
+
+    (void)e;
+    (void)a;
+    if (--o->waits > 0)
+        return;
+    o->d->draining--;
+    end(o, NULL);
+}
+
+static void drain(struct order *o)
+{
+    o->d->draining++;
+    o->waits = 1;
+    for (struct drive *drive = o->d->drives; drive && !agent_rests(o->d); drive = drive->next)
+        if (drive->volume) {
+            o->waits++;
+            volume_await(drive->volume, INDEX_ROOT, o->seconds, drained, o);
+        }
+    drained(NULL, NULL, o);
+}
+
+/* --- what is asked ---------------------------------------------------------------------------------------- */
+
+static const struct command commands[] = {
+    { 0, "Start", AGENT_DISPOSED, start },
+    { 1, "Dispose", AGENT_STARTED | AGENT_PAUSED, dispose },
+    { 2, "Pause", AGENT_STARTED, pause_agent },
+    { 4, "Resume", AGENT_PAUSED, resume },
+    { 8, "Exit", AGENT_STARTED | AGENT_PAUSED | AGENT_DISPOSED, drain },
 };
 
-static int carry_out(struct syncd *d, int32_t number, struct error *e)
+static const char *state_name(enum agent_state s)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
-        if (COMMANDS[i].number == number)
-            return COMMANDS[i].carry_out(d, e);
-    return error_set(e, -EINVAL, "There is no command %d.", (int)number);
+    return s == AGENT_STARTED ? "started" : s == AGENT_PAUSED ? "paused" : "disposed";
 }
 
-static void identity(const struct ipc_request *req, char *out, size_t size)
+static const struct command *find(struct syncd *d, int32_t number, struct error *e)
 {
-    struct ipc_identity who = ipc_request_identity(req);
-
-    snprintf(out, size, "%" PRIx64 ":%" PRIx64, who.instance, who.id);
-}
-
-/* A restart may come between effect and answer; the caller then asks the same again. */
-static bool repeated(struct syncd *d, const char *who)
-{
-    CLEANUP_FREE char *last = NULL;
-
-    return store_setting_get(d->store, LAST_COMMAND, &last) == 0 && strcmp(last, who) == 0;
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (commands[i].number != number)
+            continue;
+        if (d->changing)
+            (void)error_set(e, -EBUSY, "The agent is carrying out another command.");
+        else if (!(commands[i].from & d->state))
+            (void)error_set(e, -EINVAL, "The agent is %s, so there is nothing to %s.", state_name(d->state),
+                            commands[i].name);
+        else
+            return &commands[i];
+        return NULL;
+    }
+    (void)error_set(e, -EINVAL, "There is no command %d.", (int)number);
+    return NULL;
 }
 
 void agent_command(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    char who[40];
-    struct error e = { 0 };
+    const Lf__AgentCommand *ask = env->agent_command;
+    struct syncd *d = daemon;
+    const struct command *c;
+    struct order *o;
+    struct error e;
 
     (void)fds;
-    identity(req, who, sizeof(who));
-    if (!repeated(daemon, who)) {
-        if (carry_out(daemon, env->agent_command->command, &e) < 0) {
-            ipc_fail_error(req, &e);
-            return;
-        }
-        (void)store_setting_set(((struct syncd *)daemon)->store, LAST_COMMAND, who);
-        LOG_TRACE(LOG_NOTICE, ipc_request_trace(req), "agent_command", "command=%d", (int)env->agent_command->command);
+    if (is_repeated(d, req)) {
+        ipc_done(req);
+        return;
     }
-    ipc_done(req);
+    c = find(d, ask->command, &e);
+    if (!c) {
+        ipc_fail_error(req, &e);
+        return;
+    }
+    o = xcalloc(1, sizeof(*o));
+    *o = (struct order){ .d = d, .req = req, .command = c, .seconds = (unsigned)d->config->drain_seconds };
+    c->carry_out(o);
 }
+
+void agent_status(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
+{
+    const struct syncd *d = daemon;
+    Lf__AgentStatus status = LF__AGENT_STATUS__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(AGENT_STATUS, agent_status, &status);
+
+    (void)env;
+    (void)fds;
+    status.status = d->draining ? AGENT_STOPPED : d->state;
+    ipc_reply(req, &reply, NULL, 0);
+}
+
+/* --- the end of the process ------------------------------------------------------------------------------- */
 
 struct shutdown {
     struct syncd *d;

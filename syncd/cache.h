@@ -27,6 +27,9 @@ struct fetch {
     bool refreshing;               /* the cloud's version is being looked up again */
     bool superseded;               /* perhaps by an upload of ours, that will tell */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
+    struct transfer *shown;        /* show.c's, as the next two; NULL: nobody is told */
+    uint64_t came;
+    struct loop_timer *idle;
     struct fetch_object *object;   /* fetch_object.c's; NULL: nothing is known */
     struct space_waiter *space;    /* there was none to start with, for whom: */
     enum space_for lacking;

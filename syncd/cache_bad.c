@@ -189,7 +189,7 @@ static void send_first(struct volume *v, uint64_t ino, int code)
     (void)index_retry(v->index, ino, loop_wall_ns(), NULL);
     say(v, ino, "content_not_on_disk", "data", "It is sent to the cloud as soon as nobody writes, where it replaces "
         "nothing; until then older bytes may be read.");
-    uploader_show(v, ino, UPLOADER_ERROR);
+    show_state(v, ino, SHOW_ERROR);
     if (v->uploader)
         uploader_kick(v->uploader);
 }

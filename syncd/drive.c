@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/account.h"
+#include "syncd/agent.h"
+#include "syncd/events.h"
 #include "syncd/mounts.h"
 #include "syncd/page.h"
 #include "syncd/path.h"
@@ -113,6 +115,17 @@ static void on_damaged(struct volume *v, void *arg)
     reopen_later(arg);
 }
 
+static void on_changed(struct volume *v, const char *path, int state_b, void *arg)
+{
+    const struct drive *drive = arg;
+    CLEANUP_FREE char *whole = NULL;
+
+    (void)v;
+    if (asprintf(&whole, "%s/%s", drive->model->local_path, path) < 0)
+        abort();
+    events_state(drive->syncd->events, whole, drive->model->storage_name, state_b);
+}
+
 static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
 {
     char *state_dir = drive_state_dir(d, drive->model->id);
@@ -125,6 +138,9 @@ static int open_volume(struct syncd *d, struct drive *drive, struct error *e)
         .gid = d->gid,
         .had_index = drive->phase == DRIVE_READY,
         .keys = drive->keys,
+        .changed = on_changed,
+        .events = d->events,
+        .transfers = d->transfers,
         .damaged = on_damaged,
         .arg = drive,
     };
@@ -151,7 +167,7 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e)
         return r;
     }
     drive->fault = (struct error){ 0 };
-    volume_pause(drive->volume, d->paused);
+    volume_pause(drive->volume, agent_rests(d));
     return 0;
 }
 
@@ -205,6 +221,11 @@ static void reopen(void *arg)
     say_down(drive, &e);
     drive->wanted = false;
     mounts_changed(drive->syncd);
+}
+
+void drive_want(struct drive *drive)
+{
+    drive->wanted = drive->volume && drive->model->active && agent_mounts(drive->syncd);
 }
 
 void drive_remove(struct syncd *d, struct drive *drive)
@@ -262,7 +283,7 @@ static void end_half_made(struct syncd *d, Lf__CloudDrive *model)
     LOG(LOG_WARNING, "drive_half_made_kept", "drive=%s", model->id, "name=%s", model->name, "reason=%s",
         drive->volume ? "There are changes on it that the cloud does not have yet." : error_text(&drive->fault));
     drive->phase = DRIVE_READY;
-    drive->wanted = drive->volume && model->active;
+    drive_want(drive);
 }
 
 struct load {
@@ -294,7 +315,7 @@ static void bring_up(struct syncd *d, Lf__CloudDrive *model)
     if (e.code && e.code != -EAGAIN)
         say_down(drive, &e);
     /* What is mounted already stays so while its keys are being opened. */
-    drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active;
+    drive->wanted = (drive->volume || e.code == -EAGAIN) && model->active && agent_mounts(d);
 }
 
 static void (*const begin[])(struct syncd *d, Lf__CloudDrive *model) = {

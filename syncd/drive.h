@@ -78,6 +78,8 @@ int drive_open(struct syncd *d, struct drive *drive, struct error *e);
 int drive_open_keyed(struct drive *drive, struct error *e);
 /* Ends the workers' channels and the volume. */
 void drive_close(struct drive *drive);
+/* Sets ->wanted: it shall be mounted if it runs, is active, and the agent mounts at all. */
+void drive_want(struct drive *drive);
 /* Closes it, takes it out of the list, frees it. */
 void drive_remove(struct syncd *d, struct drive *drive);
 
@@ -176,3 +178,4 @@ ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
 ipc_handler_fn drive_change_cache;           /* drive_cache.c */
 ipc_handler_fn drive_delete;                 /* drive_delete.c */
+ipc_handler_fn drive_sync;                   /* drive_sync.c */

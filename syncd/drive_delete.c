@@ -24,7 +24,7 @@ struct removal {
 static void back(struct removal *rm, const struct error *e)
 {
     rm->drive->phase = DRIVE_READY;
-    rm->drive->wanted = rm->drive->model->active && rm->drive->volume;
+    drive_want(rm->drive);
     mounts_changed(rm->d);
     ipc_fail_error(rm->req, e);
     free(rm);

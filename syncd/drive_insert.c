@@ -65,7 +65,7 @@ static void mount_done(const struct error *e, void *arg);
 
 static void mount(struct insert *in)
 {
-    in->drive->wanted = in->drive->model->active;
+    drive_want(in->drive);
     if (in->drive->wanted)
         mounts_await(in->d, in->drive, true, mount_done, in);
     else

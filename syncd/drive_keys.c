@@ -50,7 +50,7 @@ static void come_up(void *arg)
     if (drive->keys_failed)
         volume_keys_back(drive->volume);
     drive->keys_failed = false;
-    drive->wanted = drive->model->active;
+    drive_want(drive);
     mounts_changed(drive->syncd);
 }
 

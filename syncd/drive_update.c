@@ -74,7 +74,7 @@ static int swap(struct update *u, struct error *e)
 
 static void want(struct update *u)
 {
-    u->drive->wanted = u->drive->model->active && u->drive->volume;
+    drive_want(u->drive);
     mounts_changed(u->d);
 }
 

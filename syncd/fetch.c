@@ -22,6 +22,7 @@ void fetch_detach(struct fetch_transfer *t)
         fetch_inflow_detached(t, f);
     TAILQ_REMOVE(&f->fetch.transfers, t, next);
     f->fetch.n_transfers--;
+    show_fetch_idle(f);
     space_measure(f);
     space_give_back(f->volume->cache, t->reserved);
     cache_release(f);
@@ -43,6 +44,7 @@ static void count(const struct fetch_transfer *t, uint64_t to)
 
     t->file->map->came[why] += bytes;
     t->file->volume->tally->fetched[why] += bytes;
+    show_fetched(t->file, bytes);
 }
 
 void fetch_arrived(struct fetch_transfer *t, uint64_t to)
@@ -240,6 +242,7 @@ static struct fetch_transfer *new_transfer(struct cache_file *f, const struct fe
     };
     TAILQ_INSERT_TAIL(&f->fetch.transfers, t, next);
     f->fetch.n_transfers++;
+    show_fetch(f);
     return t;
 }
 
@@ -286,6 +289,7 @@ void fetch_init(struct cache_file *f)
 
 void fetch_discard(struct cache_file *f)
 {
+    show_fetch_over(f);
     fetch_object_forget(f);
 }
 

@@ -122,7 +122,7 @@ static void chunk_refused(struct fetch_transfer *t)
               from + in->length - 1, t->key);
     object_refused(f->volume, t->key, &e);
     object_note_fault(f->volume, f->ino, f->fetch.object->etag, -EBADMSG, 0);
-    uploader_show(f->volume, f->ino, UPLOADER_ERROR);
+    show_state(f->volume, f->ino, SHOW_ERROR);
     object_note_bad(f, from);
     inflow_consume(in, in->taken);
     t->from = from + CHUNK_SIZE;

@@ -147,7 +147,7 @@ static void refuse(struct fetch_transfer *t, const struct error *e, enum index_o
     if (index_object_get(f->volume->index, f->ino, etag, &known) < 0 && index_begin(f->volume->index) == 0)
         (void)index_end(f->volume->index, index_object_put(f->volume->index, f->ino, etag, &bad));
     object_note_fault(f->volume, f->ino, etag, e->code, version);
-    uploader_show(f->volume, f->ino, UPLOADER_ERROR);
+    show_state(f->volume, f->ino, SHOW_ERROR);
     fetch_fail_all(f, e);
     if (t->file)
         inflow_end(t, e);

@@ -121,6 +121,7 @@ void fetch_fail_within(struct cache_file *f, uint64_t from, uint64_t to, const s
 
 void fetch_fail_all(struct cache_file *f, const struct error *e)
 {
+    show_fetch_failed(f, e);
     fetch_fail_within(f, 0, UINT64_MAX, e);
 }
 

@@ -234,11 +234,15 @@ static int take_file(struct volume *v, const Lf__FsUnlink *m, struct index_inode
 static void unlink_listed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const Lf__FsUnlink *m = env->fs_unlink;
     bool gone = false;
 
     if (!fs_begin(v, req))
         return;
-    if (fs_end_done(v, req, take_file(v, env->fs_unlink, &i, &gone)) && gone)
+    if (!fs_end_done(v, req, take_file(v, m, &i, &gone)))
+        return;
+    show_name(v, m->parent, (const char *)m->name.data, m->name.len, SHOW_DELETING);
+    if (gone)
         cache_drop(v->cache, i.ino);
 }
 

@@ -8,11 +8,13 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "syncd/agent.h"
 #include "syncd/syncd.h"
 
 TAILQ_HEAD(haul_list, haul);
 
 struct hauls {
+    struct syncd *d;
     struct loop *loop;
     struct haul_list list;      /* those that are not over, as they came */
     unsigned n, running;
@@ -57,8 +59,8 @@ int haul_open(struct haul *e, const Lf__CloudAccount *account, const char *id, c
     if (e->d->hauls->n > HAULS_MOST)
         return error_set(why, -EAGAIN, "%d transfers are waiting already; try again when some have ended.",
                          HAULS_MOST);
-    if (e->d->paused)
-        return error_set(why, -EBUSY, "The agent is paused; Resume it first.");
+    if (agent_rests(e->d))
+        return error_set(why, -EBUSY, "The agent is paused or disposed; nothing is transferred until it is resumed.");
     if (!bucket || !*bucket)
         return error_set(why, -EINVAL, "storageName is missing.");
     e->bucket = xstrdup(bucket);
@@ -103,7 +105,7 @@ static void next_turn(struct hauls *all)
 {
     struct haul *e, *next;
 
-    for (e = TAILQ_FIRST(&all->list); e && all->running < HAULS_AT_ONCE; e = next) {
+    for (e = TAILQ_FIRST(&all->list); e && all->running < HAULS_AT_ONCE && !agent_rests(all->d); e = next) {
         next = TAILQ_NEXT(e, next);
         if (e->state != HAUL_WAITS)
             continue;
@@ -307,13 +309,27 @@ void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul
 
 /* --- all of them -------------------------------------------------------------------------------------------- */
 
-struct hauls *hauls_new(struct loop *l)
+struct hauls *hauls_new(struct syncd *d)
 {
     struct hauls *all = xcalloc(1, sizeof(*all));
 
-    all->loop = l;
+    all->d = d;
+    all->loop = d->loop;
     TAILQ_INIT(&all->list);
     return all;
+}
+
+void hauls_turn(struct hauls *all)
+{
+    struct haul *e;
+
+    TAILQ_FOREACH(e, &all->list, next)
+        if (e->state == HAUL_RUNS && agent_rests(all->d)) {
+            leave(e);
+            e->state = HAUL_WAITS;
+            halt(e);
+        }
+    next_turn_soon(all);
 }
 
 void hauls_close(struct hauls *all)

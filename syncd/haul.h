@@ -88,7 +88,9 @@ struct cloud_request *haul_request(struct haul *e, enum cloud_op op, const char 
  * ops->free is not called before. */
 void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul *e, void *job), void *job);
 
-struct hauls *hauls_new(struct loop *l);
+struct hauls *hauls_new(struct syncd *d);
+/* The agent rests, or no longer: those that ran wait until it does not. */
+void hauls_turn(struct hauls *all);
 /* Ends all of them, undone or not. What is under way ends as the loop turns. */
 void hauls_close(struct hauls *all);
 void hauls_free(struct hauls *all);   /* NULL is fine */

@@ -39,6 +39,7 @@ struct news {
         char *name;                /* in it, owned: means something else now; NULL: no name does */
         char *copy;                /* owned; what had the name has this one from now on; NULL: nothing of the kind */
         uint64_t version;          /* an inode that is another version; 0 none */
+        uint64_t fresh;            /* an inode that a listing has and the one before had not; 0 none */
         uint64_t drop;             /* an inode that is gone: its cache file goes; 0 none */
         uint64_t dismantle;        /* a directory that is gone; 0 none */
     } *items;

@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "syncd/conflict.h"
+#include "syncd/events.h"
 #include "syncd/listing.h"
 #include "syncd/name.h"
 #include "syncd/object.h"
@@ -22,6 +23,19 @@ static void add_news(struct news *news, struct news_item item)
     *xadd(news->items, news->n) = item;
 }
 
+/* For those who listen to the API. */
+static void show_news(struct volume *v, const struct news_item *item)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    if (item->version || item->fresh)
+        show_state(v, item->version ? item->version : item->fresh, SHOW_TEMPORARY);
+    else if (item->name && index_find(v->index, item->dir, item->name, strlen(item->name), &i) == -ENOENT)
+        show_name(v, item->dir, item->name, strlen(item->name), SHOW_DELETED);
+    else if (item->name)
+        show_state(v, i.ino, SHOW_TEMPORARY);
+}
+
 void news_end(struct volume *v, struct news *news, bool committed)
 {
     for (size_t n = 0; n < news->n; n++) {
@@ -33,6 +47,8 @@ void news_end(struct volume *v, struct news *news, bool committed)
             volume_dismantle(v, item->dismantle);
         if (committed && item->version)
             volume_invalidate(v, item->version, NULL, 0, CHANGED_VERSION);
+        if (committed && events_wanted(v->spec.events))
+            show_news(v, item);
         if (committed && item->copy)
             conflict_announce(v, item->dir, item->name, item->copy);
         else if (committed && item->name)

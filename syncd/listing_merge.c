@@ -128,6 +128,8 @@ static int merge_new(struct merge *m, const char *key, const struct cloud_object
     if (r < 0)
         return r;
     m->altered = true;
+    if (!m->first)
+        *xadd(m->news.items, m->news.n) = (struct news_item){ .fresh = ino };
     see(m, ino);
     return 0;
 }

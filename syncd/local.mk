@@ -20,6 +20,14 @@ libsyncd_a_SOURCES = \
 	syncd/anchors_internal.h \
 	syncd/anchors_read.c \
 	syncd/anchors_write.c \
+	syncd/apart.c \
+	syncd/apart.h \
+	syncd/audit.c \
+	syncd/audit.h \
+	syncd/audit_chain.c \
+	syncd/audit_chain.h \
+	syncd/audit_check.c \
+	syncd/audit_internal.h \
 	syncd/await.c \
 	syncd/await.h \
 	syncd/base32.c \
@@ -86,8 +94,10 @@ libsyncd_a_SOURCES = \
 	syncd/content.h \
 	syncd/credential.c \
 	syncd/credential.h \
+	syncd/delete.c \
 	syncd/disk_sync.c \
 	syncd/disk_sync.h \
+	syncd/download.c \
 	syncd/drive.c \
 	syncd/drive.h \
 	syncd/drive_cache.c \
@@ -96,6 +106,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
+	syncd/drive_sync.c \
 	syncd/drive_update.c \
 	syncd/encrypt.c \
 	syncd/encrypt.h \
@@ -166,9 +177,15 @@ libsyncd_a_SOURCES = \
 	syncd/listing_probe.c \
 	syncd/listing_run.c \
 	syncd/listing_settle.c \
+	syncd/listing_sync.c \
 	syncd/listing_tree.c \
+	syncd/local_api.c \
+	syncd/local_api.h \
+	syncd/local_dir.c \
+	syncd/local_dir.h \
 	syncd/local_path.c \
 	syncd/local_path.h \
+	syncd/local_points.c \
 	syncd/metrics.c \
 	syncd/metrics.h \
 	syncd/mounts.c \
@@ -180,6 +197,7 @@ libsyncd_a_SOURCES = \
 	syncd/object.h \
 	syncd/object_accept.c \
 	syncd/object_api.c \
+	syncd/object_change.c \
 	syncd/object_look.c \
 	syncd/object_open.c \
 	syncd/object_unseal.c \
@@ -226,6 +244,8 @@ libsyncd_a_SOURCES = \
 	syncd/serve.h \
 	syncd/service_url.c \
 	syncd/service_url.h \
+	syncd/show.c \
+	syncd/show.h \
 	syncd/sigv4.c \
 	syncd/sigv4.h \
 	syncd/store.c \

@@ -15,16 +15,12 @@
 #include "syncd/path.h"
 #include "syncd/syncd.h"
 
-/* How long one request waits for the cloud, and at most. */
-enum { AWAIT_SECONDS = 30, AWAIT_SECONDS_MAX = 60 };
-
 struct ask {
     struct ipc_request *req;
     Lf__ObjectInfo like;          /* drive and bucket of every object; strings owned */
     char *mount_point, *relative;
     struct volume *volume;        /* to be asked again; it answers before it is closed */
     unsigned seconds;             /* to wait */
-    void (*offline)(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
     struct page page;             /* of a directory */
     bool full;
     char *last;                   /* name of the last one in the page */
@@ -206,9 +202,9 @@ static void explain_done(const struct error *e, const struct volume_node *n, voi
 static void await_found(const struct error *e, const struct volume_node *n, void *arg);
 static void await_done(const struct error *e, const struct volume_arrival *arrival, void *arg);
 
-static unsigned bounded_seconds(int32_t seconds)
+unsigned object_api_seconds(int32_t given)
 {
-    return seconds < 0 ? 0 : seconds > AWAIT_SECONDS_MAX ? AWAIT_SECONDS_MAX : (unsigned)seconds;
+    return given < 0 ? 0 : given > OBJECT_API_SECONDS_MAX ? OBJECT_API_SECONDS_MAX : (unsigned)given;
 }
 
 /* The same object as before, if it is still there. */
@@ -232,7 +228,7 @@ void object_api_await(struct ipc_request *req, const Lf__Envelope *env, int *fds
     if (!a)
         return;
     a->volume = v;
-    a->seconds = given->has_seconds ? bounded_seconds(given->seconds) : AWAIT_SECONDS;
+    a->seconds = given->has_seconds ? object_api_seconds(given->seconds) : OBJECT_API_SECONDS;
     if (!await_again(a, given->id))
         volume_stat(v, a->relative, await_found, a);
 }
@@ -272,76 +268,7 @@ static void await_done(const struct error *e, const struct volume_arrival *arriv
     end(a);
 }
 
-/* --- offline ---------------------------------------------------------------------------------- */
-
-static void offline_found(const struct error *e, const struct volume_node *n, void *arg);
-static void offline_done(const struct error *e, void *arg);
-
-static void ask_offline(struct syncd *d, struct ipc_request *req, const char *path,
-                        void (*offline)(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg))
-{
-    struct volume *v;
-    struct ask *a = ask_new(d, req, path, &v);
-
-    if (!a)
-        return;
-    a->volume = v;
-    a->offline = offline;
-    volume_stat(v, a->relative, offline_found, a);
-}
-
-static void offline_found(const struct error *e, const struct volume_node *n, void *arg)
-{
-    struct ask *a = arg;
-
-    if (n)
-        a->offline(a->volume, n->ino, offline_done, a);
-    else
-        offline_done(e, a);
-}
-
-static void offline_done(const struct error *e, void *arg)
-{
-    struct ask *a = arg;
-
-    if (e->code)
-        ipc_fail_error(a->req, e);
-    else
-        ipc_done(a->req);
-    end(a);
-}
-
-void object_api_make_offline(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    (void)fds;
-    ask_offline(daemon, req, env->object_make_offline->path, volume_make_offline);
-}
-
-void object_api_remove_offline(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    (void)fds;
-    ask_offline(daemon, req, env->object_remove_offline->path, volume_remove_offline);
-}
-
-void object_api_accept(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    (void)fds;
-    ask_offline(daemon, req, env->object_accept->path, volume_accept);
-}
-
 /* --- encryption of what is there ----------------------------------------------------------------- */
-
-void object_api_encrypt(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    (void)fds;
-    ask_offline(daemon, req, env->object_encrypt->path, volume_encrypt);
-}
-
-void object_api_encrypt_stop(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    (void)fds;
-    ask_offline(daemon, req, env->object_encrypt_stop->path, volume_encrypt_stop);
-}
 
 static void encryption_done(const struct error *e, const Lf__Encryption *p, void *arg)
 {
@@ -373,7 +300,7 @@ void object_api_encryption(struct ipc_request *req, const Lf__Envelope *env, int
 
     (void)fds;
     if (a)
-        volume_encryption(v, given->has_seconds ? bounded_seconds(given->seconds) : 0, encryption_done, a);
+        volume_encryption(v, given->has_seconds ? object_api_seconds(given->seconds) : 0, encryption_done, a);
 }
 
 /* --- a directory ------------------------------------------------------------------------------ */

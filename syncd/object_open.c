@@ -314,7 +314,7 @@ void object_refuse_behind(struct volume *v, const struct index_inode *i)
         return;
     error_set(&e, o.fault, "%s is not the newest version of what an agent of the drive has put there.", i->cloud_key);
     object_refused(v, i->cloud_key, &e);
-    uploader_show(v, i->ino, UPLOADER_ERROR);
+    show_state(v, i->ino, SHOW_ERROR);
 }
 
 /* --- bindings ---------------------------------------------------------------------------------------- */

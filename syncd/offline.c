@@ -1,9 +1,10 @@
 /* Owns what the API calls offline: an object, or a directory with all below it, that is here always, and the end of
- * that, when the local copies go too. A pin is set or removed in one transaction; copies are given up behind, some at a
- * time.
+ * that, when the local copies go too; and local copies that are to go. A pin is set or removed in one transaction;
+ * copies are given up behind, some at a time.
  *
  * Must not know how what is pinned comes (pin.c), nor what may not go (evict.c). */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -53,12 +54,23 @@ struct release {
     struct volume *volume;
     uint64_t root, at;               /* the pair looked at last */
     struct loop_timer *timer;
+    volume_offline_fn *done;         /* NULL: nobody waits */
+    void *arg;
+    uint64_t n_lacking, n_used;      /* that stay because the cloud lacks them, or because they are in use */
 };
 
-static void end(struct release *r)
+static void end(struct release *r, struct error *e)
 {
+    if (!e->code && r->n_lacking)
+        error_set(e, -EBUSY, "%" PRIu64 " of it stay here because the cloud does not have them yet; once it does, ask "
+                  "again.", r->n_lacking);
+    else if (!e->code && r->n_used)
+        error_set(e, -EBUSY, "%" PRIu64 " of it stay here because a program has them open; close them and ask again.",
+                  r->n_used);
     LIST_REMOVE(r, next);
     loop_timer_free(r->timer);
+    if (r->done)
+        r->done(e, r->arg);
     free(r);
 }
 
@@ -68,6 +80,21 @@ static bool concerns(const struct release *r, uint64_t ino)
     struct index *x = r->volume->index;
 
     return index_is_in(x, ino, r->root) && !index_pinned_above(x, ino);
+}
+
+/* Whether it can go; if not, it is counted. */
+static bool can_go(struct release *r, uint64_t ino)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache *c = r->volume->cache;
+
+    if (index_get(r->volume->index, ino, &i) < 0 || evict_may(c, cache_find(c, ino), &i))
+        return true;
+    if (i.nlink && (i.pending & INDEX_CONTENT || !i.cloud_key || cache_busy(c, &i)))
+        r->n_lacking++;
+    else
+        r->n_used++;
+    return false;
 }
 
 static void release_some(void *arg)
@@ -80,7 +107,7 @@ static void release_some(void *arg)
     loop_timer_free(take_ptr(r->timer));
     for (int i = 0; i < n; i++) {
         r->at = pairs[i];
-        if (concerns(r, pairs[i]))
+        if (concerns(r, pairs[i]) && can_go(r, pairs[i]))
             chosen[n_chosen++] = pairs[i];
     }
     if (n_chosen)
@@ -88,14 +115,14 @@ static void release_some(void *arg)
     if (n == BATCH)
         r->timer = loop_timer(r->volume->loop, 0, release_some, r);
     else
-        end(r);
+        end(r, &(struct error){ 0 });
 }
 
-static void release(struct volume *v, uint64_t root)
+static void release(struct volume *v, uint64_t root, volume_offline_fn *done, void *arg)
 {
     struct release *r = xcalloc(1, sizeof(*r));
 
-    *r = (struct release){ .volume = v, .root = root };
+    *r = (struct release){ .volume = v, .root = root, .done = done, .arg = arg };
     r->timer = loop_timer(v->loop, 0, release_some, r);
     LIST_INSERT_HEAD(&v->releases, r, next);
 }
@@ -103,7 +130,7 @@ static void release(struct volume *v, uint64_t root)
 void offline_end(struct volume *v)
 {
     while (!LIST_EMPTY(&v->releases))
-        end(LIST_FIRST(&v->releases));
+        end(LIST_FIRST(&v->releases), &(struct error){ -ECANCELED, "The drive is being closed." });
 }
 
 /* --- pins ---------------------------------------------------------------------------------------------- */
@@ -174,6 +201,33 @@ void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *do
         return;
     }
     keeper_unpinned(v);
-    release(v, ino);
+    downloads_give_up(v, ino);
+    release(v, ino, NULL, NULL);
     volume_answer_durably(v, done, arg);
+}
+
+/* --- copies alone ---------------------------------------------------------------------------------------- */
+
+/* Whether something at or below the inode is pinned. */
+static bool pinned_below(struct index *x, uint64_t root)
+{
+    uint64_t ino = 0;
+
+    while (index_pins(x, ino, &ino, 1) == 1)
+        if (index_is_in(x, ino, root))
+            return true;
+    return false;
+}
+
+void volume_evict(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    if (index_pinned_above(v->index, ino) || pinned_below(v->index, ino)) {
+        error_set(&e, -EINVAL, "It, or some of it, is to be here always; end that with object_remove_offline.");
+        done(&e, arg);
+        return;
+    }
+    downloads_give_up(v, ino);
+    release(v, ino, done, arg);
 }

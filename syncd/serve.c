@@ -7,12 +7,14 @@
 #include "common/cleanup.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
+#include "syncd/audit.h"
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
 #include "syncd/events.h"
 #include "syncd/form.h"
 #include "syncd/keys_api.h"
 #include "syncd/keys_kept.h"
+#include "syncd/local_api.h"
 #include "syncd/metrics.h"
 #include "syncd/mounts.h"
 #include "syncd/object_api.h"
@@ -34,6 +36,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_UPDATE), drive_update },
     { ROW(DRIVE_CHANGE_CACHE), drive_change_cache },
     { ROW(DRIVE_DELETE), drive_delete },
+    { ROW(DRIVE_SYNC), drive_sync },
 
     { ROW(KEYS_LIST), keys_kept_list },
     { ROW(KEYS_GET), keys_api_get },
@@ -70,15 +73,29 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(OBJECT_ENCRYPT), object_api_encrypt },
     { ROW(OBJECT_ENCRYPT_STOP), object_api_encrypt_stop },
     { ROW(ENCRYPTION_GET), object_api_encryption },
+    { ROW(OBJECT_DOWNLOAD), object_api_download },
+    { ROW(OBJECT_READ), object_api_read },
+    { ROW(OBJECT_EVICT), object_api_evict },
+    { ROW(OBJECT_DELETE), object_api_delete },
     { ROW(STREAM_OPEN), object_api_stream },
     { ROW(PRESIGN), presign_urls },
 
+    { ROW(AUDIT_CALL), audit_call },
+    { ROW(AUDIT_RESULT), audit_result },
+    { ROW(AUDIT_LIST), audit_list },
+    { ROW(AUDIT_VERIFY), audit_verify },
     { ROW(EVENTS_WATCH), events_watch },
     { ROW(TRANSFER_LIST), transfer_list },
     { ROW(TRANSFER_GET), transfer_get },
     { ROW(TRANSFER_PAUSE), transfer_pause },
     { ROW(TRANSFER_RESUME), transfer_resume },
     { ROW(TRANSFER_CANCEL), transfer_cancel },
+
+    { ROW(MOUNT_POINT_LIST), local_api_points },
+    { ROW(LETTER_LIST), local_api_letters },
+    { ROW(DIRECTORY_LIST), local_api_directories },
+    { ROW(LOCAL_LIST), local_api_objects },
+    { ROW(DIRECTORY_MAKE), local_api_make },
 
     { ROW(MOUNT_LIST), mounts_list },
     { ROW(MOUNT_REPORT), mounts_report },

@@ -10,12 +10,14 @@
 #include "common/crypt.h"
 #include "syncd/account.h"
 #include "syncd/agent.h"
+#include "syncd/audit.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
-#include "syncd/haul.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
 #include "syncd/form.h"
+#include "syncd/haul.h"
+#include "syncd/local_api.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
 #include "syncd/store.h"
@@ -102,6 +104,15 @@ static int open_peers(struct syncd *d, const struct syncd_spec *spec, struct err
     return d->cryptd && d->server ? 0 : error_set(e, -ENOMEM, "There is no memory left.");
 }
 
+static int open_audit(struct syncd *d, const struct syncd_spec *spec, struct error *e)
+{
+    CLEANUP_FREE char *dir = NULL;
+
+    if (asprintf(&dir, "%s/audit", d->state_dir) < 0)
+        abort();
+    return audit_open(d->loop, spec->config, dir, &d->audit, e);
+}
+
 static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
 {
     int r = set_state_dir(d, spec, e);
@@ -110,6 +121,8 @@ static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
         r = set_mount_root(d, spec, e);
     if (r == 0)
         r = store_open(d->state_dir, &d->store, e);
+    if (r == 0)
+        r = open_audit(d, spec, e);
     if (r == 0)
         r = open_peers(d, spec, e);
     if (r < 0)
@@ -134,9 +147,10 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
-    d->hauls = hauls_new(spec->loop);
+    d->hauls = hauls_new(d);
     d->forms = forms_new(d);
-    r = load(d, spec, e);
+    d->local = local_new(d);
+    r = d->local ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
     if (r < 0)
         syncd_free(d);
     else
@@ -162,9 +176,11 @@ void syncd_free(struct syncd *d)
     mounts_unsubscribe_all(d);
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
+    local_free(d->local);
     ipc_server_free(d->server);
     forms_free(d->forms);
     hauls_free(d->hauls);
+    audit_close(d->audit);
     transfers_free(d->transfers);
     events_free(d->events);
     store_close(d->store);

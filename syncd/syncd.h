@@ -12,11 +12,13 @@
 #include "common/loop.h"
 
 struct account;
+struct audit;
 struct crypt;
 struct drive;
-struct hauls;
 struct events;
 struct forms;
+struct hauls;
+struct local;
 struct mounts_subscriber;
 struct store;
 struct transfers;
@@ -37,10 +39,14 @@ struct syncd {
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
     struct forms *forms;                    /* form.c */
-    struct hauls *hauls;                /* haul.c */
+    struct hauls *hauls;                    /* haul.c */
+    struct audit *audit;                    /* audit.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
-    bool paused;                            /* agent.c */
+    int state;                              /* enum agent_state; agent.c, as the next two */
+    bool changing;                          /* a command that needs time is being carried out */
+    unsigned draining;                      /* waits for the end of uploads */
+    struct local *local;                    /* local_api.c */
 };
 
 struct syncd_spec {

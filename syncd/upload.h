@@ -106,6 +106,7 @@ struct upload {
     bool heard;                    /* the cloud answered that the object is in place */
     struct unseal_job *unseal_job; /* upload_unseal.c's, as is the next */
     struct upload_plain plain;     /* the body that was made last, until it is sent */
+    struct transfer *shown;        /* show.c's; NULL: nobody is told */
     struct upload_bind *bind;      /* upload_bind.c's; NULL: what is copied is not encrypted */
 };
 

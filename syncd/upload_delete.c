@@ -180,6 +180,9 @@ static void close_graves(struct upload *u)
         error_set(&e, r, "%s", error_meaning(r)->text);
         rest(u, &e);
     } else {
+        for (size_t n = 0; n < u->n_keys; n++)
+            if (u->gone[n])
+                show_key(u->volume, u->keys[n], SHOW_DELETED);
         anchors_changed(u->volume);
         uploader_reached(u->uploader);
         mover_look(u->volume);

@@ -124,6 +124,7 @@ void upload_fail(struct upload *u, const struct error *e)
         upload_end(u);
         return;
     }
+    show_uploaded(u, e);
     u->volume->tally->uploads[tally_kind(e->code)]++;
     LOG(LOG_WARNING, "upload_failed", "drive=%s", u->volume->drive->id, "key=%s", u->key, "error=%s", error_text(e),
         "again_in=%d", t->seconds);
@@ -135,7 +136,7 @@ void upload_fail(struct upload *u, const struct error *e)
         (void)put_off(u, t->seconds, error_text(e));
     if (u->unreadable && u->file)
         cache_unreadable_alike(u->file, &u->inode);
-    uploader_show(v, ino, UPLOADER_ERROR);
+    show_state(v, ino, SHOW_ERROR);
     upload_end(u);
     await_failed(v, ino, t->seconds);
 }

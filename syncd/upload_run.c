@@ -40,18 +40,6 @@ struct upload *upload_new(struct uploader *u, enum upload_kind kind)
     return up;
 }
 
-void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state)
-{
-    CLEANUP_FREE char *path = index_path(v->index, ino);
-    size_t len = path ? strlen(path) : 0;
-
-    if (!v->spec.changed || len == 0)
-        return;
-    if (path[len - 1] == '/')
-        path[len - 1] = '\0';
-    v->spec.changed(v, path, (int)state, v->spec.arg);
-}
-
 void upload_start_as(struct upload *u, enum upload_kind kind)
 {
     u->kind = kind;
@@ -77,7 +65,9 @@ void upload_begin(struct upload *u, uint64_t ino)
         upload_end(u);
         return;
     }
-    uploader_show(u->volume, u->inode.ino, UPLOADER_UPLOADING);
+    show_state(u->volume, u->inode.ino, SHOW_UPLOADING);
+    if (u->kind == UPLOAD_CONTENT)
+        show_upload(u);
     if (strlen(v->prefix) + strlen(u->key) > FS_KEY_MAX_BYTES)
         fail_too_long(u);
     else
@@ -111,7 +101,11 @@ void upload_free(struct upload *u)
 
 static void let_go(struct upload *u)
 {
+    struct error e;
+
     LIST_REMOVE(u, next);
+    error_set(&e, -ECANCELED, "It begins anew.");
+    show_uploaded(u, &e);
     if (u->clone)
         upload_clone_end(u);
     if (u->file) {
@@ -301,7 +295,8 @@ void upload_commit(struct upload *u, const char *etag)
     uploader_reached(u->uploader);
     u->volume->tally->uploads[tally_kind(0)]++;
     LOG(LOG_DEBUG, "uploaded", "drive=%s", u->volume->drive->id, "key=%s", u->key, "size=%" PRIu64, u->size);
-    uploader_show(u->volume, u->inode.ino, UPLOADER_NORMAL);
+    show_state(u->volume, u->inode.ino, SHOW_NORMAL);
+    show_uploaded(u, NULL);
     upload_end(u);
 }
 

@@ -106,6 +106,7 @@ static struct volume *volume_new(const struct volume_spec *spec)
     v->spec.state_dir = NULL;
     STAILQ_INIT(&v->events);
     STAILQ_INIT(&v->told);
+    TAILQ_INIT(&v->downloads);
     take_settings(v, spec->drive);
     v->bucket = xstrdup(spec->drive->storage_name ? spec->drive->storage_name : "");
     v->prefix = normal_prefix(spec->drive->prefix);
@@ -218,6 +219,8 @@ void volume_close(struct volume *v)
     keeper_free(v);
     scanner_stop(v);
     offline_end(v);
+    downloads_end(v);
+    deletions_end(v);
     volume_purge_free(v);
     volume_events_free(v);
     streams_close(v);

@@ -14,9 +14,11 @@
 #include "proto/ipc.pb-c.h"
 #include "syncd/cloud.h"
 
+struct events;
 struct keys;
 struct volume;
 struct samples;
+struct transfers;
 
 struct volume_spec {
     struct loop *loop;
@@ -30,6 +32,8 @@ struct volume_spec {
     bool had_index;                   /* the drive was in use: if the index is a new one now, another was lost */
     /* events for whoever shows them; may be NULL */
     void (*changed)(struct volume *v, const char *path, int state_b, void *arg);
+    const struct events *events;      /* whoever listens to that; borrowed, as the next; NULL: nobody */
+    struct transfers *transfers;      /* may be NULL */
     void (*damaged)(struct volume *v, void *arg);   /* its index: it is to be closed and opened, not from within */
     void *arg;
 };
@@ -80,6 +84,11 @@ void volume_keys_opened(struct volume *v);
  * cloud, as far as that answers within some seconds. done(arg) once, after this has returned; not when the volume is
  * closed before. */
 void volume_end_uploads(struct volume *v, void (*done)(void *arg), void *arg);
+
+/* Begins now what would be done in a while: all that was ever listed is listed anew, below the path (relative to the
+ * drive, as far as it is known; all of it where the drive has a prefix), and uploads that rest begin, but where the
+ * provider asked for the rest. 0; -ENETDOWN with a sentence when it is paused. */
+int volume_sync(struct volume *v, const char *path, struct error *e);
 
 /* Changes not yet in the cloud. */
 uint64_t volume_pending(struct volume *v);
@@ -143,6 +152,19 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
  * and what the kernel reads by itself. Fine, too, where nothing was to be here always; -EINVAL with a sentence when a
  * directory above is, as which it would come again. */
 void volume_remove_offline(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+
+/* Gives up what is here of the object, or of all that is below the directory: done(e, arg) once that is done. -EINVAL
+ * with a sentence, and nothing went: some of it is to be here always. -EBUSY with one: some stays because the cloud
+ * does not have it, or a program uses it; the rest went. */
+void volume_evict(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
+/* Fetches all of the object, or of what is below the directory, once; it may go again as what was read may. `seconds`
+ * 0: done(e, arg) as soon as that is in the queue, which ends with the drive. Else when all of it is here, or some of
+ * it cannot be had, with the sentence of the first; or after so many seconds, -ETIMEDOUT, and it goes on. */
+void volume_download(struct volume *v, uint64_t ino, unsigned seconds, volume_offline_fn *done, void *arg);
+/* Deletes the object, or the directory with all that is below it, here and, behind, in the cloud, as unlink(2) and
+ * rmdir(2) do. done(e, arg) once, when that is durable, or: -EACCES or -EROFS where the drive does not allow it, -EBUSY
+ * or -ENOTEMPTY when something was left in place, with how much and why. */
+void volume_delete(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
 
 /* What lies there in the cloud, and is refused because it is older than, or something else than, what was seen before,
  * was put there on purpose. -EINVAL with a sentence where nothing is refused for that. */

@@ -263,6 +263,16 @@ static uint64_t find_path(struct volume *v, const char *path)
     return ino;
 }
 
+uint64_t volume_find_directory(struct volume *v, const char *path)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    uint64_t ino = find_path(v, path);
+
+    if (index_get(v->index, ino, &i) < 0)
+        return INDEX_ROOT;
+    return S_ISDIR(i.mode) ? ino : i.parent;
+}
+
 bool volume_rename_finished(struct volume *v, const char *path)
 {
     CLEANUP(text_free) struct text key = TEXT_INIT(FS_KEY_MAX_BYTES + 1);

@@ -10,15 +10,18 @@
  *   fs_mark.c     the index says so before what is the cloud's is written over
  *   fs_copy.c     contents of one file that the cloud makes another one of
  *   listing.c     brings directories from the cloud into the index; listing_merge.c: one page, one directory;
- *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back
+ *                 listing_settle.c: metadata that listings lack; listing_probe.c: whether the cloud is back;
+ *                 listing_sync.c: all of it at once
  *   volume_api.c  paths and objects for the API; volume_events.c: what workers are told;
  *                 volume_purge.c: orphans and directories that are gone; volume_samples.c: numbers for /metrics
  *   waits.c       what stands between an object and the cloud; explain.c: all there is to say about one; await.c: who
  *                 waits for one
+ *   show.c        what the API's listeners are told
  *   tally.c       what is counted; reach.c: whether the cloud answers
  *   cache.c       cache files and their maps
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always; offline.c: the same and its end, for the API
+ *   download.c    what is fetched once because somebody said so; delete.c: what the API deletes
  *   fetch.c       absent chunks from the cloud; many waiters, one download
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
@@ -32,6 +35,7 @@
 
 #include <sys/queue.h>
 
+#include "syncd/show.h"
 #include "syncd/store_index.h"
 #include "syncd/volume.h"
 
@@ -78,6 +82,9 @@ struct volume {
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, copying) copies;     /* fs_copy.c's */
     LIST_HEAD(, release) releases;   /* offline.c's */
+    TAILQ_HEAD(, download) downloads;   /* download.c's, as they were asked for */
+    LIST_HEAD(, deletion) deletions;    /* delete.c's */
+    struct sync_pass *pass;          /* listing_sync.c's; NULL: none is under way */
     LIST_HEAD(, await) awaits;       /* await.c's, as the next two */
     struct loop_timer *await_timer;
     uint64_t await_pause_ms;
@@ -124,6 +131,9 @@ void volume_purge_later(struct volume *v);
 /* The directory, an orphan, and all below it are removed, bit by bit; what is open below becomes an orphan. */
 void volume_dismantle(struct volume *v, uint64_t dir);
 void volume_purge_free(struct volume *v);
+
+/* The last directory that the path leads through, as far as the index knows it. */
+uint64_t volume_find_directory(struct volume *v, const char *path);
 
 /* EROFS when the drive is read-only or paused, else 0. */
 int volume_writable(struct volume *v);
@@ -354,6 +364,13 @@ void offline_end(struct volume *v);
 /* Calls done(e, arg) once what was committed to the index is on the disk. By then the volume may be gone. */
 void volume_answer_durably(struct volume *v, volume_offline_fn *done, void *arg);
 
+/* --- download.c, delete.c -------------------------------------------------------------------------- */
+/* What is at or below the inode is not to be fetched any more; who waits for it is told -ECANCELED. */
+void downloads_give_up(struct volume *v, uint64_t ino);
+/* Who waits is answered; what is on its way ends. */
+void downloads_end(struct volume *v);
+void deletions_end(struct volume *v);
+
 /* --- scan.c --------------------------------------------------------------------------------------- */
 
 /* How long what was fetched before any program opened it is taken for the cloud's version when one does. */
@@ -392,9 +409,6 @@ void uploader_answered(struct uploader *u);
 /* A program changed something. Nothing is begun until SettleMilliseconds have passed without a change, ten times as
  * many at most, so that whoever changes many files does not share the processor and the disk with their uploads. */
 void uploader_changed(struct uploader *u);
-/* Tells those who listen to the drive how it is about the inode, in the numbers of their stream. */
-enum uploader_state { UPLOADER_NORMAL = 0, UPLOADER_UPLOADING = 4, UPLOADER_ERROR = 256 };
-void uploader_show(struct volume *v, uint64_t ino, enum uploader_state state);
 /* Whether it is being encrypted for that. */
 bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */

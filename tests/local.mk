@@ -46,8 +46,11 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/raw_s3.py \
 	tests/integration/run_tests.py \
 	tests/integration/test_age.py \
+	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
+	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
+	tests/integration/test_bad_input.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
@@ -67,13 +70,16 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_change_cache.py \
 	tests/integration/test_keys.py \
 	tests/integration/test_kills.py \
+	tests/integration/test_local_files.py \
 	tests/integration/test_make_offline.py \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
+	tests/integration/test_openapi.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
@@ -95,6 +101,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
 	tests/integration/test_wait.py \
+	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
@@ -133,7 +140,8 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
 	tests/fuzz/seeds/path/cache tests/fuzz/seeds/path/dots tests/fuzz/seeds/path/letter tests/fuzz/seeds/path/link \
 	tests/fuzz/seeds/sealed/entries tests/fuzz/seeds/sealed/head \
-	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range
+	tests/fuzz/seeds/route/path tests/fuzz/seeds/route/query tests/fuzz/seeds/route/range \
+	tests/fuzz/seeds/websocket/long tests/fuzz/seeds/websocket/message tests/fuzz/seeds/websocket/ping_close
 
 # --- unit tests: one block per program, alphabetical, in this pattern ------------------------------
 #
@@ -142,6 +150,10 @@ EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/size
 # tests_unit_test_NAME_SOURCES = tests/unit/test_NAME.c
 # tests_unit_test_NAME_LDADD = libsyncd.a $(UNIT_LINK) $(SQLITE_LIBS)
 
+
+# A client of frontd's WebSockets, and what it is tested against.
+SOCKET_CLIENT = tests/unit/socket_client.c tests/unit/socket_client.h tests/unit/frontd_fixture.c \
+	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 
 # A volume on the memory provider, and a worker that asks it.
 VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
@@ -207,6 +219,16 @@ check_PROGRAMS += tests/unit/test_age
 TESTS += tests/unit/test_age
 tests_unit_test_age_SOURCES = tests/unit/test_age.c
 tests_unit_test_age_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
+
+check_PROGRAMS += tests/unit/test_audit
+TESTS += tests/unit/test_audit
+tests_unit_test_audit_SOURCES = tests/unit/test_audit.c $(SYNCD_FIXTURE)
+tests_unit_test_audit_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_agent
+TESTS += tests/unit/test_agent
+tests_unit_test_agent_SOURCES = tests/unit/test_agent.c $(SYNCD_FIXTURE)
+tests_unit_test_agent_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_anchors
 TESTS += tests/unit/test_anchors
@@ -366,22 +388,27 @@ TESTS += tests/unit/test_folder
 tests_unit_test_folder_SOURCES = tests/unit/test_folder.c tests/unit/files.h
 tests_unit_test_folder_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_feeds
+TESTS += tests/unit/test_feeds
+tests_unit_test_feeds_SOURCES = tests/unit/test_feeds.c $(SOCKET_CLIENT)
+tests_unit_test_feeds_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 check_PROGRAMS += tests/unit/test_frontd
 TESTS += tests/unit/test_frontd
 tests_unit_test_frontd_SOURCES = tests/unit/test_frontd.c tests/unit/frontd_fixture.c tests/unit/frontd_fixture.h \
 	tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_frontd_sandbox
 TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c
-tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_guard_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_hostile_cloud
 TESTS += tests/unit/test_hostile_cloud
@@ -396,12 +423,12 @@ tests_unit_test_hostile_worker_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_http
 TESTS += tests/unit/test_http
 tests_unit_test_http_SOURCES = tests/unit/test_http.c tests/unit/http_client.c tests/unit/http_client.h
-tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_http_head
 TESTS += tests/unit/test_http_head
 tests_unit_test_http_head_SOURCES = tests/unit/test_http_head.c
-tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_http_head_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_index
 TESTS += tests/unit/test_index
@@ -488,10 +515,20 @@ TESTS += tests/unit/test_name
 tests_unit_test_name_SOURCES = tests/unit/test_name.c
 tests_unit_test_name_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_local
+TESTS += tests/unit/test_local
+tests_unit_test_local_SOURCES = tests/unit/test_local.c $(SYNCD_FIXTURE)
+tests_unit_test_local_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_object_api
 TESTS += tests/unit/test_object_api
 tests_unit_test_object_api_SOURCES = tests/unit/test_object_api.c $(SYNCD_FIXTURE)
 tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_object_calls
+TESTS += tests/unit/test_object_calls
+tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(VOLUME_RIG)
+tests_unit_test_object_calls_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_encrypt
 TESTS += tests/unit/test_encrypt
@@ -526,7 +563,7 @@ tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_peer
 TESTS += tests/unit/test_peer
 tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
-tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_peer_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_pin_many
 TESTS += tests/unit/test_pin_many
@@ -556,7 +593,7 @@ tests_unit_test_retry_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += tests/unit/test_route
 TESTS += tests/unit/test_route
 tests_unit_test_route_SOURCES = tests/unit/test_route.c
-tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK)
+tests_unit_test_route_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_mount_point
 TESTS += tests/unit/test_mount_point
@@ -641,6 +678,11 @@ check_PROGRAMS += tests/unit/test_text
 TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_transfer
+TESTS += tests/unit/test_transfer
+tests_unit_test_transfer_SOURCES = tests/unit/test_transfer.c $(SYNCD_FIXTURE)
+tests_unit_test_transfer_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_unsynced
 TESTS += tests/unit/test_unsynced
@@ -781,6 +823,11 @@ tests_integration_cloud_conformance_SOURCES = tests/integration/cloud_conformanc
 	tests/unit/cloud_suite.h
 tests_integration_cloud_conformance_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_websocket
+TESTS += tests/unit/test_websocket
+tests_unit_test_websocket_SOURCES = tests/unit/test_websocket.c $(SOCKET_CLIENT)
+tests_unit_test_websocket_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 # --- fuzz targets: configure --enable-fuzzing CC=clang ----------------------------------------------
 #
 # noinst_PROGRAMS += tests/fuzz/fuzz_NAME
@@ -825,7 +872,7 @@ tests_fuzz_fuzz_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
-tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_http_head_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_ipc_packet
@@ -850,7 +897,7 @@ tests_fuzz_fuzz_path_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_route
 tests_fuzz_fuzz_route_SOURCES = tests/fuzz/fuzz_route.c
-tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_route_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
 tests_fuzz_fuzz_route_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_s3_headers
@@ -873,6 +920,10 @@ tests_fuzz_fuzz_service_url_SOURCES = tests/fuzz/fuzz_service_url.c
 tests_fuzz_fuzz_service_url_LDADD = $(SYNCD_LIBS)
 tests_fuzz_fuzz_service_url_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
+noinst_PROGRAMS += tests/fuzz/fuzz_websocket
+tests_fuzz_fuzz_websocket_SOURCES = tests/fuzz/fuzz_websocket.c
+tests_fuzz_fuzz_websocket_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
+tests_fuzz_fuzz_websocket_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 endif
 
 # --- long turns ------------------------------------------------------------------------------------

@@ -217,6 +217,44 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
     done(&none, arg);
 }
 
+int volume_sync(struct volume *v, const char *path, struct error *e)
+{
+    if (v->paused)
+        return error_set(e, -ENETDOWN, "The drive is paused.");
+    snprintf(v->synced, sizeof(v->synced), "/%s", path);
+    return 0;
+}
+
+/* The same of these; the directory does not go. */
+void volume_download(struct volume *v, uint64_t ino, unsigned seconds, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    (void)v;
+    if (seconds && ino == 1)
+        error_set(&e, -ETIMEDOUT, "Not after %u seconds.", seconds);
+    done(&e, arg);
+}
+
+void volume_evict(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    if (v->offline == ino)
+        error_set(&e, -EINVAL, "It is to be here always.");
+    done(&e, arg);
+}
+
+void volume_delete(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
+{
+    struct error e = { 0 };
+
+    (void)v;
+    if (ino == 1)
+        error_set(&e, -EBUSY, "It is being uploaded.");
+    done(&e, arg);
+}
+
 void volume_accept(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg)
 {
     static const struct error none;

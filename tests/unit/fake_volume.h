@@ -15,6 +15,7 @@ struct volume {
     uint64_t keys_left;        /* what volume_keys_left() says */
     size_t keys_back;          /* times volume_keys_back() ran */
     const char *trouble;       /* what volume_trouble() says; NULL: nothing */
+    char synced[64];           /* the path that volume_sync() was called with; "": it was not */
     size_t told;               /* times volume_tell() ran */
     size_t configured;         /* times volume_configure() ran */
     struct ipc_peer *worker;   /* last attached; NULL once lost */

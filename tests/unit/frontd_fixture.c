@@ -29,6 +29,25 @@ static void get_status(struct ipc_request *r, const Lf__Envelope *env, int *fds,
     ipc_reply(r, &reply, NULL, 0);
 }
 
+static void watch_events(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)env;
+    (void)fds;
+    f->watcher = ipc_request_peer(r);
+    f->watched++;
+    ipc_done(r);
+}
+
+static void lose_peer(struct ipc_peer *p, void *arg)
+{
+    struct fixture *f = arg;
+
+    if (f->watcher == p)
+        f->watcher = NULL;
+}
+
 static void take_command(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
 {
     (void)fds;
@@ -367,6 +386,7 @@ static const struct ipc_handler syncd[] = {
     { B(METRICS_GET), syncd_metrics },
     { B(AGENT_STATUS_GET), get_status },
     { B(AGENT_COMMAND), take_command },
+    { B(EVENTS_WATCH), watch_events },
     { B(DRIVE_INSERT), insert_drive },
     { B(DRIVE_UPDATE), update_drive },
     { B(DRIVE_DELETE), delete_drive },
@@ -402,7 +422,7 @@ static void play(struct fixture *f, enum role role, const struct ipc_handler *ha
     static struct ipc_peer_uid peer = { .role = ROLE_FRONTD };
     struct ipc_server_spec spec = {
         .role = role, .handlers = handlers, .n_handlers = n, .peers = &peer, .n_peers = 1,
-        .max_connections = 4, .max_queue = 64, .arg = f,
+        .max_connections = 4, .max_queue = 1024, .peer_lost = lose_peer, .arg = f,
     };
 
     peer.uid = getuid();
@@ -418,17 +438,23 @@ static void on_stop(void *arg)
     f->stopped = true;
 }
 
-static void start_frontd(struct fixture *f)
+enum { SETS_MAX = 16 };
+
+static void start_frontd(struct fixture *f, const char *const *more, size_t n)
 {
     int fd = listen_loopback(AF_INET, &f->port), fd6 = listen_loopback(AF_INET6, &f->port);
     char url[64];
-    const char *const sets[] = { url, "CorsOrigins=https://app.example.org", "IpcTimeoutSeconds=1",
-                                 "MaxBodyBytes=1024", "MaxReplyBytes=65536" };
+    const char *sets[SETS_MAX] = { url, "CorsOrigins=https://app.example.org", "IpcTimeoutSeconds=1",
+                                   "MaxBodyBytes=1024", "MaxReplyBytes=65536" };
+    size_t n_sets = 5;
     struct frontd_spec spec = { .loop = f->loop, .served_uid = getuid() };
     struct error e = { 0 };
 
     (void)snprintf(url, sizeof(url), "HostUrl=http://localhost:%u", f->port);
-    assert_int_equal(config_load(NULL, sets, ARRAY_SIZE(sets), &f->config, &e), 0);
+    assert_true(n_sets + n <= SETS_MAX);
+    for (size_t i = 0; i < n; i++)
+        sets[n_sets++] = more[i];
+    assert_int_equal(config_load(NULL, sets, n_sets, &f->config, &e), 0);
     /* Below what the configuration accepts would be too small for these tests, and the default too large. */
     f->config->max_reply_bytes = 200000;
     spec.config = f->config;
@@ -442,6 +468,11 @@ static void start_frontd(struct fixture *f)
 
 int frontd_set_up(void **state)
 {
+    return frontd_set_up_with(state, NULL, 0);
+}
+
+int frontd_set_up_with(void **state, const char *const *sets, size_t n)
+{
     struct fixture *f = xcalloc(1, sizeof(*f));
 
     strcpy(f->dir, "/tmp/frontd.XXXXXX");
@@ -453,7 +484,7 @@ int frontd_set_up(void **state)
     play(f, ROLE_SYNCD, syncd, ARRAY_SIZE(syncd));
     play(f, ROLE_MOUNTD, mountd, ARRAY_SIZE(mountd));
     play(f, ROLE_CRYPTD, cryptd, ARRAY_SIZE(cryptd));
-    start_frontd(f);
+    start_frontd(f, sets, n);
     turn_until(f->loop, ipc_client_connected(f->frontd->peers[ROLE_SYNCD]) &&
                             ipc_client_connected(f->frontd->peers[ROLE_MOUNTD]) &&
                             ipc_client_connected(f->frontd->peers[ROLE_CRYPTD]));

@@ -43,10 +43,14 @@ struct fixture {
     int64_t position, end;                /* what the pipe still gets */
     bool stream_closed;                   /* by its reader */
     bool stopped;
+    struct ipc_peer *watcher;             /* who sent EventsWatch last; NULL once it is lost */
+    unsigned watched;                     /* how often that came */
 };
 
 /* For cmocka: *state becomes a struct fixture; the limits are small (IpcTimeoutSeconds 1). */
 int frontd_set_up(void **state);
+/* The same with more settings, each "Key=value". */
+int frontd_set_up_with(void **state, const char *const *sets, size_t n);
 int frontd_tear_down(void **state);
 
 /* The byte at that place of every object. */

@@ -917,6 +917,36 @@ static void worker_gets_the_volume(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
+static struct answer ask_sync(struct fixture *f, const char *id, const char *path)
+{
+    Lf__DriveSync msg = LF__DRIVE_SYNC__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_SYNC, drive_sync, &msg);
+
+    msg.id = (char *)id;
+    msg.path = (char *)path;
+    return fixture_ask(f, &env);
+}
+
+static void a_drive_is_synchronised_at_once(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    struct answer a = ask_sync(f, id, NULL);
+
+    assert_int_equal(a.e.code, 0);
+    assert_string_equal(fake_volume(id)->synced, "/");
+    answer_free(&a);
+    a = ask_sync(f, id, "/photos//2026/");
+    assert_int_equal(a.e.code, 0);
+    assert_string_equal(fake_volume(id)->synced, "/photos/2026");
+    answer_free(&a);
+    expect_error(ask_sync(f, id, "photos/../.."), -EPERM, "..");
+    expect_error(ask_sync(f, "00000000-0000-0000-0000-000000000000", NULL), -ENOENT, "no drive");
+    expect_error(ask_sync(f, "..", NULL), -ENOENT, "no drive");
+    fake_volume(id)->paused = true;
+    expect_error(ask_sync(f, id, NULL), -ENETDOWN, "paused");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -951,6 +981,7 @@ int main(void)
         TEST(half_made_drive_with_a_bad_index_is_kept),
         TEST(long_lists_come_in_pages),
         TEST(worker_gets_the_volume),
+        cmocka_unit_test_setup_teardown(a_drive_is_synchronised_at_once, fixture_set_up, fixture_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

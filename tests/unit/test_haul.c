@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "syncd/agent.h"
 #include "syncd/bucket_download.h"
 #include "syncd/local_path.h"
 #include "tests/unit/files.h"
@@ -310,9 +311,9 @@ static void own_folders_are_refused(void **state)
     expect_error(download(f, account, hidden, "a", 1), -EINVAL, "hidden");
     expect_error(download(f, account, f->dir, "a", 3), -EINVAL, "objectType");
     expect_error(upload(f, account, f->dir, false), -EINVAL, "regular file");
-    f->syncd->paused = true;
+    f->syncd->state = AGENT_PAUSED;
     expect_error(upload(f, account, fine, false), -EBUSY, "paused");
-    f->syncd->paused = false;
+    f->syncd->state = AGENT_STARTED;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)

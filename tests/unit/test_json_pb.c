@@ -354,9 +354,35 @@ static void base64_has_one_form(void **state)
         assert_int_equal(base64_decode(wrong[i], strlen(wrong[i]), &data, &n), -EINVAL);
 }
 
+/* Whoever reads the text before us may take the other one. */
+static void names_stand_once(void **state)
+{
+    static const char *const twice[] = {
+        "{\"a\": 1, \"a\": 2}", "{\"a\": null, \"a\": null}", "[{\"x\": {\"a\": 1, \"a\": 1}}]",
+        "{\"a\": \":\", \"a\": \"\\\":\"}", "{\"a\\u0062\": 1, \"ab\": 2}",
+    };
+    static const char *const once[] = {
+        "{}", "[]", "\"::\"", "{\"a\": {\"a\": [{\"a\": \":\\\":\"}]}}", "{\"a:\": 1, \"a\": 2}",
+        "{\"a\": \"\\\\\", \"b\": \":\"}",
+    };
+    struct json_object *o;
+    struct error e;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(twice); i++) {
+        assert_int_equal(json_parse(twice[i], strlen(twice[i]), &o, &e), -EBADMSG);
+        assert_non_null(strstr(e.text, "twice"));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(once); i++) {
+        assert_int_equal(json_parse(once[i], strlen(once[i]), &o, &e), 0);
+        json_object_put(o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_stand_once),
         cmocka_unit_test(text_is_parsed_strictly),     cmocka_unit_test(text_with_nul_is_refused),
         cmocka_unit_test(depth_is_bounded),            cmocka_unit_test(names_change_their_case),
         cmocka_unit_test(model_goes_in_and_out),       cmocka_unit_test(refusals_name_the_field),

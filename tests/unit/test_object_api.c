@@ -502,83 +502,6 @@ static void presigning_refuses(void **state)
     expect_error(fixture_ask(f, &env), -EROFS, "read-only");
 }
 
-/* --- the agent -------------------------------------------------------------------------------- */
-
-static int status_of(struct fixture *f)
-{
-    Lf__AgentStatusGet msg = LF__AGENT_STATUS_GET__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(AGENT_STATUS_GET, agent_status_get, &msg);
-    struct answer a = fixture_ask(f, &env);
-    int status = a.reply->agent_status->status;
-
-    answer_free(&a);
-    return status;
-}
-
-static struct answer command(struct fixture *f, int number)
-{
-    Lf__AgentCommand msg = LF__AGENT_COMMAND__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(AGENT_COMMAND, agent_command, &msg);
-
-    msg.command = number;
-    return fixture_ask(f, &env);
-}
-
-static void pause_lasts_until_resume(void **state)
-{
-    struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one"), *two = NULL;
-    struct answer a;
-
-    assert_int_equal(status_of(f), 1);
-    expect_error(command(f, 4), -EINVAL, "not paused");
-    a = command(f, 2);
-    assert_int_equal(a.e.code, 0);
-    answer_free(&a);
-    assert_int_equal(status_of(f), 4);
-    assert_true(fake_volume(id)->paused);
-    assert_int_equal(fake_volume(id)->told, 1);
-    expect_error(command(f, 2), -EINVAL, "paused already");
-    fixture_restart(f);
-    assert_int_equal(status_of(f), 4);
-    assert_true(fake_volume(id)->paused);
-    two = fixture_drive(f, account, "two");
-    assert_true(fake_volume(two)->paused);
-    a = command(f, 4);
-    assert_int_equal(a.e.code, 0);
-    answer_free(&a);
-    assert_int_equal(status_of(f), 1);
-    assert_false(fake_volume(id)->paused);
-}
-
-static void commands_without_users_are_refused(void **state)
-{
-    struct fixture *f = *state;
-
-    expect_error(command(f, 0), -EOPNOTSUPP, "users");
-    expect_error(command(f, 1), -EOPNOTSUPP, "users");
-    expect_error(command(f, 8), -EINVAL, "Exit");
-    expect_error(command(f, 3), -EINVAL, "no command 3");
-    assert_int_equal(status_of(f), 1);
-}
-
-static void shutdown_closes_everything(void **state)
-{
-    struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f);
-    Lf__Shutdown msg = LF__SHUTDOWN__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(SHUTDOWN, shutdown, &msg);
-    struct answer a;
-
-    free(fixture_drive(f, account, "one"));
-    a = fixture_ask(f, &env);
-    assert_int_equal(a.e.code, 0);
-    assert_int_equal(a.reply->body_case, LF__ENVELOPE__BODY_DONE);
-    answer_free(&a);
-    assert_int_equal(fake_volumes(), 0);
-    assert_int_equal(loop_run(f->loop), 0);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -597,9 +520,6 @@ int main(void)
         TEST(directories_come_in_pages),
         TEST(contents_come_through_a_pipe),
         TEST(presigning_refuses),
-        TEST(pause_lasts_until_resume),
-        TEST(commands_without_users_are_refused),
-        TEST(shutdown_closes_everything),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

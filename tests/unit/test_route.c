@@ -95,7 +95,7 @@ static void every_parameter_has_its_field(void **state)
 {
     (void)state;
     for (EACH_ROUTE(r)) {
-        const ProtobufCMessageDescriptor *d = route_message(r->request);
+        const ProtobufCMessageDescriptor *d = route_request(r);
         bool whole = r->body && strcmp(r->body, "*") == 0;
 
         if (!d || r->serve == command_serve)
@@ -116,7 +116,7 @@ static void every_parameter_can_be_set(void **state)
 {
     (void)state;
     for (EACH_ROUTE(r)) {
-        const ProtobufCMessageDescriptor *d = route_message(r->request);
+        const ProtobufCMessageDescriptor *d = route_request(r);
         char names[256];
 
         if (!d || r->serve == command_serve)
@@ -372,9 +372,9 @@ static void document_has_every_route(void **state)
         assert_non_null(json_object_object_get(operation, "summary"));
         responses = json_object_object_get(operation, "responses");
         assert_non_null(json_object_object_get(responses, "default"));
-        assert_int_equal(json_object_object_get(responses, "200") != NULL, !r->missing);
-        assert_int_equal(json_object_object_get(operation, "requestBody") != NULL,
-                         r->body != NULL || (r->policy & ROUTE_FORM) != 0);
+        assert_int_equal(json_object_object_get(responses, "200") != NULL, !r->missing && !(r->policy & ROUTE_SOCKET));
+        assert_int_equal(json_object_object_get(responses, "101") != NULL, (r->policy & ROUTE_SOCKET) != 0);
+        assert_int_equal(json_object_object_get(operation, "requestBody") != NULL, r->body != NULL);
     }
     check_refs(document, document);
     json_object_put(document);
