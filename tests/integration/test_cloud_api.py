@@ -2,10 +2,14 @@
 """/cloud/*: what people and programs do with objects of a real bucket, beside the drives."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
+import signal
 import socket
+import threading
+import time
 import unittest
 import urllib.parse
 import uuid
@@ -329,6 +333,23 @@ class Transfers(CloudCase):
         self.assertEqual(self.s3.get("big"), self.bytes_of(source))
         self.assertSameFile(os.path.join(target, "there"), source)
 
+    def test_they_rest_while_the_agent_does(self):
+        with self.slow_account() as account:
+            source = self.file("big", 40 << 20)
+            up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source)["transferId"]
+            wait_until(lambda: self.status(up)["transferredBytes"] > 0, 30, "its first bytes")
+            self.instance.api("POST", "/management/command/pause")
+            self.addCleanup(self.instance.request, "POST", "/management/command/resume")
+            self.assertIn("paused", self.refused("upload_object", "PENDING", uploadPath="/", localFilePath=source))
+            self.proxy.rate = 0
+            moved = self.status(up)["transferredBytes"]
+            time.sleep(2)                      # nothing is to happen
+            self.assertEqual(self.status(up)["transferredBytes"], moved)
+            self.assertEqual(self.s3.keys(), set())
+            self.instance.api("POST", "/management/command/resume")
+            self.assertEqual(self.ended(up)["status"], "completed")
+        self.assertEqual(self.s3.get("big"), self.bytes_of(source))
+
     def test_a_file_that_changes_meanwhile_is_not_put_there(self):
         with self.slow_account() as account:
             source = self.file("growing", 40 << 20)
@@ -512,6 +533,43 @@ class Forms(CloudCase):
         self.assertRegex(connection.recv(65536).split(b"\r\n")[0], rb"^HTTP/1.1 499 ")
         self.assertEqual(self.post(self.form(b"again")).status, 200)
         self.arrives("from form/a.bin", b"again")
+
+    def test_chunks_without_a_length(self):
+        body = self.form(os.urandom(300000))
+
+        def chunks():
+            for i in range(0, len(body), 7000):
+                yield body[i:i + 7000]
+        connection = http.client.HTTPConnection("127.0.0.1", self.instance.info()["port"], timeout=60)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/cloud/upload_object_from_form", chunks(), {
+            "Content-Type": f"multipart/form-data; boundary={self.BOUNDARY}"}, encode_chunked=True)
+        self.assertEqual(connection.getresponse().status, 200)
+        wait_until(lambda: len(self.s3.get("from form/a.bin") or b"") == 300000, 30, "the object")
+
+    def test_a_syncd_that_does_not_take_it_holds_the_sender(self):
+        """What it does not take waits at the client, not in frontd's memory; others are served meanwhile."""
+        data = os.urandom(48 << 20)
+        connection, _ = self.begin(len(self.form(data)))
+        answers = []
+        before, pid = self.memory("frontd"), self.instance.pid("syncd")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            sender = threading.Thread(target=self.send_rest, args=(connection, self.form(data), answers))
+            sender.start()
+            sender.join(2)
+            self.assertTrue(sender.is_alive())
+            self.assertLess(self.memory("frontd") - before, 4 << 20)
+            self.assertEqual(self.instance.request("GET", "/openapi.json").status, 200)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        sender.join(60)
+        self.assertRegex(answers[0], rb"^HTTP/1.1 200 ")
+
+    def send_rest(self, connection, form, answers):
+        """All but what begin() has sent: its form is another one, but begins alike up to the file."""
+        connection.sendall(form[150000:])
+        answers.append(connection.recv(65536))
 
     def test_a_form_that_is_too_large_is_not_read(self):
         connection = socket.create_connection(("127.0.0.1", self.instance.info()["port"]), timeout=60)

@@ -316,6 +316,37 @@ static void own_folders_are_refused(void **state)
     f->syncd->state = AGENT_STARTED;
 }
 
+static void put_object(struct fixture *f, const char *folder, const char *name)
+{
+    CLEANUP_FREE char *bucket = in(f->cloud, "bucket"), *above = in(bucket, folder), *path = in(above, name);
+    CLEANUP_CLOSE int fd = -1;
+
+    (void)mkdir(above, 0700);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, "x", 1), 1);
+}
+
+/* What programs are started with lies hidden in the home directory; and Landfall's own folders may lie anywhere in it. */
+static void a_bucket_does_not_furnish_the_home(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *home = in(f->dir, "home");
+    const char *own = strrchr(f->syncd->state_dir, '/') + 1;
+
+    assert_int_equal(mkdir(home, 0700), 0);
+    xstrset(&f->syncd->home, home);
+    put_object(f, ".config", "autostart");
+    put_object(f, "visible", ".profile");
+    put_object(f, "visible", "a");
+    expect_end(f, download(f, account, home, "", 2), "failed", "hidden");
+    expect_content(home, "visible/a", 'x', 1);
+    expect_content(home, "visible/.profile", 'x', 1);
+    assert_false(there(home, "/.config"));
+    put_object(f, own, "planted");
+    expect_end(f, download(f, account, f->dir, own, 2), "failed", "Landfall's own");
+    assert_false(there(f->syncd->state_dir, "/planted"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -329,6 +360,7 @@ int main(void)
         TEST(what_is_there_stays),
         TEST(many_take_turns),
         TEST(own_folders_are_refused),
+        TEST(a_bucket_does_not_furnish_the_home),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
