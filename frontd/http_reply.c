@@ -200,6 +200,25 @@ struct evbuffer *http_request_body(struct http_request *r)
     return r->body;
 }
 
+void http_request_take(struct http_request *r, uint64_t max, void (*body)(bool ended, void *arg))
+{
+    r->on_body = body;
+    r->body_max = max;
+}
+
+void http_request_want(struct http_request *r, bool wanted)
+{
+    bool before = r->wanted;
+
+    r->wanted = wanted;
+    if (before == wanted || r->conn->state != HTTP_BODY)
+        return;
+    r->step = 0;
+    http_conn_deadline(r->conn, wanted);
+    if (wanted)
+        http_conn_advance(r->conn);
+}
+
 struct evbuffer *http_request_input(const struct http_request *r)
 {
     return bufferevent_get_input(r->conn->bev);

@@ -202,8 +202,8 @@ static struct json_object *request_body(const struct route *r)
     const ProtobufCMessageDescriptor *d = route_request(r);
     struct json_object *o = one("required", json_object_new_boolean(true));
 
-    put(o, "content", content("application/json", strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name)
-                                                                            : property(d, r->body)));
+    put(o, "content", content(r->policy & ROUTE_FORM ? "multipart/form-data" : "application/json",
+                              strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name) : property(d, r->body)));
     return o;
 }
 

@@ -5,6 +5,7 @@
 #include "frontd/agent.h"
 #include "frontd/call.h"
 #include "frontd/feeds.h"
+#include "frontd/form_serve.h"
 #include "frontd/metrics.h"
 #include "frontd/notify.h"
 #include "frontd/openapi.h"
@@ -154,6 +155,12 @@ static const struct route table[] = {
         "Deletes one object of a bucket; of a folder, its marker alone"),
     ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
         "Makes a folder in a bucket: the marker that other programs show it by"),
+    ROW(POST, "/cloud/upload_object", CHANGES | TOKEN, call_serve, CLOUD_UPLOAD, NULL, "*", "transfer",
+        "Uploads a file of this machine into a bucket, behind; what is there is replaced only with overwrite"),
+    ROW(POST, "/cloud/download_object", CHANGES | TOKEN, call_serve, CLOUD_DOWNLOAD, NULL, "*", "transfer",
+        "Downloads an object, or all below a prefix, into a folder of this machine, behind; replaces nothing"),
+    OWN(POST, "/cloud/upload_object_from_form", CHANGES | ROUTE_FORM, form_serve, NULL, "*",
+        &lf__upload_form__descriptor, "Uploads the file of a form into a bucket, behind"),
 
     ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
         "The audit log behind a line: who made calls that can change something, and what came of them"),
@@ -192,9 +199,6 @@ static const struct route table[] = {
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
-    MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),
     MISSING(POST, "/cloud/add_storage", CHANGES | TOKEN, STORAGE),
     MISSING(DELETE, "/cloud/delete_storage", CHANGES | TOKEN, STORAGE),
     MISSING(POST, "/cloud/create_bucket", CHANGES | TOKEN, STORAGE),

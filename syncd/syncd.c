@@ -16,6 +16,8 @@
 #include "syncd/drive.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
+#include "syncd/form.h"
+#include "syncd/haul.h"
 #include "syncd/local_api.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
@@ -150,6 +152,8 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
     d->apart = apart_new(spec->loop, APART_MOST);
+    d->hauls = hauls_new(d);
+    d->forms = forms_new(d);
     d->local = local_new(d);
     r = d->apart ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
     if (r < 0)
@@ -163,6 +167,8 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
 void syncd_close(struct syncd *d)
 {
     drive_close_all(d);
+    forms_close(d->forms);
+    hauls_close(d->hauls);
     account_close_all(d);
 }
 
@@ -178,6 +184,8 @@ void syncd_free(struct syncd *d)
     local_free(d->local);
     apart_free(d->apart);
     ipc_server_free(d->server);
+    forms_free(d->forms);
+    hauls_free(d->hauls);
     audit_close(d->audit);
     transfers_free(d->transfers);
     events_free(d->events);

@@ -17,6 +17,8 @@ struct apart;
 struct crypt;
 struct drive;
 struct events;
+struct forms;
+struct hauls;
 struct local;
 struct mounts_subscriber;
 struct store;
@@ -37,6 +39,8 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct forms *forms;                    /* form.c */
+    struct hauls *hauls;                    /* haul.c */
     struct audit *audit;                    /* audit.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */

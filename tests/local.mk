@@ -136,6 +136,7 @@ EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow
 	tests/fuzz/seeds/age_header/unknown \
 	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
 	tests/fuzz/seeds/cryptd_form/sealed tests/fuzz/seeds/cryptd_form/wrapped
+EXTRA_DIST += tests/fuzz/seeds/form/two_parts tests/fuzz/seeds/form/type
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
@@ -195,6 +196,16 @@ check_PROGRAMS += tests/unit/test_bucket_object
 TESTS += tests/unit/test_bucket_object
 tests_unit_test_bucket_object_SOURCES = tests/unit/test_bucket_object.c $(SYNCD_FIXTURE)
 tests_unit_test_bucket_object_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_form
+TESTS += tests/unit/test_form
+tests_unit_test_form_SOURCES = tests/unit/test_form.c
+tests_unit_test_form_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_haul
+TESTS += tests/unit/test_haul
+tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_account_name
 TESTS += tests/unit/test_account_name
@@ -855,6 +866,11 @@ noinst_PROGRAMS += tests/fuzz/fuzz_cryptd_form
 tests_fuzz_fuzz_cryptd_form_SOURCES = tests/fuzz/fuzz_cryptd_form.c
 tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTD_LIBS)
 tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
+noinst_PROGRAMS += tests/fuzz/fuzz_form
+tests_fuzz_fuzz_form_SOURCES = tests/fuzz/fuzz_form.c
+tests_fuzz_fuzz_form_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
