@@ -8,6 +8,7 @@ libcli_a_SOURCES = \
 	cli/api.h \
 	cli/audit.c \
 	cli/command.h \
+	cli/commands.c \
 	cli/config_list.c \
 	cli/dir.c \
 	cli/dir.h \
