@@ -1,5 +1,5 @@
-/* The subcommands of `landfall`, in one table: the help, the completions and the dispatch read it. Each gets the arguments
- * that follow the program's name, its own name first, prints for a person, and returns the exit status. */
+/* The subcommands of `landfall`, in one table: the help, the completions and the dispatch read it. Each gets the
+ * arguments that follow the program's name, its own name first, prints for a person, and returns the exit status. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,7 @@ struct command {
 /* All of them, up to a row without a name. */
 extern const struct command commands[];
 
-extern const struct command account_verbs[], audit_verbs[], drive_verbs[], key_verbs[];
+extern const struct command account_verbs[], agent_verbs[], audit_verbs[], drive_verbs[], key_verbs[];
 
 int command_config(int argc, char **argv);
 int command_install(int argc, char **argv);
@@ -24,8 +24,12 @@ int command_stat(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_wait(int argc, char **argv);
-int command_accept(int argc, char **argv);
 int command_encrypt(int argc, char **argv);
+int command_ls(int argc, char **argv);
+int command_share(int argc, char **argv);
+int command_cp(int argc, char **argv);
+/* accept, evict, fetch, pin and unpin */
+int command_objects(int argc, char **argv);
 
 /* The row with that name, NULL: there is none. */
 const struct command *command_find(const struct command *rows, const char *name);

@@ -30,8 +30,26 @@ const struct command commands[] = {
       "the keys of a drive that encrypts: recovery kit, rotation, crypto-erase", NULL, key_verbs },
     { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
       command_stat, NULL },
+    { "ls", "[PATH] [-l] [--json] [--dir DIR]",
+      "what is in a folder of a drive, also of what is not on this machine; -l: with state, size and date", command_ls,
+      NULL },
+    { "pin", "PATH... [--dir DIR]", "keep files, or all that is and will be below directories, on this machine",
+      command_objects, NULL },
+    { "unpin", "PATH... [--dir DIR]", "end that, and give up what of it is in the cloud", command_objects, NULL },
+    { "evict", "PATH... [--dir DIR]", "give up what is on this machine and in the cloud; it stays in the cloud",
+      command_objects, NULL },
+    { "fetch", "PATH... [--dir DIR]", "fetch into the cache what the cloud has, once; it does not wait for it",
+      command_objects, NULL },
+    { "share", "PATH [--upload KEY] [--json] [--dir DIR]",
+      "print a URL that everybody can download PATH with for 24 hours; --upload: upload to KEY beside it",
+      command_share, NULL },
+    { "cp", "SOURCE TARGET [--force] [--dir DIR]",
+      "copy one file; one of both is DRIVE:PATH or ACCOUNT:BUCKET/KEY, the other one here (- with a drive: stdin,\n"
+      "           stdout). What is there is replaced with --force only", command_cp, NULL },
+    { "agent", "status | start | dispose | pause | resume | exit", "the state of the agent, all its drives together",
+      NULL, agent_verbs },
     { "accept", "PATH... [--dir DIR]",
-      "what lies in the cloud is older than what was there, and was restored on purpose", command_accept, NULL },
+      "what lies in the cloud is older than what was there, and was restored on purpose", command_objects, NULL },
     { "encrypt", "PATH... [--background] | --status [DRIVE] [--json] | --stop PATH|DRIVE [--dir DIR]",
       "encrypt what is in the cloud in plain, of a drive that encrypts its objects, and wait for it; --background: do\n"
       "           not wait. --status: how far it is. --stop: what is left stays as it is", command_encrypt, NULL },
@@ -53,7 +71,7 @@ const struct exit_code exit_codes[] = {
     { EXIT_USAGE, "the call was wrong: a command, an option or an argument" },
     { EXIT_UNMOUNTED, "drive add --wait: the drive is stored, but cannot be mounted" },
     { EXIT_LATE, "wait: the time was over, as timeout(1) has it" },
-    { EXIT_INTERRUPTED, "encrypt: interrupted; the work goes on without it" },
+    { EXIT_INTERRUPTED, "interrupted; what encrypt has begun goes on, what cp has begun does not" },
 };
 const size_t n_exit_codes = ARRAY_SIZE(exit_codes);
 

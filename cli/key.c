@@ -420,7 +420,8 @@ static int passphrase(int argc, char **argv)
 
 const struct command key_verbs[] = {
     { "show", "[DRIVE] [--json] [--dir DIR]",
-      "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show, NULL },
+      "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show,
+      NULL },
     { "export", "DRIVE [--dir DIR]",
       "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
       export, NULL },

@@ -1,15 +1,19 @@
 # The command line, and the supervisor behind `landfall run`.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
-	cli/accept.c \
 	cli/account.c \
 	cli/account.h \
+	cli/agent.c \
 	cli/api.c \
 	cli/api.h \
 	cli/audit.c \
 	cli/command.h \
 	cli/commands.c \
 	cli/config_list.c \
+	cli/copy.c \
+	cli/copy.h \
+	cli/copy_cloud.c \
+	cli/copy_drive.c \
 	cli/dir.c \
 	cli/dir.h \
 	cli/drive.c \
@@ -22,8 +26,12 @@ libcli_a_SOURCES = \
 	cli/key_kit.h \
 	cli/keys.c \
 	cli/keys.h \
+	cli/landing.c \
+	cli/landing.h \
 	cli/listing.c \
 	cli/listing.h \
+	cli/ls.c \
+	cli/objects.c \
 	cli/run.c \
 	cli/run.h \
 	cli/run_dirs.c \
@@ -38,16 +46,21 @@ libcli_a_SOURCES = \
 	cli/run_sockets.c \
 	cli/run_spawn.c \
 	cli/place.c \
+	cli/progress.c \
+	cli/progress.h \
 	cli/place.h \
 	cli/secret_line.c \
 	cli/secret_line.h \
+	cli/share.c \
 	cli/stat.c \
 	cli/status.c \
+	cli/status.h \
 	cli/stop.c \
 	cli/target.c \
 	cli/target.h \
 	cli/verb.c \
-	cli/wait.c
+	cli/wait.c \
+	cli/wait.h
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/instance.h"
 #include "cli/listing.h"
+#include "cli/status.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 
@@ -15,7 +16,7 @@ static const struct { int number; const char *name; } statuses[] = {
     { 0, "created" }, { 1, "started" }, { 2, "stopped" }, { 4, "paused" }, { 8, "disposed" },
 };
 
-static const char *status_name(int number)
+const char *status_name(int number)
 {
     for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
         if (statuses[i].number == number)

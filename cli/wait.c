@@ -13,6 +13,7 @@
 #include "cli/listing.h"
 #include "cli/place.h"
 #include "cli/target.h"
+#include "cli/wait.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
 #include "common/number.h"
@@ -144,6 +145,11 @@ static int wait_for_all(const struct waiting *how, const char *const *paths, siz
         status = wait_for(&w, "wait");
     }
     return status;
+}
+
+int wait_for_cloud(struct json_object *instance, const char *path)
+{
+    return wait_for_all(&(struct waiting){ .instance = instance, .until_ns = INT64_MAX }, &path, 1);
 }
 
 /* 0, or the status for a wrong call. */

@@ -53,6 +53,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
+	tests/integration/test_cli.py \
 	tests/integration/test_cloud_api.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
