@@ -7,8 +7,8 @@
 
 #include "cli/api.h"
 #include "cli/instance.h"
+#include "cli/shown.h"
 #include "cli/target.h"
-#include "common/text.h"
 
 int listing_get(struct json_object *instance, const char *path, struct json_object **ret, struct error *e)
 {
@@ -43,30 +43,13 @@ bool listing_named(struct json_object *item, void *name)
     return strcmp(instance_text(item, "name"), name) == 0 || strcmp(instance_text(item, "id"), name) == 0;
 }
 
-/* The bytes of the character that stands there, which a terminal may show; 0: it is none. */
-static size_t shown_length(const char *s)
-{
-    char one[5] = "";
-    size_t n = utf8_sequence(s, strlen(s));
-
-    memcpy(one, s, n);
-    return n && !text_has_control(one) ? n : 0;
-}
-
-static size_t skipped_length(const char *s)
-{
-    size_t n = utf8_sequence(s, strlen(s));
-
-    return n ? n : 1;
-}
-
 void listing_puts(const char *s)
 {
-    while (*s) {
-        size_t n = shown_length(s);
+    char one[SHOWN_MAX];
 
-        (void)fwrite(n ? s : "?", 1, n ? n : 1, stdout);
-        s += n ? n : skipped_length(s);
+    while (*s) {
+        (void)shown_next(&s, one);
+        (void)fputs(one, stdout);
     }
 }
 

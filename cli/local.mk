@@ -52,7 +52,11 @@ libcli_a_SOURCES = \
 	cli/secret_line.c \
 	cli/secret_line.h \
 	cli/share.c \
+	cli/shown.c \
+	cli/shown.h \
 	cli/stat.c \
+	cli/states.c \
+	cli/states.h \
 	cli/status.c \
 	cli/status.h \
 	cli/stop.c \
@@ -60,8 +64,13 @@ libcli_a_SOURCES = \
 	cli/target.h \
 	cli/verb.c \
 	cli/wait.c \
-	cli/wait.h
+	cli/wait.h \
+	cli/watch.c \
+	cli/watch.h \
+	cli/watch_print.c \
+	cli/websocket.c \
+	cli/websocket.h
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c
-landfall_LDADD = libcli.a libcommon.a libproto.a $(COMMON_LIBS)
+landfall_LDADD = libcli.a libcommon.a libproto.a $(COMMON_LIBS) $(WSLAY_LIBS)

@@ -9,23 +9,13 @@
 #include "cli/instance.h"
 #include "cli/listing.h"
 #include "cli/place.h"
+#include "cli/states.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 
 struct wish {
     bool details, json;
 };
-
-/* FileState, the numbering of /management. */
-static const char *state_name(int64_t state)
-{
-    static const char *const names[] = {
-        "normal", "uploading", "downloading", "reading", "deleting", "deleted", "ignored", "encrypting", "decrypting",
-        "renaming", "error",
-    };
-
-    return state >= 0 && state < (int64_t)ARRAY_SIZE(names) ? names[state] : "unknown";
-}
 
 static bool is_directory(struct json_object *o)
 {
@@ -37,7 +27,7 @@ static void print_object(struct json_object *o, const struct wish *w)
     const char *path = instance_text(o, "path"), *slash = strrchr(path, '/');
 
     if (w->details)
-        printf("%-11s %15" PRId64 "  %-20s  ", state_name(json_object_get_int64(json_object_object_get(o, "state"))),
+        printf("%-11s %15" PRId64 "  %-20s  ", states_object(json_object_get_int64(json_object_object_get(o, "state"))),
                json_object_get_int64(json_object_object_get(o, "size")), instance_text(o, "lastModifiedDate"));
     listing_puts(slash ? slash + 1 : path);
     printf(is_directory(o) ? "/\n" : "\n");

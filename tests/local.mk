@@ -642,6 +642,11 @@ TESTS += tests/unit/test_sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
 tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_shown
+TESTS += tests/unit/test_shown
+tests_unit_test_shown_SOURCES = tests/unit/test_shown.c
+tests_unit_test_shown_LDADD = libcli.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_space
 TESTS += tests/unit/test_space
 tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The command line against real daemons, for people and for scripts: a drive on a folder of this machine and one on radosgw."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -228,6 +229,99 @@ class OnS3(Cli):
         self.landfall("cp", source, "s3:")
         self.landfall("cp", "s3:large", back)
         self.assertSameFile(source, back)
+
+
+class Watcher:
+    """`landfall watch` in the background."""
+
+    def __init__(self, case, *argv):
+        self.case = case
+        self.process = subprocess.Popen([os.path.join(case.instance.bin, "landfall"), "watch", *argv, "--dir", case.instance.dir],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=lt.clean_env())
+        self.lines, self.rest = [], b""
+        os.set_blocking(self.process.stdout.fileno(), False)
+        case.addCleanup(self.close)
+
+    def read(self):
+        with contextlib.suppress(BlockingIOError):
+            self.rest += os.read(self.process.stdout.fileno(), 1 << 20)
+        *lines, self.rest = self.rest.split(b"\n")
+        self.lines += [line.decode() for line in lines]
+        return self.lines
+
+    def until(self, wanted, seconds=30):
+        return lt.wait_until(lambda: next((line for line in self.read() if wanted(line)), None), seconds, "the line")
+
+    def end(self):
+        """The exit status after Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Watch(Cli):
+    def notify(self, data):
+        self.instance.api("POST", "/management/notify", {"operation": 2, "endpointAddress": "/test", "httpMethod": "PUT",
+                                                         "origion": "tests", "data": data})
+
+    def watch(self, *argv):
+        """One that has begun: it shows what is asked for from now on."""
+        watcher = Watcher(self, *argv)
+
+        def begun():
+            self.notify("begun")
+            return any("begun" in line for line in watcher.read())
+        lt.wait_until(begun, 20, "the first line")
+        return watcher
+
+    def test_files_that_arrive(self):
+        people, scripts = self.watch(), self.watch("--json")
+        write(self.path("seen"), b"s" * 100000)
+        self.landfall("wait", self.path("seen"))
+        people.until(lambda line: "state" in line and "normal" in line and line.endswith(self.path("seen")))
+        people.until(lambda line: "Upload" in line and "Completed" in line and "seen" in line)
+        scripts.until(lambda line: json.loads(line).get("Path") == self.path("seen"))
+        scripts.until(lambda line: json.loads(line).get("Type") == 1 and json.loads(line)["Data"]["Status"] == "Completed")
+        self.assertEqual((people.end(), scripts.end()), (0, 0))
+
+    def test_nothing_steers_the_terminal(self):
+        watchers = self.watch(), self.watch("--json")
+        write(self.path(STEERING))
+        self.notify("a\n\x1b[2Jb")
+        for watcher in watchers:
+            watcher.until(lambda line: "evil" in line)
+            watcher.until(lambda line: "2Jb" in line)
+            self.assertShown("\n".join(watcher.lines))
+
+    def test_frontd_is_killed(self):
+        watcher = self.watch("--json")
+        last = json.loads(watcher.until(lambda line: json.loads(line).get("Type") == 4))["Id"]
+        seen = len(watcher.lines)
+        self.instance.restart("frontd", signal.SIGKILL)
+        lt.wait_until(lambda: self.instance.request("GET", "/management/agent_status").status == 200, 20, "the API")
+        self.notify("after")
+        watcher.until(lambda line: json.loads(line).get("Data", {}).get("Data") == "after")
+        told = [json.loads(line) for line in watcher.lines[seen:]]
+        self.assertIn("gap", [f["Data"].get("Kind") for f in told if f.get("Type") == 2])
+        self.assertGreater(told[-1]["Id"], last)
+        self.assertEqual(watcher.end(), 0)
+
+    def test_what_happened_before(self):
+        watcher = self.watch("--json")
+        self.notify("one")
+        one = json.loads(watcher.until(lambda line: '"one"' in line))["Id"]
+        self.notify("two")
+        watcher.until(lambda line: '"two"' in line)
+        late = Watcher(self, "--json", "--since", str(one))
+        late.until(lambda line: '"two"' in line)
+        self.assertFalse([line for line in late.lines if '"one"' in line])
+        gap = Watcher(self, "--since", "1")
+        gap.until(lambda line: " gap " in line and "missed" in line)
+        self.landfall("watch", "--since", "x", status=2)
 
 
 if __name__ == "__main__":
