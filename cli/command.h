@@ -27,6 +27,7 @@ int command_wait(int argc, char **argv);
 int command_encrypt(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_watch(int argc, char **argv);
+int command_top(int argc, char **argv);
 int command_share(int argc, char **argv);
 int command_cp(int argc, char **argv);
 /* accept, evict, fetch, pin and unpin */

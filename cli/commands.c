@@ -56,6 +56,9 @@ const struct command commands[] = {
     { "wait", "PATH... [--timeout SECONDS] [-v] [--json] [--dir DIR]",
       "wait until files, or all that is below directories, are in the cloud: 0 they are, 1 something stands in the\n"
       "           way and is named, 124 the time is over", command_wait, NULL },
+    { "top", "[--once] [--json] [--dir DIR]",
+      "transfers while they go on, with their rates, and what waits for the cloud. --once, and where stdout is no\n"
+      "           terminal: one table", command_top, NULL },
     { "watch", "[--since ID[:ID]] [--json] [--dir DIR]",
       "what happens, while it happens: transfers, states of objects, notices, calls of others. --since: also what\n"
       "           happened after these frames of /notification and /statechange", command_watch, NULL },

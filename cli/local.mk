@@ -24,6 +24,8 @@ libcli_a_SOURCES = \
 	cli/key.c \
 	cli/key_kit.c \
 	cli/key_kit.h \
+	cli/interrupt.c \
+	cli/interrupt.h \
 	cli/keys.c \
 	cli/keys.h \
 	cli/landing.c \
@@ -62,6 +64,9 @@ libcli_a_SOURCES = \
 	cli/stop.c \
 	cli/target.c \
 	cli/target.h \
+	cli/top.c \
+	cli/top.h \
+	cli/top_table.c \
 	cli/verb.c \
 	cli/wait.c \
 	cli/wait.h \

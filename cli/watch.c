@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/listing.h"
 #include "cli/target.h"
 #include "cli/watch.h"
@@ -26,14 +26,6 @@ struct feed {
     bool since;                 /* whether that is told */
     bool json;
 };
-
-static volatile sig_atomic_t ended;
-
-static void on_end(int sig)
-{
-    (void)sig;
-    ended = 1;
-}
 
 static void on_frame(struct json_object *frame, void *arg)
 {
@@ -90,21 +82,6 @@ static void take_turn(struct json_object *instance, struct feed *feeds, const si
             read_feed(&feeds[i]);
 }
 
-static void block_signals(sigset_t *ret_mask)
-{
-    const struct sigaction action = { .sa_handler = on_end };
-    sigset_t ends;
-
-    (void)sigemptyset(&ends);
-    (void)sigaddset(&ends, SIGINT);
-    (void)sigaddset(&ends, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, &ends, ret_mask);
-    (void)sigdelset(ret_mask, SIGINT);
-    (void)sigdelset(ret_mask, SIGTERM);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
 /* "ID" for both, or "ID:ID". */
 static bool read_since(const char *text, struct feed *feeds)
 {
@@ -135,10 +112,10 @@ static int watch(struct json_object *instance, const char *const *words, size_t 
     (void)n;
     if (w->since && !read_since(w->since, feeds))
         return error_set(e, -EINVAL, "--since takes the Id of a frame, or one of each path: ID:ID.");
-    block_signals(&mask);
+    interrupt_catch(&mask);
     for (size_t i = 0; r == 0 && i < FEEDS; i++)
         r = open_feed(instance, &feeds[i], e);
-    while (r == 0 && !ended)
+    while (r == 0 && !interrupt_came())
         take_turn(instance, feeds, &mask);
     for (size_t i = 0; i < FEEDS; i++)
         websocket_free(feeds[i].socket);

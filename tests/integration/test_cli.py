@@ -2,11 +2,15 @@
 """The command line against real daemons, for people and for scripts: a drive on a folder of this machine and one on radosgw."""
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import unittest
 
 import landfall_test as lt
@@ -229,6 +233,59 @@ class OnS3(Cli):
         self.landfall("cp", source, "s3:")
         self.landfall("cp", "s3:large", back)
         self.assertSameFile(source, back)
+
+    def slow_upload(self, name, size):
+        """One that is under way when this returns."""
+        path = os.path.join(self.s3, name)
+        fill(path, size)
+        self.addCleanup(lambda: self.landfall("wait", path))
+        return path
+
+    def test_top_while_a_large_file_is_sent(self):
+        self.assertIn("All changes are in the cloud.", self.landfall("top"))
+        self.slow_upload("large 日本語", 200 * MEBIBYTE)
+
+        def shown():
+            out = self.landfall("top", "--once")
+            self.assertShown(out)
+            return out if "large 日本語" in out else None
+        out = lt.wait_until(shown, 60, "the upload")
+        line = next(line for line in out.splitlines() if "日本語" in line)
+        self.assertRegex(line, r"^up   " + self.s3_bucket + r"/.* MiB \[[#.]{12}\] +[0-9]+% +[0-9.]+ [KM]?i?B */s$")
+        self.assertRegex(out, r"(?m)^[0-9]+ transfers?  up +[0-9.]+ ")
+
+    def test_top_for_scripts(self):
+        self.slow_upload("for scripts", 16 * MEBIBYTE)
+        found = lt.wait_until(lambda: [t for t in self.json("top")["transfers"] if t.get("targetPath", "").endswith("for scripts")], 60,
+                              "the upload")
+        self.assertEqual(found[0]["targetBucket"], self.s3_bucket)
+
+    def terminal(self, columns, *argv):
+        """What the command draws until its third picture, and its exit status after Ctrl-C."""
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, columns, 0, 0))
+        process = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), *argv, "--dir", self.instance.dir], stdin=theirs,
+                                   stdout=theirs, stderr=theirs, env=lt.clean_env(), start_new_session=True)
+        os.close(theirs)
+        drawn = b""
+        while drawn.count(b"\x1b[J") < 3:
+            drawn += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):      # EIO: the other end is closed
+            while part := os.read(ours, 65536):
+                drawn += part
+        os.close(ours)
+        return drawn.decode(), process.wait(20)
+
+    def test_top_on_terminals(self):
+        for columns in (20, 80, 200):
+            drawn, status = self.terminal(columns, "top")
+            self.assertEqual(status, 0)
+            self.assertTrue(drawn.startswith("\x1b[?1049h") and drawn.endswith("\x1b[?1049l"), drawn[-40:])
+            lines = re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", drawn).split("\r\n")
+            self.assertLessEqual(max(len(line) for line in lines), columns)
+            self.assertIn("object", drawn)
+
 
 
 class Watcher:
