@@ -55,6 +55,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
+	tests/integration/test_cli.py \
 	tests/integration/test_cloud_api.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
@@ -656,6 +657,11 @@ TESTS += tests/unit/test_sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
 tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_shown
+TESTS += tests/unit/test_shown
+tests_unit_test_shown_SOURCES = tests/unit/test_shown.c
+tests_unit_test_shown_LDADD = libcli.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_space
 TESTS += tests/unit/test_space
 tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)
@@ -680,6 +686,11 @@ check_PROGRAMS += tests/unit/test_text
 TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_top
+TESTS += tests/unit/test_top
+tests_unit_test_top_SOURCES = tests/unit/test_top.c
+tests_unit_test_top_LDADD = libcli.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_transfer
 TESTS += tests/unit/test_transfer
