@@ -13,6 +13,7 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
+	tests/bench/api.py \
 	tests/bench/bench.py \
 	tests/bench/encrypted.py \
 	tests/bench/get.lua \
@@ -951,7 +952,9 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
+tests_bench_hello_SOURCES = tests/bench/hello.c
+tests_bench_hello_LDADD = $(COMMON_LIBS)
 tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
@@ -962,7 +965,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all tests/bench/cryptd_bench tests/bench/random_read
+bench: all tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------
