@@ -73,6 +73,7 @@ static const struct message_row rows[] = {
     { B(OBJECT_EVICT),        F,             S,             B(DONE),             0, 0, REPEAT },
     { B(OBJECT_DELETE),       F,             S,             B(DONE),             0, 0, ONCE },
     { B(DRIVE_SYNC),          F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(DRIVE_SHOW),          F,             S,             B(DONE),             0, 0, ONCE },
     { B(PROGRESSED),          S,             F,             EVENT,               0, 0, ONCE },
     { B(STATE_CHANGED),       S,             F,             EVENT,               0, 0, ONCE },
     { B(NOTICED),             S,             F,             EVENT,               0, 0, ONCE },

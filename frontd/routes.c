@@ -70,6 +70,8 @@ static const struct route table[] = {
         "Removes a drive and its cache, not what is in the cloud"),
     ROW(GET, "/management/clouddrive/sync/{id}", CHANGES, call_serve, DRIVE_SYNC, "path", NULL, NULL,
         "Begins to look into the bucket of a drive, and to send what it has, at once"),
+    ROW(POST, "/management/clouddrive_open/{id}", CHANGES, call_serve, DRIVE_SHOW, NULL, NULL, NULL,
+        "Has the file manager of the user's desktop session show the drive"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
@@ -183,7 +185,6 @@ static const struct route table[] = {
     MISSING(PUT, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
     MISSING(DELETE, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
     MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
-    MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
     MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
     MISSING(GET, "/management/smbclient", READS, SMB),
     MISSING(POST, "/management/smbclient", CHANGES, SMB),

@@ -106,6 +106,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
+	syncd/drive_show.c \
 	syncd/drive_sync.c \
 	syncd/drive_update.c \
 	syncd/encrypt.c \
@@ -244,6 +245,8 @@ libsyncd_a_SOURCES = \
 	syncd/serve.h \
 	syncd/service_url.c \
 	syncd/service_url.h \
+	syncd/session_bus.c \
+	syncd/session_bus.h \
 	syncd/show.c \
 	syncd/show.h \
 	syncd/sigv4.c \

@@ -37,6 +37,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_CHANGE_CACHE), drive_change_cache },
     { ROW(DRIVE_DELETE), drive_delete },
     { ROW(DRIVE_SYNC), drive_sync },
+    { ROW(DRIVE_SHOW), drive_show },
 
     { ROW(KEYS_LIST), keys_kept_list },
     { ROW(KEYS_GET), keys_api_get },

@@ -13,6 +13,7 @@
 
 struct account;
 struct audit;
+struct apart;
 struct crypt;
 struct drive;
 struct events;
@@ -46,6 +47,7 @@ struct syncd {
     int state;                              /* enum agent_state; agent.c, as the next two */
     bool changing;                          /* a command that needs time is being carried out */
     unsigned draining;                      /* waits for the end of uploads */
+    struct apart *apart;                    /* for what may hang */
     struct local *local;                    /* local_api.c */
 };
 

@@ -51,6 +51,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_bad_input.py \
+	tests/integration/test_browser.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
@@ -75,6 +76,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_open.py \
 	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \

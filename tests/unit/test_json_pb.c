@@ -189,14 +189,19 @@ static void lists_and_bytes_go_both_ways(void **state)
 {
     ProtobufCMessage *m = NULL;
     struct error e = { 0 };
-    CLEANUP_FREE char *names = NULL, *sealed = NULL, *field = NULL;
+    CLEANUP_FREE char *names = NULL, *sealed = NULL;
+    struct text field = TEXT_INIT(100);
 
     (void)state;
     assert_int_equal(read_text("{\"names\": [\"a\", \"b\"]}", &lf__fs_xattr_names__descriptor, &m, &e), 0);
     names = write_text(json_from_message(m, JSON_PASCAL));
     assert_string_equal(names, "{\"Names\":[\"a\",\"b\"]}");
-    field = write_text(json_from_field(m, "names", JSON_CAMEL));
-    assert_string_equal(field, "[\"a\",\"b\"]");
+    assert_true(json_write_field(m, "names", JSON_CAMEL, &field));
+    assert_string_equal(field.data, "[\"a\",\"b\"]");
+    text_reset(&field);
+    assert_int_equal(json_write_elements(m, "names", JSON_CAMEL, &field), 2);
+    assert_string_equal(field.data, "\"a\",\"b\"");
+    text_free(&field);
     protobuf_c_message_free_unpacked(m, NULL);
 
     assert_int_equal(read_text("{\"purpose\": \"p\", \"plain\": \"AAH/\"}", &lf__seal__descriptor, &m, &e), 0);
@@ -211,10 +216,14 @@ static void absent_and_empty_differ(void **state)
 {
     Lf__DriveListed listed = LF__DRIVE_LISTED__INIT;
     CLEANUP_FREE char *text = NULL;
+    struct text nothing = TEXT_INIT(100);
 
     (void)state;
-    assert_null(json_from_field(&listed.base, "next_page", JSON_CAMEL));
-    assert_null(json_from_field(&listed.base, "no_such_field", JSON_CAMEL));
+    assert_false(json_write_field(&listed.base, "next_page", JSON_CAMEL, &nothing));
+    assert_false(json_write_field(&listed.base, "no_such_field", JSON_CAMEL, &nothing));
+    assert_int_equal(json_write_elements(&listed.base, "drives", JSON_CAMEL, &nothing), 0);
+    assert_int_equal(json_write_members(&listed.base, "drives", JSON_CAMEL, &nothing), 0);
+    assert_int_equal(nothing.len, 0);
     text = write_text(json_from_message(&listed.base, JSON_CAMEL));
     assert_string_equal(text, "{\"drives\":[]}");
 }
