@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -40,7 +41,6 @@ struct forms {
     struct syncd *d;
     struct form_list list;
     unsigned n;
-    uint64_t last_id;
 };
 
 /* --- life -------------------------------------------------------------------------------------------------- */
@@ -222,8 +222,11 @@ static struct form *form_new(struct forms *all)
 {
     struct form *f = xcalloc(1, sizeof(*f));
 
-    *f = (struct form){ .all = all, .loop = all->d->loop, .id = ++all->last_id, .pipe = -1, .fd = -1,
+    *f = (struct form){ .all = all, .loop = all->d->loop, .pipe = -1, .fd = -1,
                         .most = (uint64_t)all->d->config->max_form_bytes };
+    /* Who sends one does not notice a restart at once: an id must mean no other form in the next process. */
+    if (getrandom(&f->id, sizeof(f->id), 0) != (ssize_t)sizeof(f->id))
+        abort();
     TAILQ_INSERT_TAIL(&all->list, f, next);
     all->n++;
     return f;
