@@ -104,25 +104,27 @@ static void take_over(struct form *f)
     drop(f);
 }
 
-/* Whether it is decided what becomes of it. */
+/* Whether it is decided what becomes of it: then it is gone. */
 static bool settled(struct form *f)
 {
     struct error e;
 
+    if (!f->req && f->code != 1)
+        return false;
     if (!f->req) {
-        if (f->code == 1)
-            drop(f);
-        return f->code == 1;
+        drop(f);
+        return true;
     }
     if (f->code < 0)
         error_set(&e, f->code, "The file could not be kept until its upload: %s.", strerror(-f->code));
     else if (f->got > f->done->size || (f->code == 1 && f->got < f->done->size))
         error_set(&e, -EPROTO, "The file of the form did not come as it was announced.");
-    else if (f->got == f->done->size)
-        return take_over(f), true;
-    else
+    else if (f->got < f->done->size)
         return false;
-    fail(f, &e);
+    if (f->code >= 0 && f->got == f->done->size)
+        take_over(f);
+    else
+        fail(f, &e);
     return true;
 }
 
