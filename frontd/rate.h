@@ -1,5 +1,6 @@
 /* How many calls that can change something each uid may make: so many a second, and a burst of as many as in four
- * seconds after a pause. A program that goes wrong is slowed down instead of filling the audit log and the queues behind. */
+ * seconds after a pause. A program that goes wrong is slowed down instead of filling the audit log and the queues
+ * behind. */
 #pragma once
 
 #include <stdbool.h>

@@ -115,8 +115,8 @@ static bool look_rate(struct exchange *x, const struct http_head *h)
         rate_take(&x->frontd->changes, http_request_peer(x->http)->uid, loop_now_ns()))
         return true;
     http_field_add(&fields, "Retry-After", "1");
-    exchange_refuse(x, HTTP_REFUSE(429, "So many calls that change something come from this user that they have to wait; "
-                                        "see ChangesPerSecond."), &fields);
+    exchange_refuse(x, HTTP_REFUSE(429, "So many calls that change something come from this user that they have to "
+                                        "wait; see ChangesPerSecond."), &fields);
     return false;
 }
 

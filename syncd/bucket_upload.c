@@ -1,4 +1,4 @@
-/* A file of this machine on its way into a bucket, by somebody's wish. Its bytes are read in the pool into memory, a
+/* A file of this machine on its way into a bucket, by somebody's wish. Its bytes are read in a thread into memory, a
  * chunk at a time, and sent from there: so a slow disk holds nobody up, and what was digested is what is sent. The
  * object comes into being with the last request, which is sent only if the file did not change since it was opened.
  *

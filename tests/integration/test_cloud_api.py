@@ -511,6 +511,7 @@ class Forms(CloudCase):
 
     def begin(self, length):
         """A connection on which a form has begun: its head, the fields, and a part of the file."""
+        wait_until(lambda: self.state_files() == 0, 60, "the files of forms before to be gone")
         connection = socket.create_connection(("127.0.0.1", self.instance.info()["port"]), timeout=60)
         self.addCleanup(connection.close)
         form = self.form(b"x" * 200000)

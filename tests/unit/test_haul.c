@@ -12,6 +12,7 @@
 #include "common/text.h"
 #include "syncd/agent.h"
 #include "syncd/bucket_download.h"
+#include "syncd/haul.h"
 #include "syncd/local_path.h"
 #include "tests/unit/files.h"
 #include "tests/unit/syncd_fixture.h"
@@ -265,6 +266,14 @@ static void what_is_there_stays(void **state)
     expect_end(f, download(f, account, f->dir, "none/", 2), "failed", "nothing below");
 }
 
+/* In the midst of what they do. */
+static void end_all(struct fixture *f)
+{
+    syncd_close(f->syncd);
+    while (loop_working(f->loop) || hauls_working(f->syncd->hauls))
+        fixture_turn(f);
+}
+
 /* More than may move bytes at a time; and some of them while it ends. */
 static void many_take_turns(void **state)
 {
@@ -288,6 +297,7 @@ static void many_take_turns(void **state)
         begun[i] = upload(f, account, path, true);
         answer_free(&begun[i]);
     }
+    end_all(f);
     fixture_restart(f);
     begun[0] = download(f, account, f->dir, "a", 1);
     expect_end(f, begun[0], "completed", NULL);
@@ -295,9 +305,7 @@ static void many_take_turns(void **state)
     answer_free(&begun[0]);
     begun[0] = upload(f, account, f->dir, true);   /* is being opened */
     answer_free(&begun[0]);
-    syncd_close(f->syncd);
-    while (loop_working(f->loop))
-        fixture_turn(f);
+    end_all(f);
 }
 
 static void own_folders_are_refused(void **state)
