@@ -28,6 +28,7 @@ int command_encrypt(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_watch(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 int command_share(int argc, char **argv);
 int command_cp(int argc, char **argv);
 /* accept, evict, fetch, pin and unpin */

@@ -62,6 +62,9 @@ const struct command commands[] = {
     { "watch", "[--since ID[:ID]] [--json] [--dir DIR]",
       "what happens, while it happens: transfers, states of objects, notices, calls of others. --since: also what\n"
       "           happened after these frames of /notification and /statechange", command_watch, NULL },
+    { "doctor", "[--json] [--port N] [--dir DIR]",
+      "check the machine and the instance, and say what to do; also where none runs, for one that is to use port N",
+      command_doctor, NULL },
     { "audit", "list | verify", "who changed what over the API, and whether the log of that is as it was written",
       NULL, audit_verbs },
     { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config,

@@ -10,12 +10,18 @@ libcli_a_SOURCES = \
 	cli/command.h \
 	cli/commands.c \
 	cli/config_list.c \
+	cli/config_list.h \
 	cli/copy.c \
 	cli/copy.h \
 	cli/copy_cloud.c \
 	cli/copy_drive.c \
 	cli/dir.c \
 	cli/dir.h \
+	cli/doctor.c \
+	cli/doctor.h \
+	cli/doctor_instance.c \
+	cli/doctor_machine.c \
+	cli/doctor_port.c \
 	cli/drive.c \
 	cli/encrypt.c \
 	cli/install.c \

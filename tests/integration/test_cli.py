@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -286,6 +287,65 @@ class OnS3(Cli):
             self.assertLessEqual(max(len(line) for line in lines), columns)
             self.assertIn("object", drawn)
 
+
+
+class Doctor(Cli):
+    def found(self, check, *argv, status=0):
+        return [f for f in self.json("doctor", *argv, status=status) if f["check"] == check]
+
+    def test_a_machine_and_an_instance_in_order(self):
+        write(self.path("file"))
+        self.landfall("wait", self.mount)
+        findings = self.json("doctor")
+        self.assertEqual([f for f in findings if f["verdict"] == "fail"], [])
+        self.assertLessEqual({"instance", "api", "kernel", "fuse", "port", "sandbox", "clock", "files", "memory", "processes", "agent", "disk",
+                              "keys", "drives", "uploads", "audit"}, {f["check"] for f in findings})
+        self.assertEqual([f["verdict"] for f in findings if f["check"] in ("instance", "api", "port", "processes", "agent", "audit")],
+                         ["ok"] * 6)
+        self.assertTrue(all(f["remedy"] for f in findings if f["verdict"] == "warn" and f["check"] not in ("drives", "uploads")))
+        out = self.landfall("doctor")
+        self.assertShown(out)
+        self.assertRegex(out, r"(?m)^ok    kernel +Linux [0-9]|^warn  kernel +Linux [0-9]")
+
+    def test_paused(self):
+        self.landfall("agent", "pause")
+        try:
+            write_refused = self.found("agent")
+        finally:
+            self.landfall("agent", "resume")
+        self.assertEqual([(f["verdict"], "paused" in f["text"], "resume" in f["remedy"]) for f in write_refused], [("warn", True, True)])
+
+    def test_nothing_runs_and_the_port_is_taken(self):
+        nowhere = os.path.join(self.scratch, "nowhere")
+
+        def doctor(port):
+            done = lt.run(os.path.join(self.instance.bin, "landfall"), "doctor", "--json", "--dir", nowhere, "--port", str(port), check=False)
+            return done.returncode, {f["check"]: f for f in json.loads(done.stdout)}
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as squatter:
+                squatter.bind((address, 0))
+                squatter.listen()
+                port = squatter.getsockname()[1]
+                status, found = doctor(port)
+                self.assertEqual((status, found["port"]["verdict"], found["instance"]["verdict"]), (1, "fail", "warn"))
+                self.assertIn(f"process {os.getpid()}, ", found["port"]["text"])
+        status, found = doctor(port)
+        self.assertEqual((status, found["port"]["verdict"]), (0, "ok"))
+        self.assertEqual(doctor_status(self.instance.bin, "--port", "0"), 2)
+
+    def test_a_process_that_hangs(self):
+        """syncd answers nothing; the rest is checked all the same."""
+        os.kill(self.instance.pid("syncd"), signal.SIGSTOP)
+        try:
+            findings = self.json("doctor", status=1)
+        finally:
+            os.kill(self.instance.pid("syncd"), signal.SIGCONT)
+        self.assertEqual([f["check"] for f in findings if f["verdict"] == "fail"], ["api"])
+        self.assertTrue([f for f in findings if f["check"] == "disk"])
+
+
+def doctor_status(programs, *argv):
+    return lt.run(os.path.join(programs, "landfall"), "doctor", *argv, check=False).returncode
 
 
 class Watcher:
