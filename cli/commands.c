@@ -41,7 +41,7 @@ const struct command commands[] = {
     { "fetch", "PATH... [--dir DIR]", "fetch into the cache what the cloud has, once; it does not wait for it",
       command_objects, NULL },
     { "share", "PATH [--upload KEY] [--json] [--dir DIR]",
-      "print a URL that everybody can download PATH with for 24 hours; --upload: upload to KEY beside it",
+      "print a URL that everybody can download PATH with for 24 hours; --upload: one to upload KEY of that drive with",
       command_share, NULL },
     { "cp", "SOURCE TARGET [--force] [--dir DIR]",
       "copy one file; one of both is DRIVE:PATH or ACCOUNT:BUCKET/KEY, the other one here (- with a drive: stdin,\n"
@@ -69,6 +69,9 @@ const struct command commands[] = {
       NULL, audit_verbs },
     { "config", "[--dir DIR]", "every configuration key with its default, or with what holds in DIR", command_config,
       NULL },
+    { "completion", "bash | zsh | fish",
+      "print what the shell completes these commands with: `. <(landfall completion bash)`", NULL,
+      completion_verbs },
     { "version", "", "the version", command_version, NULL },
     { "help", "", "this text", command_help, NULL },
     { 0 },

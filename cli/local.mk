@@ -9,6 +9,7 @@ libcli_a_SOURCES = \
 	cli/audit.c \
 	cli/command.h \
 	cli/commands.c \
+	cli/completion.c \
 	cli/config_list.c \
 	cli/config_list.h \
 	cli/copy.c \
@@ -81,6 +82,8 @@ libcli_a_SOURCES = \
 	cli/watch_print.c \
 	cli/websocket.c \
 	cli/websocket.h
+
+dist_man_MANS = docs/man/landfall.1
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c

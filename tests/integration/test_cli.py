@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import unittest
 
@@ -346,6 +347,44 @@ class Doctor(Cli):
 
 def doctor_status(programs, *argv):
     return lt.run(os.path.join(programs, "landfall"), "doctor", *argv, check=False).returncode
+
+
+class Completion(unittest.TestCase):
+    """What shells make of it."""
+
+    SCRIPTS = {"bash": """. "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$(($# - 2)); _landfall; printf '%s\\n' "${COMPREPLY[@]}" """,
+               "fish": """source $argv[1]; complete -C (string join -- ' ' $argv[2..-1]) | string replace -r '\\t.*' ''; or true"""}
+
+    def complete(self, shell, *words):
+        if not shutil.which(shell, path=lt.clean_env()["PATH"]):
+            self.skipTest(f"{shell} is not installed")
+        with tempfile.NamedTemporaryFile("w", suffix=shell) as f:
+            f.write(lt.run(os.path.join(lt.programs(), "landfall"), "completion", shell).stdout)
+            f.flush()
+            lt.run(shell, "-n", f.name)
+            said = lt.run(shell, "-c", self.SCRIPTS[shell], *([shell] if shell == "bash" else []), f.name, "landfall", *words,
+                          env=lt.clean_env(HOME=self.home)) if shell in self.SCRIPTS else None
+            return sorted(said.stdout.split("\n")[:-1]) if said else None
+
+    def setUp(self):
+        self.home = lt.temporary_directory("lf-home-")
+        self.addCleanup(lt.remove_tree, self.home)
+
+    def test_words(self):
+        for shell in ("bash", "fish"):
+            with self.subTest(shell):
+                self.assertEqual(self.complete(shell, "dr"), ["drive"])
+                self.assertEqual(self.complete(shell, "drive", ""), sorted(["list", "ls", "add", "cache", "remove", "rm", "sync", "open"]))
+                self.assertEqual(self.complete(shell, "drive", "add", "--en"), ["--encrypt-cache", "--encrypt-objects"])
+                self.assertEqual(self.complete(shell, "completion", "f"), ["fish"])
+                self.assertEqual(self.complete(shell, "ls", "/usr/shar"), ["/usr/share" + ("/" if shell == "fish" else "")])
+
+    def test_zsh_can_read_its_own(self):
+        self.assertIsNone(self.complete("zsh"))
+
+    def test_of_no_other_shell(self):
+        done = lt.run(os.path.join(lt.programs(), "landfall"), "completion", "csh", check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
 
 
 class Watcher:
