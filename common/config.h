@@ -41,6 +41,8 @@
     X(audit_files, "AuditFiles", NUMBER, 16, 2, 10000, "of them that are kept") \
     X(max_header_bytes, "MaxHeaderBytes", NUMBER, 16384, 1024, 1048576, "request line and headers") \
     X(max_body_bytes, "MaxBodyBytes", NUMBER, 1048576, 1024, 67108864, "request body") \
+    X(max_form_bytes, "MaxFormBytes", NUMBER, 17179869184, 1024, 1099511627776, \
+      "a form with a file; the file waits in StateDir until it has been uploaded") \
     X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \
     X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once") \
     X(max_web_sockets, "MaxWebSockets", NUMBER, 4096, 1, 65536, "WebSockets at once, beside those") \

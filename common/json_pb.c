@@ -20,6 +20,9 @@
 
 enum { NAME_SIZE = 128, PLACE_SIZE = 256 };
 
+/* What of a field is in the text: null counts as absent, but not a second time. */
+enum seen { NOT_GIVEN, GIVEN, FILLED };
+
 /* Where in the message a value stands, for sentences. */
 struct place {
     const struct place *up;
@@ -43,6 +46,39 @@ static void free_tokener(struct json_tokener **t)
 {
     if (*t)
         json_tokener_free(*t);
+}
+
+/* Members as they are written: outside of strings, and in text that is JSON, a colon stands in nothing else. */
+static size_t members_written(const char *text, size_t len)
+{
+    bool in_string = false;
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (text[i] == ':' && !in_string)
+            n++;
+    }
+    return n;
+}
+
+static size_t members_kept(struct json_object *o)
+{
+    size_t n = 0;
+
+    if (json_object_is_type(o, json_type_object)) {
+        json_object_object_foreach (o, key, v) {
+            (void)key;
+            n += 1 + members_kept(v);
+        }
+    } else if (json_object_is_type(o, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(o); i++)
+            n += members_kept(json_object_array_get_idx(o, i));
+    }
+    return n;
 }
 
 int json_parse(const char *text, size_t len, struct json_object **ret, struct error *e)
@@ -71,6 +107,10 @@ int json_parse(const char *text, size_t len, struct json_object **ret, struct er
     if (!only_space(text + end, len - end)) {
         json_object_put(o);
         return error_set(e, -EBADMSG, "Something follows the JSON text at byte %zu.", end);
+    }
+    if (members_written(text, len) != members_kept(o)) {   /* json-c keeps the last of a name */
+        json_object_put(o);
+        return error_set(e, -EBADMSG, "An object of the JSON text has a name twice.");
     }
     *ret = o;
     return 0;
@@ -311,7 +351,7 @@ static int read_field(const struct place *up, const ProtobufCFieldDescriptor *f,
     return r;
 }
 
-static int check_required(const struct place *up, const ProtobufCMessageDescriptor *d, const bool *seen,
+static int check_required(const struct place *up, const ProtobufCMessageDescriptor *d, const enum seen *seen,
                           struct error *e)
 {
     for (unsigned i = 0; i < d->n_fields; i++) {
@@ -319,7 +359,7 @@ static int check_required(const struct place *up, const ProtobufCMessageDescript
         struct place p = { up, name };
 
         json_name(d->fields[i].name, JSON_CAMEL, name, sizeof(name));
-        if (d->fields[i].label == PROTOBUF_C_LABEL_REQUIRED && !seen[i])
+        if (d->fields[i].label == PROTOBUF_C_LABEL_REQUIRED && seen[i] != FILLED)
             return refuse(&p, "is missing", e);
     }
     return 0;
@@ -341,19 +381,19 @@ static void free_message(ProtobufCMessage **m)
 }
 
 static int read_members(const struct place *up, struct json_object *o, const ProtobufCMessageDescriptor *d,
-                        ProtobufCMessage *m, bool *seen, struct error *e)
+                        ProtobufCMessage *m, enum seen *seen, struct error *e)
 {
     json_object_object_foreach (o, key, v) {
         const ProtobufCFieldDescriptor *f = find_field(d, key);
         struct place p = { up, key };
         int r;
 
-        if (!f || !v)
+        if (!f)
             continue;
         if (seen[f - d->fields])
             return refuse(&p, "is given twice", e);
-        seen[f - d->fields] = true;
-        if ((r = read_field(up, f, v, m, e)) < 0)
+        seen[f - d->fields] = v ? FILLED : GIVEN;
+        if (v && (r = read_field(up, f, v, m, e)) < 0)
             return r;
     }
     return check_required(up, d, seen, e);
@@ -363,7 +403,7 @@ static int read_message(const struct place *up, struct json_object *o, const Pro
                         ProtobufCMessage **ret, struct error *e)
 {
     CLEANUP(free_message) ProtobufCMessage *m = NULL;
-    CLEANUP_FREE bool *seen = NULL;
+    CLEANUP_FREE enum seen *seen = NULL;
     int r;
 
     if (!json_object_is_type(o, json_type_object))

@@ -4,6 +4,7 @@
  * name may): those become U+FFFD. */
 #include "common/json_pb.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,119 +12,148 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/base64.h"
 #include "common/cleanup.h"
 #include "common/text.h"
 
 enum { NAME_SIZE = 128 };
 
-typedef struct json_object *write_fn(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c);
+typedef void write_fn(const void *at, enum json_case c, struct text *out);
 
 /* --- values -------------------------------------------------------------------------------- */
 
-static struct json_object *write_i32(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_i64(int64_t v, struct text *out)
 {
-    (void)f;
+    (void)text_printf(out, "%" PRId64, v);
+}
+
+static void write_int32(const void *at, enum json_case c, struct text *out)
+{
     (void)c;
-    return json_object_new_int(*(const int32_t *)at);
+    write_i64(*(const int32_t *)at, out);
 }
 
-static struct json_object *write_u32(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_uint32(const void *at, enum json_case c, struct text *out)
 {
-    (void)f;
     (void)c;
-    return json_object_new_int64(*(const uint32_t *)at);
+    write_i64(*(const uint32_t *)at, out);
 }
 
-static struct json_object *write_i64(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_int64(const void *at, enum json_case c, struct text *out)
 {
-    (void)f;
     (void)c;
-    return json_object_new_int64(*(const int64_t *)at);
+    write_i64(*(const int64_t *)at, out);
 }
 
-static struct json_object *write_u64(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_uint64(const void *at, enum json_case c, struct text *out)
 {
-    (void)f;
     (void)c;
-    return json_object_new_uint64(*(const uint64_t *)at);
+    (void)text_printf(out, "%" PRIu64, *(const uint64_t *)at);
 }
 
-static struct json_object *write_bool(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_bool(const void *at, enum json_case c, struct text *out)
 {
-    (void)f;
     (void)c;
-    return json_object_new_boolean(*(const protobuf_c_boolean *)at);
+    (void)text_puts(out, *(const protobuf_c_boolean *)at ? "true" : "false");
 }
 
-/* JSON has no infinity and no NaN; both become 0. */
-static struct json_object *write_real(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+/* JSON has no infinity and no NaN; both become 0. What has no fraction is written as a number with one. */
+static void write_number(double v, struct text *out)
 {
-    double v = f->type == PROTOBUF_C_TYPE_FLOAT ? (double)*(const float *)at : *(const double *)at;
+    char number[64];
 
+    (void)snprintf(number, sizeof(number), "%.17g", isfinite(v) ? v : 0);
+    (void)text_puts(out, number);
+    if (!strpbrk(number, ".e"))
+        (void)text_puts(out, ".0");
+}
+
+static void write_float(const void *at, enum json_case c, struct text *out)
+{
     (void)c;
-    return json_object_new_double(isfinite(v) ? v : 0);
+    write_number((double)*(const float *)at, out);
 }
 
-/* Length of the UTF-8 character at s, 0 if there is none. */
-static size_t character(const char *s, size_t len)
+static void write_double(const void *at, enum json_case c, struct text *out)
 {
-    for (size_t n = 1; n <= 4 && n <= len; n++)
-        if (utf8_valid(s, n))
-            return n;
-    return 0;
+    (void)c;
+    write_number(*(const double *)at, out);
 }
 
-static struct json_object *write_repaired(const char *s, size_t len)
+/* What may not stand in a string as it is. */
+static void write_escaped(unsigned char byte, struct text *out)
 {
-    struct text t = TEXT_INIT(SIZE_MAX / 2);
-    struct json_object *o;
+    static const char short_forms[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
 
-    while (len) {
-        size_t n = character(s, len);
+    if (byte == '"' || byte == '\\')
+        (void)text_add(out, (const char[]){ '\\', (char)byte }, 2);
+    else if (byte < sizeof(short_forms) && short_forms[byte])
+        (void)text_add(out, (const char[]){ '\\', short_forms[byte] }, 2);
+    else
+        (void)text_printf(out, "\\u%04x", byte);
+}
 
-        text_add(&t, n ? s : "\xef\xbf\xbd", n ? n : 3);
-        s += n ? n : 1;
-        len -= n ? n : 1;
+/* Bytes at s that can be written as they are. */
+static size_t plain(const char *s, size_t len)
+{
+    size_t n = 0, more;
+
+    while (n < len) {
+        unsigned char byte = (unsigned char)s[n];
+
+        if (byte < ' ' || byte == '"' || byte == '\\')
+            break;
+        more = byte < 0x80 ? 1 : utf8_sequence(s + n, len - n);
+        if (!more)
+            break;
+        n += more;
     }
-    o = t.error ? NULL : json_object_new_string_len(t.data ? t.data : "", (int)t.len);
-    text_free(&t);
-    return o;
+    return n;
 }
 
-struct json_object *json_string(const char *s)
+static void write_text(const char *s, size_t len, struct text *out)
 {
-    size_t len = strlen(s);
+    (void)text_add(out, "\"", 1);
+    while (len) {
+        size_t n = plain(s, len);
 
-    return utf8_valid(s, len) ? json_object_new_string_len(s, (int)len) : write_repaired(s, len);
+        (void)text_add(out, s, n);
+        s += n;
+        len -= n;
+        if (!len)
+            break;
+        if ((unsigned char)*s < 0x80)
+            write_escaped((unsigned char)*s, out);
+        else
+            (void)text_puts(out, "\xef\xbf\xbd");
+        s++;
+        len--;
+    }
+    (void)text_add(out, "\"", 1);
 }
 
-static struct json_object *write_string(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_string(const void *at, enum json_case c, struct text *out)
 {
     const char *s = *(char *const *)at;
 
-    (void)f;
     (void)c;
-    return json_string(s ? s : "");
+    write_text(s ? s : "", s ? strlen(s) : 0, out);
 }
 
-static struct json_object *write_bytes(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_bytes(const void *at, enum json_case c, struct text *out)
 {
     const ProtobufCBinaryData *b = at;
-    CLEANUP_FREE char *coded = malloc(BASE64_LENGTH(b->len) + 1);
+    CLEANUP_FREE char *coded = xcalloc(1, BASE64_LENGTH(b->len) + 1);
 
-    (void)f;
     (void)c;
-    if (!coded)
-        return NULL;
     base64_encode(b->data, b->len, coded);
-    return json_object_new_string(coded);
+    write_text(coded, strlen(coded), out);
 }
 
-static struct json_object *write_object(const ProtobufCFieldDescriptor *f, const void *at, enum json_case c)
+static void write_object(const void *at, enum json_case c, struct text *out)
 {
-    (void)f;
-    return json_from_message(*(const ProtobufCMessage *const *)at, c);
+    json_write(*(const ProtobufCMessage *const *)at, c, out);
 }
 
 /* How a type is written, and what OpenAPI calls it. */
@@ -132,19 +162,19 @@ static const struct value {
     size_t size;
     const char *type, *format;
 } values[] = {
-    [PROTOBUF_C_TYPE_INT32] = { write_i32, 4, "integer", "int32" },
-    [PROTOBUF_C_TYPE_SINT32] = { write_i32, 4, "integer", "int32" },
-    [PROTOBUF_C_TYPE_SFIXED32] = { write_i32, 4, "integer", "int32" },
-    [PROTOBUF_C_TYPE_ENUM] = { write_i32, 4, "integer", "int32" },
-    [PROTOBUF_C_TYPE_INT64] = { write_i64, 8, "integer", "int64" },
-    [PROTOBUF_C_TYPE_SINT64] = { write_i64, 8, "integer", "int64" },
-    [PROTOBUF_C_TYPE_SFIXED64] = { write_i64, 8, "integer", "int64" },
-    [PROTOBUF_C_TYPE_UINT32] = { write_u32, 4, "integer", "uint32" },
-    [PROTOBUF_C_TYPE_FIXED32] = { write_u32, 4, "integer", "uint32" },
-    [PROTOBUF_C_TYPE_UINT64] = { write_u64, 8, "integer", "uint64" },
-    [PROTOBUF_C_TYPE_FIXED64] = { write_u64, 8, "integer", "uint64" },
-    [PROTOBUF_C_TYPE_FLOAT] = { write_real, sizeof(float), "number", "float" },
-    [PROTOBUF_C_TYPE_DOUBLE] = { write_real, sizeof(double), "number", "double" },
+    [PROTOBUF_C_TYPE_INT32] = { write_int32, 4, "integer", "int32" },
+    [PROTOBUF_C_TYPE_SINT32] = { write_int32, 4, "integer", "int32" },
+    [PROTOBUF_C_TYPE_SFIXED32] = { write_int32, 4, "integer", "int32" },
+    [PROTOBUF_C_TYPE_ENUM] = { write_int32, 4, "integer", "int32" },
+    [PROTOBUF_C_TYPE_INT64] = { write_int64, 8, "integer", "int64" },
+    [PROTOBUF_C_TYPE_SINT64] = { write_int64, 8, "integer", "int64" },
+    [PROTOBUF_C_TYPE_SFIXED64] = { write_int64, 8, "integer", "int64" },
+    [PROTOBUF_C_TYPE_UINT32] = { write_uint32, 4, "integer", "uint32" },
+    [PROTOBUF_C_TYPE_FIXED32] = { write_uint32, 4, "integer", "uint32" },
+    [PROTOBUF_C_TYPE_UINT64] = { write_uint64, 8, "integer", "uint64" },
+    [PROTOBUF_C_TYPE_FIXED64] = { write_uint64, 8, "integer", "uint64" },
+    [PROTOBUF_C_TYPE_FLOAT] = { write_float, sizeof(float), "number", "float" },
+    [PROTOBUF_C_TYPE_DOUBLE] = { write_double, sizeof(double), "number", "double" },
     [PROTOBUF_C_TYPE_BOOL] = { write_bool, sizeof(protobuf_c_boolean), "boolean", NULL },
     [PROTOBUF_C_TYPE_STRING] = { write_string, sizeof(char *), "string", NULL },
     [PROTOBUF_C_TYPE_BYTES] = { write_bytes, sizeof(ProtobufCBinaryData), "string", "byte" },
@@ -168,36 +198,116 @@ static bool present(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f
            *(const protobuf_c_boolean *)member(m, f->quantifier_offset);
 }
 
-static struct json_object *write_array(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, enum json_case c)
-{
-    const struct value *v = &values[f->type];
-    size_t n = *(const size_t *)member(m, f->quantifier_offset);
-    const char *items = *(char *const *)member(m, f->offset);
-    struct json_object *array = json_object_new_array();
-
-    for (size_t i = 0; array && i < n; i++) {
-        struct json_object *item = v->write(f, items + i * v->size, c);
-
-        if (!item || json_object_array_add(array, item) < 0) {
-            json_object_put(item);
-            json_object_put(array);
-            return NULL;
-        }
-    }
-    return array;
-}
-
-static struct json_object *write_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, enum json_case c)
-{
-    if (f->label == PROTOBUF_C_LABEL_REPEATED)
-        return write_array(m, f, c);
-    return values[f->type].write(f, member(m, f->offset), c);
-}
-
 static bool written(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 {
     return f->label == PROTOBUF_C_LABEL_REPEATED || present(m, f);
 }
+
+static size_t write_items(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, enum json_case c,
+                          struct text *out)
+{
+    const struct value *v = &values[f->type];
+    size_t n = *(const size_t *)member(m, f->quantifier_offset);
+    const char *items = *(char *const *)member(m, f->offset);
+
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            (void)text_add(out, ",", 1);
+        v->write(items + i * v->size, c, out);
+    }
+    return n;
+}
+
+static void write_field(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, enum json_case c,
+                        struct text *out)
+{
+    if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+        values[f->type].write(member(m, f->offset), c, out);
+        return;
+    }
+    (void)text_add(out, "[", 1);
+    (void)write_items(m, f, c, out);
+    (void)text_add(out, "]", 1);
+}
+
+static const ProtobufCFieldDescriptor *field(const ProtobufCMessage *m, const char *name)
+{
+    return protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
+}
+
+/* --- the contract -------------------------------------------------------------------------- */
+
+size_t json_write_members(const ProtobufCMessage *m, const char *except, enum json_case c, struct text *out)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
+        char name[NAME_SIZE];
+
+        if (!written(m, f) || (except && strcmp(f->name, except) == 0))
+            continue;
+        json_name(f->name, c, name, sizeof(name));
+        (void)text_puts(out, n++ ? ",\"" : "\"");
+        (void)text_puts(out, name);
+        (void)text_puts(out, "\":");
+        write_field(m, f, c, out);
+    }
+    return n;
+}
+
+void json_write(const ProtobufCMessage *m, enum json_case c, struct text *out)
+{
+    (void)text_add(out, "{", 1);
+    (void)json_write_members(m, NULL, c, out);
+    (void)text_add(out, "}", 1);
+}
+
+bool json_write_field(const ProtobufCMessage *m, const char *name, enum json_case c, struct text *out)
+{
+    const ProtobufCFieldDescriptor *f = field(m, name);
+
+    if (!f || !written(m, f))
+        return false;
+    write_field(m, f, c, out);
+    return true;
+}
+
+size_t json_write_elements(const ProtobufCMessage *m, const char *name, enum json_case c, struct text *out)
+{
+    const ProtobufCFieldDescriptor *f = field(m, name);
+
+    return f && f->label == PROTOBUF_C_LABEL_REPEATED ? write_items(m, f, c, out) : 0;
+}
+
+struct json_object *json_from_message(const ProtobufCMessage *m, enum json_case c)
+{
+    CLEANUP(text_free) struct text text = TEXT_INIT(INT32_MAX);
+    struct json_object *o = NULL;
+    struct error e;
+
+    json_write(m, c, &text);
+    if (text.error || json_parse(text.data, text.len, &o, &e) < 0)
+        abort();
+    return o;
+}
+
+struct json_object *json_string(const char *s)
+{
+    size_t len = strlen(s);
+    CLEANUP(text_free) struct text text = TEXT_INIT(INT32_MAX);
+    struct json_object *o = NULL;
+    struct error e;
+
+    if (utf8_valid(s, len))
+        return json_object_new_string_len(s, (int)len);
+    write_text(s, len, &text);
+    if (text.error || json_parse(text.data, text.len, &o, &e) < 0)
+        abort();
+    return o;
+}
+
+/* --- schemas ------------------------------------------------------------------------------- */
 
 /* Adds `value`, whatever becomes of it. False if it is NULL or there is no memory. */
 static bool add(struct json_object *o, const char *key, struct json_object *value)
@@ -207,32 +317,6 @@ static bool add(struct json_object *o, const char *key, struct json_object *valu
     json_object_put(value);
     return false;
 }
-
-struct json_object *json_from_message(const ProtobufCMessage *m, enum json_case c)
-{
-    struct json_object *o = json_object_new_object();
-
-    for (unsigned i = 0; o && i < m->descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
-        char name[NAME_SIZE];
-
-        json_name(f->name, c, name, sizeof(name));
-        if (written(m, f) && !add(o, name, write_field(m, f, c))) {
-            json_object_put(o);
-            return NULL;
-        }
-    }
-    return o;
-}
-
-struct json_object *json_from_field(const ProtobufCMessage *m, const char *name, enum json_case c)
-{
-    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
-
-    return f && written(m, f) ? write_field(m, f, c) : NULL;
-}
-
-/* --- schemas ------------------------------------------------------------------------------- */
 
 static struct json_object *value_schema(const ProtobufCFieldDescriptor *f)
 {

@@ -73,6 +73,7 @@ static const struct message_row rows[] = {
     { B(OBJECT_EVICT),        F,             S,             B(DONE),             0, 0, REPEAT },
     { B(OBJECT_DELETE),       F,             S,             B(DONE),             0, 0, ONCE },
     { B(DRIVE_SYNC),          F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(DRIVE_SHOW),          F,             S,             B(DONE),             0, 0, ONCE },
     { B(PROGRESSED),          S,             F,             EVENT,               0, 0, ONCE },
     { B(STATE_CHANGED),       S,             F,             EVENT,               0, 0, ONCE },
     { B(NOTICED),             S,             F,             EVENT,               0, 0, ONCE },
@@ -87,6 +88,10 @@ static const struct message_row rows[] = {
     { B(UPLOAD_URL),          F,             S,             B(SIGNED_URL),       0, 0, REPEAT },
     { B(CLOUD_OBJECT_DELETE), F,             S,             B(DONE),             0, 0, REPEAT },
     { B(CLOUD_FOLDER_CREATE), F,             S,             B(DONE),             0, 0, REPEAT },
+    { B(CLOUD_UPLOAD),        F,             S,             B(TRANSFER_BEGUN),   0, 0, REPEAT },
+    { B(CLOUD_DOWNLOAD),      F,             S,             B(TRANSFER_BEGUN),   0, 0, REPEAT },
+    { B(FORM_OPEN),           F,             S,             B(FORM_OPENED),      0, 1, REPEAT },
+    { B(FORM_DONE),           F,             S,             B(DONE),             0, 0, ONCE },
 
     { B(MOUNT_LIST),          M,             S,             B(MOUNT_LISTED),     0, 0, REPEAT },
     { B(MOUNTS_CHANGED),      S,             M,             EVENT,               0, 0, ONCE },

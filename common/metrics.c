@@ -124,6 +124,12 @@ static const struct metric_row rows[METRIC_COUNT] = {
     ROW(DAMAGED_DOWNLOADS, COUNTER, "cloud_corrupted_downloads_total",
         "Downloads of whole objects that brought other bytes than the ETag names, and were made again.",
         "drive"),
+    ROW(SOCKETS, GAUGE, "websockets", "WebSockets that are open.", "path"),
+    ROW(SOCKET_FRAMES, COUNTER, "websocket_frames_total", "Frames that were made for all who listen at a path.",
+        "path"),
+    ROW(SOCKET_MISSED, COUNTER, "websocket_missed_frames_total",
+        "Frames that clients were told in gap markers that they missed, since they read too slowly or came too late.",
+        "path"),
 };
 
 const struct metric_row *metric_row(unsigned metric)

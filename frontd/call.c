@@ -146,6 +146,19 @@ const ProtobufCMessage *call_body(const Lf__Envelope *env)
 
 /* --- asking -------------------------------------------------------------------------------- */
 
+/* The field of the reply that is the answer; null where it is absent. */
+static void answer(struct exchange *x, const ProtobufCMessage *m)
+{
+    CLEANUP(text_free) struct text text = TEXT_INIT((size_t)x->frontd->config->max_reply_bytes);
+
+    if (!json_write_field(m, x->match.route->view, JSON_CAMEL, &text))
+        (void)text_puts(&text, "null");
+    if (text.error)
+        exchange_fail(x, &(struct error){ .code = text.error });
+    else
+        exchange_text(x, "application/json", &text);
+}
+
 static void call_serve_done(struct exchange *x, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
     (void)fds;
@@ -154,7 +167,7 @@ static void call_serve_done(struct exchange *x, const struct error *e, const Lf_
     else if (!x->match.route->view)
         exchange_empty(x);
     else
-        exchange_json(x, json_from_field(call_body(reply), x->match.route->view, JSON_CAMEL));
+        answer(x, call_body(reply));
 }
 
 void call_serve(struct exchange *x)

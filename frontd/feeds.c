@@ -284,6 +284,21 @@ struct feeds *feeds_new(struct frontd *frontd)
     return f;
 }
 
+static void add_samples(const char *path, const struct hub *h, struct samples *s)
+{
+    struct hub_count n = hub_count(h);
+
+    SAMPLE(s, METRIC_SOCKETS, n.clients, path);
+    SAMPLE(s, METRIC_SOCKET_FRAMES, n.frames, path);
+    SAMPLE(s, METRIC_SOCKET_MISSED, n.missed, path);
+}
+
+void feeds_samples(const struct feeds *f, struct samples *s)
+{
+    add_samples("/notification", f->notification, s);
+    add_samples("/statechange", f->statechange, s);
+}
+
 void feeds_close(struct feeds *f)
 {
     hub_close(f->notification);

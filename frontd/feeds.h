@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 
 #include "common/ipc.h"
+#include "common/metrics.h"
 #include "frontd/exchange.h"
 
 struct feeds;
@@ -30,6 +31,9 @@ void feeds_tell_app(struct feeds *f, const struct feeds_app *app);
 void feeds_tell_call(struct feeds *f, const struct exchange *x);
 /* The agent ends because of this call; NULL if its client has left. */
 void feeds_tell_exit(struct feeds *f, const struct exchange *x);
+
+/* What both paths have counted. */
+void feeds_samples(const struct feeds *f, struct samples *s);
 
 /* Ends all WebSockets with code 1000. */
 void feeds_close(struct feeds *f);

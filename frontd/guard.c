@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "common/cleanup.h"
+#include "frontd/form.h"
 
 enum { HTTP_PORT = 80, ORIGIN_MAX = 512 };
 
@@ -160,6 +161,18 @@ static bool is_json(const char *type)
     size_t len = strlen("application/json");
 
     return strncasecmp(type, "application/json", len) == 0 && (!type[len] || strchr("; \t", type[len]));
+}
+
+struct http_refusal guard_check_form(const struct http_head *h, uint64_t max)
+{
+    const char *type = http_head_field(h, "Content-Type");
+    char boundary[FORM_BOUNDARY_MAX + 1];
+
+    if (!type || http_head_count(h, "Content-Type") != 1 || !form_boundary(type, boundary))
+        return HTTP_REFUSE(415, "The body must be multipart/form-data with a boundary.");
+    if (h->content_length > max)
+        return HTTP_REFUSE(413, "The form is too large; see MaxFormBytes.");
+    return HTTP_FINE;
 }
 
 struct http_refusal guard_check_body(const struct http_head *h, uint64_t max)

@@ -44,5 +44,9 @@ struct http_refusal guard_check_change(const struct guard *g, const struct http_
  * type and has none; 413 when longer than `max`. */
 struct http_refusal guard_check_body(const struct http_head *h, uint64_t max);
 
+/* The same where a form is wanted: 415 unless it is multipart/form-data with a boundary. Browsers send those from pages
+ * of any origin without asking first, so what keeps them out is guard_check() and guard_check_change() alone. */
+struct http_refusal guard_check_form(const struct http_head *h, uint64_t max);
+
 /* Whether the uid may use this agent. */
 bool guard_welcomes(const struct guard *g, const struct peer *p);

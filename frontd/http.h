@@ -61,6 +61,14 @@ const struct peer *http_request_peer(const struct http_request *r);
 /* The body; empty without one. The handler may take from it. */
 struct evbuffer *http_request_body(struct http_request *r);
 
+/* For head(), before it says true: the body, of `max` bytes at most, is not collected. serve() is called at once, and
+ * body(arg of the watch) whenever there is more in http_request_body() or it has `ended`, but only while it is wanted:
+ * at first it is not. The deadline is for the next HTTP_BODY_STEP bytes then, and there is none while nothing is
+ * wanted. A reply before the end closes the connection. */
+enum { HTTP_BODY_STEP = 64 * 1024 };
+void http_request_take(struct http_request *r, uint64_t max, void (*body)(bool ended, void *arg));
+void http_request_want(struct http_request *r, bool wanted);
+
 enum { HTTP_LOW_WATER = 64 * 1024 };
 
 /* `gone` runs when the client is lost before the reply has ended: nothing is owed then and the request is no
@@ -118,4 +126,5 @@ bool http_may_switch(const struct http_request *r);
 /* 101 with `fields`, which name the protocol: a begun reply whose bytes and end are not HTTP's. What the client sends
  * goes to the watch, which is to be set before the present callback returns. The head of the request is no more. */
 void http_reply_switch(struct http_request *r, const struct text *fields);
+void http_reply_write(struct http_request *r, const void *data, size_t n); /* copied; small ones share their memory */
 struct evbuffer *http_request_input(const struct http_request *r);

@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 
-enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024 };
+enum { READ_AHEAD = 64 * 1024, WRITE_SIZE = 256 * 1024, SWITCHED_SEND_BUFFER = 32 * 1024 };
 
 /* Does what can be done in this state. True: something changed, take another step. */
 typedef bool step_fn(struct http_conn *c);
@@ -25,6 +25,11 @@ static void set_deadline(struct http_conn *c, unsigned seconds)
         (void)evtimer_add(c->deadline, &tv);
 }
 
+void http_conn_deadline(struct http_conn *c, bool set)
+{
+    set_deadline(c, set ? c->server->spec.timeout_seconds : 0);
+}
+
 static void reset_request(struct http_conn *c)
 {
     struct http_request *r = &c->request;
@@ -32,7 +37,8 @@ static void reset_request(struct http_conn *c)
     http_head_free(&r->head);
     (void)evbuffer_drain(r->body, evbuffer_get_length(r->body));
     r->watch = (struct http_watch){ 0 };
-    r->chunked = r->close = false;
+    r->chunked = r->close = r->wanted = false;
+    r->on_body = NULL;
 }
 
 /* --- ending -------------------------------------------------------------------------------- */
@@ -100,17 +106,22 @@ static void accept_head(struct http_conn *c)
     struct http_server *s = c->server;
     struct http_request *r = &c->request;
 
-    http_body_init(&r->progress, &r->head, s->spec.max_body_bytes);
+    r->body_max = s->spec.max_body_bytes;
     c->state = HTTP_SERVING;
     r->close = http_head_has_body(&r->head); /* what is not read now must not be taken for the next request */
     if (!s->spec.ops->head(r, s->spec.arg)) {
         set_deadline(c, 0);
         return;
     }
+    http_body_init(&r->progress, &r->head, r->body_max);
     c->state = HTTP_BODY;
-    r->close = false;
+    r->close = r->on_body != NULL;           /* until all of it has come */
     if (r->head.expects_continue && http_head_has_body(&r->head) && !evbuffer_get_length(input(c)))
         (void)bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", strlen("HTTP/1.1 100 Continue\r\n\r\n"));
+    if (r->on_body) {
+        set_deadline(c, 0);
+        s->spec.ops->serve(r, s->spec.arg);
+    }
 }
 
 static bool read_head(struct http_conn *c)
@@ -137,20 +148,53 @@ static bool read_head(struct http_conn *c)
     return true;
 }
 
+/* What there is of it by now. */
+static bool hand_on(struct http_conn *c, size_t had)
+{
+    struct http_request *r = &c->request;
+
+    if (evbuffer_get_length(r->body) == had)
+        return false;
+    r->step += evbuffer_get_length(r->body) - had;
+    if (r->step >= HTTP_BODY_STEP) {
+        r->step = 0;
+        set_deadline(c, c->server->spec.timeout_seconds);
+    }
+    r->on_body(false, r->watch.arg);
+    return c->state != HTTP_BODY || r->wanted;
+}
+
+static void end_body(struct http_conn *c)
+{
+    struct http_request *r = &c->request;
+
+    c->state = HTTP_SERVING;
+    set_deadline(c, 0);
+    r->close = false;
+    if (r->on_body)
+        r->on_body(true, r->watch.arg);
+    else
+        c->server->spec.ops->serve(r, c->server->spec.arg);
+}
+
 static bool read_body(struct http_conn *c)
 {
-    int r = http_body_take(&c->request.progress, input(c), c->request.body);
+    size_t had = evbuffer_get_length(c->request.body);
+    int r;
 
-    if (r == 0)
+    if (c->request.on_body && !c->request.wanted)
         return false;
+    r = http_body_take(&c->request.progress, input(c), c->request.body);
+    if (r == 0 && c->input_ended)
+        http_conn_close(c);
+    if (r == 0)
+        return !c->dead && c->request.on_body && hand_on(c, had);
     if (r == -EMSGSIZE) {
-        refuse(c, HTTP_REFUSE(413, "The body is too large; see MaxBodyBytes."));
+        refuse(c, HTTP_REFUSE(413, "The body is too large; see MaxBodyBytes, and MaxFormBytes for forms."));
     } else if (r < 0) {
         refuse(c, HTTP_REFUSE(400, "The chunks of the body are malformed."));
     } else {
-        c->state = HTTP_SERVING;
-        set_deadline(c, 0);
-        c->server->spec.ops->serve(&c->request, c->server->spec.arg);
+        end_body(c);
     }
     return true;
 }
@@ -170,8 +214,10 @@ static bool pass_on(struct http_conn *c)
     return c->state != HTTP_SWITCHED;
 }
 
+/* There may be thousands that do not read, and what the kernel keeps for them would grow to megabytes each. */
 void http_conn_switch(struct http_conn *c)
 {
+    (void)setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_SNDBUF, &(int){ SWITCHED_SEND_BUFFER }, sizeof(int));
     c->state = HTTP_SWITCHED;
     http_head_free(&c->request.head);
     http_server_switched(c->server, c);
@@ -260,13 +306,15 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    bool body_waits = c->state == HTTP_BODY && c->request.on_body && !c->request.wanted;
+
     (void)bev;
     if (c->state == HTTP_SWITCHED && (what & BEV_EVENT_TIMEOUT)) {
         c->request.watch.stalled(c->request.watch.arg);
         return;
     }
     c->input_ended = true;
-    if ((what & BEV_EVENT_EOF) && (c->state == HTTP_SERVING || c->state == HTTP_FLUSHING))
+    if ((what & BEV_EVENT_EOF) && (c->state == HTTP_SERVING || c->state == HTTP_FLUSHING || body_waits))
         return;
     http_conn_close(c);
 }

@@ -31,6 +31,10 @@ struct http_request {
     struct http_body progress;
     struct evbuffer *body;
     struct http_watch watch;
+    void (*on_body)(bool ended, void *arg); /* takes the body as it comes; NULL: it is collected */
+    uint64_t body_max;
+    bool wanted;        /* it may come */
+    uint64_t step;      /* bytes of it since the deadline was set */
     bool chunked;       /* the reply is sent in chunks */
     bool close;         /* the connection ends with this reply */
 };
@@ -67,6 +71,8 @@ struct http_server {
 
 /* Takes over `fd`. */
 void http_conn_new(struct http_server *s, int fd, const struct peer *p);
+/* Sets the deadline for what comes next, or ends it. */
+void http_conn_deadline(struct http_conn *c, bool set);
 /* Ends the connection, at once or when the present callback returns; tells the request's watcher. */
 void http_conn_close(struct http_conn *c);
 /* Goes on with what is there, from whatever state. The connection may be gone after it. */

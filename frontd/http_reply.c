@@ -178,6 +178,11 @@ void http_reply_switch(struct http_request *r, const struct text *fields)
     http_conn_switch(r->conn);
 }
 
+void http_reply_write(struct http_request *r, const void *data, size_t n)
+{
+    evbuffer_add(output(r), data, n);
+}
+
 /* --- what a handler sees of a request ------------------------------------------------------ */
 
 const struct http_head *http_request_head(const struct http_request *r)
@@ -193,6 +198,25 @@ const struct peer *http_request_peer(const struct http_request *r)
 struct evbuffer *http_request_body(struct http_request *r)
 {
     return r->body;
+}
+
+void http_request_take(struct http_request *r, uint64_t max, void (*body)(bool ended, void *arg))
+{
+    r->on_body = body;
+    r->body_max = max;
+}
+
+void http_request_want(struct http_request *r, bool wanted)
+{
+    bool before = r->wanted;
+
+    r->wanted = wanted;
+    if (before == wanted || r->conn->state != HTTP_BODY)
+        return;
+    r->step = 0;
+    http_conn_deadline(r->conn, wanted);
+    if (wanted)
+        http_conn_advance(r->conn);
 }
 
 struct evbuffer *http_request_input(const struct http_request *r)

@@ -10,7 +10,7 @@
 #include "frontd/ring.h"
 #include "frontd/websocket.h"
 
-enum { WAITING_MAX = 16 * 1024 };   /* bytes in a connection, above which nothing is added */
+enum { WAITING_MAX = 8 * 1024 };   /* bytes in a connection, above which nothing is added */
 
 static const char closing[] = "The agent ends.";
 
@@ -27,10 +27,11 @@ struct client {
 struct hub {
     struct hub_spec spec;
     struct ring *ring;
-    struct evbuffer *out;           /* what is about to be sent; empty between two calls */
+    struct evbuffer *out;           /* control frames that are about to be sent; empty between two calls */
     struct loop_timer *pump;        /* set while something was told and not yet passed on */
     TAILQ_HEAD(, client) clients;
     size_t n_clients;
+    uint64_t missed;                /* by all clients there were */
     bool closed;
 };
 
@@ -48,11 +49,6 @@ static const char *finish(struct json_object *frame, uint64_t id, size_t *ret_le
     return text;
 }
 
-static void send_out(struct client *c)
-{
-    http_reply_add(c->request, c->hub->out);
-}
-
 /* For this client alone; the id is that of the last frame it has not heard, so that it may ask for what follows. */
 static void send_gap(struct client *c, uint64_t missed, uint64_t last)
 {
@@ -61,11 +57,11 @@ static void send_gap(struct client *c, uint64_t missed, uint64_t last)
     size_t length;
     const char *text = finish(frame, last, &length);
 
-    (void)evbuffer_add(c->hub->out, head, websocket_text_head(length, head));
-    (void)evbuffer_add(c->hub->out, text, length);
-    send_out(c);
+    http_reply_write(c->request, head, websocket_text_head(length, head));
+    http_reply_write(c->request, text, length);
     c->heard = last;
     c->missed += missed;
+    c->hub->missed += missed;
     json_object_put(frame);
 }
 
@@ -79,9 +75,14 @@ static void pump(struct client *c)
     while (http_reply_waiting(c->request) < WAITING_MAX && c->heard + 1 < ring_next(r)) {
         const struct ring_frame *f = ring_get(r, ++c->heard);
 
-        (void)evbuffer_add(c->hub->out, f->bytes, f->length);
-        send_out(c);
+        http_reply_write(c->request, f->bytes, f->length);
     }
+}
+
+/* What the protocol itself has to say. */
+static void send_out(struct client *c)
+{
+    http_reply_add(c->request, c->hub->out);
 }
 
 /* --- the end of a client -------------------------------------------------------------------------------------- */
@@ -235,9 +236,11 @@ void hub_close(struct hub *h)
         close_client(TAILQ_FIRST(&h->clients), WEBSOCKET_NORMAL, closing);
 }
 
-size_t hub_clients(const struct hub *h)
+struct hub_count hub_count(const struct hub *h)
 {
-    return h->n_clients;
+    return (struct hub_count){ .clients = h->n_clients,
+                               .frames = ring_next(h->ring) - ring_first(h->ring),
+                               .missed = h->missed };
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */

@@ -40,4 +40,8 @@ void hub_join(struct hub *h, struct http_request *r, const uint64_t *since);
 /* Everybody hears what is there, as far as it fits, and a Close with code 1000. */
 void hub_close(struct hub *h);
 
-size_t hub_clients(const struct hub *h);
+/* How many clients there are, how many frames were made, and how many were missed by clients that read too slowly. */
+struct hub_count {
+    uint64_t clients, frames, missed;
+};
+struct hub_count hub_count(const struct hub *h);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/json_pb.h"
 #include "frontd/call.h"
 
@@ -37,64 +38,100 @@ static const char *next_page(const Lf__Envelope *reply)
     return token && *token ? token : NULL;
 }
 
-static void add_text(struct list *l, const char *text)
+static void put(struct list *l, const char *text)
 {
     (void)evbuffer_add(l->out, text, strlen(text));
 }
 
-static const char *text_of(struct json_object *o)
+/* Text that has become too long counts as longer than all that may be sent. */
+static void put_text(struct list *l, const struct text *text)
 {
-    return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (text->error)
+        l->sent = UINT64_MAX / 2;
+    else if (text->len)
+        (void)evbuffer_add(l->out, text->data, text->len);
 }
 
-/* The list inside a page: the page itself, or what it has as data. */
-static struct json_object *list_of(struct json_object *page)
+/* The repeated field that is the list: the row's view itself, or what the message there has as data, which then has
+ * other members too. */
+static const ProtobufCMessage *holder(const struct exchange *x, const Lf__Envelope *reply, const char **ret_name)
 {
-    return json_object_is_type(page, json_type_array) ? page : json_object_object_get(page, "data");
+    const ProtobufCMessage *m = call_body(reply);
+    const ProtobufCFieldDescriptor *f =
+        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, x->match.route->view);
+
+    *ret_name = f->label == PROTOBUF_C_LABEL_REPEATED ? x->match.route->view : "data";
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return m;
+    return *(ProtobufCMessage *const *)(const void *)((const char *)m + f->offset);
 }
 
-static void add_elements(struct list *l, struct json_object *page)
+static bool is_bare(const struct exchange *x, const char *name)
 {
-    struct json_object *array = list_of(page);
+    return strcmp(name, x->match.route->view) == 0;
+}
 
-    for (size_t i = 0; i < json_object_array_length(array); i++) {
-        add_text(l, l->some ? "," : "");
-        add_text(l, text_of(json_object_array_get_idx(array, i)));
-        l->some = true;
-    }
+static void add_elements(struct exchange *x, const Lf__Envelope *reply)
+{
+    CLEANUP(text_free) struct text text = TEXT_INIT((size_t)x->frontd->config->max_reply_bytes);
+    struct list *l = x->state;
+    const char *name;
+    const ProtobufCMessage *m = holder(x, reply, &name);
+
+    if (json_write_elements(m, name, JSON_CAMEL, &text) == 0)
+        return;
+    put(l, l->some ? "," : "");
+    put_text(l, &text);
+    l->some = true;
+}
+
+static void add_beginning(struct exchange *x, const Lf__Envelope *reply)
+{
+    const char *name;
+
+    (void)holder(x, reply, &name);
+    put(x->state, is_bare(x, name) ? "[" : "{\"data\":[");
 }
 
 /* Closes the list, and the object around it after its other members. */
-static void add_end(struct list *l, struct json_object *page)
+static void add_end(struct exchange *x, const Lf__Envelope *reply)
 {
-    add_text(l, "]");
-    if (list_of(page) == page)
+    CLEANUP(text_free) struct text text = TEXT_INIT((size_t)x->frontd->config->max_reply_bytes);
+    struct list *l = x->state;
+    const char *name;
+    const ProtobufCMessage *m = holder(x, reply, &name);
+
+    put(l, "]");
+    if (is_bare(x, name))
         return;
-    json_object_object_foreach (page, key, value) {
-        if (strcmp(key, "data") == 0)
-            continue;
-        (void)evbuffer_add_printf(l->out, ",\"%s\":", key);
-        add_text(l, text_of(value));
+    if (json_write_members(m, name, JSON_CAMEL, &text))
+        put(l, ",");
+    put_text(l, &text);
+    put(l, "}");
+}
+
+/* A list of one page has a length. */
+static void send_whole(struct exchange *x)
+{
+    struct list *l = x->state;
+    size_t n = evbuffer_get_length(l->out);
+
+    if (l->sent + n > (uint64_t)x->frontd->config->max_reply_bytes) {
+        exchange_fail(x, &(struct error){ .code = -EMSGSIZE });
+        return;
     }
-    add_text(l, "}");
+    exchange_begin(x, 200, "application/json", NULL, (int64_t)n);
+    http_reply_add(x->http, l->out);
+    exchange_end(x);
 }
 
-static void begin(struct exchange *x, struct json_object *page)
+static void send_page(struct exchange *x, bool last)
 {
     struct list *l = x->state;
 
+    if (!l->begun)
+        exchange_begin(x, 200, "application/json", NULL, -1);
     l->begun = true;
-    add_text(l, list_of(page) == page ? "[" : "{\"data\":[");
-    exchange_begin(x, 200, "application/json", NULL, -1);
-}
-
-static void send_page(struct exchange *x, struct json_object *page, bool last)
-{
-    struct list *l = x->state;
-
-    add_elements(l, page);
-    if (last)
-        add_end(l, page);
     l->sent += evbuffer_get_length(l->out);
     if (l->sent > (uint64_t)x->frontd->config->max_reply_bytes) {
         exchange_cut(x, "the list is longer than MaxReplyBytes");
@@ -120,28 +157,25 @@ static void fail(struct exchange *x, const struct error *e)
 static void ask_done(struct exchange *x, const struct error *e, const Lf__Envelope *reply, int *fds)
 {
     struct list *l = x->state;
-    struct json_object *page;
-    const char *next;
+    const char *next = reply ? next_page(reply) : NULL;
     struct error wrong;
 
     (void)fds;
-    page = reply ? json_from_field(call_body(reply), x->match.route->view, JSON_CAMEL) : NULL;
-    if (!page) {
-        fail(x, reply ? &(struct error){ .code = -ENOMEM } : e);
-        return;
-    }
-    next = next_page(reply);
-    if (!l->begun && !next) {
-        exchange_json(x, page);
+    if (!reply) {
+        fail(x, e);
         return;
     }
     if (!l->begun)
-        begin(x, page);
+        add_beginning(x, reply);
+    add_elements(x, reply);
+    if (!next)
+        add_end(x, reply);
     if (next && json_set_field(l->request, "page", next, &wrong) < 0)
-        exchange_cut(x, error_text(&wrong));
+        fail(x, &wrong);
+    else if (!next && !l->begun)
+        send_whole(x);
     else
-        send_page(x, page, !next);
-    json_object_put(page);
+        send_page(x, !next);
 }
 
 /* Goes on when no page is under way. */

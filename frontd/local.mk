@@ -12,6 +12,10 @@ libfrontd_a_SOURCES = \
 	frontd/feeds.h \
 	frontd/filter.c \
 	frontd/filter.h \
+	frontd/form.c \
+	frontd/form.h \
+	frontd/form_serve.c \
+	frontd/form_serve.h \
 	frontd/frontd.c \
 	frontd/frontd.h \
 	frontd/guard.c \

@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "common/process.h"
 #include "frontd/call.h"
+#include "frontd/feeds.h"
 
 enum { METRICS_BYTES_MAX = 64 << 20 };
 
@@ -36,6 +37,7 @@ static void finish(struct exchange *x)
     SAMPLE(&s->samples, METRIC_BUILD_INFO, 1, PACKAGE_VERSION);
     SAMPLE(&s->samples, METRIC_UP, 1, role_name(ROLE_FRONTD));
     process_samples(&s->samples);
+    feeds_samples(x->frontd->feeds, &s->samples);
     metrics_write(&out, s->samples.list, s->samples.n);
     if (out.error) {
         (void)error_set(&e, out.error, "The metrics are too many to be shown.");

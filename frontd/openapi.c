@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/json_pb.h"
 #include "frontd/call.h"
 #include "frontd/metrics.h"
@@ -201,9 +202,44 @@ static struct json_object *request_body(const struct route *r)
     const ProtobufCMessageDescriptor *d = route_request(r);
     struct json_object *o = one("required", json_object_new_boolean(true));
 
-    put(o, "content", content("application/json", strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name)
-                                                                            : property(d, r->body)));
+    put(o, "content", content(r->policy & ROUTE_FORM ? "multipart/form-data" : "application/json",
+                              strcmp(r->body, "*") == 0 ? ref("schemas", d->short_name) : property(d, r->body)));
     return o;
+}
+
+/* "get_management_clouddrive", of what stands in the path but for the braces. */
+static void put_id(struct json_object *o, const struct route *r)
+{
+    char id[2 * NAME_SIZE];
+    size_t n = 0;
+
+    for (const char *p = http_method_name(r->method); *p; p++)
+        id[n++] = (char)tolower((unsigned char)*p);
+    for (const char *p = r->path; *p && n + 1 < sizeof(id); p++)
+        if (*p != '{' && *p != '}')
+            id[n++] = isalnum((unsigned char)*p) ? *p : '_';
+    id[n] = '\0';
+    put_text(o, "operationId", id);
+}
+
+/* What the guard asks for, for those who generate clients and tests. */
+static struct json_object *policy(const struct route *r)
+{
+    static const struct {
+        enum route_policy bit;
+        const char *name;
+    } bits[] = {
+        { ROUTE_READS, "reads" },   { ROUTE_CHANGES, "changes" },    { ROUTE_TOKEN, "token" },
+        { ROUTE_LOCAL, "local" },   { ROUTE_SOCKET, "websocket" },
+    };
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
+        if (r->policy & bits[i].bit)
+            (void)json_object_array_add(list, json_object_new_string(bits[i].name));
+    if (r->missing)
+        (void)json_object_array_add(list, json_object_new_string("missing"));
+    return list;
 }
 
 static struct json_object *operation(const struct route *r)
@@ -211,6 +247,8 @@ static struct json_object *operation(const struct route *r)
     struct json_object *o = json_object_new_object(), *responses = json_object_new_object();
 
     put_text(o, "summary", r->summary ? r->summary : r->missing);
+    put_id(o, r);
+    put(o, "x-policy", policy(r));
     put(o, "parameters", parameters(r));
     if (r->body)
         put(o, "requestBody", request_body(r));
@@ -265,7 +303,7 @@ struct json_object *openapi_document(const char *url)
 {
     size_t n;
     const struct route *all = routes(&n);
-    struct json_object *o = one("openapi", json_object_new_string("3.1.0")), *servers = json_object_new_array(),
+    struct json_object *o = one("openapi", json_object_new_string("3.0.3")), *servers = json_object_new_array(),
                        *info = one("title", json_object_new_string("Landfall")), *paths = json_object_new_object(),
                        *schemas = json_object_new_object();
 

@@ -15,6 +15,7 @@ enum route_policy {
     ROUTE_LOCAL = 8, /* answered over the Unix socket alone: keys go over no port */
     ROUTE_TOKEN = 4, /* the contract has a token here; the owner's uid does without until users exist */
     ROUTE_SOCKET = 16, /* becomes a WebSocket */
+    ROUTE_FORM = 32, /* the body is a form, taken as it comes; serve() is called before it */
 };
 
 struct route {

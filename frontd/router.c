@@ -8,6 +8,7 @@
 #include "frontd/audit.h"
 #include "frontd/call.h"
 #include "frontd/exchange.h"
+#include "frontd/form_serve.h"
 
 enum { ROUTER_FIELDS_MAX = 1024 };
 
@@ -115,7 +116,12 @@ static bool look_missing(struct exchange *x, const struct http_head *h)
 
 static bool look_body(struct exchange *x, const struct http_head *h)
 {
-    return pass(x, guard_check_body(h, (uint64_t)x->frontd->config->max_body_bytes));
+    const struct config *config = x->frontd->config;
+
+    if (!(x->match.route->policy & ROUTE_FORM))
+        return pass(x, guard_check_body(h, (uint64_t)config->max_body_bytes));
+    http_request_take(x->http, (uint64_t)config->max_form_bytes, form_serve_body);
+    return pass(x, guard_check_form(h, (uint64_t)config->max_form_bytes));
 }
 
 /* --- what http asks ------------------------------------------------------------------------ */

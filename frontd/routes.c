@@ -5,6 +5,7 @@
 #include "frontd/agent.h"
 #include "frontd/call.h"
 #include "frontd/feeds.h"
+#include "frontd/form_serve.h"
 #include "frontd/metrics.h"
 #include "frontd/notify.h"
 #include "frontd/openapi.h"
@@ -69,6 +70,8 @@ static const struct route table[] = {
         "Removes a drive and its cache, not what is in the cloud"),
     ROW(GET, "/management/clouddrive/sync/{id}", CHANGES, call_serve, DRIVE_SYNC, "path", NULL, NULL,
         "Begins to look into the bucket of a drive, and to send what it has, at once"),
+    ROW(POST, "/management/clouddrive_open/{id}", CHANGES, call_serve, DRIVE_SHOW, NULL, NULL, NULL,
+        "Has the file manager of the user's desktop session show the drive"),
     ROW(GET, "/management/exist_clouddrive", READS, call_serve, DRIVE_EXISTS, "path", NULL, "exists",
         "\"1\" if a drive owns the path, else \"0\""),
 
@@ -152,6 +155,12 @@ static const struct route table[] = {
         "Deletes one object of a bucket; of a folder, its marker alone"),
     ROW(POST, "/cloud/create_folder", CHANGES | TOKEN, call_serve, CLOUD_FOLDER_CREATE, NULL, "*", NULL,
         "Makes a folder in a bucket: the marker that other programs show it by"),
+    ROW(POST, "/cloud/upload_object", CHANGES | TOKEN, call_serve, CLOUD_UPLOAD, NULL, "*", "transfer",
+        "Uploads a file of this machine into a bucket, behind; what is there is replaced only with overwrite"),
+    ROW(POST, "/cloud/download_object", CHANGES | TOKEN, call_serve, CLOUD_DOWNLOAD, NULL, "*", "transfer",
+        "Downloads an object, or all below a prefix, into a folder of this machine, behind; replaces nothing"),
+    OWN(POST, "/cloud/upload_object_from_form", CHANGES | ROUTE_FORM, form_serve, NULL, "*",
+        &lf__upload_form__descriptor, "Uploads the file of a form into a bucket, behind"),
 
     ROW(GET, "/management/audit", READS | LOCAL, list_serve, AUDIT_LIST, "since", NULL, "records",
         "The audit log behind a line: who made calls that can change something, and what came of them"),
@@ -176,7 +185,6 @@ static const struct route table[] = {
     MISSING(PUT, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
     MISSING(DELETE, "/management/cloudbackup/{id}", CHANGES, BACKUPS),
     MISSING(POST, "/management/cloudbackup_open/{id}", CHANGES, BACKUPS),
-    MISSING(POST, "/management/clouddrive_open/{id}", CHANGES, "Opening a drive in the file manager is"),
     MISSING(POST, "/management/sync_shareddrive", CHANGES, "Drives shared between users are"),
     MISSING(GET, "/management/smbclient", READS, SMB),
     MISSING(POST, "/management/smbclient", CHANGES, SMB),
@@ -191,9 +199,6 @@ static const struct route table[] = {
 
     MISSING(PUT, "/cloud/manage_share", CHANGES | TOKEN, "Sharing of cloud accounts between users is"),
     MISSING(POST, "/cloud/send_download_url", CHANGES | TOKEN, MAIL),
-    MISSING(POST, "/cloud/upload_object", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/download_object", CHANGES | TOKEN, TRANSFERS),
-    MISSING(POST, "/cloud/upload_object_from_form", CHANGES, TRANSFERS),
     MISSING(POST, "/cloud/add_storage", CHANGES | TOKEN, STORAGE),
     MISSING(DELETE, "/cloud/delete_storage", CHANGES | TOKEN, STORAGE),
     MISSING(POST, "/cloud/create_bucket", CHANGES | TOKEN, STORAGE),

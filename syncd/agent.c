@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "syncd/drive.h"
+#include "syncd/haul.h"
 #include "syncd/mounts.h"
 #include "syncd/store.h"
 #include "syncd/store_index.h"
@@ -83,6 +84,7 @@ static int set_state(struct syncd *d, enum agent_state state, struct error *e)
     for (struct drive *drive = d->drives; drive; drive = drive->next)
         if (drive->volume)
             volume_pause(drive->volume, agent_rests(d));
+    hauls_turn(d->hauls);
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Owns what is to be fetched once because somebody said so, and need not stay: a file, or all that is below a
  * directory. Requests that nobody waits for take turns; those that somebody waits for begin at once. None outlives the
- * process.
+ * process. What has no room beside the rest is not fetched: else it would displace what has just come.
  *
  * Must not know how names and bytes come (listing.c, fetch.c), nor what goes again when (evict.c). */
 #include <errno.h>
@@ -28,6 +28,7 @@ struct download {
     size_t n_branches;
     uint64_t files[BATCH];           /* looked at and not fetched yet */
     size_t n_files, next_file;
+    uint64_t budget;                 /* bytes that still have room beside what came before */
     unsigned n_fetching;
     struct getting {
         struct download *download;
@@ -137,10 +138,11 @@ static void fetch_one(struct download *d, uint64_t ino)
 
     if (r < 0 || i.nlink == 0 || !S_ISREG(i.mode) || i.size == 0)
         return;
-    if (i.size > space_kept_limit(v->cache)) {
-        note_failure(d, ino, -ENOSPC, "it is larger than the cache may be (maximumCacheSize).");
+    if (i.size > d->budget) {
+        note_failure(d, ino, -ENOSPC, "that is more than the cache may hold (maximumCacheSize).");
         return;
     }
+    d->budget -= i.size;
     r = cache_acquire(v->cache, &i, &f);
     if (r < 0)
         note_failure(d, ino, r, error_meaning(r)->text);
@@ -243,6 +245,7 @@ static void begin(struct download *d)
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
     d->begun = true;
+    d->budget = space_kept_limit(d->volume->cache);
     if (index_get(d->volume->index, d->root, &i) == 0 && S_ISDIR(i.mode)) {
         d->listing = true;
         lister_ensure_tree(d->volume->lister, d->root, listed, d);

@@ -37,6 +37,7 @@ struct drive {
     enum drive_phase phase;
     bool wanted;                  /* mountd shall mount it */
     enum drive_mount mount;       /* as mountd last reported */
+    int64_t shown_ns;             /* when drive_show() last began; 0: never */
     struct error mount_error;     /* and why not; code 0: nothing is wrong that it knows of */
     struct mounts_wait *wait;     /* who waits for a report; mounts.c */
     struct drive_worker {
@@ -178,4 +179,5 @@ ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
 ipc_handler_fn drive_change_cache;           /* drive_cache.c */
 ipc_handler_fn drive_delete;                 /* drive_delete.c */
+ipc_handler_fn drive_show;                   /* drive_show.c */
 ipc_handler_fn drive_sync;                   /* drive_sync.c */

@@ -34,9 +34,16 @@ libsyncd_a_SOURCES = \
 	syncd/base32.h \
 	syncd/bucket.c \
 	syncd/bucket.h \
+	syncd/bucket_download.c \
+	syncd/bucket_download.h \
 	syncd/bucket_key.c \
 	syncd/bucket_key.h \
 	syncd/bucket_object.c \
+	syncd/bucket_pull.c \
+	syncd/bucket_pull.h \
+	syncd/bucket_transfer.c \
+	syncd/bucket_upload.c \
+	syncd/bucket_upload.h \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \
@@ -99,12 +106,17 @@ libsyncd_a_SOURCES = \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
 	syncd/drive_model.c \
+	syncd/drive_show.c \
 	syncd/drive_sync.c \
 	syncd/drive_update.c \
 	syncd/encrypt.c \
 	syncd/encrypt.h \
 	syncd/encrypt_ask.c \
 	syncd/encrypt_ask.h \
+	syncd/haul.c \
+	syncd/haul.h \
+	syncd/haul_chunk.c \
+	syncd/haul_chunk.h \
 	syncd/events.c \
 	syncd/events.h \
 	syncd/evict.c \
@@ -126,6 +138,8 @@ libsyncd_a_SOURCES = \
 	syncd/filter.h \
 	syncd/folder.c \
 	syncd/folder.h \
+	syncd/form.c \
+	syncd/form.h \
 	syncd/fs.c \
 	syncd/fs_attr.c \
 	syncd/fs_copy.c \
@@ -170,6 +184,8 @@ libsyncd_a_SOURCES = \
 	syncd/local_api.h \
 	syncd/local_dir.c \
 	syncd/local_dir.h \
+	syncd/local_path.c \
+	syncd/local_path.h \
 	syncd/local_points.c \
 	syncd/metrics.c \
 	syncd/metrics.h \
@@ -229,6 +245,8 @@ libsyncd_a_SOURCES = \
 	syncd/serve.h \
 	syncd/service_url.c \
 	syncd/service_url.h \
+	syncd/session_bus.c \
+	syncd/session_bus.h \
 	syncd/show.c \
 	syncd/show.h \
 	syncd/sigv4.c \

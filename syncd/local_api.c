@@ -19,7 +19,7 @@
 #include "syncd/path.h"
 #include "syncd/syncd.h"
 
-enum { AT_ONCE = 8, PATIENCE_MS = 20000, KEPT_MOST = 4, KEPT_MS = 60000, TOKEN_MAX = 3 * 4096 };
+enum { PATIENCE_MS = 20000, KEPT_MOST = 4, KEPT_MS = 60000, TOKEN_MAX = 3 * 4096 };
 /* OBJECT: of the contract. */
 enum { OBJECT_FILE = 1, OBJECT_FOLDER = 2 };
 
@@ -47,7 +47,6 @@ struct job {
 
 struct local {
     struct syncd *d;
-    struct apart *apart;
     LIST_HEAD(, job) jobs;
     TAILQ_HEAD(parts, part) kept;       /* the one used last first */
     size_t n_kept;
@@ -104,7 +103,7 @@ static struct job *job_new(struct syncd *d, struct ipc_request *req, const char 
 static void job_run(struct job *j, void (*work)(void *job))
 {
     j->deadline = loop_timer(j->local->d->loop, PATIENCE_MS, on_deadline, j);
-    if (apart_run(j->local->apart, work, job_done, j) == 0)
+    if (apart_run(j->local->d->apart, work, job_done, j) == 0)
         return;
     ipc_fail(j->req, -EAGAIN, "Too many questions about this machine's folders wait for file systems that do not "
              "answer; try again.");
@@ -336,11 +335,13 @@ void local_api_make(struct ipc_request *req, const Lf__Envelope *env, int *fds, 
 {
     const Lf__DirectoryMake *given = env->directory_make;
     struct error e = { 0 };
-    CLEANUP_FREE char *base = folder_of(daemon, given->path, &e);
+    CLEANUP_FREE char *base = given->path && *given->path ? folder_of(daemon, given->path, &e) : NULL;
     const char *name = given->directory_name ? given->directory_name : "";
     struct job *j;
 
     (void)fds;
+    if (!base && !e.code)
+        error_set(&e, -EINVAL, "The member path is missing: the folder in which one is to be made.");
     if (!base || local_name_check(name, &e) < 0) {
         ipc_fail_error(req, &e);
         return;
@@ -440,9 +441,6 @@ struct local *local_new(struct syncd *d)
     l->d = d;
     TAILQ_INIT(&l->kept);
     LIST_INIT(&l->jobs);
-    l->apart = apart_new(d->loop, AT_ONCE);
-    if (!l->apart)
-        free(take_ptr(l));
     return l;
 }
 
@@ -460,6 +458,5 @@ void local_free(struct local *l)
     }
     while (!TAILQ_EMPTY(&l->kept))
         on_old(TAILQ_FIRST(&l->kept));
-    apart_free(l->apart);
     free(l);
 }

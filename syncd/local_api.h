@@ -6,7 +6,6 @@
 struct local;
 struct syncd;
 
-/* NULL when there are no descriptors left. */
 struct local *local_new(struct syncd *d);
 /* Who waits is answered; what hangs stays where it hangs. NULL is fine. */
 void local_free(struct local *l);

@@ -114,6 +114,31 @@ int place_check_data(const struct syncd *d, const char *path, struct error *e)
     return r;
 }
 
+/* --- what people upload, and where they download to ---------------------------------------------- */
+
+int place_check_local(const struct syncd *d, const char *path, struct error *e)
+{
+    struct own own = find_own(d, path, path_below);
+
+    if (own.path)
+        return error_set(e, -EINVAL, "%s lies in Landfall's own folder %s (%s).", path, own.path, own.what);
+    for (const struct drive *drive = d->drives; drive; drive = drive->next)
+        if (path_below(path, drive->model->permanent_local_path))
+            return error_set(e, -EINVAL, "%s lies in the cache of the drive %s.", path, drive->model->name);
+    return 0;
+}
+
+int place_check_haul(const struct syncd *d, const char *path, bool write, struct error *e)
+{
+    int r;
+
+    if (mount_table_on(path, MOUNT_TABLE_DRIVE))
+        return error_set(e, -EINVAL, "%s lies on a drive of Landfall, which moves its files to and from the cloud "
+                         "itself; copy it there or from there.", path);
+    r = place_check_local(d, path, e);
+    return r == 0 && write ? check_hidden(d, path, e) : r;
+}
+
 /* --- caches ----------------------------------------------------------------------------------- */
 
 struct search {

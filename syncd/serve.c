@@ -11,6 +11,7 @@
 #include "syncd/bucket.h"
 #include "syncd/drive.h"
 #include "syncd/events.h"
+#include "syncd/form.h"
 #include "syncd/keys_api.h"
 #include "syncd/keys_kept.h"
 #include "syncd/local_api.h"
@@ -36,6 +37,7 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(DRIVE_CHANGE_CACHE), drive_change_cache },
     { ROW(DRIVE_DELETE), drive_delete },
     { ROW(DRIVE_SYNC), drive_sync },
+    { ROW(DRIVE_SHOW), drive_show },
 
     { ROW(KEYS_LIST), keys_kept_list },
     { ROW(KEYS_GET), keys_api_get },
@@ -55,6 +57,10 @@ static const struct ipc_handler HANDLERS[] = {
     { ROW(UPLOAD_URL), bucket_upload_url },
     { ROW(CLOUD_OBJECT_DELETE), bucket_delete_object },
     { ROW(CLOUD_FOLDER_CREATE), bucket_create_folder },
+    { ROW(CLOUD_UPLOAD), bucket_upload_object },
+    { ROW(CLOUD_DOWNLOAD), bucket_download_object },
+    { ROW(FORM_OPEN), form_open },
+    { ROW(FORM_DONE), form_done },
 
     { ROW(RENAME_STATUS_GET), object_api_rename_status },
     { ROW(OBJECT_STATUS_GET), object_api_status },

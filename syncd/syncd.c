@@ -11,10 +11,13 @@
 #include "syncd/account.h"
 #include "syncd/agent.h"
 #include "syncd/audit.h"
+#include "syncd/apart.h"
 #include "syncd/credential.h"
 #include "syncd/drive.h"
 #include "syncd/events.h"
 #include "syncd/folder.h"
+#include "syncd/form.h"
+#include "syncd/haul.h"
 #include "syncd/local_api.h"
 #include "syncd/mounts.h"
 #include "syncd/serve.h"
@@ -133,6 +136,9 @@ static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
     return r < 0 ? error_set(e, r, "The state database in %s cannot be read.", spec->config->state_dir) : 0;
 }
 
+/* Pieces of work that may hang, at once. */
+enum { APART_MOST = 8 };
+
 int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e)
 {
     struct syncd *d = xcalloc(1, sizeof(*d));
@@ -145,8 +151,11 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
+    d->apart = apart_new(spec->loop, APART_MOST);
+    d->hauls = hauls_new(d);
+    d->forms = forms_new(d);
     d->local = local_new(d);
-    r = d->local ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
+    r = d->apart ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
     if (r < 0)
         syncd_free(d);
     else
@@ -158,6 +167,8 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
 void syncd_close(struct syncd *d)
 {
     drive_close_all(d);
+    forms_close(d->forms);
+    hauls_close(d->hauls);
     account_close_all(d);
 }
 
@@ -171,7 +182,10 @@ void syncd_free(struct syncd *d)
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     local_free(d->local);
+    apart_free(d->apart);
     ipc_server_free(d->server);
+    forms_free(d->forms);
+    hauls_free(d->hauls);
     audit_close(d->audit);
     transfers_free(d->transfers);
     events_free(d->events);

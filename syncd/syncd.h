@@ -13,9 +13,12 @@
 
 struct account;
 struct audit;
+struct apart;
 struct crypt;
 struct drive;
 struct events;
+struct forms;
+struct hauls;
 struct local;
 struct mounts_subscriber;
 struct store;
@@ -36,12 +39,15 @@ struct syncd {
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
     struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct forms *forms;                    /* form.c */
+    struct hauls *hauls;                    /* haul.c */
     struct audit *audit;                    /* audit.c */
     struct events *events;                  /* events.c */
     struct transfers *transfers;            /* transfer.c */
     int state;                              /* enum agent_state; agent.c, as the next two */
     bool changing;                          /* a command that needs time is being carried out */
     unsigned draining;                      /* waits for the end of uploads */
+    struct apart *apart;                    /* for what may hang */
     struct local *local;                    /* local_api.c */
 };
 

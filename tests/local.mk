@@ -13,6 +13,7 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
+	tests/bench/api.py \
 	tests/bench/bench.py \
 	tests/bench/encrypted.py \
 	tests/bench/get.lua \
@@ -50,6 +51,8 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_anchors.py \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
+	tests/integration/test_bad_input.py \
+	tests/integration/test_browser.py \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
@@ -75,10 +78,12 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_many_files.py \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
+	tests/integration/test_open.py \
 	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
 	tests/integration/test_offline.py \
+	tests/integration/test_openapi.py \
 	tests/integration/test_passthrough.py \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
@@ -133,6 +138,7 @@ EXTRA_DIST += tests/fuzz/seeds/age_header/age tests/fuzz/seeds/age_header/escrow
 	tests/fuzz/seeds/age_header/unknown \
 	tests/fuzz/seeds/cryptd_form/blob tests/fuzz/seeds/cryptd_form/identity tests/fuzz/seeds/cryptd_form/record \
 	tests/fuzz/seeds/cryptd_form/sealed tests/fuzz/seeds/cryptd_form/wrapped
+EXTRA_DIST += tests/fuzz/seeds/form/two_parts tests/fuzz/seeds/form/type
 EXTRA_DIST += tests/fuzz/seeds/http_head/chunked tests/fuzz/seeds/http_head/sized \
 	tests/fuzz/seeds/json_pb/bytes tests/fuzz/seeds/json_pb/drive tests/fuzz/seeds/json_pb/objects \
 	tests/fuzz/seeds/name/bytes tests/fuzz/seeds/name/cut tests/fuzz/seeds/name/dots tests/fuzz/seeds/name/long \
@@ -192,6 +198,16 @@ check_PROGRAMS += tests/unit/test_bucket_object
 TESTS += tests/unit/test_bucket_object
 tests_unit_test_bucket_object_SOURCES = tests/unit/test_bucket_object.c $(SYNCD_FIXTURE)
 tests_unit_test_bucket_object_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_form
+TESTS += tests/unit/test_form
+tests_unit_test_form_SOURCES = tests/unit/test_form.c
+tests_unit_test_form_LDADD = libfrontd.a $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_haul
+TESTS += tests/unit/test_haul
+tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_account_name
 TESTS += tests/unit/test_account_name
@@ -868,6 +884,11 @@ tests_fuzz_fuzz_cryptd_form_SOURCES = tests/fuzz/fuzz_cryptd_form.c
 tests_fuzz_fuzz_cryptd_form_LDADD = libcryptd.a $(FUZZ_LINK) $(CRYPTD_LIBS)
 tests_fuzz_fuzz_cryptd_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
 
+noinst_PROGRAMS += tests/fuzz/fuzz_form
+tests_fuzz_fuzz_form_SOURCES = tests/fuzz/fuzz_form.c
+tests_fuzz_fuzz_form_LDADD = libfrontd.a $(FUZZ_LINK)
+tests_fuzz_fuzz_form_LDFLAGS = $(AM_LDFLAGS) $(LIBFUZZER)
+
 noinst_PROGRAMS += tests/fuzz/fuzz_http_head
 tests_fuzz_fuzz_http_head_SOURCES = tests/fuzz/fuzz_http_head.c
 tests_fuzz_fuzz_http_head_LDADD = libfrontd.a $(FUZZ_LINK) $(WSLAY_LIBS)
@@ -936,7 +957,9 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
+tests_bench_hello_SOURCES = tests/bench/hello.c
+tests_bench_hello_LDADD = $(COMMON_LIBS)
 tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
@@ -947,7 +970,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all tests/bench/cryptd_bench tests/bench/random_read
+bench: all tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

@@ -35,11 +35,14 @@ static struct evbuffer *answer(const uint8_t *data, size_t size, size_t step, un
 static void check_answer(struct evbuffer *out, unsigned code)
 {
     size_t n = evbuffer_get_length(out), pongs = 0;
-    const uint8_t *p = evbuffer_pullup(out, -1), *end = p + n;
+    const uint8_t *bytes = evbuffer_pullup(out, -1); /* NULL when there are none */
     bool closed = false;
 
-    for (; p != end; p += 2 + p[1]) {
-        if (closed || end - p < 2 || p[1] > CONTROL_SIZE - 2 || end - p < 2 + p[1] || (p[0] != PONG && p[0] != CLOSE))
+    for (size_t at = 0; at != n; at += 2u + bytes[at + 1]) {
+        const uint8_t *p = bytes + at;
+        size_t left = n - at;
+
+        if (closed || left < 2 || p[1] > CONTROL_SIZE - 2 || left < 2u + p[1] || (p[0] != PONG && p[0] != CLOSE))
             abort();
         closed = p[0] == CLOSE;
         pongs += p[0] == PONG;

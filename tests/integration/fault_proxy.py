@@ -126,6 +126,8 @@ class Pipe:
 
     async def send(self, data):
         await self.proxy.passable()
+        if self.proxy.rate:
+            await asyncio.sleep(len(data) / self.proxy.rate)
         if self.left is not None and len(data) >= self.left:
             self.writer.write(data[:self.left])
             await self.writer.drain()
@@ -320,6 +322,7 @@ class FaultProxy:
         self.seen = collections.Counter()          # (method, status): how often
         self.up = self.down = 0                    # bytes of bodies that were passed on
         self.is_silent = False
+        self.rate = 0                              # bytes a second and direction of a connection; 0: as fast as it goes
         self.server = None
         self.connections = set()
         self.loop = asyncio.new_event_loop()

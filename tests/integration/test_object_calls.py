@@ -134,6 +134,7 @@ class ObjectCalls(FaultCase):
         self.call("POST", "object_delete", os.path.join(mount, "file"))
         self.refused("POST", "object_delete", os.path.join(mount, "file"), 404, "NOT_FOUND")
         self.restart_instance()                                       # it was durable
+        self.instance.wait_mounted(mount)
         self.assertEqual(os.listdir(mount), ["tree2"])
         wait_until(lambda: [k for k in self.keys(bucket) if not k.startswith(".landfall")] == ["tree2/stays"], 60, "the bucket to follow")
 
@@ -193,7 +194,7 @@ class ObjectCalls(FaultCase):
         return self.instance.request("POST", "/management/generate_presigned_urls", body)
 
     def test_presigned_urls_stay_below_the_drive(self):
-        mount, _, _ = self.drive("signed", {"within/file": b"file", "beside": b"beside"})
+        mount, _, _ = self.drive("signed", {"within/file": b"file", "beside": b"beside"}, cloudObjectsEncrypted=False)
         urls = self.presign(driveName="calls-signed", relativePath="within/file", uploadKey="within/new").json()
         self.assertTrue(urls["downloadUrl"] and urls["uploadUrl"])
         for key in ("../other", "within/../../other", "..", "/../x"):
@@ -201,7 +202,7 @@ class ObjectCalls(FaultCase):
                 reply = self.presign(driveName="calls-signed", **body)
                 self.assertEqual((reply.status, reply.headers.get("error-code")), (499, "SECURITY"), (body, reply.body))
                 self.assertNotIn(b"http", reply.body)
-        self.drive("signed-read-only", {"file": b"file"}, permissionType=1)
+        self.drive("signed-read-only", {"file": b"file"}, permissionType=1, cloudObjectsEncrypted=False)
         self.assertEqual(self.presign(driveName="calls-signed-read-only", relativePath="file").status, 200)
         reply = self.presign(driveName="calls-signed-read-only", relativePath="file", uploadKey="new")
         self.assertEqual((reply.status, reply.headers.get("error-code")), (403, "ACCESS"), reply.body)

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import unittest
@@ -184,6 +185,24 @@ class Told(Case):
                     self.assertEqual(listener.code, 1000)
 
 
+class Documented(Case):
+    def test_the_example_of_the_readme_listens(self):
+        with open(os.path.join(os.path.dirname(__file__), "..", "..", "README.md"), encoding="utf-8") as f:
+            example = re.search(r"\n(    import asyncio, .*?\n)(?=\S)", f.read(), re.DOTALL).group(1)
+        program = textwrap.dedent(example).replace("29123", str(self.instance.info()["port"]))
+        process = subprocess.Popen(["/usr/bin/python3", "-c", program], stdout=subprocess.PIPE, stderr=sys.stderr, text=True,
+                                   env=lt.clean_env())
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        lt.wait_until(lambda: "path=/notification status=101" in self.instance.log("frontd"), 20, "the example's connection")
+        self.notify("for the example")
+        self.assertIn("'Data': 'for the example'", process.stdout.readline())
+        self.instance.restart("frontd", signal.SIGKILL)
+        self.assertIn("EndpointExecution", process.stdout.readline())       # of the call itself
+        self.assertIn("'Kind': 'gap'", process.stdout.readline())
+
+
 class Files(Case):
     def test_a_file_that_is_written_is_told_of(self):
         mount, _ = self.folder_drive("files")
@@ -274,10 +293,8 @@ class Away(Case):
         notification.until_called("/test", "PUT")
 
 
-class Crowd(Case):
-    """2000 clients, of whom each hears 50 events a second."""
-
-    CLIENTS, EVENTS, RATE = 2000, 200, 50
+class Many(Case):
+    CLIENTS = 2000
 
     def setUp(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -285,10 +302,13 @@ class Crowd(Case):
             self.skipTest("needs more descriptors")
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, self.CLIENTS + 200), hard))
 
-    def join(self):
+    def join(self, receive_buffer=None):
         port = self.instance.info()["port"]
-        s = socket.create_connection(("127.0.0.1", port))
+        s = socket.socket()
         self.addCleanup(s.close)
+        if receive_buffer:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        s.connect(("127.0.0.1", port))
         s.sendall(f"GET /notification HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
         self.assertTrue(s.recv(4096).startswith(b"HTTP/1.1 101 "))
@@ -298,6 +318,17 @@ class Crowd(Case):
     def resident(self):
         with open(f"/proc/{self.instance.pid('frontd')}/status", encoding="ascii") as f:
             return int(re.search(r"VmHWM:\s+(\d+) kB", f.read()).group(1)) * 1024
+
+    def processor_seconds(self):
+        with open(f"/proc/{self.instance.pid('frontd')}/stat", encoding="ascii") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Crowd(Many):
+    """2000 clients, of whom each hears 50 events a second."""
+
+    EVENTS, RATE = 200, 50
 
     def tell(self):
         """Each call is two frames: its own and what it announces."""
@@ -314,7 +345,7 @@ class Crowd(Case):
         for fd in counts:
             poll.register(fd, select.EPOLLIN)
         teller = threading.Thread(target=self.tell)
-        begin = time.monotonic()
+        begin, spent = time.monotonic(), self.processor_seconds()
         teller.start()
         while min(counts.values()) < self.EVENTS and time.monotonic() - begin < 120:
             for fd, _ in poll.poll(1):
@@ -325,9 +356,32 @@ class Crowd(Case):
         teller.join()
         poll.close()
         self.assertEqual(set(counts.values()), {self.EVENTS})
-        print(f"{self.CLIENTS} clients, {self.EVENTS} events in {time.monotonic() - begin:.1f} s, frontd had {self.resident() // MEBIBYTE} MiB",
-              file=sys.stderr)
+        print(f"{self.CLIENTS} clients, {self.EVENTS} events in {time.monotonic() - begin:.1f} s: frontd had {self.resident() // MEBIBYTE} MiB "
+              f"and took {self.processor_seconds() - spent:.1f} s of a processor", file=sys.stderr)
         self.assertLess(self.resident(), 100 * MEBIBYTE)
+
+
+class Stalled(Many):
+    """2000 clients that do not read, while much is told."""
+
+    arguments = ("--set", "HttpTimeoutSeconds=5")
+    NOTICES = 1500
+
+    def test_they_cost_little_and_are_dropped(self):
+        listener = self.listen("/notification")
+        for _ in range(self.CLIENTS):
+            self.join(receive_buffer=4096)
+        data = "x" * 4096
+        for i in range(self.NOTICES):
+            self.notify(data)
+            self.assertEqual(listener.until_called("/test", "PUT")["Data"]["Data"], data)
+        self.assertLess(self.resident(), 100 * MEBIBYTE)
+        lt.wait_until(lambda: self.instance.log("frontd").count("websocket_ended path=/notification code=1008") == self.CLIENTS, 60,
+                      "the end of them all")
+        self.assertNotIn("gap", [f["Data"].get("Kind") for f in listener.seen])
+        self.notify("after")
+        listener.until_called("/test", "PUT")
+        print(f"{self.CLIENTS} clients that do not read: frontd had {self.resident() // MEBIBYTE} MiB", file=sys.stderr)
 
 
 if __name__ == "__main__":

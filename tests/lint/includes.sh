@@ -15,7 +15,7 @@ cap-ng.h        common/sandbox*.c
 linux/landlock* common/sandbox*.c
 event2/http*    frontd/*.[ch]
 wslay/*         frontd/websocket.c cli/websocket.c
-systemd/*       common/daemon*.c
+systemd/*       common/daemon*.c syncd/session_bus.c
 frontd/*        frontd/*.[ch]
 syncd/*         syncd/*.[ch]
 mountd/*        mountd/*.[ch]

@@ -947,6 +947,31 @@ static void a_drive_is_synchronised_at_once(void **state)
     expect_error(ask_sync(f, id, NULL), -ENETDOWN, "paused");
 }
 
+static struct answer ask_show(struct fixture *f, const char *id)
+{
+    Lf__DriveShow msg = LF__DRIVE_SHOW__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_SHOW, drive_show, &msg);
+
+    msg.id = (char *)id;
+    return fixture_ask(f, &env);
+}
+
+/* Whom it is shown to the integration tests say. */
+static void only_a_mounted_drive_is_shown_and_not_at_once_again(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+
+    expect_error(ask_show(f, "00000000-0000-0000-0000-000000000000"), -ENOENT, "no drive");
+    expect_error(ask_show(f, "/etc"), -ENOENT, "no drive");
+    wait_until(f, drive_find(f->syncd, id)->mount == DRIVE_MOUNT_MOUNTED);
+    f->syncd->uid = 1234567;     /* one without a session */
+    expect_error(ask_show(f, id), -EOPNOTSUPP, "no desktop session of user 1234567");
+    expect_error(ask_show(f, id), -EAGAIN, "a moment ago");
+    drive_find(f->syncd, id)->mount = DRIVE_MOUNT_NONE;
+    expect_error(ask_show(f, id), -EINVAL, "not mounted");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -982,6 +1007,8 @@ int main(void)
         TEST(long_lists_come_in_pages),
         TEST(worker_gets_the_volume),
         cmocka_unit_test_setup_teardown(a_drive_is_synchronised_at_once, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(only_a_mounted_drive_is_shown_and_not_at_once_again, fixture_set_up,
+                                        fixture_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

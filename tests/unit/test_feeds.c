@@ -382,6 +382,28 @@ static void what_the_ring_has_left_behind_is_counted(void **state)
     client_free(c);
 }
 
+static int set_up_few_bytes(void **state)
+{
+    static const char *const sets[] = { "EventBytesKept=262144" };
+
+    return set_up_subscribed(state, sets, ARRAY_SIZE(sets));
+}
+
+/* Each byte becomes six. */
+static void what_is_too_large_to_be_kept_is_a_gap(void **state)
+{
+    static char text[60000];
+    struct fixture *f = *state;
+    struct client *c = socket_open(f, "/notification");
+
+    memset(text, 1, sizeof(text) - 1);
+    notice(f, text);
+    notice(f, "x");
+    (void)socket_expect(c, NOTIFICATION_GAP);
+    (void)socket_expect(c, "{\"Type\":2,\"Data\":{\"Kind\":\"test\",\"Text\":\"x\"},\"Id\":#}");
+    client_free(c);
+}
+
 /* --- slow clients ---------------------------------------------------------------------------- */
 
 enum { LARGE = 20000, MANY = 100 };
@@ -412,6 +434,17 @@ static void tell_much(struct fixture *f, struct client *quick)
     }
 }
 
+static void expect_metric(struct fixture *f, const char *name, uint64_t value)
+{
+    struct reply r = request(f, "GET /metrics", "", NULL);
+    char line[256];
+
+    (void)snprintf(line, sizeof(line), "\n%s %llu\n", name, (unsigned long long)value);
+    if (!strstr(r.body, line))
+        fail_msg("no%sin %s", line, r.body);
+    reply_free(&r);
+}
+
 static void slow_readers_hear_how_much_they_missed(void **state)
 {
     struct fixture *f = *state;
@@ -435,6 +468,10 @@ static void slow_readers_hear_how_much_they_missed(void **state)
     }
     assert_int_equal(heard + missed, MANY + 1);
     assert_int_equal(gaps, 1);
+    expect_metric(f, "landfall_websockets{path=\"/notification\"}", 2);
+    expect_metric(f, "landfall_websockets{path=\"/statechange\"}", 0);
+    expect_metric(f, "landfall_websocket_frames_total{path=\"/notification\"}", MANY + 2); /* and the first gap */
+    expect_metric(f, "landfall_websocket_missed_frames_total{path=\"/notification\"}", missed);
     client_free(slow);
     client_free(quick);
 }
@@ -589,6 +626,40 @@ static void there_may_be_so_many(void **state)
         client_free(c[i]);
 }
 
+static int set_up_few_connections(void **state)
+{
+    static const char *const sets[] = { "MaxConnections=4" };
+
+    return set_up_subscribed(state, sets, ARRAY_SIZE(sets));
+}
+
+static void who_listens_takes_no_place_of_requests(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c[12], *other;
+    char text[512];
+
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = socket_open(f, "/statechange");
+    other = client_connect(f->loop, f->port);
+    for (unsigned i = 0; i < 3; i++) { /* nobody waits for its place, so it keeps it */
+        struct reply r;
+
+        client_send(other, make_request(f, text, sizeof(text), "GET /management/agent_status", "", NULL));
+        r = client_reply(other, false);
+        assert_string_equal(r.body, "1");
+        assert_null(reply_field(&r, "Connection"));
+        reply_free(&r);
+    }
+    client_free(other);
+    change_state(f, "/m/a");
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+        (void)socket_expect(c[i], STATE("/m/a"));
+        client_free(c[i]);
+    }
+    expect_reply(f, "GET /management/agent_status", "", NULL, 200, NULL, "1");
+}
+
 static void the_end_is_announced(void **state)
 {
     struct fixture *f = *state;
@@ -618,12 +689,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_comes_back_hears_what_followed, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(unknown_ids_are_a_gap_and_all_there_is, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(what_the_ring_has_left_behind_is_counted, set_up_sixteen, frontd_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_too_large_to_be_kept_is_a_gap, set_up_few_bytes, frontd_tear_down),
         cmocka_unit_test_setup_teardown(slow_readers_hear_how_much_they_missed, set_up_sixteen, frontd_tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_read_is_dropped, set_up_small, frontd_tear_down),
         cmocka_unit_test_setup_teardown(a_sign_of_life_keeps_a_client, set_up_small, frontd_tear_down),
         cmocka_unit_test_setup_teardown(breaches_end_one_connection, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(frames_may_come_with_the_handshake, set_up, frontd_tear_down),
         cmocka_unit_test_setup_teardown(there_may_be_so_many, set_up_small, frontd_tear_down),
+        cmocka_unit_test_setup_teardown(who_listens_takes_no_place_of_requests, set_up_few_connections,
+                                        frontd_tear_down),
         cmocka_unit_test_setup_teardown(the_end_is_announced, set_up, frontd_tear_down),
     };
 

@@ -95,7 +95,7 @@ static void failures_have_the_contracts_shape(void **state)
         { "PATCH /management/agent_status", NULL, 405, "DEFAULT", NULL },
         { "POST /management/update", NULL, 499, "DEFAULT",
           PROBLEM("DEFAULT", "499", "Updating from inside is not available in this version of Landfall.") },
-        { "GET /management/object_download?path=/a", NULL, 499, "DEFAULT", NULL },
+        { "GET /management/check_update", NULL, 499, "DEFAULT", NULL },
         { "GET /management/object_make_offline?path=/none", NULL, 404, "NOT_FOUND",
           PROBLEM("NOT_FOUND", "404", "No drive owns the path /none.") },
         { "POST /management/object_remove_offline?path=/none", NULL, 404, "NOT_FOUND", NULL },

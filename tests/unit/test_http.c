@@ -17,7 +17,7 @@
 #include "common/cleanup.h"
 #include "tests/unit/http_client.h"
 
-enum { HEADER_MAX = 2048, BODY_MAX = 100000, CONNECTIONS_MAX = 4, HELD_MAX = 8, PIECE = 100000 };
+enum { HEADER_MAX = 2048, BODY_MAX = 100000, CONNECTIONS_MAX = 4, HELD_MAX = 8, TAKEN_MAX = 1000000, PIECE = 100000 };
 
 struct fixture {
     struct loop *loop;
@@ -27,6 +27,9 @@ struct fixture {
     size_t n_held, gone, drained, served;
     size_t pieces;                       /* /pieces: still to be sent */
     struct http_request *pieced;
+    struct http_request *taken_from;     /* /take: the body is taken when the test wants it; /early: answered at once */
+    size_t taken;
+    bool body_ended;
     bool welcome, stopped;
 };
 
@@ -84,11 +87,32 @@ static bool welcomes(const struct peer *p, void *arg)
     return p->uid == 1;
 }
 
+static void on_body(bool ended, void *arg)
+{
+    struct fixture *f = arg;
+    struct evbuffer *body = http_request_body(f->taken_from);
+
+    f->taken += evbuffer_get_length(body);
+    (void)evbuffer_drain(body, evbuffer_get_length(body));
+    f->body_ended = ended;
+    if (strcmp(http_request_head(f->taken_from)->path, "/early") == 0)
+        reply_text(f->taken_from, 400, "early");
+    else if (ended)
+        reply_text(f->taken_from, 200, "taken");
+}
+
+static bool is_taken(const char *path)
+{
+    return strcmp(path, "/take") == 0 || strcmp(path, "/early") == 0;
+}
+
 static bool on_head(struct http_request *r, void *arg)
 {
     const char *path = http_request_head(r)->path;
 
     http_request_watch(r, &(struct http_watch){ .gone = on_gone, .drained = on_drained, .arg = arg });
+    if (is_taken(path))
+        http_request_take(r, TAKEN_MAX, on_body);
     if (strcmp(path, "/refused") != 0)
         return true;
     reply_text(r, 404, "refused");
@@ -124,7 +148,9 @@ static void on_request(struct http_request *r, void *arg)
     const char *path = http_request_head(r)->path;
 
     f->served++;
-    if (strcmp(path, "/hold") == 0)
+    if (is_taken(path))
+        f->taken_from = r;
+    else if (strcmp(path, "/hold") == 0)
         f->held[f->n_held++] = r;
     else if (strcmp(path, "/pieces") == 0 || strcmp(path, "/sized") == 0)
         begin_pieces(f, r);
@@ -330,6 +356,113 @@ static void body_may_be_waited_for(void **state)
     expect(c, 200, "abc");
     client_send(c, "POST /refused HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     expect(c, 404, "refused");
+    client_free(c);
+}
+
+/* --- bodies that are taken as they come ------------------------------------------------------ */
+
+/* A request for a body of a million bytes, ten times what may be collected; none of it has been taken. */
+static struct client *begin_taking(struct fixture *f, const char *path)
+{
+    struct client *c = client_connect(f->loop, f->port);
+    char head[128];
+
+    (void)snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nContent-Length: %d\r\n\r\n", path, TAKEN_MAX);
+    client_send(c, head);
+    turn_until(f->loop, f->taken_from);
+    return c;
+}
+
+static void send_body(struct client *c, size_t n)
+{
+    CLEANUP_FREE char *body = xcalloc(1, n + 1);
+
+    memset(body, 'x', n);
+    client_send(c, body);
+}
+
+static void bodies_are_taken_as_they_come(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = begin_taking(f, "/take");
+
+    http_request_want(f->taken_from, true);
+    send_body(c, 1000);
+    turn_until(f->loop, f->taken == 1000);
+    assert_false(f->body_ended);
+    http_request_want(f->taken_from, false);
+    send_body(c, 1000);
+    for (int i = 0; i < 20; i++)
+        turn(f->loop);
+    assert_int_equal(f->taken, 1000);
+    http_request_want(f->taken_from, true);
+    turn_until(f->loop, f->taken == 2000);
+    for (int i = 2; i < TAKEN_MAX / 1000; i++)
+        send_body(c, 1000);
+    expect(c, 200, "taken");
+    assert_int_equal(f->taken, TAKEN_MAX);
+    client_send(c, "GET /next HTTP/1.1\r\n\r\n");
+    expect(c, 200, "/next");
+    client_free(c);
+}
+
+static void nobody_is_late_while_nothing_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = begin_taking(f, "/take");
+    int64_t end = loop_now_ns() + INT64_C(1500000000);
+
+    while (loop_now_ns() < end)
+        turn(f->loop);
+    assert_int_equal(f->gone, 0);
+    http_request_want(f->taken_from, true);
+    expect(c, 408, "The request took too long to arrive; see HttpTimeoutSeconds.");
+    client_wait_end(c);
+    client_free(c);
+}
+
+static void an_early_reply_ends_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = begin_taking(f, "/early");
+
+    send_body(c, 100);
+    http_request_want(f->taken_from, true);
+    expect(c, 400, "early");
+    client_wait_end(c);
+    client_free(c);
+}
+
+static void taken_bodies_have_their_own_limit(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = client_connect(f->loop, f->port);
+
+    client_send(c, "POST /take HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nf4241\r\n");
+    turn_until(f->loop, f->taken_from);
+    http_request_want(f->taken_from, true);
+    expect(c, 413, "The body is too large; see MaxBodyBytes, and MaxFormBytes for forms.");
+    client_free(c);
+}
+
+static void clients_may_leave_or_close_their_side(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = begin_taking(f, "/take");
+
+    client_free(c);
+    http_request_want(f->taken_from, true);
+    turn_until(f->loop, f->gone == 1);
+    f->taken_from = NULL;
+    c = client_connect(f->loop, f->port);
+    client_send(c, "POST /take HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    turn_until(f->loop, f->taken_from);
+    for (int i = 0; i < 20; i++)
+        turn(f->loop);
+    http_request_want(f->taken_from, true);
+    expect(c, 200, "taken");
+    assert_int_equal(f->gone, 1);
     client_free(c);
 }
 
@@ -630,6 +763,11 @@ int main(void)
         TEST(refused_body_is_no_request),
         TEST(refusal_without_body_keeps_the_connection),
         TEST(body_may_be_waited_for),
+        TEST(bodies_are_taken_as_they_come),
+        TEST(nobody_is_late_while_nothing_is_wanted),
+        TEST(an_early_reply_ends_the_connection),
+        TEST(taken_bodies_have_their_own_limit),
+        TEST(clients_may_leave_or_close_their_side),
         TEST(slow_requests_are_ended),
         TEST(dripping_does_not_help),
         TEST(idle_connections_are_closed),

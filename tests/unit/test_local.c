@@ -262,6 +262,7 @@ static void a_folder_is_made_once(void **state)
     expect_error(ask_make(f, f->cloud, "new"), -EEXIST, "taken");
     expect_error(ask_make(f, f->cloud, "../new"), -EPERM, "slashes");
     expect_error(ask_make(f, f->cloud, NULL), -EPERM, "name");
+    expect_error(ask_make(f, NULL, "new"), -EINVAL, "path is missing");
     expect_error(ask_make(f, made, ".."), -EPERM, "name");
     expect_error(ask_make(f, "/proc/self/root/tmp", "new"), -EBADFD, "cannot be opened");
     assert_int_equal(symlink(f->cloud, link), 0);

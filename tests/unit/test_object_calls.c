@@ -169,6 +169,29 @@ static void what_fails_is_named_and_the_rest_comes(void **state)
     free(t.bytes);
 }
 
+/* What came first is not displaced by what comes after it. */
+static void a_small_cache_is_filled_once(void **state)
+{
+    struct rig *rig = *state;
+    struct folder t = some_files(rig);
+    Lf__CloudDrive drive = rig->drive;
+    struct error e;
+
+    drive.has_maximum_cache_size = drive.has_rotational_cache = drive.rotational_cache = true;
+    drive.maximum_cache_size = 16 * MIB;
+    volume_configure(rig->volume, &drive);
+    rig_put(rig, "d/sub/three", t.bytes, LARGE);
+    e = fetch(rig, t.dir, 20);
+    assert_int_equal(e.code, -ENOSPC);
+    assert_non_null(strstr(e.text, "maximumCacheSize"));
+    find_files(rig, &t);
+    assert_true(is_whole(rig, t.one) && is_whole(rig, t.two));
+    assert_in_range(rig->bytes[CLOUD_GET], 10 * MIB, 16 * MIB);
+    e = fetch(rig, worker_lookup(rig, t.sub, "three"), 20);      /* by itself it has */
+    assert_int_equal(e.code, 0);
+    free(t.bytes);
+}
+
 /* One after another, and the same one not twice. */
 static void those_that_nobody_waits_for_take_turns(void **state)
 {
@@ -555,6 +578,7 @@ int main(void)
         TEST(who_waits_hears_when_it_is_here),
         TEST(patience_ends_and_it_goes_on),
         TEST(what_fails_is_named_and_the_rest_comes),
+        TEST(a_small_cache_is_filled_once),
         TEST(those_that_nobody_waits_for_take_turns),
         TEST(a_drive_that_is_closed_meanwhile),
         TEST(a_paused_drive_fetches_nothing),

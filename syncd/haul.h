@@ -1,0 +1,96 @@
+/* Hauls: uploads and downloads that somebody asked for by the API, beside the drives. What all of them have in
+ * common is here: their place among the transfers, who is next, pausing, ending, and the memory that requests and jobs
+ * under way still use. A few of them move bytes at a time (HAULS_AT_ONCE), since each holds some in memory; the
+ * others wait.
+ *
+ * A haul knows nothing that outlives the process: what is under way when syncd ends is given up. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "syncd/account_given.h"
+#include "syncd/cloud.h"
+#include "syncd/transfer.h"
+
+enum {
+    HAULS_AT_ONCE = 3,
+    HAULS_MOST = 1024,          /* that have not ended */
+    HAUL_CHUNK = 16 << 20,      /* bytes that are moved by one request, unless there are too many for that */
+    HAUL_LANES = 2,             /* chunks at once */
+};
+
+struct haul;
+struct hauls;
+struct syncd;
+
+struct haul_ops {
+    void (*go)(struct haul *e);       /* begins, or goes on after a pause */
+    uint64_t (*moved)(struct haul *e);   /* bytes by now */
+    void (*undo)(struct haul *e);     /* it has failed: removes what it has left. Nothing is under way, or it is
+                                           closing, and what it does must be done when it returns */
+    void (*free)(struct haul *e);     /* all of it; haul_wipe() is among it */
+};
+
+enum haul_state { HAUL_NEW, HAUL_WAITS, HAUL_RUNS, HAUL_PAUSED, HAUL_OVER };
+
+struct haul_call;
+TAILQ_HEAD(haul_calls, haul_call);
+
+/* The first member of each kind. */
+struct haul {
+    TAILQ_ENTRY(haul) next;
+    struct syncd *d;
+    const struct haul_ops *ops;
+    struct account_given *account;      /* owned */
+    char *bucket;                       /* owned */
+    uint64_t trace;
+    /* haul.c's own */
+    struct transfer *transfer;
+    enum haul_state state;
+    bool undone, failed;
+    bool closing;                       /* syncd ends: no request and no job of it is answered any more */
+    unsigned busy;                      /* requests and jobs under way */
+    struct haul_calls calls;
+};
+
+/* Fills the common part. */
+void haul_init(struct haul *e, struct syncd *d, const struct haul_ops *ops, uint64_t trace);
+/* The account and the bucket of a request. 0, or a negative errno with a sentence. */
+int haul_open(struct haul *e, const Lf__CloudAccount *account, const char *id, const char *bucket,
+                struct error *why);
+/* One that has not begun: freed when no job is under way any more. */
+void haul_drop(struct haul *e);
+/* For ops->free. */
+void haul_wipe(struct haul *e);
+
+/* It is among the transfers from now on and goes when its turn comes, from the loop. `spec` without control and arg.
+ * The id is good until it ends. */
+const char *haul_begin(struct haul *e, struct transfer_spec *spec);
+void haul_sized(struct haul *e, uint64_t bytes);
+/* Completed (why NULL or code 0) or failed. What is under way is ended; nothing else of it is called but undo and free,
+ * later. */
+void haul_end(struct haul *e, const struct error *why);
+static inline bool haul_runs(const struct haul *e)
+{
+    return e->state == HAUL_RUNS;
+}
+
+/* Submits a request of its own (freed after done). done() comes, unless it is NULL or the haul is over by then;
+ * `halted`: it was ended by a pause, and is to be made anew when the haul goes on. 0, or a negative errno with a
+ * sentence, and the request is gone. */
+typedef void haul_done_fn(struct haul *e, struct cloud_request *r, bool halted, void *item);
+int haul_submit(struct haul *e, struct cloud_request *r, haul_done_fn *done, void *item, struct error *why);
+struct cloud_request *haul_request(struct haul *e, enum cloud_op op, const char *key);
+
+/* Runs work(job) in the pool, then done(e, job), unless the haul is over by then; job belongs to the work meanwhile.
+ * ops->free is not called before. */
+void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul *e, void *job), void *job);
+
+struct hauls *hauls_new(struct syncd *d);
+/* The agent rests, or no longer: those that ran wait until it does not. */
+void hauls_turn(struct hauls *all);
+/* Ends all of them, undone or not. What is under way ends as the loop turns. */
+void hauls_close(struct hauls *all);
+void hauls_free(struct hauls *all);   /* NULL is fine */
