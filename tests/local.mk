@@ -8,8 +8,8 @@ CMOCKA_MESSAGE_OUTPUT = stdout
 UNIT_LINK = libcommon.a libproto.a $(COMMON_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- lints ---------------------------------------------------------------------------------------
-TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
-dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
+dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
@@ -265,6 +265,11 @@ TESTS += tests/unit/test_cloud_ops
 tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud_suite.c tests/unit/cloud_suite.h \
 	tests/unit/files.h
 tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_commands
+TESTS += tests/unit/test_commands
+tests_unit_test_commands_SOURCES = tests/unit/test_commands.c
+tests_unit_test_commands_LDADD = libcli.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_config
 TESTS += tests/unit/test_config
