@@ -109,11 +109,10 @@ static bool settled(struct form *f)
 {
     struct error e;
 
-    if (!f->req) {
-        if (f->code == 1)
-            drop(f);
-        return f->code == 1;
-    }
+    if (!f->req && f->code == 1)
+        return drop(f), true;
+    if (!f->req)
+        return false;
     if (f->code < 0)
         error_set(&e, f->code, "The file could not be kept until its upload: %s.", strerror(-f->code));
     else if (f->got > f->done->size || (f->code == 1 && f->got < f->done->size))
