@@ -202,6 +202,7 @@ static void describe(const struct bucket_upload *u, struct cloud_request *r)
 static void send_chunk(struct bucket_upload *u, struct lane *l)
 {
     struct cloud_request *r = request(u, u->upload_id ? CLOUD_PART_PUT : CLOUD_PUT);
+    struct error e = { 0 };
 
     if (u->upload_id) {
         cloud_request_set(&r->upload_id, u->upload_id);
@@ -212,7 +213,10 @@ static void send_chunk(struct bucket_upload *u, struct lane *l)
     }
     r->body = (struct cloud_extent){ .fd = l->chunk.memory, .length = l->chunk.length };
     l->request = r;
-    submit(u, r, sent, l);
+    if (haul_submit(&u->haul, r, sent, l, &e) < 0) {
+        l->request = NULL;   /* it is gone, and the end asks how far it was */
+        fail(u, &e);
+    }
 }
 
 static void part_read(struct haul *e, void *arg)
