@@ -222,7 +222,7 @@ void account_undo(struct json_object *instance, struct account *a)
 
 /* --- commands ----------------------------------------------------------------------------------- */
 
-static int add_wish(struct json_object *instance, struct account_wish *w, struct error *e)
+static int add_wish(struct json_object *instance, struct account_wish *w, bool json, struct error *e)
 {
     CLEANUP_FREE char *folder = NULL;
     struct json_object *account = NULL;
@@ -235,7 +235,9 @@ static int add_wish(struct json_object *instance, struct account_wish *w, struct
     if (r == 0)
         r = insert(instance, w, &k, &account, e);
     keys_wipe(&k);
-    if (r == 0)
+    if (r == 0 && json)
+        listing_json(account);
+    else if (r == 0)
         printf("%s\n", instance_text(account, "id"));
     json_object_put(account);
     return r;
@@ -244,14 +246,17 @@ static int add_wish(struct json_object *instance, struct account_wish *w, struct
 static int add(int argc, char **argv)
 {
     struct account_wish w = { 0 };
-    const struct target_option options[] = { { "name", &w.name, NULL }, ACCOUNT_OPTIONS(&w), { 0 } };
+    bool json = false;
+    const struct target_option options[] = {
+        { "name", &w.name, NULL }, { "json", NULL, &json }, ACCOUNT_OPTIONS(&w), { 0 },
+    };
     struct json_object *instance = NULL;
     struct error e = { 0 };
     int r = target_open(argc, argv, options, &instance);
 
     if (r)
         return r;
-    r = add_wish(instance, &w, &e);
+    r = add_wish(instance, &w, json, &e);
     json_object_put(instance);
     return r < 0 ? target_fail("account", &e) : EXIT_SUCCESS;
 }
@@ -279,17 +284,12 @@ static int remove_account(int argc, char **argv)
     return r < 0 ? target_fail("account", &e) : EXIT_SUCCESS;
 }
 
-int command_account(int argc, char **argv)
-{
-    static const struct command verbs[] = {
-        { "list", "[--dir DIR]", "id, name and address of every account", list },
-        { "add",
-          "--name NAME (--folder PATH | --s3-endpoint URL [--region R] [--keys-file FILE]) [--dir DIR]",
-          "a folder of this machine as a cloud, or an S3 service; its keys come from AWS_ACCESS_KEY_ID and\n"
-          "      AWS_SECRET_ACCESS_KEY in the environment or in FILE. Prints the account's id", add },
-        { "remove", "--name NAME [--dir DIR]", "forgets an account that no drive uses", remove_account },
-        { 0 },
-    };
-
-    return command_verb(verbs, argc, argv);
-}
+const struct command account_verbs[] = {
+    { "list|ls", "[--json] [--dir DIR]", "id, name and address of every account", list, NULL },
+    { "add",
+      "--name NAME (--folder PATH | --s3-endpoint URL [--region R] [--keys-file FILE]) [--json] [--dir DIR]",
+      "a folder of this machine as a cloud, or an S3 service; its keys come from AWS_ACCESS_KEY_ID and\n"
+      "      AWS_SECRET_ACCESS_KEY in the environment or in FILE. Prints the account's id", add, NULL },
+    { "remove|rm", "--name NAME [--dir DIR]", "forgets an account that no drive uses", remove_account, NULL },
+    { 0 },
+};

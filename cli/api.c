@@ -34,6 +34,11 @@ static int connect_api(const char *path, int seconds, struct error *e)
     return take_fd(&fd);
 }
 
+int api_connect(struct json_object *instance, int seconds, struct error *e)
+{
+    return connect_api(instance_text(instance, "api_socket"), seconds, e);
+}
+
 static int send_all(int fd, const char *data, size_t n)
 {
     while (n) {
@@ -122,7 +127,7 @@ static int parse_reply(const struct text *t, struct json_object **ret, struct er
 int api_call_within(struct json_object *instance, int seconds, const char *method, const char *path,
                     struct json_object *body, struct json_object **ret, struct error *e)
 {
-    CLEANUP_CLOSE int fd = connect_api(instance_text(instance, "api_socket"), seconds, e);
+    CLEANUP_CLOSE int fd = api_connect(instance, seconds, e);
     int port = json_object_get_int(json_object_object_get(instance, "port"));
     struct text t = TEXT_INIT(REPLY_BYTES_MAX);
     int r = fd < 0 ? fd : send_request(fd, method, path, port, body);
@@ -142,4 +147,105 @@ int api_call(struct json_object *instance, const char *method, const char *path,
              struct json_object **ret, struct error *e)
 {
     return api_call_within(instance, TIMEOUT_SECONDS, method, path, body, ret, e);
+}
+
+/* --- what is no JSON -------------------------------------------------------------------------------------- */
+
+/* Up to the end of the head, and perhaps more. */
+static int read_head(int fd, struct text *t)
+{
+    char part[4096];
+    ssize_t n;
+
+    while (!t->data || !strstr(t->data, "\r\n\r\n")) {
+        n = recv(fd, part, sizeof(part), 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? -EPROTO : errno == EAGAIN ? -ETIMEDOUT : -errno;
+        if (text_add(t, part, (size_t)n) < 0)
+            return t->error;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const char *data, size_t n)
+{
+    while (n) {
+        ssize_t written = write(fd, data, n);
+
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        data += written > 0 ? written : 0;
+        n -= written > 0 ? (size_t)written : 0;
+    }
+    return 0;
+}
+
+/* -1: the head does not say. */
+static int64_t content_length(const char *head)
+{
+    const char *field = strcasestr(head, "\r\nContent-Length:");
+
+    return field && field < strstr(head, "\r\n\r\n") ? strtoll(field + strlen("\r\nContent-Length:"), NULL, 10) : -1;
+}
+
+static int pass_on(int from, int to, int64_t done, int64_t total, void (*progress)(int64_t done, int64_t total))
+{
+    char part[65536];
+    ssize_t n = 1;
+    int r = 0;
+
+    while (r == 0 && done < total && n != 0) {
+        n = recv(from, part, sizeof(part), 0);
+        if (n < 0 && errno != EINTR)
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        r = n > 0 ? write_all(to, part, (size_t)n) : 0;
+        done += n > 0 ? n : 0;
+        progress(done, total);
+    }
+    return r < 0 || done == total ? r : -EPROTO;
+}
+
+static int take_stream(int fd, struct text *head, int to, void (*progress)(int64_t done, int64_t total),
+                       struct error *e)
+{
+    const char *body;
+    struct json_object *reply = NULL;
+    int status = 0;
+    int64_t total;
+    int r = read_head(fd, head);
+
+    if (r == 0 && (sscanf(head->data, "HTTP/1.%*d %d", &status) != 1 || status != 200)) {
+        r = read_all(fd, head);
+        r = r == 0 ? parse_reply(head, &reply, e) : r;
+        json_object_put(reply);
+        return r;
+    }
+    total = r == 0 ? content_length(head->data) : -1;
+    if (r == 0 && total < 0)
+        return error_set(e, -EPROTO, "Landfall's answer has no length.");
+    if (r == 0) {
+        body = strstr(head->data, "\r\n\r\n") + 4;
+        r = write_all(to, body, head->len - (size_t)(body - head->data));
+    }
+    if (r == 0)
+        r = pass_on(fd, to, (int64_t)(head->len - (size_t)(body - head->data)), total, progress);
+    return r < 0 ? error_set(e, r, "The bytes did not arrive whole: %s.", strerror(-r)) : 0;
+}
+
+int api_stream(struct json_object *instance, const char *path, int fd, void (*progress)(int64_t done, int64_t total),
+               struct error *e)
+{
+    CLEANUP_CLOSE int from = api_connect(instance, TIMEOUT_SECONDS, e);
+    int port = json_object_get_int(json_object_object_get(instance, "port"));
+    struct text head = TEXT_INIT(REQUEST_BYTES_MAX);
+    int r = from < 0 ? from : send_request(from, "GET", path, port, NULL);
+
+    if (r < 0 && from >= 0)
+        (void)error_set(e, r, "Landfall was not asked: %s.", strerror(-r));
+    if (r == 0)
+        r = take_stream(from, &head, fd, progress, e);
+    text_free(&head);
+    return r;
 }

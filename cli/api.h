@@ -3,8 +3,17 @@
 #pragma once
 
 #include <json-c/json.h>
+#include <stdint.h>
 
 #include "common/error.h"
+
+/* The reply to a GET of `path`, which is no JSON, is written to `fd` as it comes; `progress` is told the bytes so far
+ * and of how many. 0, or negative errno with a sentence: also when it ended early. */
+int api_stream(struct json_object *instance, const char *path, int fd, void (*progress)(int64_t done, int64_t total),
+               struct error *e);
+
+/* A connection to the instance's socket on which reads and writes wait that long, or negative errno with a sentence. */
+int api_connect(struct json_object *instance, int seconds, struct error *e);
 
 /* Sends `method` `path` with `body` (borrowed; NULL: none) to the instance described by `instance`
  * (DIR/instance.json). 0 and *ret, the reply to be put (NULL for an empty one); -EREMOTEIO with the

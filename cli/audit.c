@@ -100,7 +100,7 @@ static int list(int argc, char **argv)
     if (!lines)
         r = target_fail(argv[0], &e);
     else if (as_json)
-        (void)puts(json_object_to_json_string_ext(lines, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        listing_json(lines);
     else
         print_lines(lines);
     json_object_put(lines);
@@ -147,6 +147,12 @@ static int say(const char *command, struct json_object *verdict)
     return target_fail(command, &e);
 }
 
+static int say_json(struct json_object *verdict)
+{
+    listing_json(verdict);
+    return json_object_get_boolean(json_object_object_get(verdict, "whole")) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int verify(int argc, char **argv)
 {
     const char *head = NULL;
@@ -160,11 +166,8 @@ static int verify(int argc, char **argv)
         return r;
     if (api_call(instance, "GET", "/management/audit_verify", NULL, &verdict, &e) < 0)
         r = target_fail(argv[0], &e);
-    else if (as_json)
-        r = puts(json_object_to_json_string_ext(verdict, JSON_C_TO_STRING_PLAIN)) < 0 ||
-            !json_object_get_boolean(json_object_object_get(verdict, "whole"));
     else
-        r = say(argv[0], verdict);
+        r = as_json ? say_json(verdict) : say(argv[0], verdict);
     if (r == 0 && head && !has_head(instance, head, &e))
         r = target_fail(argv[0], &e);
     json_object_put(verdict);
@@ -172,15 +175,10 @@ static int verify(int argc, char **argv)
     return r;
 }
 
-int command_audit(int argc, char **argv)
-{
-    static const struct command verbs[] = {
-        { "list", "[--since NUMBER] [--json] [--dir DIR]", "calls that could change something, and what came of them",
-          list },
-        { "verify", "[--head NUMBER:HASH] [--json] [--dir DIR]",
-          "whether all lines are as they were written; --head: and that one is still there", verify },
-        { 0 },
-    };
-
-    return command_verb(verbs, argc, argv);
-}
+const struct command audit_verbs[] = {
+    { "list", "[--since NUMBER] [--json] [--dir DIR]", "calls that could change something, and what came of them",
+      list, NULL },
+    { "verify", "[--head NUMBER:HASH] [--json] [--dir DIR]",
+      "whether all lines are as they were written; --head: and that one is still there", verify, NULL },
+    { 0 },
+};

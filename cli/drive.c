@@ -21,7 +21,7 @@ enum { MOUNT_SECONDS = 60, LOOK_MS = 500 };
 struct wish {
     const char *name, *account, *bucket, *prefix;
     struct account_wish cloud;          /* instead of `account` */
-    bool if_absent, read_only, wait, encrypt_cache, encrypt_objects;
+    bool if_absent, read_only, wait, encrypt_cache, encrypt_objects, json;
 };
 
 static int list(int argc, char **argv)
@@ -173,6 +173,16 @@ static int find_or_insert(struct json_object *instance, const struct wish *w, st
     return r;
 }
 
+static void say_drive(struct json_object *drive, const char *member, bool json)
+{
+    if (json) {
+        listing_json(drive);
+        return;
+    }
+    listing_puts(instance_text(drive, member));
+    putchar('\n');
+}
+
 /* The exit status, with a sentence in *e when it is no success. */
 static int add_wish(struct json_object *instance, const struct wish *w, struct error *e)
 {
@@ -182,7 +192,7 @@ static int add_wish(struct json_object *instance, const struct wish *w, struct e
     if (!w->name || !w->bucket)
         (void)error_set(e, -EINVAL, "add needs --name and --bucket.");
     else if (find_or_insert(instance, w, &drive, e) == 0) {
-        printf("%s\n", instance_text(drive, "localPath"));
+        say_drive(drive, "localPath", w->json);
         status = w->wait && await_mount(instance, drive, e) < 0 ? EXIT_UNMOUNTED : EXIT_SUCCESS;
     }
     json_object_put(drive);
@@ -196,7 +206,7 @@ static int add(int argc, char **argv)
         { "name", &w.name, NULL },           { "account", &w.account, NULL },     { "bucket", &w.bucket, NULL },
         { "prefix", &w.prefix, NULL },       { "if-absent", NULL, &w.if_absent }, { "read-only", NULL, &w.read_only },
         { "wait", NULL, &w.wait },           { "encrypt-cache", NULL, &w.encrypt_cache },
-        { "encrypt-objects", NULL, &w.encrypt_objects }, ACCOUNT_OPTIONS(&w.cloud),           { 0 },
+        { "encrypt-objects", NULL, &w.encrypt_objects }, { "json", NULL, &w.json }, ACCOUNT_OPTIONS(&w.cloud), { 0 },
     };
     struct json_object *instance = NULL;
     struct error e = { 0 };
@@ -206,9 +216,7 @@ static int add(int argc, char **argv)
         return r;
     r = add_wish(instance, &w, &e);
     json_object_put(instance);
-    if (r != EXIT_SUCCESS)
-        (void)target_fail("drive", &e);
-    return r;
+    return r == EXIT_FAILURE ? target_fail("drive", &e) : r;
 }
 
 /* Whoever removes a drive may mean to keep what is in the cloud, or to have it read by nobody. */
@@ -266,7 +274,7 @@ static int remove_drive(int argc, char **argv)
 
 struct cache_wish {
     const char *name, *folder, *size;
-    bool encrypt, plain;
+    bool encrypt, plain, json;
 };
 
 static int check_cache(const struct cache_wish *w, struct error *e)
@@ -308,7 +316,7 @@ static int change_cache(struct json_object *instance, const struct cache_wish *w
     if (r == 0)
         r = api_call(instance, "PUT", path, cache, &reply, e);
     if (r == 0)
-        printf("%s\n", instance_text(reply, "permanentLocalPath"));
+        say_drive(reply, "permanentLocalPath", w->json);
     json_object_put(cache);
     json_object_put(drive);
     json_object_put(reply);
@@ -320,7 +328,7 @@ static int cache(int argc, char **argv)
     struct cache_wish w = { 0 };
     const struct target_option options[] = {
         { "name", &w.name, NULL }, { "folder", &w.folder, NULL }, { "size", &w.size, NULL },
-        { "encrypt", NULL, &w.encrypt }, { "plain", NULL, &w.plain }, { 0 },
+        { "encrypt", NULL, &w.encrypt }, { "plain", NULL, &w.plain }, { "json", NULL, &w.json }, { 0 },
     };
     struct json_object *instance = NULL;
     struct error e = { 0 };
@@ -335,24 +343,67 @@ static int cache(int argc, char **argv)
     return r < 0 ? target_fail("drive", &e) : EXIT_SUCCESS;
 }
 
-int command_drive(int argc, char **argv)
-{
-    static const struct command verbs[] = {
-        { "list", "[--dir DIR]", "id, name, bucket and mount point of every drive", list },
-        { "add",
-          "--name NAME --bucket BUCKET (--account NAME | --s3-endpoint URL [--region R] [--keys-file FILE] |\n"
-          "      --folder PATH) [--prefix P] [--read-only] [--encrypt-cache] [--encrypt-objects]\n"
-          "      [--if-absent] [--wait] [--dir DIR]",
-          "mounts a bucket; prints the mount point. With an endpoint or folder its account is made on the way. --wait\n"
-          "      returns when it is mounted, or with the reason why it is not", add },
-        { "cache", "--name NAME [--encrypt | --plain] [--folder PATH] [--size BYTES] [--dir DIR]",
-          "changes the cache of a drive that is in use: encrypts it or no more, moves it, limits it; prints its folder",
-          cache },
-        { "remove", "--name NAME [--force] [--dir DIR]",
-          "unmounts and forgets a drive; what is in the cloud stays. --force: also with changes that are not there yet",
-          remove_drive },
-        { 0 },
-    };
+/* --- at once ------------------------------------------------------------------------------------- */
 
-    return command_verb(verbs, argc, argv);
+static int call_named(struct json_object *instance, const char *name, const char *method, const char *endpoint,
+                      struct error *e)
+{
+    struct json_object *drive = NULL, *reply = NULL;
+    CLEANUP_FREE char *path = NULL;
+    int r = listing_find(instance, "/management/clouddrive", listing_named, (void *)(uintptr_t)name, &drive, e);
+
+    if (r == 0 && !drive)
+        r = error_set(e, -ENOENT, "There is no drive %s; `landfall drive list` shows them.", name);
+    if (r == 0 && asprintf(&path, "%s/%s", endpoint, instance_text(drive, "id")) < 0)
+        r = -ENOMEM;
+    if (r == 0)
+        r = api_call(instance, method, path, NULL, &reply, e);
+    json_object_put(drive);
+    json_object_put(reply);
+    return r;
 }
+
+static int act_sync(struct json_object *instance, const char *const *words, size_t n, void *arg, struct error *e)
+{
+    (void)n;
+    (void)arg;
+    return call_named(instance, words[0], "GET", "/management/clouddrive/sync", e);
+}
+
+static int sync_drive(int argc, char **argv)
+{
+    return target_do(argc, argv, &(struct target_job){ .least = 1, .most = 1, .wanted = "Say which drive.",
+                                                       .act = act_sync });
+}
+
+static int act_open(struct json_object *instance, const char *const *words, size_t n, void *arg, struct error *e)
+{
+    (void)n;
+    (void)arg;
+    return call_named(instance, words[0], "POST", "/management/clouddrive_open", e);
+}
+
+static int open_drive(int argc, char **argv)
+{
+    return target_do(argc, argv, &(struct target_job){ .least = 1, .most = 1, .wanted = "Say which drive.",
+                                                       .act = act_open });
+}
+
+const struct command drive_verbs[] = {
+    { "list|ls", "[--json] [--dir DIR]", "id, name, bucket and mount point of every drive", list, NULL },
+    { "add",
+      "--name NAME --bucket BUCKET (--account NAME | --s3-endpoint URL [--region R] [--keys-file FILE] |\n"
+      "      --folder PATH) [--prefix P] [--read-only] [--encrypt-cache] [--encrypt-objects]\n"
+      "      [--if-absent] [--wait] [--json] [--dir DIR]",
+      "mounts a bucket; prints the mount point. With an endpoint or folder its account is made on the way. --wait\n"
+      "      returns when it is mounted, or with the reason why it is not", add, NULL },
+    { "cache", "--name NAME [--encrypt | --plain] [--folder PATH] [--size BYTES] [--json] [--dir DIR]",
+      "changes the cache of a drive that is in use: encrypts it or no more, moves it, limits it; prints its folder",
+      cache, NULL },
+    { "remove|rm", "--name NAME [--force] [--dir DIR]",
+      "unmounts and forgets a drive; what is in the cloud stays. --force: also with changes that are not there yet",
+      remove_drive, NULL },
+    { "sync", "NAME [--dir DIR]", "looks into the bucket, and sends what waits, at once", sync_drive, NULL },
+    { "open", "NAME [--dir DIR]", "shows the drive in the file manager of the desktop", open_drive, NULL },
+    { 0 },
+};

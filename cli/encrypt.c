@@ -18,14 +18,14 @@
 #include "common/cleanup.h"
 #include "common/loop.h"
 
-enum { ASK_SECONDS = 1, SLACK_SECONDS = 60, RESTART_SECONDS = 20, PAUSE_MS = 200, INTERRUPTED = 130 };
+enum { ASK_SECONDS = 1, SLACK_SECONDS = 60, RESTART_SECONDS = 20, PAUSE_MS = 200 };
 
 #define S INT64_C(1000000000)
 
 static const char status_path[] = "/management/object_encrypt_status";
 
 struct wish {
-    bool background, status, stop;
+    bool background, status, stop, json;
 };
 
 static int64_t number(struct json_object *o, const char *key)
@@ -118,7 +118,7 @@ static void on_interrupt(int sig)
 {
     (void)sig;
     (void)!write(STDERR_FILENO, going_on, sizeof(going_on) - 1);
-    _exit(INTERRUPTED);
+    _exit(EXIT_INTERRUPTED);
 }
 
 static void show(struct json_object *p)
@@ -186,12 +186,14 @@ static int find_drive(struct json_object *instance, const char *name, char **ret
     return r;
 }
 
-static int show_status(struct json_object *instance, const char *path, struct error *e)
+static int show_status(struct json_object *instance, const char *path, bool json, struct error *e)
 {
     struct json_object *p = NULL;
     int r = get_status(instance, path, 0, &p, e);
 
-    if (r == 0) {
+    if (r == 0 && json) {
+        listing_json(p);
+    } else if (r == 0) {
         listing_puts(path);
         listing_puts(": ");
         print_progress(p);
@@ -202,7 +204,7 @@ static int show_status(struct json_object *instance, const char *path, struct er
     return r;
 }
 
-static int show_all(struct json_object *instance, struct error *e)
+static int show_all(struct json_object *instance, bool json, struct error *e)
 {
     struct json_object *list = NULL;
     int r = listing_get(instance, "/management/clouddrive", &list, e);
@@ -211,7 +213,7 @@ static int show_all(struct json_object *instance, struct error *e)
         struct json_object *drive = json_object_array_get_idx(list, i);
 
         if (json_object_get_boolean(json_object_object_get(drive, "cloudObjectsEncrypted")))
-            r = show_status(instance, instance_text(drive, "localPath"), e);
+            r = show_status(instance, instance_text(drive, "localPath"), json, e);
     }
     json_object_put(list);
     return r;
@@ -226,14 +228,14 @@ static int act(struct json_object *instance, const char *argument, const struct 
     if (r < 0)
         return r;
     if (w->status)
-        return show_status(instance, path, e);
+        return show_status(instance, path, w->json, e);
     return ask_for(instance, w->stop ? "/management/object_encrypt_stop" : "/management/object_encrypt", path, e);
 }
 
 /* All of it is asked for before anything is waited for. */
 static int run(struct json_object *instance, const char *const *paths, size_t n, const struct wish *w, struct error *e)
 {
-    int r = n == 0 ? show_all(instance, e) : 0;
+    int r = n == 0 ? show_all(instance, w->json, e) : 0;
 
     if (!w->background && !w->status && !w->stop)
         (void)signal(SIGINT, on_interrupt);
@@ -249,7 +251,8 @@ int command_encrypt(int argc, char **argv)
     CLEANUP_FREE const char **paths = calloc((size_t)argc, sizeof(*paths));
     struct wish w = { 0 };
     const struct target_option options[] = {
-        { "background", NULL, &w.background }, { "status", NULL, &w.status }, { "stop", NULL, &w.stop }, { 0 },
+        { "background", NULL, &w.background }, { "status", NULL, &w.status }, { "stop", NULL, &w.stop },
+        { "json", NULL, &w.json }, { 0 },
     };
     struct json_object *instance = NULL;
     struct error e = { 0 };

@@ -22,7 +22,7 @@ struct call {
     struct json_object *instance, *drive;
     const char **words;
     size_t n_words;
-    bool yes, new_identity, forget_old;
+    bool yes, new_identity, forget_old, json;
 };
 
 static void call_end(struct call *c)
@@ -112,7 +112,7 @@ static int run_or(int argc, char **argv, size_t most, act_fn *act, act_fn *all)
     CLEANUP(call_end) struct call c = { .words = calloc((size_t)argc, sizeof(*c.words)) };
     const struct target_option options[] = {
         { "yes", NULL, &c.yes }, { "new-identity", NULL, &c.new_identity },
-        { "forget-old", NULL, &c.forget_old }, { 0 },
+        { "forget-old", NULL, &c.forget_old }, { "json", NULL, &c.json }, { 0 },
     };
     struct error e = { 0 };
     int r;
@@ -222,7 +222,9 @@ static int print_after(struct call *c, const char *method, const char *what, con
     struct json_object *info = NULL;
     int r = ask(c, method, what, query, body, &info, e);
 
-    if (r == 0)
+    if (r == 0 && c->json)
+        listing_json(info);
+    else if (r == 0)
         print_info(info);
     json_object_put(info);
     return r;
@@ -253,7 +255,9 @@ static int act_show_all(struct call *c, struct error *e)
     struct json_object *list;
     int r = listing_get(c->instance, "/management/drive_keys", &list, e);
 
-    for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
+    if (r == 0 && c->json)
+        listing_json(list);
+    for (size_t i = 0; r == 0 && !c->json && i < json_object_array_length(list); i++)
         print_line(json_object_array_get_idx(list, i));
     json_object_put(list);
     return r;
@@ -414,27 +418,23 @@ static int passphrase(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
-int command_key(int argc, char **argv)
-{
-    static const struct command verbs[] = {
-        { "show", "[DRIVE] [--dir DIR]",
-          "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show },
-        { "export", "DRIVE [--dir DIR]",
-          "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
-          export },
-        { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
-          import },
-        { "rotate", "DRIVE [--new-identity | --forget-old] [--dir DIR]",
-          "a new key for what is made from now on; --new-identity: objects have another recipient, too.\n"
-          "      --forget-old: no new one; gives up old ones that nothing needs any more", rotate },
-        { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
-          escrow },
-        { "destroy", "DRIVE --yes [--dir DIR]",
-          "removes the keys: nobody can read the drive's cache any more. DRIVE may be deleted",
-          destroy },
-        { "passphrase", "", "says how to change what unlocks all keys", passphrase },
-        { 0 },
-    };
-
-    return command_verb(verbs, argc, argv);
-}
+const struct command key_verbs[] = {
+    { "show", "[DRIVE] [--json] [--dir DIR]",
+      "recipient, keys by number, escrow recipients; without DRIVE all keys, also those of deleted drives", show,
+      NULL },
+    { "export", "DRIVE [--dir DIR]",
+      "prints the recovery kit: with it, and `age`, anybody can read what is in the cloud. DRIVE may be deleted",
+      export, NULL },
+    { "import", "DRIVE [--dir DIR]", "reads a kit or an identity from stdin, which becomes the drive's newest one",
+      import, NULL },
+    { "rotate", "DRIVE [--new-identity | --forget-old] [--json] [--dir DIR]",
+      "a new key for what is made from now on; --new-identity: objects have another recipient, too.\n"
+      "      --forget-old: no new one; gives up old ones that nothing needs any more", rotate, NULL },
+    { "escrow", "DRIVE add|remove|list [AGE1...] [--dir DIR]", "recipients that can read new objects as well",
+      escrow, NULL },
+    { "destroy", "DRIVE --yes [--dir DIR]",
+      "removes the keys: nobody can read the drive's cache any more. DRIVE may be deleted",
+      destroy, NULL },
+    { "passphrase", "", "says how to change what unlocks all keys", passphrase, NULL },
+    { 0 },
+};

@@ -21,5 +21,8 @@ listing_fits listing_named;
  * (ending in NULL), tab separated. The exit status. */
 int listing_run(int argc, char **argv, const char *what, const char *path, const char *const *keys);
 
+/* Prints JSON of the API on a line of its own, for scripts; nothing of it may steer a terminal either. */
+void listing_json(struct json_object *o);
+
 /* Prints text that comes from the cloud and from other programs: nothing of it may steer the terminal. */
 void listing_puts(const char *s);

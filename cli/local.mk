@@ -1,14 +1,19 @@
 # The command line, and the supervisor behind `landfall run`.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
-	cli/accept.c \
 	cli/account.c \
 	cli/account.h \
+	cli/agent.c \
 	cli/api.c \
 	cli/api.h \
 	cli/audit.c \
 	cli/command.h \
+	cli/commands.c \
 	cli/config_list.c \
+	cli/copy.c \
+	cli/copy.h \
+	cli/copy_cloud.c \
+	cli/copy_drive.c \
 	cli/dir.c \
 	cli/dir.h \
 	cli/drive.c \
@@ -19,10 +24,16 @@ libcli_a_SOURCES = \
 	cli/key.c \
 	cli/key_kit.c \
 	cli/key_kit.h \
+	cli/interrupt.c \
+	cli/interrupt.h \
 	cli/keys.c \
 	cli/keys.h \
+	cli/landing.c \
+	cli/landing.h \
 	cli/listing.c \
 	cli/listing.h \
+	cli/ls.c \
+	cli/objects.c \
 	cli/run.c \
 	cli/run.h \
 	cli/run_dirs.c \
@@ -37,17 +48,34 @@ libcli_a_SOURCES = \
 	cli/run_sockets.c \
 	cli/run_spawn.c \
 	cli/place.c \
+	cli/progress.c \
+	cli/progress.h \
 	cli/place.h \
 	cli/secret_line.c \
 	cli/secret_line.h \
+	cli/share.c \
+	cli/shown.c \
+	cli/shown.h \
 	cli/stat.c \
+	cli/states.c \
+	cli/states.h \
 	cli/status.c \
+	cli/status.h \
 	cli/stop.c \
 	cli/target.c \
 	cli/target.h \
+	cli/top.c \
+	cli/top.h \
+	cli/top_table.c \
 	cli/verb.c \
-	cli/wait.c
+	cli/wait.c \
+	cli/wait.h \
+	cli/watch.c \
+	cli/watch.h \
+	cli/watch_print.c \
+	cli/websocket.c \
+	cli/websocket.h
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c
-landfall_LDADD = libcli.a libcommon.a libproto.a $(COMMON_LIBS)
+landfall_LDADD = libcli.a libcommon.a libproto.a $(COMMON_LIBS) $(WSLAY_LIBS)

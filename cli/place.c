@@ -58,16 +58,29 @@ static int make_absolute(const char *path, struct text *out)
     return r == 0 ? text_puts(out, name) : r;
 }
 
-int place_request(const char *endpoint, const char *path, const char *more, char **ret, struct error *e)
+int place_absolute(const char *path, char **ret, struct error *e)
 {
-    CLEANUP(text_free) struct text absolute = TEXT_INIT(2 * PATH_MAX);
-    struct text request = TEXT_INIT(REQUEST_MAX);
+    struct text absolute = TEXT_INIT(2 * PATH_MAX);
     int r = make_absolute(path, &absolute);
 
-    if (r < 0)
+    if (r < 0) {
+        text_free(&absolute);
         return error_set(e, r, "The path %.300s cannot be used: %s.", *path ? path : "\"\"", strerror(-r));
+    }
+    *ret = absolute.data;
+    return 0;
+}
+
+int place_request(const char *endpoint, const char *path, const char *more, char **ret, struct error *e)
+{
+    CLEANUP_FREE char *absolute = NULL;
+    struct text request = TEXT_INIT(REQUEST_MAX);
+    int r = place_absolute(path, &absolute, e);
+
+    if (r < 0)
+        return r;
     (void)text_printf(&request, "%s?path=", endpoint);
-    (void)text_percent_encode(&request, absolute.data, absolute.len, true);
+    (void)text_percent_encode(&request, absolute, strlen(absolute), true);
     (void)text_puts(&request, more);
     if (request.error) {
         text_free(&request);

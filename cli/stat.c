@@ -135,7 +135,7 @@ static int explain(struct json_object *instance, const char *path, bool json, st
     if (r < 0)
         return r;
     if (json)
-        puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+        listing_json(o);
     else
         print_for_people(o);
     json_object_put(o);

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/instance.h"
 #include "cli/listing.h"
+#include "cli/status.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 
@@ -15,7 +16,7 @@ static const struct { int number; const char *name; } statuses[] = {
     { 0, "created" }, { 1, "started" }, { 2, "stopped" }, { 4, "paused" }, { 8, "disposed" },
 };
 
-static const char *status_name(int number)
+const char *status_name(int number)
 {
     for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
         if (statuses[i].number == number)
@@ -95,13 +96,59 @@ static void print_troubles(struct json_object *instance)
     json_object_put(drives);
 }
 
+static struct json_object *list_processes(struct json_object *instance)
+{
+    struct json_object *users = json_object_object_get(instance, "users"), *list = json_object_new_object();
+
+    if (!json_object_is_type(users, json_type_object))
+        return list;
+    json_object_object_foreach(users, name, user) {
+        struct json_object *one = json_object_new_object();
+
+        if (!json_object_object_get_ex(json_object_object_get(instance, "pids"), name, NULL)) {
+            json_object_put(one);
+            continue;
+        }
+        json_object_object_add(one, "pid", json_object_new_int(instance_pid(instance, name)));
+        json_object_object_add(one, "user", json_object_get(user));
+        json_object_object_add(list, name, one);
+    }
+    return list;
+}
+
+/* As the API and instance.json have it; null: the API does not answer. */
+static int print_json(struct json_object *instance, struct error *e)
+{
+    struct json_object *o = json_object_new_object(), *status = NULL, *drives = NULL;
+    int r = api_call(instance, "GET", "/management/agent_status", NULL, &status, e);
+
+    if (r == 0)
+        r = listing_get(instance, "/management/clouddrive", &drives, e);
+    json_object_object_add(o, "api", json_object_new_string(instance_text(instance, "api")));
+    json_object_object_add(o, "agentStatus", status);
+    json_object_object_add(o, "user", json_object_new_string(instance_text(instance, "user")));
+    json_object_object_add(o, "processes", list_processes(instance));
+    json_object_object_add(o, "drives", drives);
+    listing_json(o);
+    json_object_put(o);
+    return r;
+}
+
 int command_status(int argc, char **argv)
 {
     struct json_object *instance = NULL;
-    int r = target_open(argc, argv, NULL, &instance);
+    struct error e = { 0 };
+    bool json = false;
+    const struct target_option options[] = { { "json", NULL, &json }, { 0 } };
+    int r = target_open(argc, argv, options, &instance);
 
     if (r)
         return r;
+    if (json) {
+        r = print_json(instance, &e) < 0 ? target_fail(argv[0], &e) : EXIT_SUCCESS;
+        json_object_put(instance);
+        return r;
+    }
     r = print_agent(instance);
     printf("user      %s\n", instance_text(instance, "user"));
     print_processes(instance);

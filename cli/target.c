@@ -14,7 +14,7 @@
 int target_fail(const char *command, const struct error *e)
 {
     fprintf(stderr, "landfall %s: %s\n", command, error_text(e));
-    return EXIT_FAILURE;
+    return e->code == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
 }
 
 static const struct target_option *find_option(const struct target_option *options, const char *argument)
@@ -121,4 +121,20 @@ int target_open_paths(int argc, char **argv, const struct target_option *options
 
     *n = p.n;
     return r;
+}
+
+int target_do(int argc, char **argv, const struct target_job *job)
+{
+    CLEANUP_FREE const char **words = calloc((size_t)argc, sizeof(*words));
+    struct json_object *instance = NULL;
+    struct error e = { 0 };
+    size_t n = 0;
+    int r = words ? target_open_paths(argc, argv, job->options, words, &n, &instance) : EXIT_FAILURE;
+
+    if (r)
+        return r;
+    r = n < job->least || n > job->most ? error_set(&e, -EINVAL, "%s", job->wanted)
+                                        : job->act(instance, words, n, job->arg, &e);
+    json_object_put(instance);
+    return r < 0 ? target_fail(argv[0], &e) : r;
 }

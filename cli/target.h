@@ -28,5 +28,16 @@ int target_open(int argc, char **argv, const struct target_option *options, stru
 int target_open_paths(int argc, char **argv, const struct target_option *options, const char **paths, size_t *n,
                       struct json_object **ret);
 
-/* Prints "landfall COMMAND: sentence" on stderr and returns EXIT_FAILURE. */
+/* The whole of a command: reads what the two above read, and has it done. `act` returns the exit status, or a negative
+ * errno with a sentence; -EINVAL is what it has to say against the call. The exit status. */
+struct target_job {
+    const struct target_option *options;   /* NULL: there are none */
+    size_t least, most;                    /* arguments that are no options */
+    const char *wanted;                    /* the sentence when there are fewer or more */
+    int (*act)(struct json_object *instance, const char *const *words, size_t n, void *arg, struct error *e);
+    void *arg;
+};
+int target_do(int argc, char **argv, const struct target_job *job);
+
+/* Prints "landfall COMMAND: sentence" on stderr and returns EXIT_FAILURE, or EXIT_USAGE for -EINVAL. */
 int target_fail(const char *command, const struct error *e);

@@ -13,6 +13,7 @@
 #include "cli/listing.h"
 #include "cli/place.h"
 #include "cli/target.h"
+#include "cli/wait.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
 #include "common/number.h"
@@ -26,11 +27,12 @@ struct waiting {
     struct json_object *instance;
     const char *path;
     int64_t until_ns;           /* INT64_MAX: no limit */
-    bool verbose;
+    bool verbose, json;
     char id[32];                /* of the object, once it is known: wherever it is by then */
     char told[ERROR_TEXT_MAX];  /* what was printed last */
     char waits_for[ERROR_TEXT_MAX];
     int64_t answered_ns;        /* when the last answer came */
+    struct json_object *last;   /* that answer */
 };
 
 static int seconds_left(const struct waiting *w)
@@ -87,11 +89,13 @@ static int take(struct waiting *w, struct json_object *arrival, struct error *e)
     w->answered_ns = loop_now_ns();
     (void)snprintf(w->id, sizeof(w->id), "%s", instance_text(arrival, "id"));
     (void)snprintf(w->waits_for, sizeof(w->waits_for), "%s", instance_text(arrival, "waitsFor"));
+    json_object_put(w->last);
+    w->last = json_object_get(arrival);
     if (is_set(arrival, "there"))
         return 1;
     if (is_set(arrival, "stuck"))
         return error_set(e, -EIO, "%.200s is not in the cloud. %.300s", w->path, w->waits_for);
-    if (w->verbose)
+    if (w->verbose && !w->json)
         show(w, arrival);
     if (loop_now_ns() >= w->until_ns)
         return error_set(e, -ETIME, "The time is over and %.200s is not in the cloud. %.250s", w->path, w->waits_for);
@@ -120,6 +124,9 @@ static int wait_for(struct waiting *w, const char *command)
     w->answered_ns = loop_now_ns();
     while ((r = step(w, &e)) == 0)
         ;
+    if (w->json && w->last)
+        listing_json(w->last);
+    json_object_put(w->last);
     if (r > 0)
         return EXIT_SUCCESS;
     (void)target_fail(command, &e);
@@ -127,17 +134,22 @@ static int wait_for(struct waiting *w, const char *command)
 }
 
 /* One after the other: who waits for all has to wait for the last. */
-static int wait_for_all(struct json_object *instance, const char *const *paths, size_t n, int64_t until_ns,
-                        bool verbose)
+static int wait_for_all(const struct waiting *how, const char *const *paths, size_t n)
 {
     int status = EXIT_SUCCESS;
 
     for (size_t i = 0; i < n && status == EXIT_SUCCESS; i++) {
-        struct waiting w = { .instance = instance, .path = paths[i], .until_ns = until_ns, .verbose = verbose };
+        struct waiting w = *how;
 
+        w.path = paths[i];
         status = wait_for(&w, "wait");
     }
     return status;
+}
+
+int wait_for_cloud(struct json_object *instance, const char *path)
+{
+    return wait_for_all(&(struct waiting){ .instance = instance, .until_ns = INT64_MAX }, &path, 1);
 }
 
 /* 0, or the status for a wrong call. */
@@ -160,21 +172,21 @@ int command_wait(int argc, char **argv)
 {
     CLEANUP_FREE const char **paths = calloc((size_t)argc, sizeof(*paths));
     const char *timeout = NULL;
-    bool verbose = false;
-    const struct target_option options[] = { { "timeout", &timeout, NULL }, { "v", NULL, &verbose }, { 0 } };
-    struct json_object *instance = NULL;
-    int64_t until_ns = INT64_MAX;
+    struct waiting w = { 0 };
+    const struct target_option options[] = {
+        { "timeout", &timeout, NULL }, { "v", NULL, &w.verbose }, { "json", NULL, &w.json }, { 0 },
+    };
     size_t n = 0;
-    int r = paths ? target_open_paths(argc, argv, options, paths, &n, &instance) : EXIT_FAILURE;
+    int r = paths ? target_open_paths(argc, argv, options, paths, &n, &w.instance) : EXIT_FAILURE;
 
     if (r == 0 && n == 0) {
         fprintf(stderr, "landfall wait: give the paths to wait for.\n");
         r = EXIT_USAGE;
     }
     if (r == 0)
-        r = read_timeout(timeout, &until_ns);
+        r = read_timeout(timeout, &w.until_ns);
     if (r == 0)
-        r = wait_for_all(instance, paths, n, until_ns, verbose);
-    json_object_put(instance);
+        r = wait_for_all(&w, paths, n);
+    json_object_put(w.instance);
     return r;
 }

@@ -2,6 +2,7 @@
 #include "common/text.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,23 +27,23 @@ void text_reset(struct text *t)
         t->data[0] = '\0';
 }
 
-/* Room for `more` bytes and the NUL. Allocations are powers of two, so the size in use follows from len. */
+/* The allocation for so many bytes: a power of two, so it follows from len. */
+static size_t room_for(size_t n)
+{
+    return n <= 64 ? 64 : (size_t)1 << (CHAR_BIT * sizeof(n) - (size_t)__builtin_clzl(n - 1));
+}
+
+/* Room for `more` bytes and the NUL. */
 static int reserve(struct text *t, size_t more)
 {
-    size_t want = 64, have = 0;
+    size_t want, have = t->data ? room_for(t->len + 1) : 0;
     char *grown;
 
     if (t->error)
         return t->error;
     if (more > t->max || t->len > t->max - more)
         return t->error = -EMSGSIZE;
-    while (want < t->len + more + 1)
-        want *= 2;
-    if (t->data) {
-        have = 64;
-        while (have < t->len + 1)
-            have *= 2;
-    }
+    want = room_for(t->len + more + 1);
     if (want == have)
         return 0;
     grown = realloc(t->data, want);

@@ -151,9 +151,9 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->home = xstrdup(spec->home);
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
+    d->apart = apart_new(spec->loop, APART_MOST);
     d->hauls = hauls_new(d);
     d->forms = forms_new(d);
-    d->apart = apart_new(spec->loop, APART_MOST);
     d->local = local_new(d);
     r = d->apart ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
     if (r < 0)

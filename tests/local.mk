@@ -13,6 +13,7 @@ dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lin
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
+	tests/bench/api.py \
 	tests/bench/bench.py \
 	tests/bench/encrypted.py \
 	tests/bench/get.lua \
@@ -55,6 +56,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_cache_limit.py \
 	tests/integration/test_changes.py \
 	tests/integration/test_copy.py \
+	tests/integration/test_cli.py \
 	tests/integration/test_cloud_api.py \
 	tests/integration/test_cloud_conformance.py \
 	tests/integration/test_conflicts.py \
@@ -656,6 +658,11 @@ TESTS += tests/unit/test_sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test_sigv4.c
 tests_unit_test_sigv4_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_shown
+TESTS += tests/unit/test_shown
+tests_unit_test_shown_SOURCES = tests/unit/test_shown.c
+tests_unit_test_shown_LDADD = libcli.a $(UNIT_LINK)
+
 check_PROGRAMS += tests/unit/test_space
 TESTS += tests/unit/test_space
 tests_unit_test_space_SOURCES = tests/unit/test_space.c $(VOLUME_RIG)
@@ -680,6 +687,11 @@ check_PROGRAMS += tests/unit/test_text
 TESTS += tests/unit/test_text
 tests_unit_test_text_SOURCES = tests/unit/test_text.c
 tests_unit_test_text_LDADD = $(UNIT_LINK)
+
+check_PROGRAMS += tests/unit/test_top
+TESTS += tests/unit/test_top
+tests_unit_test_top_SOURCES = tests/unit/test_top.c
+tests_unit_test_top_LDADD = libcli.a $(UNIT_LINK)
 
 check_PROGRAMS += tests/unit/test_transfer
 TESTS += tests/unit/test_transfer
@@ -940,7 +952,9 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
+tests_bench_hello_SOURCES = tests/bench/hello.c
+tests_bench_hello_LDADD = $(COMMON_LIBS)
 tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
@@ -951,7 +965,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all tests/bench/cryptd_bench tests/bench/random_read
+bench: all tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

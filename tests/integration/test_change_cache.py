@@ -132,7 +132,7 @@ class ChangeCache(DriveCase):
         self.assertEqual(self.entry()["maximumCacheSize"], 100000000)
         for part, argv in {"either": ["--encrypt", "--plain"], "Say what": [], "bytes": ["--size", "1G"]}.items():
             done = landfall("drive", "cache", "--name", self.name, *argv)
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.returncode, 2)
             self.assertIn(part, done.stderr)
         with open(os.path.join(self.mount, "open"), "wb") as f:
             f.write(b"x")

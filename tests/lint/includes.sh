@@ -14,7 +14,7 @@ seccomp.h       common/sandbox*.c
 cap-ng.h        common/sandbox*.c
 linux/landlock* common/sandbox*.c
 event2/http*    frontd/*.[ch]
-wslay/*         frontd/websocket.c
+wslay/*         frontd/websocket.c cli/websocket.c
 systemd/*       common/daemon*.c syncd/session_bus.c
 frontd/*        frontd/*.[ch]
 syncd/*         syncd/*.[ch]
