@@ -8,8 +8,8 @@ CMOCKA_MESSAGE_OUTPUT = stdout
 UNIT_LINK = libcommon.a libproto.a $(COMMON_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- lints ---------------------------------------------------------------------------------------
-TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
-dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
+dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
@@ -266,6 +266,11 @@ tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud
 	tests/unit/files.h
 tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_commands
+TESTS += tests/unit/test_commands
+tests_unit_test_commands_SOURCES = tests/unit/test_commands.c
+tests_unit_test_commands_LDADD = libcli.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 check_PROGRAMS += tests/unit/test_config
 TESTS += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c
@@ -408,6 +413,11 @@ TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
+check_PROGRAMS += tests/unit/test_rate
+TESTS += tests/unit/test_rate
+tests_unit_test_rate_SOURCES = tests/unit/test_rate.c
+tests_unit_test_rate_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
