@@ -115,9 +115,10 @@ static void check_keys(struct doctor *d)
             doctor_say(d, DOCTOR_FAIL, "`landfall key show` names it; `landfall key import` takes a recovery kit.",
                        "The keys of %s: %s", instance_text(one, "name"), instance_text(one, "trouble"));
     }
-    if (list && !sick)
-        doctor_say(d, DOCTOR_OK, "", n ? "The keys of all %zu drives that encrypt can be opened."
-                                       : "No drive encrypts, so there are %zu keys.", n);
+    if (list && n == 0)
+        doctor_say(d, DOCTOR_OK, "", "No drive encrypts.");
+    else if (list && !sick)
+        doctor_say(d, DOCTOR_OK, "", "The keys of all drives that encrypt (%zu) can be opened.", n);
     json_object_put(list);
 }
 
@@ -137,7 +138,7 @@ static void check_drives(struct doctor *d)
             doctor_say(d, DOCTOR_WARN, "", "%s: %s", name, trouble);
     }
     if (d->drives && !sick)
-        doctor_say(d, DOCTOR_OK, "", "%zu drives, none of them in trouble.", length(d->drives));
+        doctor_say(d, DOCTOR_OK, "", "None of the drives (%zu) is in trouble.", length(d->drives));
 }
 
 /* Why what waits in the drive does. */

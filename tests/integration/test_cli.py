@@ -103,6 +103,10 @@ class Answers(Cli):
         self.landfall("drive", "sync", "docs")
         lt.wait_until(lambda: "arrived" in os.listdir(self.mount), 20, "the object in the drive")
 
+    def test_a_drive_is_shown_only_where_there_is_a_desktop(self):
+        self.landfall("drive", "open", "docs", status=1)
+        self.assertRegex(self.said, r"^landfall drive open: [A-Z].*\.\n$")
+
     def test_the_agent_is_paused_and_goes_on(self):
         self.assertEqual(self.landfall("agent", "status"), "started\n")
         self.landfall("agent", "pause")
@@ -236,6 +240,51 @@ class OnS3(Cli):
         self.landfall("cp", "s3:large", back)
         self.assertSameFile(source, back)
 
+    def owned(self, name):
+        """A folder of the served user's: in other ones the agent does nothing."""
+        path = os.path.join(self.scratch, name)
+        os.mkdir(path, 0o700)
+        shutil.chown(path, SERVED, SERVED)
+        return path
+
+    def test_a_bucket_without_a_drive(self):
+        here, back = self.owned("here"), self.owned("back")
+        source = os.path.join(here, "a file ü")
+        fill(source, 20 * MEBIBYTE)
+        shutil.chown(source, SERVED, SERVED)
+        bucket = self.server.make_bucket("lf-cli-plain")
+        self.landfall("cp", source, f"{self.account['id']}:{bucket}/deep/er/")
+        self.assertIn("deep/er/a file ü", self.server.rclone("lsf", "-R", f"s3:{bucket}").stdout)
+        self.landfall("cp", f"{self.account['id']}:{bucket}/deep/er/a file ü", back)
+        self.assertSameFile(source, os.path.join(back, "a file ü"))
+        write(os.path.join(back, "a file ü"), b"somebody's")
+        self.landfall("cp", f"{self.account['id']}:{bucket}/deep/er/a file ü", os.path.join(back, "a file ü"), status=1)
+        self.assertEqual((os.listdir(back), read(os.path.join(back, "a file ü"))), (["a file ü"], b"somebody's"))
+        fill(source, 1000, seed=2)
+        self.landfall("cp", source, f"{self.account['id']}:{bucket}/deep/er/a file ü", status=1)
+        self.assertIn("overwrite", self.said)
+        self.landfall("cp", "--force", source, f"{self.account['id']}:{bucket}/deep/er/a file ü")
+        self.assertEqual(self.server.rclone("cat", f"s3:{bucket}/deep/er/a file ü", text=False).stdout, read(source))
+        for argv in ((source, f"{self.account['id']}:{bucket}/other name"), ("-", f"{self.account['id']}:{bucket}/a"),
+                     (f"{self.account['id']}:{bucket}/a", back, "--force"), (f"{self.account['id']}:", back)):
+            self.landfall("cp", *argv, status=2)
+
+    def test_a_copy_that_is_interrupted(self):
+        here = self.owned("long")
+        source = os.path.join(here, "long")
+        fill(source, 300 * MEBIBYTE)
+        shutil.chown(source, SERVED, SERVED)
+        process = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), "cp", source, f"{self.account['id']}:{self.s3_bucket}/",
+                                    "--dir", self.instance.dir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lt.clean_env())
+
+        def transfers(*statuses):
+            return [t for t in self.instance.api("GET", "/cloud/client_transfer/all")
+                    if t.get("targetPath") == "long" and t["status"] in statuses]
+        lt.wait_until(lambda: transfers("running"), 30, "the transfer")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual((process.wait(30), process.communicate()[1]), (130, b""))
+        lt.wait_until(lambda: transfers("cancelled"), 30, "its end")
+
     def slow_upload(self, name, size):
         """One that is under way when this returns."""
         path = os.path.join(self.s3, name)
@@ -253,7 +302,7 @@ class OnS3(Cli):
             return out if "large 日本語" in out else None
         out = lt.wait_until(shown, 60, "the upload")
         line = next(line for line in out.splitlines() if "日本語" in line)
-        self.assertRegex(line, r"^up   " + self.s3_bucket + r"/.* MiB \[[#.]{12}\] +[0-9]+% +[0-9.]+ [KM]?i?B */s$")
+        self.assertRegex(line, r"^up   " + self.s3_bucket + r"/.* MiB \[[#.]{12}\] +[0-9]+% +[0-9.]+ +[KM]?i?B/s$")
         self.assertRegex(out, r"(?m)^[0-9]+ transfers?  up +[0-9.]+ ")
 
     def test_top_for_scripts(self):
@@ -311,10 +360,10 @@ class Doctor(Cli):
     def test_paused(self):
         self.landfall("agent", "pause")
         try:
-            write_refused = self.found("agent")
+            found = self.found("agent")
         finally:
             self.landfall("agent", "resume")
-        self.assertEqual([(f["verdict"], "paused" in f["text"], "resume" in f["remedy"]) for f in write_refused], [("warn", True, True)])
+        self.assertEqual([(f["verdict"], "paused" in f["text"], "resume" in f["remedy"]) for f in found], [("warn", True, True)])
 
     def test_nothing_runs_and_the_port_is_taken(self):
         nowhere = os.path.join(self.scratch, "nowhere")
