@@ -48,6 +48,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_age.py \
 	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
+	tests/integration/test_api_examples.py \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_bad_input.py \
