@@ -49,6 +49,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_age.py \
 	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
+	tests/integration/test_api_examples.py \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_bad_input.py \
@@ -64,6 +65,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_encrypt.py \
+	tests/integration/test_endpoints.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
