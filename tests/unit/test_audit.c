@@ -247,6 +247,34 @@ static void the_next_start_goes_on(void **state)
     expect_whole(f, false, 5);   /* two good ones there, three in the new file */
 }
 
+/* As a crash leaves it, or a disk that is full: without the line that a file begins with, or with a part of it. */
+static void files_that_were_only_begun_go(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const left[] = { "", "{\"time\":\"2026-" };
+
+    for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+        CLEANUP_CLOSE int dir = -1, fd = -1;
+        char name[AUDIT_NAME_SIZE];
+
+        call(f, i, 0, "/management/notify");
+        result(f, i, 200);
+        await_lines(f, 3 + 2 * (int64_t)i);
+        audit_name(4 + 2 * i, name);
+        dir = folder(f);
+        fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, left[i], strlen(left[i])), strlen(left[i]));
+        fixture_restart(f);
+        expect_whole(f, true, 3 + 2 * (int64_t)i);
+    }
+    put_contents(f, 1, "", 0);
+    fixture_restart(f);
+    call(f, 9, 0, "/management/notify");
+    result(f, 9, 200);
+    await_lines(f, 3);
+    expect_whole(f, true, 3);
+}
+
 /* A call that is under way when the agent ends has its line. */
 static void nothing_waits_behind_the_end(void **state)
 {
@@ -269,6 +297,7 @@ int main(void)
         TEST(files_follow_each_other),
         TEST(every_change_is_found),
         TEST(the_next_start_goes_on),
+        TEST(files_that_were_only_begun_go),
         TEST(nothing_waits_behind_the_end),
     };
 
