@@ -153,6 +153,7 @@ static void append(struct audit *a, struct json_object *record)
 struct audit_call {
     LIST_ENTRY(audit_call) next;
     struct audit *audit;          /* NULL: it is closed */
+    struct ipc_request *req;      /* answered when its line is written: who hears nothing asks again */
     uint64_t call;
     Lf__AuditCall *asked;
     uint32_t pid;
@@ -236,6 +237,7 @@ static void write_call(struct audit_call *c, bool found_out)
     add_text(line, "query", c->asked->query);
     append(c->audit, line);
     json_object_put(line);
+    ipc_done(take_ptr(c->req));
     if (c->result)
         append(c->audit, c->result);
 }
@@ -267,11 +269,11 @@ void audit_call(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
 
     (void)fds;
     c->audit = a;
+    c->req = req;
     c->call = env->audit_call->call;
     c->asked = message_copy(&env->audit_call->base);
     LIST_INSERT_HEAD(&a->calls, c, next);
     loop_work(a->loop, find_out, found_out, c);
-    ipc_done(req);
 }
 
 static struct json_object *result_line(const Lf__AuditResult *m)
