@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "frontd/exchange.h"
 
 enum { QUERY_TEXT_MAX = 4096 };
@@ -24,19 +25,49 @@ static void tell(struct exchange *x, Lf__Envelope *env)
         (void)ipc_call(x->frontd->peers[ROLE_SYNCD], env, NULL, 0, 0, told, NULL);
 }
 
-/* "path=/a b&force=true": decoded, without what opens doors. */
-static void add_query(const struct query *q, struct text *out)
+/* A value that is too long is cut. */
+static void add_pair(const char *name, const char *value, struct text *out)
 {
-    for (size_t i = 0; i < q->n; i++) {
-        if (strcasecmp(q->pairs[i].name, "token") == 0)
-            continue;
-        if (out->len)
-            text_add(out, "&", 1);
-        text_add(out, q->pairs[i].name, strlen(q->pairs[i].name));
-        text_add(out, "=", 1);
-        text_add(out, q->pairs[i].value, strlen(q->pairs[i].value));
+    size_t used = out->len + strlen(name) + sizeof("&=");
+
+    if (used < QUERY_TEXT_MAX)
+        (void)text_printf(out, "%s%s=%.*s", out->len ? "&" : "", name, (int)least(strlen(value), QUERY_TEXT_MAX - used),
+                          value);
+}
+
+static bool is_read(const struct route *r, const char *name)
+{
+    char one[ROUTE_NAME_SIZE];
+
+    for (const char *p = r->query; route_take_name(&p, one);)
+        if (strcasecmp(one, name) == 0)
+            return true;
+    return false;
+}
+
+/* What the row reads, in its order: the rest is the caller's and takes no place of that. */
+static void add_read(const struct exchange *x, struct text *out)
+{
+    char name[ROUTE_NAME_SIZE];
+
+    for (const char *p = x->match.route->query; route_take_name(&p, name);) {
+        const char *value = query_get(&x->query, name);
+
+        if (value)
+            add_pair(name, value, out);
     }
-    text_add(out, "", 1);
+}
+
+/* "path=/a b&force=true": decoded, without what opens doors. */
+static void add_query(const struct exchange *x, struct text *out)
+{
+    const struct query *q = &x->query;
+
+    add_read(x, out);
+    for (size_t i = 0; i < q->n; i++)
+        if (strcasecmp(q->pairs[i].name, "token") != 0 && !is_read(x->match.route, q->pairs[i].name))
+            add_pair(q->pairs[i].name, q->pairs[i].value, out);
+    (void)text_add(out, "", 0);
 }
 
 void audit_begin(struct exchange *x)
@@ -49,7 +80,7 @@ void audit_begin(struct exchange *x)
 
     if (!(x->match.route->policy & ROUTE_CHANGES))
         return;
-    add_query(&x->query, &query);
+    add_query(x, &query);
     m.call = x->trace;
     m.uid = p->uid;
     m.has_pid = p->pid != 0;

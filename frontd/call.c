@@ -60,21 +60,6 @@ static int read_body(struct exchange *x, const ProtobufCMessageDescriptor *d, Pr
     return json_to_message(o, f->descriptor, (ProtobufCMessage **)(void *)((char *)*ret + f->offset), e);
 }
 
-/* One name of the row's list of query parameters; moves *list behind it. False at the end. */
-static bool take_name(const char **list, char name[ROUTE_NAME_SIZE])
-{
-    size_t len;
-
-    *list += strspn(*list, " ");
-    len = strcspn(*list, " ");
-    if (!len || len >= ROUTE_NAME_SIZE)
-        return false;
-    memcpy(name, *list, len);
-    name[len] = '\0';
-    *list += len;
-    return true;
-}
-
 static bool is_required(const ProtobufCMessage *m, const char *parameter)
 {
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
@@ -89,10 +74,10 @@ static bool is_required(const ProtobufCMessage *m, const char *parameter)
 
 static int set_query(const struct exchange *x, ProtobufCMessage *m, struct error *e)
 {
-    const char *list = x->match.route->query ? x->match.route->query : "";
+    const char *list = x->match.route->query;
     char name[ROUTE_NAME_SIZE];
 
-    while (take_name(&list, name)) {
+    while (route_take_name(&list, name)) {
         const char *value = query_get(&x->query, name);
         int r = 0;
 

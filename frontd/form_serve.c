@@ -168,6 +168,7 @@ static void ask_done(struct exchange *x)
     Lf__Envelope env = call_envelope(LF__ENVELOPE__BODY_FORM_DONE, &done.base);
     struct error e = { 0 };
 
+    (void)event_del(u->writable);   /* asked once: the pipe may have been found writable in this very turn */
     if (u->ended && read_account(u, &done.cloud_account, &e) < 0) {
         exchange_fail(x, &e);
         return;

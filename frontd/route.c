@@ -119,3 +119,21 @@ const ProtobufCMessageDescriptor *route_request(const struct route *r)
 {
     return r->own ? r->own : route_message(r->request);
 }
+
+/* --- queries ------------------------------------------------------------------------------- */
+
+bool route_take_name(const char **list, char name[ROUTE_NAME_SIZE])
+{
+    size_t len;
+
+    if (!*list)
+        return false;
+    *list += strspn(*list, " ");
+    len = strcspn(*list, " ");
+    if (!len || len >= ROUTE_NAME_SIZE)
+        return false;
+    memcpy(name, *list, len);
+    name[len] = '\0';
+    *list += len;
+    return true;
+}

@@ -63,3 +63,6 @@ const ProtobufCMessageDescriptor *route_request(const struct route *r);
 
 /* The descriptor of a message by its case in the envelope; and the message that answers it. NULL for none. */
 const ProtobufCMessageDescriptor *route_message(Lf__Envelope__BodyCase body);
+
+/* One name of a row's list of query parameters (NULL: none), which is moved behind it. False at the end. */
+bool route_take_name(const char **list, char name[ROUTE_NAME_SIZE]);

@@ -54,6 +54,11 @@ bool agent_mounts(const struct syncd *d)
     return d->state != AGENT_DISPOSED;
 }
 
+int agent_check_idle(const struct syncd *d, struct error *e)
+{
+    return d->changing ? error_set(e, -EBUSY, "The agent is carrying out another command.") : 0;
+}
+
 /* A restart may come between effect and answer; the caller then asks the same again. */
 static void identity(const struct ipc_request *req, char out[40])
 {
@@ -165,6 +170,14 @@ static void resume(struct order *o)
 
 /* --- Dispose ---------------------------------------------------------------------------------------------- */
 
+/* One that was being made or changed when the others were unmounted may be on its way. */
+static void want_no_mounts(struct syncd *d)
+{
+    for (struct drive *drive = d->drives; drive; drive = drive->next)
+        drive->wanted = false;
+    mounts_changed(d);
+}
+
 static void all_unmounted(struct order *o)
 {
     struct syncd *d = o->d;
@@ -177,6 +190,8 @@ static void all_unmounted(struct order *o)
         turn(o, AGENT_DISPOSED);
     if (agent_mounts(d))
         want_mounts(d);
+    else
+        want_no_mounts(d);
 }
 
 static void unmounted(const struct error *e, void *arg)
@@ -248,9 +263,9 @@ static const struct command *find(struct syncd *d, int32_t number, struct error 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         if (commands[i].number != number)
             continue;
-        if (d->changing)
-            (void)error_set(e, -EBUSY, "The agent is carrying out another command.");
-        else if (!(commands[i].from & d->state))
+        if (agent_check_idle(d, e) < 0)
+            return NULL;
+        if (!(commands[i].from & d->state))
             (void)error_set(e, -EINVAL, "The agent is %s, so there is nothing to %s.", state_name(d->state),
                             commands[i].name);
         else

@@ -26,6 +26,8 @@ enum agent_state { AGENT_STARTED = 1, AGENT_STOPPED = 2, AGENT_PAUSED = 4, AGENT
 int agent_load(struct syncd *d);
 /* Whether drives rest: nothing is transferred, nothing can be changed. */
 bool agent_rests(const struct syncd *d);
+/* 0; -EBUSY with a sentence while a command is carried out that waits for drives, which none may change until then. */
+int agent_check_idle(const struct syncd *d, struct error *e);
 /* Whether drives are mounted. */
 bool agent_mounts(const struct syncd *d);
 

@@ -73,6 +73,15 @@ static int write_line(struct audit *a, struct json_object *record)
     return w >= 0 ? -ENOSPC : r;
 }
 
+/* Without its first line it is none. */
+static void give_up_file(struct audit *a, const char *name)
+{
+    if (a->fd < 0)
+        return;
+    (void)unlinkat(a->dir, name, 0);
+    (void)close(take_fd(&a->fd));
+}
+
 /* A new file, which begins with what the last one ended with. */
 static int begin_file(struct audit *a)
 {
@@ -88,6 +97,8 @@ static int begin_file(struct audit *a)
     (void)json_object_object_add(line, "chain", json_object_new_string(a->head.hash));
     r = a->fd < 0 ? -errno : write_line(a, line);
     json_object_put(line);
+    if (r < 0)
+        give_up_file(a, name);
     remove_oldest(a);
     return r;
 }
@@ -142,6 +153,7 @@ static void append(struct audit *a, struct json_object *record)
 struct audit_call {
     LIST_ENTRY(audit_call) next;
     struct audit *audit;          /* NULL: it is closed */
+    struct ipc_request *req;      /* answered when its line is written: who hears nothing asks again */
     uint64_t call;
     Lf__AuditCall *asked;
     uint32_t pid;
@@ -225,6 +237,7 @@ static void write_call(struct audit_call *c, bool found_out)
     add_text(line, "query", c->asked->query);
     append(c->audit, line);
     json_object_put(line);
+    ipc_done(take_ptr(c->req));
     if (c->result)
         append(c->audit, c->result);
 }
@@ -256,11 +269,11 @@ void audit_call(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
 
     (void)fds;
     c->audit = a;
+    c->req = req;
     c->call = env->audit_call->call;
     c->asked = message_copy(&env->audit_call->base);
     LIST_INSERT_HEAD(&a->calls, c, next);
     loop_work(a->loop, find_out, found_out, c);
-    ipc_done(req);
 }
 
 static struct json_object *result_line(const Lf__AuditResult *m)
@@ -295,7 +308,8 @@ void audit_result(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
 
 /* --- life ------------------------------------------------------------------------------------------------- */
 
-/* Behind what a crash has cut off, or in a new file behind one that is not as it was written. */
+/* Behind what a crash has cut off, or in a new file behind one that is not as it was written. -ENODATA: no line of that
+ * one came to the disk, and it is no more. */
 static int go_on(struct audit *a, uint64_t last)
 {
     char name[AUDIT_NAME_SIZE];
@@ -303,6 +317,8 @@ static int go_on(struct audit *a, uint64_t last)
 
     audit_name(last, name);
     audit_read(a->dir, name, NULL, NULL, &found);
+    if (!found.lines && !found.problem.code)
+        return unlinkat(a->dir, name, 0) < 0 ? -errno : -ENODATA;
     a->head = found.head;
     a->bytes = found.bytes;
     if (found.problem.code) {
@@ -322,7 +338,7 @@ static int go_on(struct audit *a, uint64_t last)
 static int open_log(struct audit *a, const char *dir)
 {
     CLEANUP_FREE uint64_t *files = NULL;
-    size_t n;
+    size_t n = 0;
     int r;
 
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
@@ -331,7 +347,12 @@ static int open_log(struct audit *a, const char *dir)
     if (a->dir < 0)
         return -errno;
     r = audit_files(a->dir, &files, &n);
-    return r == 0 && n ? go_on(a, files[n - 1]) : r;
+    if (r < 0)
+        return r;
+    do
+        r = n ? go_on(a, files[--n]) : 0;
+    while (r == -ENODATA);
+    return r;
 }
 
 int audit_open(struct loop *l, const struct config *config, const char *dir, struct audit **ret, struct error *e)

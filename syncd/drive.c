@@ -57,7 +57,7 @@ struct drive *drive_to_change(struct syncd *d, const char *id, struct error *e)
         error_set(e, -ENOENT, "There is no drive %.64s.", id);
     else if (drive->phase != DRIVE_READY)
         error_set(e, -EBUSY, "The drive %s is being changed; try again.", drive->model->name);
-    else
+    else if (agent_check_idle(d, e) == 0)
         return drive;
     return NULL;
 }

@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/account.h"
+#include "syncd/agent.h"
 #include "syncd/drive.h"
 #include "syncd/keys_kept.h"
 #include "syncd/mounts.h"
@@ -224,8 +225,10 @@ static void probe_done(struct cloud_request *r, void *arg)
 static int prepare(struct insert *in, const Lf__CloudDrive *given, struct cloud **ret_cloud, struct error *e)
 {
     Lf__CloudDrive *model;
-    int r = drive_model_new(in->d, given, &model, e);
+    int r = agent_check_idle(in->d, e);
 
+    if (r == 0)
+        r = drive_model_new(in->d, given, &model, e);
     if (r < 0)
         return r;
     r = drive_model_clash(in->d, model, NULL, e);

@@ -301,6 +301,33 @@ static void presign(struct ipc_request *r, const Lf__Envelope *env, int *fds, vo
     ipc_reply(r, &reply, NULL, 0);
 }
 
+/* --- forms ------------------------------------------------------------------------------------ */
+
+/* Who reads the pipe is the test. */
+static void open_form(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    struct fixture *f = arg;
+    Lf__FormOpened opened = LF__FORM_OPENED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(FORM_OPENED, form_opened, &opened);
+    int ends[2];
+
+    (void)env;
+    (void)fds;
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    f->form = ends[0];
+    opened.form = 1;
+    ipc_reply(r, &reply, &ends[1], 1);
+    close(ends[1]);
+}
+
+static void take_form(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    (void)env;
+    (void)fds;
+    ((struct fixture *)arg)->forms_done++;
+    ipc_done(r);
+}
+
 /* --- shutting down --------------------------------------------------------------------------- */
 
 static void note_shutdown(struct fixture *f, enum role role, struct ipc_request *r)
@@ -403,6 +430,8 @@ static const struct ipc_handler syncd[] = {
     { B(OBJECT_ENCRYPT_STOP), keep_offline },
     { B(STREAM_OPEN), open_stream },
     { B(PRESIGN), presign },
+    { B(FORM_OPEN), open_form },
+    { B(FORM_DONE), take_form },
 }, mountd[] = { { B(SHUTDOWN), shut_mountd }, { B(METRICS_GET), mountd_metrics } },
   cryptd[] = { { B(SHUTDOWN), shut_cryptd }, { B(METRICS_GET), cryptd_metrics } };
 

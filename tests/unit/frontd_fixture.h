@@ -43,6 +43,8 @@ struct fixture {
     int64_t position, end;                /* what the pipe still gets */
     bool stream_closed;                   /* by its reader */
     bool stopped;
+    int form;                             /* read end of the pipe of the last form; -1 */
+    unsigned forms_done;                  /* asked for */
     struct ipc_peer *watcher;             /* who sent EventsWatch last; NULL once it is lost */
     unsigned watched;                     /* how often that came */
 };

@@ -131,6 +131,37 @@ static void a_busy_drive_keeps_the_agent_going(void **state)
     assert_int_equal(status_of(f), 8);
 }
 
+static void note_answer(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
+{
+    int *code = arg;
+
+    (void)fds;
+    *code = reply ? 0 : e->code;
+}
+
+/* Two wait for the same drive to be unmounted, or one of them is gone before the other hears of it. */
+static void no_drive_changes_while_all_are_unmounted(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one");
+    Lf__AgentCommand dispose = LF__AGENT_COMMAND__INIT;
+    Lf__DriveDelete delete = LF__DRIVE_DELETE__INIT;
+    Lf__Envelope first = IPC_ENVELOPE(AGENT_COMMAND, agent_command, &dispose),
+                 second = IPC_ENVELOPE(DRIVE_DELETE, drive_delete, &delete);
+    int disposed = 1, deleted = 1;
+
+    dispose.command = 1;
+    delete.id = id;
+    ipc_call(f->frontd, &first, NULL, 0, 0, note_answer, &disposed);
+    ipc_call(f->frontd, &second, NULL, 0, 0, note_answer, &deleted);
+    wait_until(f, disposed != 1 && deleted != 1);
+    assert_int_equal(disposed, 0);
+    assert_int_equal(deleted, -EBUSY);
+    assert_int_equal(status_of(f), 8);
+    must(f, 0);
+    wait_until(f, fixture_is_mounted(f, id));
+}
+
 static void what_older_versions_stored_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -179,6 +210,7 @@ int main(void)
         cmocka_unit_test(the_table_holds),
         TEST(disposed_drives_are_not_mounted),
         TEST(a_busy_drive_keeps_the_agent_going),
+        TEST(no_drive_changes_while_all_are_unmounted),
         TEST(what_older_versions_stored_is_read),
         TEST(exit_drains),
         TEST(shutdown_closes_everything),

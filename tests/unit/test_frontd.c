@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
 #include "tests/unit/frontd_fixture.h"
 
 enum { STRANGER = 65534 };
@@ -644,12 +646,67 @@ static void exit_goes_on_without_its_client(void **state)
     assert_int_equal(loop_run(f->loop), 0);
 }
 
+/* --- forms ----------------------------------------------------------------------------------- */
+
+static size_t in_pipe(int fd)
+{
+    int n = 0;
+
+    return ioctl(fd, FIONREAD, &n) == 0 ? (size_t)n : 0;
+}
+
+/* Its last bytes come, and the pipe has room again (or is gone: `leaves`), in one turn of the loop. */
+static void end_form(struct fixture *f, bool leaves)
+{
+    static const char head[] = "--b\r\nContent-Disposition: form-data; name=\"cloudAccountJson\"\r\n\r\n{}\r\n"
+                               "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+    static const char tail[] = "\r\n--b--\r\n";
+    enum { SIZE = 100000 };
+    CLEANUP_FREE char *file = xcalloc(1, SIZE + 1), *sink = xcalloc(1, SIZE);
+    char request[512];
+    struct client *c = client_connect(f->loop, f->port);
+    struct reply r;
+
+    memset(file, 'x', SIZE);
+    (void)snprintf(request, sizeof(request), "POST /cloud/upload_object_from_form HTTP/1.1\r\nHost: localhost:%u\r\n"
+                   "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %zu\r\n\r\n%s", f->port,
+                   sizeof(head) - 1 + SIZE + sizeof(tail) - 1, head);
+    f->form = -1;
+    f->forms_done = 0;
+    client_send(c, request);
+    client_send(c, file);
+    turn_until(f->loop, f->form >= 0 && in_pipe(f->form) == 65536);
+    for (int i = 0; i < 20; i++)   /* the rest of it comes as far as frontd */
+        turn(f->loop);
+    assert_int_equal(send(c->fd, tail, sizeof(tail) - 1, MSG_NOSIGNAL), sizeof(tail) - 1);
+    if (leaves)
+        (void)close(f->form);
+    else
+        assert_int_equal(read(f->form, sink, SIZE), 65536);
+    r = client_reply(c, false);
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    for (int i = 0; i < 20; i++)
+        turn(f->loop);
+    assert_int_equal(f->forms_done, 1);
+    client_free(c);
+    if (!leaves)
+        (void)close(f->form);
+}
+
+static void the_end_of_a_form_is_asked_for_once(void **state)
+{
+    end_form(*state, false);
+    end_form(*state, true);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, frontd_set_up, frontd_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(answers_have_the_contracts_shape),
+        TEST(the_end_of_a_form_is_asked_for_once),
         TEST(failures_have_the_contracts_shape),
         TEST(problems_are_problem_json),
         TEST(metrics_are_everybodys),
