@@ -49,6 +49,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_age.py \
 	tests/integration/test_agent_states.py \
 	tests/integration/test_anchors.py \
+	tests/integration/test_api_examples.py \
 	tests/integration/test_audit.py \
 	tests/integration/test_bad_disk.py \
 	tests/integration/test_bad_input.py \
@@ -64,6 +65,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_drive_local.py \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_encrypt.py \
+	tests/integration/test_endpoints.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
@@ -413,6 +415,11 @@ TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
+check_PROGRAMS += tests/unit/test_rate
+TESTS += tests/unit/test_rate
+tests_unit_test_rate_SOURCES = tests/unit/test_rate.c
+tests_unit_test_rate_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
