@@ -88,6 +88,8 @@ static int print_instance(const char *dir, struct error *e)
         r = print_running(instance, e);
     else if (r == -ENOENT)
         r = print_planned(path, e);
+    if (r == -EINVAL && path)
+        r = e->code = -EBADMSG;   /* a file is wrong, not the call */
     json_object_put(instance);
     return r;
 }

@@ -216,7 +216,9 @@ static int add(int argc, char **argv)
         return r;
     r = add_wish(instance, &w, &e);
     json_object_put(instance);
-    return r == EXIT_FAILURE ? target_fail("drive", &e) : r;
+    if (r == EXIT_SUCCESS)
+        return r;
+    return target_fail("drive", &e) == EXIT_USAGE ? EXIT_USAGE : r;
 }
 
 /* Whoever removes a drive may mean to keep what is in the cloud, or to have it read by nobody. */

@@ -73,7 +73,7 @@ int key_kit_read(struct key_kit *kit, struct error *e)
     while ((r = secret_line("Identity (AGE-SECRET-KEY-1...)", line, sizeof(line), e)) >= 0) {
         strip(line);
         if (*line && kit->n == KEY_KIT_MAX)
-            return error_set(e, -EINVAL, "stdin has more than %d identities.", KEY_KIT_MAX);
+            return error_set(e, -EBADMSG, "stdin has more than %d identities.", KEY_KIT_MAX);
         if (*line)
             (void)strcpy(kit->identities[kit->n++], line);
         if (terminal && *line)
@@ -82,6 +82,6 @@ int key_kit_read(struct key_kit *kit, struct error *e)
     explicit_bzero(line, sizeof(line));
     if (r < 0 && r != -ENODATA)
         return r;
-    return kit->n > 0 ? 0 : error_set(e, -EINVAL, "There is no identity on stdin: it reads AGE-SECRET-KEY-1 and 58 "
+    return kit->n > 0 ? 0 : error_set(e, -EBADMSG, "There is no identity on stdin: it reads AGE-SECRET-KEY-1 and 58 "
                                       "more characters, and a recovery kit has it.");
 }

@@ -15,5 +15,5 @@ struct key_kit {
 /* Prints what the API exported. 0, or -EPROTO with a sentence. */
 int key_kit_print(struct json_object *kit, struct error *e);
 
-/* Reads one from stdin, or identities alone, or one line on a terminal. 0, or -EINVAL with a sentence. */
+/* Reads one from stdin, or identities alone, or one line on a terminal. 0, or -EBADMSG with a sentence. */
 int key_kit_read(struct key_kit *kit, struct error *e);

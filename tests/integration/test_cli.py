@@ -97,6 +97,20 @@ class Answers(Cli):
             self.landfall(*argv, status=1)
             self.assertRegex(self.said, r"^landfall [a-z ]+: [A-Z].*\.\n$")
 
+    def test_a_drive_that_cannot_be_mounted(self):
+        stray = self.path("in the way")
+        self.landfall("agent", "dispose")
+        self.assertEqual(self.landfall("agent", "status"), "disposed\n")
+        write(stray)
+        self.landfall("agent", "start")
+        out = self.landfall("drive", "add", "--name", "docs", "--bucket", "bucket", "--account", "account docs", "--if-absent", "--wait",
+                            status=3)
+        self.assertEqual(out, self.mount + "\n")
+        self.assertIn("not empty", self.said)
+        self.assertEqual([f["verdict"] for f in self.json("doctor", status=1) if f["check"] == "drives"], ["fail"])
+        os.unlink(stray)
+        self.instance.wait_mounted(self.mount)
+
     def test_a_drive_is_synced_at_once(self):
         write(os.path.join(self.bucket, "arrived"))
         shutil.chown(os.path.join(self.bucket, "arrived"), SERVED, SERVED)

@@ -48,7 +48,7 @@ static void read_manual(void)
 
 static void read_shell(const char *shell, char out[TEXT_SIZE])
 {
-    char *argv[] = { (char *)"completion", strdup(shell), NULL };
+    char *argv[] = { (char *)"completion", (char *)(uintptr_t)shell, NULL };
     int stdout_now = dup(STDOUT_FILENO);
     FILE *f = tmpfile();
 
