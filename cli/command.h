@@ -15,7 +15,8 @@ struct command {
 /* All of them, up to a row without a name. */
 extern const struct command commands[];
 
-extern const struct command account_verbs[], agent_verbs[], audit_verbs[], drive_verbs[], key_verbs[];
+extern const struct command account_verbs[], agent_verbs[], audit_verbs[], completion_verbs[], drive_verbs[],
+    key_verbs[];
 
 int command_config(int argc, char **argv);
 int command_install(int argc, char **argv);
@@ -28,6 +29,7 @@ int command_encrypt(int argc, char **argv);
 int command_ls(int argc, char **argv);
 int command_watch(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 int command_share(int argc, char **argv);
 int command_cp(int argc, char **argv);
 /* accept, evict, fetch, pin and unpin */

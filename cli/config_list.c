@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli/command.h"
+#include "cli/config_list.h"
 #include "cli/dir.h"
 #include "cli/instance.h"
 #include "cli/run.h"
@@ -36,21 +37,25 @@ static void print_values(const struct config *c)
     }
 }
 
-/* What the instance that runs told its daemons. */
-static int print_running(struct json_object *instance, struct error *e)
+int config_of_instance(struct json_object *instance, struct config **ret, struct error *e)
 {
-    CLEANUP(config_freep) struct config *c = NULL;
     struct json_object *settings = json_object_object_get(instance, "settings");
     size_t n = json_object_is_type(settings, json_type_array) ? json_object_array_length(settings) : 0;
     CLEANUP_FREE const char **sets = calloc(n + 1, sizeof(*sets));
     const char *path = instance_text(instance, "config");
-    int r;
 
     if (!sets)
         return error_set(e, -ENOMEM, "There is no memory left.");
     for (size_t i = 0; i < n; i++)
         sets[i] = json_object_get_string(json_object_array_get_idx(settings, i));
-    r = config_load(*path ? path : NULL, sets, n, &c, e);
+    return config_load(*path ? path : NULL, sets, n, ret, e);
+}
+
+static int print_running(struct json_object *instance, struct error *e)
+{
+    CLEANUP(config_freep) struct config *c = NULL;
+    int r = config_of_instance(instance, &c, e);
+
     if (r == 0)
         print_values(c);
     return r;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/api.h"
 #include "cli/command.h"
@@ -80,6 +81,8 @@ static int ask_download(const struct copy *c, struct json_object *o, struct erro
         r = place_absolute(target, &path, e);
     if (r == 0)
         r = check_names(key, path, e);
+    if (r == 0 && access(path, F_OK) == 0)   /* the agent would put it beside that, as "name (2)" */
+        r = error_set(e, -EEXIST, "%.300s is there already, and it was left as it is; remove it first.", path);
     if (r < 0)
         return r;
     path[copy_name(path) - path - 1] = '\0';

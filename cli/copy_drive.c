@@ -1,5 +1,4 @@
-/* From a drive through the API's stream, which caches nothing that nobody else asks for; to a drive through its mount,
- * until it is in the cloud. */
+/* From a drive through the API's stream; to a drive through its mount, until it is in the cloud. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -9,13 +9,20 @@ libcli_a_SOURCES = \
 	cli/audit.c \
 	cli/command.h \
 	cli/commands.c \
+	cli/completion.c \
 	cli/config_list.c \
+	cli/config_list.h \
 	cli/copy.c \
 	cli/copy.h \
 	cli/copy_cloud.c \
 	cli/copy_drive.c \
 	cli/dir.c \
 	cli/dir.h \
+	cli/doctor.c \
+	cli/doctor.h \
+	cli/doctor_instance.c \
+	cli/doctor_machine.c \
+	cli/doctor_port.c \
 	cli/drive.c \
 	cli/encrypt.c \
 	cli/install.c \
@@ -75,6 +82,8 @@ libcli_a_SOURCES = \
 	cli/watch_print.c \
 	cli/websocket.c \
 	cli/websocket.h
+
+dist_man_MANS = docs/man/landfall.1
 
 bin_PROGRAMS += landfall
 landfall_SOURCES = cli/main.c

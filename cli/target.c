@@ -138,3 +138,11 @@ int target_do(int argc, char **argv, const struct target_job *job)
     json_object_put(instance);
     return r < 0 ? target_fail(argv[0], &e) : r;
 }
+
+int target_read(int argc, char **argv, const struct target_option *options, const char **ret_dir)
+{
+    struct paths none = { 0 };
+
+    *ret_dir = NULL;
+    return read_options(argc, argv, options, &none, ret_dir);
+}

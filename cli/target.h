@@ -28,6 +28,9 @@ int target_open(int argc, char **argv, const struct target_option *options, stru
 int target_open_paths(int argc, char **argv, const struct target_option *options, const char **paths, size_t *n,
                       struct json_object **ret);
 
+/* The options (and --dir, NULL without it) alone, of a command that does without an instance. 0, or the exit status. */
+int target_read(int argc, char **argv, const struct target_option *options, const char **ret_dir);
+
 /* The whole of a command: reads what the two above read, and has it done. `act` returns the exit status, or a negative
  * errno with a sentence; -EINVAL is what it has to say against the call. The exit status. */
 struct target_job {

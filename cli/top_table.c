@@ -42,7 +42,7 @@ static struct row read_row(struct json_object *transfer, const struct top *t)
 
 static void put_bytes(struct text *out, double bytes, const char *more)
 {
-    static const char *const units[] = { "B  ", "KiB", "MiB", "GiB", "TiB" };
+    static const char *const units[] = { "  B", "KiB", "MiB", "GiB", "TiB" };
     size_t i = 0;
 
     for (; bytes >= 1000 && i < ARRAY_SIZE(units) - 1; i++)

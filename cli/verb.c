@@ -9,7 +9,7 @@ static bool has_name(const char *names, const char *name)
 {
     size_t n = strlen(name);
 
-    for (const char *at = names; n && at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+    for (const char *at = n && !strchr(name, '|') ? names : NULL; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
         if (strncmp(at, name, n) == 0 && (at[n] == '|' || !at[n]))
             return true;
     return false;

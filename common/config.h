@@ -51,6 +51,8 @@
     X(events_kept, "EventsKept", NUMBER, 8192, 16, 1048576, \
       "events kept for each WebSocket path, for clients that are slow or come back") \
     X(event_bytes_kept, "EventBytesKept", NUMBER, 4194304, 262144, 268435456, "bytes of them, for each path") \
+    X(changes_per_second, "ChangesPerSecond", NUMBER, 1000, 0, 1000000, \
+      "API calls of one user that can change something; four times as many at once; 0: any number") \
     X(http_timeout_seconds, "HttpTimeoutSeconds", NUMBER, 30, 1, 3600, "idle or slow HTTP peer") \
     X(ipc_timeout_seconds, "IpcTimeoutSeconds", NUMBER, 120, 1, 3600, \
       "how long the API waits for another process") \

@@ -51,6 +51,7 @@ static int fill(struct frontd *f, const struct frontd_spec *spec, struct error *
     uint16_t port;
     int r;
 
+    f->changes.per_second = (uint64_t)c->changes_per_second;
     if ((r = config_host_port(c, &port, e)) < 0)
         return r;
     if ((r = guard_init(&f->guard, port, spec->served_uid, c->cors_origins, e)) < 0)

@@ -11,6 +11,7 @@
 #include "common/ipc.h"
 #include "common/loop.h"
 #include "frontd/guard.h"
+#include "frontd/rate.h"
 
 struct feeds;
 struct http_server;
@@ -26,6 +27,7 @@ struct frontd {
     struct loop *loop;
     const struct config *config;
     struct guard guard;
+    struct rate changes;                  /* calls that can change something */
     struct http_server *http;
     struct feeds *feeds;
     struct ipc_client *peers[ROLE_COUNT]; /* NULL where nobody is asked */

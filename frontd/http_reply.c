@@ -38,6 +38,7 @@ static const char *phrase(int status)
         { 417, "Expectation Failed" },
         { 421, "Misdirected Request" },
         { 426, "Upgrade Required" },
+        { 429, "Too Many Requests" },
         { 431, "Request Header Fields Too Large" },
         { 499, "Validation Failed" },
         { 500, "Internal Server Error" },

@@ -44,6 +44,8 @@ libfrontd_a_SOURCES = \
 	frontd/query.h \
 	frontd/range.c \
 	frontd/range.h \
+	frontd/rate.c \
+	frontd/rate.h \
 	frontd/ring.c \
 	frontd/ring.h \
 	frontd/route.c \

@@ -105,6 +105,21 @@ static bool look_change(struct exchange *x, const struct http_head *h)
     return pass(x, guard_check_change(&x->frontd->guard, h));
 }
 
+/* Of those that the guard let through: others cost nobody anything. */
+static bool look_rate(struct exchange *x, const struct http_head *h)
+{
+    CLEANUP(text_free) struct text fields = TEXT_INIT(ROUTER_FIELDS_MAX);
+
+    (void)h;
+    if (!(x->match.route->policy & ROUTE_CHANGES) ||
+        rate_take(&x->frontd->changes, http_request_peer(x->http)->uid, loop_now_ns()))
+        return true;
+    http_field_add(&fields, "Retry-After", "1");
+    exchange_refuse(x, HTTP_REFUSE(429, "So many calls that change something come from this user that they have to "
+                                        "wait; see ChangesPerSecond."), &fields);
+    return false;
+}
+
 static bool look_missing(struct exchange *x, const struct http_head *h)
 {
     (void)h;
@@ -128,8 +143,8 @@ static bool look_body(struct exchange *x, const struct http_head *h)
 
 static bool on_head(struct http_request *r, void *arg)
 {
-    static look_fn *const looks[] = { look_guard,  look_path,    look_method,  look_listener, look_query,
-                                      look_change, look_missing, look_body };
+    static look_fn *const looks[] = { look_guard,  look_path,    look_method, look_listener, look_query,
+                                      look_change, look_missing, look_rate,   look_body };
     struct exchange *x = exchange_new(arg, r);
     const struct http_head *h = http_request_head(r);
 

@@ -86,14 +86,23 @@ int bucket_download_place(const char *prefix, const char *key, char **ret_folder
     return 0;
 }
 
-/* In the home directory itself hidden names are what programs are started with and keep their keys in. */
+/* In the home directory itself hidden names are what programs are started with and keep their keys in. It may be the
+ * folder, or lie below it. */
 static int check_hidden(const struct bucket_download *b, const char *folder, const char *name, struct error *e)
 {
-    const char *home = b->haul.d->home, *first = *folder ? folder : name;
+    const char *home = b->haul.d->home, *first;
+    CLEANUP_FREE char *path = NULL;
 
-    if (!home || !path_below(home, b->folder) || !first || *first != '.')
+    if (!home)
         return 0;
-    return error_set(e, -EPERM, "hidden names are not put into the home directory");
+    if (asprintf(&path, "%s/%s%s%s", strcmp(b->folder, "/") == 0 ? "" : b->folder, folder, *folder ? "/" : "",
+                 name ? name : "") < 0)
+        abort();
+    if (!path_below(path, home))
+        return 0;
+    first = path + strlen(home);
+    first += strspn(first, "/");
+    return *first == '.' ? error_set(e, -EPERM, "hidden names are not put into the home directory") : 0;
 }
 
 /* What lies below the folder may be one of Landfall's own. */

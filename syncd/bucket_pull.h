@@ -1,5 +1,5 @@
 /* One object of a bucket on its way into one file of this machine. Its bytes come into memory a chunk at a time and are
- * written from there in the pool; the file has another name until all of it is there, and is removed when not. */
+ * written from there in a thread; the file has another name until all of it is there, and is removed when not. */
 #pragma once
 
 #include "syncd/haul.h"

@@ -1,4 +1,4 @@
-/* A file of this machine on its way into a bucket, by somebody's wish. Its bytes are read in the pool into memory, a
+/* A file of this machine on its way into a bucket, by somebody's wish. Its bytes are read in a thread into memory, a
  * chunk at a time, and sent from there: so a slow disk holds nobody up, and what was digested is what is sent. The
  * object comes into being with the last request, which is sent only if the file did not change since it was opened.
  *
@@ -202,6 +202,7 @@ static void describe(const struct bucket_upload *u, struct cloud_request *r)
 static void send_chunk(struct bucket_upload *u, struct lane *l)
 {
     struct cloud_request *r = request(u, u->upload_id ? CLOUD_PART_PUT : CLOUD_PUT);
+    struct error e = { 0 };
 
     if (u->upload_id) {
         cloud_request_set(&r->upload_id, u->upload_id);
@@ -212,7 +213,10 @@ static void send_chunk(struct bucket_upload *u, struct lane *l)
     }
     r->body = (struct cloud_extent){ .fd = l->chunk.memory, .length = l->chunk.length };
     l->request = r;
-    submit(u, r, sent, l);
+    if (haul_submit(&u->haul, r, sent, l, &e) < 0) {
+        l->request = NULL;   /* it is gone, and the end asks how far it was */
+        fail(u, &e);
+    }
 }
 
 static void part_read(struct haul *e, void *arg)

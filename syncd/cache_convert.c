@@ -58,6 +58,7 @@ struct convert {
     struct slot {
         struct convert *convert;
         struct conversion *conversion;
+        struct transfer *shown;        /* NULL: nobody is told */
         unsigned todo;
     } slots[AT_ONCE];
     unsigned running;
@@ -339,6 +340,7 @@ static void converted(uint64_t ino, int code, void *arg)
     struct todo *t = &v->todos[slot->todo];
 
     slot->conversion = NULL;
+    show_converted(take_ptr(slot->shown), code);
     v->running--;
     t->running--;
     if (code) {
@@ -369,6 +371,7 @@ static void begin_one(struct convert *v, unsigned which)
     *s = (struct slot){ .convert = v, .todo = which };
     r = conversion_begin(v->cache, ino, converted, s, &s->conversion);
     if (r == 0) {
+        s->shown = which == FORM ? show_conversion(v->cache->volume, ino, v->cache->seals) : NULL;
         v->running++;
         t->running++;
     } else if (r == -EALREADY) {
@@ -443,9 +446,9 @@ void convert_look(struct cache *c, volume_rotated_fn *done, void *arg)
         *xadd(v->waiters, v->n_waiters) = (struct waiter){ done, arg };
     v->again = true;
     v->known = false;
-    for (size_t i = 0; i < AT_ONCE; i++)
-        if (v->slots[i].conversion)
-            conversion_stop(v->slots[i].conversion);
+    for (struct slot *s = v->slots; s < v->slots + AT_ONCE; s++)
+        if (s->conversion)
+            conversion_stop(s->conversion);
     if (!v->collecting && v->running == 0)
         go_on(v, 0, work);
 }
@@ -471,9 +474,11 @@ void convert_end(struct cache *c)
 
     if (!v)
         return;
-    for (size_t i = 0; i < AT_ONCE; i++)
-        if (v->slots[i].conversion)
-            conversion_end(v->slots[i].conversion);
+    for (struct slot *s = v->slots; s < v->slots + AT_ONCE; s++) {
+        if (s->conversion)
+            conversion_end(s->conversion);
+        show_converted(take_ptr(s->shown), -ECANCELED);
+    }
     loop_timer_free(v->timer);
     rewrap_free(v->rewrap);
     if (v->syncing)

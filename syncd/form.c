@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -40,7 +41,6 @@ struct forms {
     struct syncd *d;
     struct form_list list;
     unsigned n;
-    uint64_t last_id;
 };
 
 /* --- life -------------------------------------------------------------------------------------------------- */
@@ -104,25 +104,27 @@ static void take_over(struct form *f)
     drop(f);
 }
 
-/* Whether it is decided what becomes of it. */
+/* Whether it is decided what becomes of it: then it is gone. */
 static bool settled(struct form *f)
 {
     struct error e;
 
+    if (!f->req && f->code != 1)
+        return false;
     if (!f->req) {
-        if (f->code == 1)
-            drop(f);
-        return f->code == 1;
+        drop(f);
+        return true;
     }
     if (f->code < 0)
         error_set(&e, f->code, "The file could not be kept until its upload: %s.", strerror(-f->code));
     else if (f->got > f->done->size || (f->code == 1 && f->got < f->done->size))
         error_set(&e, -EPROTO, "The file of the form did not come as it was announced.");
-    else if (f->got == f->done->size)
-        return take_over(f), true;
-    else
+    else if (f->got < f->done->size)
         return false;
-    fail(f, &e);
+    if (f->code >= 0 && f->got == f->done->size)
+        take_over(f);
+    else
+        fail(f, &e);
     return true;
 }
 
@@ -222,8 +224,11 @@ static struct form *form_new(struct forms *all)
 {
     struct form *f = xcalloc(1, sizeof(*f));
 
-    *f = (struct form){ .all = all, .loop = all->d->loop, .id = ++all->last_id, .pipe = -1, .fd = -1,
+    *f = (struct form){ .all = all, .loop = all->d->loop, .pipe = -1, .fd = -1,
                         .most = (uint64_t)all->d->config->max_form_bytes };
+    /* Who sends one does not notice a restart at once: an id must mean no other form in the next process. */
+    if (getrandom(&f->id, sizeof(f->id), 0) != (ssize_t)sizeof(f->id))
+        abort();
     TAILQ_INSERT_TAIL(&all->list, f, next);
     all->n++;
     return f;

@@ -9,9 +9,13 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/agent.h"
+#include "syncd/apart.h"
 #include "syncd/syncd.h"
 
+enum { THREADS_MOST = 16 };
+
 TAILQ_HEAD(haul_list, haul);
+TAILQ_HEAD(haul_jobs, haul_job);
 
 struct hauls {
     struct syncd *d;
@@ -19,6 +23,9 @@ struct hauls {
     struct haul_list list;      /* those that are not over, as they came */
     unsigned n, running;
     struct loop_timer *turn;      /* somebody is to be looked for */
+    struct apart *apart;          /* NULL: the pool has to do */
+    struct haul_jobs jobs;        /* that wait for a thread */
+    unsigned n_jobs;              /* that have one */
     bool closed;
 };
 
@@ -32,6 +39,8 @@ struct haul_call {
 };
 
 struct haul_job {
+    TAILQ_ENTRY(haul_job) next;
+    struct hauls *all;
     struct haul *haul;
     void (*work)(void *job);
     void (*done)(struct haul *e, void *job);
@@ -286,9 +295,8 @@ static void job_work(void *arg)
     j->work(j->job);
 }
 
-static void job_done(void *arg)
+static void end_job(struct haul_job *j)
 {
-    struct haul_job *j = arg;
     struct haul *e = j->haul;
 
     if (e->state != HAUL_OVER && j->done)
@@ -298,13 +306,47 @@ static void job_done(void *arg)
     settle(e);
 }
 
+static void start_jobs(struct hauls *all);
+
+static void job_done(void *arg)
+{
+    struct haul_job *j = arg;
+    struct hauls *all = j->all;
+
+    all->n_jobs--;
+    end_job(j);
+    start_jobs(all);
+}
+
+/* The end of another one is waited for, where there is one. */
+static int start_job(struct hauls *all, struct haul_job *j)
+{
+    int r = all->apart ? apart_run(all->apart, job_work, job_done, j) : -EAGAIN;
+
+    if (r == 0 || all->n_jobs > 0)
+        return r;
+    loop_work(all->loop, job_work, job_done, j);
+    return 0;
+}
+
+static void start_jobs(struct hauls *all)
+{
+    struct haul_job *j;
+
+    while ((j = TAILQ_FIRST(&all->jobs)) && start_job(all, j) == 0) {
+        TAILQ_REMOVE(&all->jobs, j, next);
+        all->n_jobs++;
+    }
+}
+
 void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul *e, void *job), void *job)
 {
     struct haul_job *j = xcalloc(1, sizeof(*j));
 
-    *j = (struct haul_job){ e, work, done, job };
+    *j = (struct haul_job){ .all = e->d->hauls, .haul = e, .work = work, .done = done, .job = job };
     e->busy++;
-    loop_work(e->d->loop, job_work, job_done, j);
+    TAILQ_INSERT_TAIL(&e->d->hauls->jobs, j, next);
+    start_jobs(e->d->hauls);
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------- */
@@ -315,7 +357,9 @@ struct hauls *hauls_new(struct syncd *d)
 
     all->d = d;
     all->loop = d->loop;
+    all->apart = apart_new(d->loop, THREADS_MOST);
     TAILQ_INIT(&all->list);
+    TAILQ_INIT(&all->jobs);
     return all;
 }
 
@@ -332,8 +376,14 @@ void hauls_turn(struct hauls *all)
     next_turn_soon(all);
 }
 
+bool hauls_working(const struct hauls *all)
+{
+    return all->n_jobs > 0;
+}
+
 void hauls_close(struct hauls *all)
 {
+    struct haul_job *j;
     struct haul *e;
 
     if (!all)
@@ -344,6 +394,10 @@ void hauls_close(struct hauls *all)
         e->ops->undo(e);
         cancel_it(e);
     }
+    while ((j = TAILQ_FIRST(&all->jobs))) {
+        TAILQ_REMOVE(&all->jobs, j, next);
+        end_job(j);
+    }
 }
 
 void hauls_free(struct hauls *all)
@@ -352,5 +406,6 @@ void hauls_free(struct hauls *all)
         return;
     hauls_close(all);
     loop_timer_free(all->turn);
+    apart_free(all->apart);
     free(all);
 }

@@ -84,8 +84,8 @@ typedef void haul_done_fn(struct haul *e, struct cloud_request *r, bool halted, 
 int haul_submit(struct haul *e, struct cloud_request *r, haul_done_fn *done, void *item, struct error *why);
 struct cloud_request *haul_request(struct haul *e, enum cloud_op op, const char *key);
 
-/* Runs work(job) in the pool, then done(e, job), unless the haul is over by then; job belongs to the work meanwhile.
- * ops->free is not called before. */
+/* Runs work(job) in a thread of its own (apart.h: what it works at may never answer), then done(e, job), unless that is
+ * NULL or the haul is over by then; job belongs to the work meanwhile. ops->free is not called before. */
 void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul *e, void *job), void *job);
 
 struct hauls *hauls_new(struct syncd *d);
@@ -93,4 +93,6 @@ struct hauls *hauls_new(struct syncd *d);
 void hauls_turn(struct hauls *all);
 /* Ends all of them, undone or not. What is under way ends as the loop turns. */
 void hauls_close(struct hauls *all);
+/* Whether threads of theirs are under way, which keep what they work at when all is freed. */
+bool hauls_working(const struct hauls *all);
 void hauls_free(struct hauls *all);   /* NULL is fine */

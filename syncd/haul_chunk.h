@@ -1,4 +1,4 @@
-/* A run of bytes of a file that a haul moves: in memory between the file, which the pool alone touches, and a
+/* A run of bytes of a file that a haul moves: in memory between the file, which threads alone touch, and a
  * request, which the loop works at. */
 #pragma once
 

@@ -198,3 +198,26 @@ void show_fetch_over(struct cache_file *f)
     if (f->fetch.shown)
         end(f, f->fetch.came ? NULL : &e);
 }
+
+/* --- conversions ------------------------------------------------------------------------------------------ */
+
+struct transfer *show_conversion(struct volume *v, uint64_t ino, bool seals)
+{
+    struct transfer_spec spec = { .mode = seals ? TRANSFER_ENCRYPT : TRANSFER_DECRYPT, .key = "" };
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+
+    if (index_get(v->index, ino, &i) < 0 || !is_worth_it(v, i.size))
+        return NULL;
+    spec.size = i.size;
+    if (i.cloud_key)
+        spec.key = i.cloud_key;
+    return begin(v, ino, &spec);
+}
+
+void show_converted(struct transfer *t, int code)
+{
+    struct error e;
+
+    error_set(&e, code, "%s", code ? error_meaning(code)->text : "");
+    transfer_end(t, code ? &e : NULL);
+}

@@ -5,6 +5,7 @@
 #include "syncd/volume.h"
 
 struct cache_file;
+struct transfer;
 struct upload;
 
 /* FileState, numbering B. */
@@ -36,3 +37,8 @@ void show_fetched(struct cache_file *f, uint64_t bytes);
 void show_fetch_idle(struct cache_file *f);
 void show_fetch_failed(struct cache_file *f, const struct error *e);
 void show_fetch_over(struct cache_file *f);
+
+/* A file of the cache is given its encrypted form, or its plain one again; it has ended, with 0 or a negative errno.
+ * NULL, which is fine in the second, where nobody is told. */
+struct transfer *show_conversion(struct volume *v, uint64_t ino, bool seals);
+void show_converted(struct transfer *t, int code);

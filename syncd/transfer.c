@@ -66,7 +66,7 @@ static void show(struct transfer *t)
     p.bytes = (int64_t)t->moved;
     p.size = (int64_t)t->size;
     p.error = t->error;
-    p.name = (char *)name_of(t->key);
+    p.name = (char *)name_of(*t->key ? t->key : t->path);
     p.storage_name = t->storage_name;
     p.speed = speed(t, now);
     p.duration = lasted;

@@ -8,11 +8,12 @@ CMOCKA_MESSAGE_OUTPUT = stdout
 UNIT_LINK = libcommon.a libproto.a $(COMMON_LIBS) $(CMOCKA_LIBS) -lpthread
 
 # --- lints ---------------------------------------------------------------------------------------
-TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
-dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/scripts.sh tests/lint/units.sh
+TESTS += tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
+dist_check_SCRIPTS = tests/lint/architecture.sh tests/lint/includes.sh tests/lint/man.sh tests/lint/scripts.sh tests/lint/units.sh
 
 # --- what ./check runs beside them -----------------------------------------------------------------
 EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
+	tests/bench/api.py \
 	tests/bench/bench.py \
 	tests/bench/encrypted.py \
 	tests/bench/get.lua \
@@ -267,6 +268,11 @@ tests_unit_test_cloud_ops_SOURCES = tests/unit/test_cloud_ops.c tests/unit/cloud
 	tests/unit/files.h
 tests_unit_test_cloud_ops_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_commands
+TESTS += tests/unit/test_commands
+tests_unit_test_commands_SOURCES = tests/unit/test_commands.c
+tests_unit_test_commands_LDADD = libcli.a $(UNIT_LINK) $(WSLAY_LIBS)
+
 check_PROGRAMS += tests/unit/test_config
 TESTS += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c
@@ -409,6 +415,11 @@ TESTS += tests/unit/test_frontd_sandbox
 tests_unit_test_frontd_sandbox_SOURCES = tests/unit/test_frontd_sandbox.c $(FORBIDDEN) tests/unit/frontd_fixture.c \
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 tests_unit_test_frontd_sandbox_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
+
+check_PROGRAMS += tests/unit/test_rate
+TESTS += tests/unit/test_rate
+tests_unit_test_rate_SOURCES = tests/unit/test_rate.c
+tests_unit_test_rate_LDADD = libfrontd.a $(UNIT_LINK) $(WSLAY_LIBS)
 
 check_PROGRAMS += tests/unit/test_guard
 TESTS += tests/unit/test_guard
@@ -953,7 +964,9 @@ soak: all
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
 
 # --- measurements ----------------------------------------------------------------------------------
-EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/random_read
+EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
+tests_bench_hello_SOURCES = tests/bench/hello.c
+tests_bench_hello_LDADD = $(COMMON_LIBS)
 tests_bench_random_read_SOURCES = tests/bench/random_read.c
 tests_bench_cryptd_bench_SOURCES = tests/bench/cryptd_bench.c $(CRYPTD_FIXTURE)
 tests_bench_cryptd_bench_LDADD = libcryptd.a $(UNIT_LINK) $(CRYPTD_LIBS)
@@ -964,7 +977,7 @@ bench-cryptd: tests/bench/cryptd_bench
 
 # BENCHFLAGS: the options of tests/bench/run
 .PHONY: bench
-bench: all tests/bench/cryptd_bench tests/bench/random_read
+bench: all tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
 	$(srcdir)/tests/bench/run --build $(abs_builddir) $(BENCHFLAGS)
 
 # --- a suite of others -------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from typing import Callable, NamedTuple
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-PROGRAMS = ["rclone", "s3fs", "radosgw", "s3cmd", "curl", "fio", "wrk", "gocryptfs"]
-BUILT = ["cryptd_bench", "random_read"]       # `make bench` makes them
+PROGRAMS = ["rclone", "s3fs", "radosgw", "s3cmd", "curl", "fio", "wrk", "gocryptfs", "nginx"]
+BUILT = ["cryptd_bench", "hello", "random_read"]       # `make bench` makes them
 
 
 def parse_arguments():
@@ -41,6 +41,7 @@ def parse_arguments():
 OPTIONS = parse_arguments()
 
 import landfall_test as lt  # noqa: E402: reads LANDFALL_BUILD
+import api  # noqa: E402
 import encrypted  # noqa: E402
 import limits  # noqa: E402
 import mounts  # noqa: E402
@@ -79,6 +80,9 @@ TASKS = [
     Task(("crypt_write",), encrypted.write, (s.Landfall, s.EncryptedCache, s.Gocryptfs)),
     Task(("crypt_cold",), encrypted.cold, (s.Landfall, s.EncryptedObjects, s.EncryptedBoth)),
     Task(("crypt_upload",), encrypted.upload, (s.Landfall, s.EncryptedObjects, s.EncryptedBoth)),
+    Task(("api_status", "api_drives", "api_list"), api.requests, (s.Landfall,)),
+    Task(("api_stream",), api.stream, (s.Landfall,)),
+    Task(("api_listeners",), api.listeners, (s.Landfall,)),
     Task(("crypt_cpu",), references=(encrypted.cpu,)),
     Task(("memory_indexing", "memory_million", "million_"), mounts.million, (s.Landfall,), once=True),
 ]

@@ -127,7 +127,7 @@ class Ground:
     PREPARATIONS = [
         (("cold_", "crypt_cold"), prepare_big),
         (("crypt_random", "crypt_read"), prepare_middle),
-        (("warm_", "crypt_r", "crypt_upload"), prepare_great),
+        (("warm_", "crypt_r", "crypt_upload", "api_"), prepare_great),
         (("small_out",), prepare_small),
         (("list_", "memory_"), prepare_list),
         (("find_", "rename"), prepare_names),

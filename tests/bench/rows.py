@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Callable
 
+import api
 import ground as g
 import systems as s
 import work
@@ -161,6 +162,16 @@ ROWS = [
                 faster(0.95, LANDFALL), GREAT),
     Row("crypt_cpu", "processor time for 1 GiB, from the object's form to the cache's", (at_most(1, seconds),),
         (at_most(0.6, seconds),)),
+    Row("api_status", f"`GET agent_status`, {api.CONNECTIONS} connections", (faster(0.7, s.HELLO),), shown=per_second),
+    Row("api_drives", f"`GET clouddrive` with {api.DRIVES} drives, {api.CONNECTIONS} connections, while a GiB is downloaded",
+        (Bound("≥ 5 k/s", limit=1 / 5000),), shown=per_second),
+    Row("api_drives_slow", "the slowest hundredth of these", (at_most(0.005, seconds),)),
+    Row("api_list", f"`GET objects_info` of {api.LISTED} objects", (at_most(0.150, seconds),)),
+    Row("api_list_growth", "what frontd has more in memory after that", (at_most(8 * MB, megabytes),), shown=megabytes),
+    Row("api_stream", "`get_object_stream` of 1 GiB that is here, by `curl`", (faster(0.6, s.NGINX),), shown=GREAT),
+    Row("api_listeners", f"memory of frontd, {api.CLIENTS} WebSockets that hear {api.EVENTS_A_SECOND} events a second each",
+        (at_most(100 * MB, megabytes),), shown=megabytes),
+    Row("api_listeners_behind", f"how much later than it was told the last of them has heard all of {api.EVENTS} events"),
 ]
 
 

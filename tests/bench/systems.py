@@ -249,6 +249,7 @@ FILE, CURL, RANGES, PARTS, LIST = "the cache file", "curl", "curl, 8 ranges", "c
 SERVER, SERVER_SIGNED, SERVER_ALONE = "the server", "the server, signed PUTs", "the server, one connection"
 COPY, DISK = "a local file", "a local file, synced"
 ONE_PASS = "one pass alone"
+HELLO, NGINX = "evhttp", "nginx"
 SERVERS, ALL, THERE = "the server's processes", "all processes", "what there was"
 REFERENCES = {
     FILE: "Landfall's own cache file of what was read, read past the mount, its pages in the same page cache",
@@ -263,6 +264,8 @@ REFERENCES = {
     ALL: "the time in which the processors were not idle, the program that reads or writes and the kernel's own threads included",
     THERE: "the row's time on all processors",
     ONE_PASS: "AES-256-GCM over 64 KiB each, in one thread, in memory",
+    HELLO: "libevent's own HTTP server that answers every request with one byte, asked by `wrk` in the same way",
+    NGINX: "nginx, one process, `sendfile`, the same file on the disk of the caches, by the same `curl`",
     LIST: "the pages of 1000 that a LIST of all these keys comes in, asked for one after another, unsigned",
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import unittest
 
 import landfall_test as lt
+import test_websockets
 from drive_case import SERVED, DriveCase
 from fault_case import SEED
 from killer import Killer
@@ -72,6 +73,20 @@ class ChangeCache(DriveCase):
     def convert(self, on):
         self.change(localCacheEncrypted=on)
         wait_until(lambda: self.metric("cache_unconverted_files") == 0, 120, "the end of the conversion")
+
+    def test_shown_as_transfers(self):
+        path = os.path.join(self.mount, "large")
+        with open(path, "wb") as f:
+            f.write(CANARY * 200_000)
+        self.instance.wait_uploaded(path)
+        listener = test_websockets.Listener(self.instance, "/notification")
+        self.addCleanup(listener.close)
+        for on, mode in ((True, "Encrypt"), (False, "Decrypt")):
+            self.convert(on)
+            told = [listener.until(lambda f, m=mode: f["Type"] == 1 and f["Data"]["TransferMode"] == m)["Data"] for _ in range(2)]
+            self.assertEqual([d["Status"] for d in told], ["InProgress", "Completed"])
+            for data in told:
+                self.assertEqual((data["Path"], data["Name"], data["Size"]), (path, "large", 200_000 * len(CANARY)))
 
     def start(self, *arguments):
         path = os.path.join(self.mount, f"file-{len(self.running)}")

@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import unittest
 
@@ -100,6 +102,10 @@ class Answers(Cli):
         shutil.chown(os.path.join(self.bucket, "arrived"), SERVED, SERVED)
         self.landfall("drive", "sync", "docs")
         lt.wait_until(lambda: "arrived" in os.listdir(self.mount), 20, "the object in the drive")
+
+    def test_a_drive_is_shown_only_where_there_is_a_desktop(self):
+        self.landfall("drive", "open", "docs", status=1)
+        self.assertRegex(self.said, r"^landfall drive open: [A-Z].*\.\n$")
 
     def test_the_agent_is_paused_and_goes_on(self):
         self.assertEqual(self.landfall("agent", "status"), "started\n")
@@ -234,6 +240,51 @@ class OnS3(Cli):
         self.landfall("cp", "s3:large", back)
         self.assertSameFile(source, back)
 
+    def owned(self, name):
+        """A folder of the served user's: in other ones the agent does nothing."""
+        path = os.path.join(self.scratch, name)
+        os.mkdir(path, 0o700)
+        shutil.chown(path, SERVED, SERVED)
+        return path
+
+    def test_a_bucket_without_a_drive(self):
+        here, back = self.owned("here"), self.owned("back")
+        source = os.path.join(here, "a file ü")
+        fill(source, 20 * MEBIBYTE)
+        shutil.chown(source, SERVED, SERVED)
+        bucket = self.server.make_bucket("lf-cli-plain")
+        self.landfall("cp", source, f"{self.account['id']}:{bucket}/deep/er/")
+        self.assertIn("deep/er/a file ü", self.server.rclone("lsf", "-R", f"s3:{bucket}").stdout)
+        self.landfall("cp", f"{self.account['id']}:{bucket}/deep/er/a file ü", back)
+        self.assertSameFile(source, os.path.join(back, "a file ü"))
+        write(os.path.join(back, "a file ü"), b"somebody's")
+        self.landfall("cp", f"{self.account['id']}:{bucket}/deep/er/a file ü", os.path.join(back, "a file ü"), status=1)
+        self.assertEqual((os.listdir(back), read(os.path.join(back, "a file ü"))), (["a file ü"], b"somebody's"))
+        fill(source, 1000, seed=2)
+        self.landfall("cp", source, f"{self.account['id']}:{bucket}/deep/er/a file ü", status=1)
+        self.assertIn("overwrite", self.said)
+        self.landfall("cp", "--force", source, f"{self.account['id']}:{bucket}/deep/er/a file ü")
+        self.assertEqual(self.server.rclone("cat", f"s3:{bucket}/deep/er/a file ü", text=False).stdout, read(source))
+        for argv in ((source, f"{self.account['id']}:{bucket}/other name"), ("-", f"{self.account['id']}:{bucket}/a"),
+                     (f"{self.account['id']}:{bucket}/a", back, "--force"), (f"{self.account['id']}:", back)):
+            self.landfall("cp", *argv, status=2)
+
+    def test_a_copy_that_is_interrupted(self):
+        here = self.owned("long")
+        source = os.path.join(here, "long")
+        fill(source, 300 * MEBIBYTE)
+        shutil.chown(source, SERVED, SERVED)
+        process = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), "cp", source, f"{self.account['id']}:{self.s3_bucket}/",
+                                    "--dir", self.instance.dir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lt.clean_env())
+
+        def transfers(*statuses):
+            return [t for t in self.instance.api("GET", "/cloud/client_transfer/all")
+                    if t.get("targetPath") == "long" and t["status"] in statuses]
+        lt.wait_until(lambda: transfers("running"), 30, "the transfer")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual((process.wait(30), process.communicate()[1]), (130, b""))
+        lt.wait_until(lambda: transfers("cancelled"), 30, "its end")
+
     def slow_upload(self, name, size):
         """One that is under way when this returns."""
         path = os.path.join(self.s3, name)
@@ -251,7 +302,7 @@ class OnS3(Cli):
             return out if "large 日本語" in out else None
         out = lt.wait_until(shown, 60, "the upload")
         line = next(line for line in out.splitlines() if "日本語" in line)
-        self.assertRegex(line, r"^up   " + self.s3_bucket + r"/.* MiB \[[#.]{12}\] +[0-9]+% +[0-9.]+ [KM]?i?B */s$")
+        self.assertRegex(line, r"^up   " + self.s3_bucket + r"/.* MiB \[[#.]{12}\] +[0-9]+% +[0-9.]+ +[KM]?i?B/s$")
         self.assertRegex(out, r"(?m)^[0-9]+ transfers?  up +[0-9.]+ ")
 
     def test_top_for_scripts(self):
@@ -286,6 +337,103 @@ class OnS3(Cli):
             self.assertLessEqual(max(len(line) for line in lines), columns)
             self.assertIn("object", drawn)
 
+
+
+class Doctor(Cli):
+    def found(self, check, *argv, status=0):
+        return [f for f in self.json("doctor", *argv, status=status) if f["check"] == check]
+
+    def test_a_machine_and_an_instance_in_order(self):
+        write(self.path("file"))
+        self.landfall("wait", self.mount)
+        findings = self.json("doctor")
+        self.assertEqual([f for f in findings if f["verdict"] == "fail"], [])
+        self.assertLessEqual({"instance", "api", "kernel", "fuse", "port", "sandbox", "clock", "files", "memory", "processes", "agent", "disk",
+                              "keys", "drives", "uploads", "audit"}, {f["check"] for f in findings})
+        self.assertEqual([f["verdict"] for f in findings if f["check"] in ("instance", "api", "port", "processes", "agent", "audit")],
+                         ["ok"] * 6)
+        self.assertTrue(all(f["remedy"] for f in findings if f["verdict"] == "warn" and f["check"] not in ("drives", "uploads")))
+        out = self.landfall("doctor")
+        self.assertShown(out)
+        self.assertRegex(out, r"(?m)^ok    kernel +Linux [0-9]|^warn  kernel +Linux [0-9]")
+
+    def test_paused(self):
+        self.landfall("agent", "pause")
+        try:
+            found = self.found("agent")
+        finally:
+            self.landfall("agent", "resume")
+        self.assertEqual([(f["verdict"], "paused" in f["text"], "resume" in f["remedy"]) for f in found], [("warn", True, True)])
+
+    def test_nothing_runs_and_the_port_is_taken(self):
+        nowhere = os.path.join(self.scratch, "nowhere")
+
+        def doctor(port):
+            done = lt.run(os.path.join(self.instance.bin, "landfall"), "doctor", "--json", "--dir", nowhere, "--port", str(port), check=False)
+            return done.returncode, {f["check"]: f for f in json.loads(done.stdout)}
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as squatter:
+                squatter.bind((address, 0))
+                squatter.listen()
+                port = squatter.getsockname()[1]
+                status, found = doctor(port)
+                self.assertEqual((status, found["port"]["verdict"], found["instance"]["verdict"]), (1, "fail", "warn"))
+                self.assertIn(f"process {os.getpid()}, ", found["port"]["text"])
+        status, found = doctor(port)
+        self.assertEqual((status, found["port"]["verdict"]), (0, "ok"))
+        self.assertEqual(doctor_status(self.instance.bin, "--port", "0"), 2)
+
+    def test_a_process_that_hangs(self):
+        """syncd answers nothing; the rest is checked all the same."""
+        os.kill(self.instance.pid("syncd"), signal.SIGSTOP)
+        try:
+            findings = self.json("doctor", status=1)
+        finally:
+            os.kill(self.instance.pid("syncd"), signal.SIGCONT)
+        self.assertEqual([f["check"] for f in findings if f["verdict"] == "fail"], ["api"])
+        self.assertTrue([f for f in findings if f["check"] == "disk"])
+
+
+def doctor_status(programs, *argv):
+    return lt.run(os.path.join(programs, "landfall"), "doctor", *argv, check=False).returncode
+
+
+class Completion(unittest.TestCase):
+    """What shells make of it."""
+
+    SCRIPTS = {"bash": """. "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$(($# - 2)); _landfall; printf '%s\\n' "${COMPREPLY[@]}" """,
+               "fish": """source $argv[1]; complete -C (string join -- ' ' $argv[2..-1]) | string replace -r '\\t.*' ''; or true"""}
+
+    def complete(self, shell, *words):
+        if not shutil.which(shell, path=lt.clean_env()["PATH"]):
+            self.skipTest(f"{shell} is not installed")
+        with tempfile.NamedTemporaryFile("w", suffix=shell) as f:
+            f.write(lt.run(os.path.join(lt.programs(), "landfall"), "completion", shell).stdout)
+            f.flush()
+            lt.run(shell, "-n", f.name)
+            said = lt.run(shell, "-c", self.SCRIPTS[shell], *([shell] if shell == "bash" else []), f.name, "landfall", *words,
+                          env=lt.clean_env(HOME=self.home)) if shell in self.SCRIPTS else None
+            return sorted(said.stdout.split("\n")[:-1]) if said else None
+
+    def setUp(self):
+        self.home = lt.temporary_directory("lf-home-")
+        self.addCleanup(lt.remove_tree, self.home)
+
+    def test_words(self):
+        for shell in ("bash", "fish"):
+            with self.subTest(shell):
+                self.assertEqual(self.complete(shell, "dr"), ["drive"])
+                self.assertEqual(self.complete(shell, "drive", ""), sorted(["list", "ls", "add", "cache", "remove", "rm", "sync", "open"]))
+                self.assertEqual(self.complete(shell, "drive", "add", "--en"), ["--encrypt-cache", "--encrypt-objects"])
+                self.assertEqual(self.complete(shell, "completion", "f"), ["fish"])
+                self.assertEqual(self.complete(shell, "ls", "/usr/shar"), ["/usr/share" + ("/" if shell == "fish" else "")])
+
+    def test_zsh_can_read_its_own(self):
+        self.assertIsNone(self.complete("zsh"))
+
+    def test_of_no_other_shell(self):
+        done = lt.run(os.path.join(lt.programs(), "landfall"), "completion", "csh", check=False)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
 
 
 class Watcher:

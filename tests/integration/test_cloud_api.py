@@ -21,6 +21,7 @@ from landfall_test import wait_until
 from raw_s3 import RawS3
 
 SIZES = (0, 1, 5 << 20, (16 << 20) + 1, 40 << 20)
+PART = 16 << 20
 TRAVERSALS = ("..", "../a", "a/../../b", "a/./b", "a/..", "\x01", "")
 
 
@@ -342,6 +343,7 @@ class Transfers(CloudCase):
             self.addCleanup(self.instance.request, "POST", "/management/command/resume")
             self.assertIn("paused", self.refused("upload_object", "PENDING", uploadPath="/", localFilePath=source))
             self.proxy.rate = 0
+            wait_until(lambda: self.status(up)["transferredBytes"] % PART == 0, 20, "the end of what was under way")
             moved = self.status(up)["transferredBytes"]
             time.sleep(2)                      # nothing is to happen
             self.assertEqual(self.status(up)["transferredBytes"], moved)
@@ -476,7 +478,7 @@ class Forms(CloudCase):
         mine = str(uuid.uuid4())
         self.assertEqual(self.post(self.part("Id", mine) + body).status, 200)
         self.arrives("win.txt", b"data\r\n--not the boundary")
-        self.assertEqual(self.instance.api("GET", f"/cloud/client_transfer/{mine}/status")["status"], "completed")
+        wait_until(lambda: self.instance.api("GET", f"/cloud/client_transfer/{mine}/status")["status"] == "completed", 20, "its end")
 
     def test_what_is_there_stays(self):
         self.s3.put("from form/a.bin", b"somebody's")
@@ -511,6 +513,7 @@ class Forms(CloudCase):
 
     def begin(self, length):
         """A connection on which a form has begun: its head, the fields, and a part of the file."""
+        wait_until(lambda: self.state_files() == 0, 60, "the files of forms before to be gone")
         connection = socket.create_connection(("127.0.0.1", self.instance.info()["port"]), timeout=60)
         self.addCleanup(connection.close)
         form = self.form(b"x" * 200000)

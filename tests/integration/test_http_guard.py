@@ -302,6 +302,26 @@ class Slow(Frontd):
         self.answers()
 
 
+class Rate(Frontd):
+    arguments = ("--set", "ChangesPerSecond=20")
+
+    def test_changes_have_a_pace(self):
+        request = f"POST /management/command/9 HTTP/1.1\r\nHost: localhost:{self.port}\r\n\r\n"
+        statuses = [self.status(request) for _ in range(120)]
+        self.assertEqual(set(statuses), {499, 429})
+        self.assertEqual(statuses[:80], [499] * 80)       # four seconds' worth at once
+        self.answers()                                    # who only reads goes on
+        lt.wait_until(lambda: self.status(request) == 499, 5, "the next one")
+        s = self.send(request * 3)
+        s.settimeout(10)
+        refused = b""
+        while b" 429 " not in refused:
+            refused += s.recv(4096) or self.fail("no refusal")
+            s.sendall(request.encode())
+        self.assertIn(b"Retry-After: 1", refused)
+        self.assertIn(b"ChangesPerSecond", refused)
+
+
 class Tokens(Frontd):
     def test_tokens_are_accepted_and_kept_out_of_the_logs(self):
         request = f"POST /management/command/9?token={CANARY} HTTP/1.1\r\nHost: localhost:{self.port}\r\n"

@@ -12,6 +12,7 @@
 #include "common/text.h"
 #include "syncd/agent.h"
 #include "syncd/bucket_download.h"
+#include "syncd/haul.h"
 #include "syncd/local_path.h"
 #include "tests/unit/files.h"
 #include "tests/unit/syncd_fixture.h"
@@ -265,6 +266,14 @@ static void what_is_there_stays(void **state)
     expect_end(f, download(f, account, f->dir, "none/", 2), "failed", "nothing below");
 }
 
+/* In the midst of what they do. */
+static void end_all(struct fixture *f)
+{
+    syncd_close(f->syncd);
+    while (loop_working(f->loop) || hauls_working(f->syncd->hauls))
+        fixture_turn(f);
+}
+
 /* More than may move bytes at a time; and some of them while it ends. */
 static void many_take_turns(void **state)
 {
@@ -288,6 +297,7 @@ static void many_take_turns(void **state)
         begun[i] = upload(f, account, path, true);
         answer_free(&begun[i]);
     }
+    end_all(f);
     fixture_restart(f);
     begun[0] = download(f, account, f->dir, "a", 1);
     expect_end(f, begun[0], "completed", NULL);
@@ -295,9 +305,24 @@ static void many_take_turns(void **state)
     answer_free(&begun[0]);
     begun[0] = upload(f, account, f->dir, true);   /* is being opened */
     answer_free(&begun[0]);
-    syncd_close(f->syncd);
-    while (loop_working(f->loop))
-        fixture_turn(f);
+    end_all(f);
+}
+
+/* While a part of it is being read, so that the next request finds no account. */
+static void an_account_goes_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *path = source(f, "x", 16 << 20);
+    Lf__AccountDelete msg = LF__ACCOUNT_DELETE__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(ACCOUNT_DELETE, account_delete, &msg);
+    struct answer begun = upload(f, account, path, true), deleted;
+
+    msg.id = account;
+    wait_until(f, loop_working(f->loop));
+    deleted = fixture_ask(f, &env);
+    assert_int_equal(deleted.e.code, 0);
+    answer_free(&deleted);
+    expect_end(f, begun, "failed", "account");
 }
 
 static void own_folders_are_refused(void **state)
@@ -316,6 +341,24 @@ static void own_folders_are_refused(void **state)
     f->syncd->state = AGENT_STARTED;
 }
 
+/* Its file came here, or some of it, and nobody says what is to become of it. */
+static void senders_of_forms_leave(void **state)
+{
+    struct fixture *f = *state;
+    Lf__FormOpen msg = LF__FORM_OPEN__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(FORM_OPEN, form_open, &msg);
+
+    for (int i = 0; i < 40; i++) {   /* more than may be on their way */
+        struct answer a = fixture_ask(f, &env);
+
+        assert_int_equal(a.e.code, 0);
+        assert_int_equal(write(a.fd, "bytes", i % 2 ? 5 : 0), i % 2 ? 5 : 0);
+        answer_free(&a);
+        wait_until(f, loop_working(f->loop));
+        wait_until(f, !loop_working(f->loop));
+    }
+}
+
 static void put_object(struct fixture *f, const char *folder, const char *name)
 {
     CLEANUP_FREE char *bucket = in(f->cloud, "bucket"), *above = in(bucket, folder), *path = in(above, name);
@@ -332,6 +375,7 @@ static void a_bucket_does_not_furnish_the_home(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *home = in(f->dir, "home");
     const char *own = strrchr(f->syncd->state_dir, '/') + 1;
+    CLEANUP_FREE char *at_home = in(home, "fine");
 
     assert_int_equal(mkdir(home, 0700), 0);
     xstrset(&f->syncd->home, home);
@@ -342,6 +386,13 @@ static void a_bucket_does_not_furnish_the_home(void **state)
     expect_content(home, "visible/a", 'x', 1);
     expect_content(home, "visible/.profile", 'x', 1);
     assert_false(there(home, "/.config"));
+    put_object(f, "home", "fine");
+    put_object(f, "home/.ssh", "authorized_keys");
+    put_object(f, "home/.hidden", "a");
+    expect_end(f, download(f, account, f->dir, "home", 2), "failed", "hidden");   /* from above it */
+    assert_int_equal(access(at_home, F_OK), 0);
+    assert_false(there(home, "/.ssh"));
+    assert_false(there(home, "/.hidden"));
     put_object(f, own, "planted");
     expect_end(f, download(f, account, f->dir, own, 2), "failed", "Landfall's own");
     assert_false(there(f->syncd->state_dir, "/planted"));
@@ -359,6 +410,8 @@ int main(void)
         TEST(up_and_down),
         TEST(what_is_there_stays),
         TEST(many_take_turns),
+        TEST(an_account_goes_meanwhile),
+        TEST(senders_of_forms_leave),
         TEST(own_folders_are_refused),
         TEST(a_bucket_does_not_furnish_the_home),
     };
