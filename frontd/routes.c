@@ -38,7 +38,7 @@
 #define SMB "SMB mounts are"
 #define NFS "NFS mounts are"
 #define MAIL "No mail service is configured: sending URLs by mail is"
-#define TRANSFERS "Transfers outside of drives are"
+#define TRANSFERS "Transfers between Fastr servers are"
 #define STORAGE "Storage hosted by the service is"
 #define OAUTH "Sign-in to clouds with OAuth is"
 #define UPDATES "Updating from inside is"

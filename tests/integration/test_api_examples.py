@@ -93,6 +93,26 @@ class Examples(DriveCase):
         for (task, language), text in self.blocks.items():
             self.assertEqual(text.count(ADDRESS), 1, (task, language))
 
+    def test_the_problem_is_what_is_answered(self):
+        with open(PAGE, encoding="utf-8") as f:
+            path, shown = re.search(r"`GET (/\S+)`:\n\n```json\n(.*?)\n```", f.read(), re.DOTALL).groups()
+        reply = self.instance.request("GET", path)
+        self.assertEqual(reply.json(), json.loads(shown))
+        self.assertEqual((reply.status, reply.headers["error-code"]), (reply.json()["status"], reply.json()["type"]))
+        self.assertEqual(reply.headers["Content-Type"], "application/problem+json")
+
+    def test_settings_have_these_defaults(self):
+        with open(PAGE, encoding="utf-8") as f:
+            rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| ([^|]+) \|$", f.read().partition("**Limits**")[2], re.MULTILINE)
+        shown = {key: size for keys, sizes in rows for key, size in zip(re.findall(r"`(\w+)`", keys), sizes.split(", "), strict=True)}
+        factors = {"": 1, "s": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+        defaults = {line.split()[0]: line.split()[2] for line in lt.run(os.path.join(self.instance.bin, "landfall"), "config").stdout.splitlines()
+                    if " NUMBER " in line}
+        self.assertGreater(len(shown), 10)
+        for key, size in shown.items():
+            number, _, unit = size.partition(" ")
+            self.assertEqual(int(defaults[key]), int(number) * factors[unit], key)
+
     @in_each_language
     def test_status(self, language):
         self.assertEqual(self.run_one("status", language).strip(), "1")
