@@ -286,7 +286,6 @@ struct forms *forms_new(struct syncd *d)
     struct forms *all = xcalloc(1, sizeof(*all));
 
     all->d = d;
-    all->last_id = ipc_trace_new();   /* who asks for one of an earlier syncd must not be given another's */
     TAILQ_INIT(&all->list);
     return all;
 }

@@ -258,6 +258,8 @@ static void answered(struct cloud_request *r, void *arg)
     bool halted = c->halted && r->error.code == -ECANCELED;
 
     TAILQ_REMOVE(&e->calls, c, next);
+    if (r->error.code == -ECANCELED && !halted)   /* by nobody who asked for the transfer */
+        error_set(&r->error, -ENOENT, "The account was removed while this was under way.");
     if (e->state != HAUL_OVER && c->done)
         c->done(e, r, halted, c->item);
     cloud_request_free(r);
