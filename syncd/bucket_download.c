@@ -88,34 +88,31 @@ int bucket_download_place(const char *prefix, const char *key, char **ret_folder
 
 /* In the home directory itself hidden names are what programs are started with and keep their keys in. It may be the
  * folder, or lie below it. */
-static int check_hidden(const struct bucket_download *b, const char *folder, const char *name, struct error *e)
+static int check_hidden(const struct bucket_download *b, const char *path, struct error *e)
 {
-    const char *home = b->haul.d->home, *first;
-    CLEANUP_FREE char *path = NULL;
+    const char *homes[] = { b->haul.d->home, b->haul.d->home_real };
 
-    if (!home)
-        return 0;
-    if (asprintf(&path, "%s/%s%s%s", strcmp(b->folder, "/") == 0 ? "" : b->folder, folder, *folder ? "/" : "",
-                 name ? name : "") < 0)
-        abort();
-    if (!path_below(path, home))
-        return 0;
-    first = path + strlen(home);
-    first += strspn(first, "/");
-    return *first == '.' ? error_set(e, -EPERM, "hidden names are not put into the home directory") : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(homes); i++) {
+        const char *first = homes[i] && path_below(path, homes[i]) ? path + strlen(homes[i]) : "";
+
+        first += strspn(first, "/");
+        if (*first == '.')
+            return error_set(e, -EPERM, "hidden names are not put into the home directory");
+    }
+    return 0;
 }
 
 /* What lies below the folder may be one of Landfall's own. */
 static int check_place(const struct bucket_download *b, const char *folder, const char *name, struct error *e)
 {
-    CLEANUP_FREE char *path = NULL;
-    int r = check_hidden(b, folder, name, e);
+    CLEANUP_FREE char *above = NULL, *path = NULL;
+    int r;
 
-    if (r < 0)
-        return r;
-    if (asprintf(&path, "%s/%s", strcmp(b->folder, "/") == 0 ? "" : b->folder, folder) < 0)
+    if (asprintf(&above, "%s/%s", strcmp(b->folder, "/") == 0 ? "" : b->folder, folder) < 0 ||
+        asprintf(&path, "%s%s%s", above, *folder ? "/" : "", name ? name : "") < 0)
         abort();
-    return place_check_local(b->haul.d, path, e);
+    r = check_hidden(b, path, e);
+    return r < 0 ? r : place_check_local(b->haul.d, above, e);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------ */

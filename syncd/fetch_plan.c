@@ -155,7 +155,7 @@ void fetch_plan(struct cache_file *f)
         return;
     cache_hold(f);
     if (f->volume->paused) {
-        error_set(&e, -EIO, "The drive is paused and the file is not here.");
+        error_set(&e, -ENETDOWN, "The drive is paused and the file is not here.");
         fetch_fail_all(f, &e);
     } else if ((r = want_all(f)) == -ESTALE) {
         fetch_refresh(f);

@@ -104,7 +104,7 @@ int place_check_data(const struct syncd *d, const char *path, struct error *e)
     if (own.path)
         return error_set(e, -EINVAL, "The folder %s and Landfall's own folder %s (%s) are not apart; name another.",
                          path, own.path, own.what);
-    if (d->home && path_below(d->home, path))
+    if ((d->home && path_below(d->home, path)) || (d->home_real && path_below(d->home_real, path)))
         return error_set(e, -EINVAL, "The folder %s holds the whole home directory; name a folder in it.", path);
     r = check_hidden(d, path, e);
     if (r == 0)

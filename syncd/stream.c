@@ -356,7 +356,7 @@ static void start(struct stream *s)
     if (r == 0)
         r = prepare(s, &i);
     if (r == 0 && !s->file && s->at < s->end && (s->volume->paused || !i.cloud_key))
-        r = -EIO;
+        r = s->volume->paused ? -ENETDOWN : -EIO;
     if (r < 0) {
         stream_fail_code(s, r);
     } else if (s->file && s->at < s->end && !stream_present(s)) {

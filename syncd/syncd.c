@@ -149,6 +149,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->uid = spec->uid;
     d->gid = spec->gid;
     d->home = xstrdup(spec->home);
+    d->home_real = spec->home ? realpath(spec->home, NULL) : NULL;
     d->events = events_new(spec->loop);
     d->transfers = transfers_new(spec->loop, d->events);
     d->apart = apart_new(spec->loop, APART_MOST);
@@ -192,6 +193,7 @@ void syncd_free(struct syncd *d)
     store_close(d->store);
     free(d->state_dir);
     free(d->home);
+    free(d->home_real);
     free(d->mount_root);
     free(d->mount_root_real);
     free(d);

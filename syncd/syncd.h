@@ -29,6 +29,7 @@ struct syncd {
     const struct config *config;            /* borrowed */
     char *state_dir;                        /* without symbolic links, safe by folder_open() */
     char *home;                             /* of the served user; may be NULL */
+    char *home_real;                        /* the same without symbolic links; NULL: as above or not there */
     char *mount_root;                       /* absolute, without a trailing slash */
     char *mount_root_real;                  /* the same without symbolic links; NULL: as above or not there yet */
     uint32_t uid, gid;                      /* the served user */

@@ -56,6 +56,24 @@ class States(DriveCase):
         with open(os.path.join(bucket, "a"), "rb") as f:
             self.assertEqual(f.read(), b"after")
 
+    def test_what_is_not_here_is_not_fetched_while_paused(self):
+        mount, _ = self.folder_drive("absent")
+        path = os.path.join(mount, "a")
+        write_file(path, b"x" * 100000)
+        self.instance.wait_uploaded(path)
+        self.instance.api("POST", f"/management/object_remove_from_cache?path={path}")
+        self.command("pause")
+        for method, endpoint in (("GET", "get_object_stream"), ("POST", "read_object")):
+            reply = self.instance.request(method, f"/management/{endpoint}?path={path}")
+            self.assertEqual(reply.status, 499, endpoint)
+            self.assertIn(b"paused", reply.body)
+        with self.assertRaises(OSError) as caught, open(path, "rb") as f:
+            f.read()
+        self.assertEqual(caught.exception.errno, errno.ENETDOWN)
+        self.command("resume")
+        with open(path, "rb") as f:
+            self.assertEqual(len(f.read()), 100000)
+
     def test_disposed_drives_are_unmounted(self):
         mount, bucket = self.folder_drive("disposed")
         write_file(os.path.join(mount, "a"), b"mine")

@@ -297,7 +297,7 @@ static void a_paused_drive_answers_at_once(void **state)
     uint64_t ino = object(rig, "a", "hello", 5);
 
     volume_pause(rig->volume, true);
-    assert_int_equal(worker_fetch(rig, ino, 0, 5), -EIO);
+    assert_int_equal(worker_fetch(rig, ino, 0, 5), -ENETDOWN);
     assert_int_equal(rig->counts[CLOUD_GET], 0);
     volume_pause(rig->volume, false);
     check_content(rig, ino, "hello", 5, 5);

@@ -386,7 +386,7 @@ static void a_bucket_does_not_furnish_the_home(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *home = in(f->dir, "home");
     const char *own = strrchr(f->syncd->state_dir, '/') + 1;
-    CLEANUP_FREE char *at_home = in(home, "fine");
+    CLEANUP_FREE char *at_home = in(home, "fine"), *link = in(f->dir, "link to home");
 
     assert_int_equal(mkdir(home, 0700), 0);
     xstrset(&f->syncd->home, home);
@@ -404,6 +404,11 @@ static void a_bucket_does_not_furnish_the_home(void **state)
     assert_int_equal(access(at_home, F_OK), 0);
     assert_false(there(home, "/.ssh"));
     assert_false(there(home, "/.hidden"));
+    assert_int_equal(symlink(home, link), 0);
+    xstrset(&f->syncd->home, link);
+    xstrset(&f->syncd->home_real, home);
+    expect_end(f, download(f, account, home, "", 2), "failed", "hidden");
+    assert_false(there(home, "/.config"));
     put_object(f, own, "planted");
     expect_end(f, download(f, account, f->dir, own, 2), "failed", "Landfall's own");
     assert_false(there(f->syncd->state_dir, "/planted"));
