@@ -50,12 +50,12 @@ class Audit(DriveCase):
 
     def test_what_is_read_is_written(self):
         """Parameters that nobody reads, or that stand there again, push none out of the line."""
-        since, long = self.last(), "x" * 5000
+        long = "x" * 5000
         for query in (f"junk={long}&path=/first", f"path=/second&junk={long}", f"PATH=/third&path={long}&{long}=1"):
+            since = self.last()
             self.instance.request("POST", f"/management/object_accept?{query}")
-        calls = self.calls(since, "/management/object_accept")
-        self.assertEqual([re.match("path=/[a-z]+", call["query"])[0] for call, _ in calls],
-                         ["path=/first", "path=/second", "path=/third"])
+            (call, _), = self.calls(since, "/management/object_accept")
+            self.assertRegex(call["query"], "^path=/(first|second|third)(&|$)", query[:20])
 
     def test_the_program_of_a_waiting_caller(self):
         """It is there to be found as long as it waits for its answer."""
