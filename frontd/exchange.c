@@ -43,6 +43,14 @@ static bool is_logged(const struct exchange *x)
     return ++f->refusals <= REFUSALS_LOGGED;
 }
 
+/* That somebody read something and got it is of interest to who looks for a fault alone. */
+static int weight(const struct exchange *x)
+{
+    bool reads = x->match.route && x->match.route->policy & ROUTE_READS;
+
+    return reads && x->status >= 200 && x->status < 300 ? LOG_DEBUG : LOG_INFO;
+}
+
 static void log_request(const struct exchange *x, const char *event)
 {
     const struct http_head *h = http_request_head(x->http);
@@ -50,7 +58,7 @@ static void log_request(const struct exchange *x, const char *event)
 
     if (!is_logged(x))
         return;
-    LOG_TRACE(LOG_INFO, x->trace, event, "method=%s", h->method_name, "path=%s", h->path, "status=%d", x->status,
+    LOG_TRACE(weight(x), x->trace, event, "method=%s", h->method_name, "path=%s", h->path, "status=%d", x->status,
               "uid=%d", p->known ? (int)p->uid : -1, "ms=%d", (int)((loop_now_ns() - x->started_ns) / 1000000));
 }
 

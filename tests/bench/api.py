@@ -17,7 +17,7 @@ import processes
 import systems as s
 import work
 
-CONNECTIONS, WRK_SECONDS = 16, 4
+CONNECTIONS, WRK_SECONDS, BUSY_SECONDS = 16, 4, 1
 DRIVES, LISTED = 20, 10_000
 CLIENTS, EVENTS, EVENTS_A_SECOND = 2000, 500, 50
 HELLO_PORT, NGINX_PORT = 29557, 29558
@@ -29,9 +29,9 @@ NGINX = """daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error;
 http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{port}; root {root}; }} }}"""
 
 
-def wrk(url):
+def wrk(url, duration=WRK_SECONDS):
     """(seconds for each request, the slowest of a hundred)."""
-    said = lt.run("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{WRK_SECONDS}s", "--latency", url).stdout
+    said = lt.run("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}s", "--latency", url).stdout
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     number, unit = re.search(r"99% +([0-9.]+)(us|ms|s)\b", said).groups()
     return 1 / float(re.search(r"Requests/sec: *([0-9.]+)", said).group(1)), float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
@@ -74,21 +74,14 @@ def add_drives(system):
 
 
 @contextlib.contextmanager
-def downloading(system, point):
-    """A GiB comes from the bucket all the while: again when it is all here."""
-    over, path = threading.Event(), os.path.join(point, "great")
-
-    def go_on():
-        while not over.is_set():
-            work.cat(path)
-            system.instance.api("POST", "/management/object_remove_from_cache", path=path)
-
-    thread = threading.Thread(target=go_on)
+def downloading(point):
+    """A GiB comes from the bucket meanwhile, and is not all here when that is over."""
+    thread = threading.Thread(target=work.cat, args=(os.path.join(point, "great"),))
     thread.start()
     try:
         yield
+        assert thread.is_alive(), "the download ended before the measurement"
     finally:
-        over.set()
         thread.join()
 
 
@@ -105,8 +98,8 @@ def requests(system, tag):
         assert len(system.instance.request("GET", path).json()) == LISTED
         yield "api_list", system.key, work.timed(system.instance.request, "GET", path)
         yield "api_list_growth", system.key, max(0, resident(system.instance) - before)
-        with downloading(system, point):
-            seconds, slow = wrk(address(system, "clouddrive"))
+        with downloading(point):
+            seconds, slow = wrk(address(system, "clouddrive"), BUSY_SECONDS)
         yield "api_drives", system.key, seconds
         yield "api_drives_slow", system.key, slow
 
