@@ -389,6 +389,9 @@ class Server:
             return c.getresponse().status < 500
 
 
+STORE_RESIDENT_MOST = 4 << 30      # twice what it keeps; memstore_device_bytes ends it
+
+
 class Radosgw(Server):
     """Ceph's S3 gateway over one OSD that keeps its objects in memory."""
 
@@ -495,6 +498,17 @@ rgw_thread_pool_size = 64
 
     def pids(self):
         return {n: int(open(os.path.join(self.dir, n + ".pid")).read()) for n in ("client.admin", "osd.0", "mon.a")}
+
+    @classmethod
+    def renew(cls):
+        """Between modules: a server whose objects fill much of its memory, and take it from others, gives way to a new one."""
+        if cls._shared:
+            with open(f"/proc/{cls._shared.pids()['osd.0']}/statm") as f:
+                resident = int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            if resident > STORE_RESIDENT_MOST:
+                atexit.unregister(cls._shared.stop)
+                cls._shared.stop()
+                cls._shared = None
 
 
 class Swift(Server):

@@ -98,10 +98,12 @@ def main():
     # Started in the background by a script it may be ignored, and so it would be in all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     names = options.tests or sorted(os.path.basename(p)[:-3] for p in glob.glob(os.path.join(here, "test_*.py")))
-    suite = unittest.TestLoader().loadTestsFromNames(names)
+    suites = [unittest.TestLoader().loadTestsFromName(name) for name in names]
     with open(options.results, "w") as results:
         result = Result(results)
-        suite.run(result)
+        for suite in suites:
+            suite.run(result)
+            landfall_test.Radosgw.renew()
     return 0 if result.wasSuccessful() else 1
 
 

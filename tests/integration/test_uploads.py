@@ -149,6 +149,8 @@ class Uploads(FaultCase):
         self.assertEqual(got, data)
         self.assertLess(seconds, 5)
         self.assertEqual(stuck.hits, 12)
+        self.proxy.heal()
+        self.wait_clean([os.path.join(mount, name) for name in names], 120)
 
 
 if __name__ == "__main__":
