@@ -14,6 +14,7 @@
 #include "cli/instance.h"
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "common/write_all.h"
 
 enum { REPLY_BYTES_MAX = 64 << 20, REQUEST_BYTES_MAX = 1 << 20, TIMEOUT_SECONDS = 150 };
 
@@ -165,19 +166,6 @@ static int read_head(int fd, struct text *t)
             return n == 0 ? -EPROTO : errno == EAGAIN ? -ETIMEDOUT : -errno;
         if (text_add(t, part, (size_t)n) < 0)
             return t->error;
-    }
-    return 0;
-}
-
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n) {
-        ssize_t written = write(fd, data, n);
-
-        if (written < 0 && errno != EINTR)
-            return -errno;
-        data += written > 0 ? written : 0;
-        n -= written > 0 ? (size_t)written : 0;
     }
     return 0;
 }

@@ -16,6 +16,7 @@
 #include "cli/wait.h"
 #include "common/cleanup.h"
 #include "common/mount_table.h"
+#include "common/write_all.h"
 
 enum { PIECE = 1 << 18 };
 
@@ -63,19 +64,6 @@ static int download(const struct copy *c, const char *place, struct error *e)
 
 /* --- to the drive ------------------------------------------------------------------------------------- */
 
-static int write_piece(int fd, const char *data, size_t n)
-{
-    while (n) {
-        ssize_t written = write(fd, data, n);
-
-        if (written < 0 && errno != EINTR)
-            return -errno;
-        data += written > 0 ? written : 0;
-        n -= written > 0 ? (size_t)written : 0;
-    }
-    return 0;
-}
-
 static int pump(int from, int to, int64_t total, struct error *e)
 {
     CLEANUP_FREE char *piece = malloc(PIECE);
@@ -87,7 +75,7 @@ static int pump(int from, int to, int64_t total, struct error *e)
         if (n < 0)
             r = errno == EINTR ? 0 : -errno;
         else
-            r = write_piece(to, piece, (size_t)n);
+            r = write_all(to, piece, (size_t)n);
         done += n > 0 ? n : 0;
         progress_show(done, total);
     }

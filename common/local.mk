@@ -59,4 +59,5 @@ libcommon_a_SOURCES = \
 	common/text.c \
 	common/text.h \
 	common/timespec.c \
-	common/timespec.h
+	common/timespec.h \
+	common/write_all.h

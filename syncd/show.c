@@ -129,6 +129,12 @@ void show_uploaded(struct upload *u, const struct error *e)
     transfer_end(take_ptr(u->shown), e);
 }
 
+void show_upload_over(struct upload *u)
+{
+    if (u->shown)
+        show_uploaded(u, &(struct error){ -ECANCELED, "It begins anew." });
+}
+
 /* --- downloads -------------------------------------------------------------------------------------------- */
 
 void show_fetch(struct cache_file *f)
@@ -192,11 +198,8 @@ void show_fetch_failed(struct cache_file *f, const struct error *e)
 
 void show_fetch_over(struct cache_file *f)
 {
-    struct error e;
-
-    error_set(&e, -ECANCELED, "Nobody wants it any more.");
     if (f->fetch.shown)
-        end(f, f->fetch.came ? NULL : &e);
+        end(f, f->fetch.came ? NULL : &(struct error){ -ECANCELED, "Nobody wants it any more." });
 }
 
 /* --- conversions ------------------------------------------------------------------------------------------ */

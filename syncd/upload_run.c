@@ -101,11 +101,8 @@ void upload_free(struct upload *u)
 
 static void let_go(struct upload *u)
 {
-    struct error e;
-
     LIST_REMOVE(u, next);
-    error_set(&e, -ECANCELED, "It begins anew.");
-    show_uploaded(u, &e);
+    show_upload_over(u);
     if (u->clone)
         upload_clone_end(u);
     if (u->file) {

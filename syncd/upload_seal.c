@@ -19,6 +19,7 @@
 #include "common/cleanup.h"
 #include "common/number.h"
 #include "common/text.h"
+#include "common/write_all.h"
 #include "syncd/anchors.h"
 #include "syncd/content.h"
 #include "syncd/hash.h"
@@ -74,19 +75,6 @@ void upload_seal_rewind(struct upload *u)
     s->made = s->chunk = 0;
     s->rest_n = 0;
     free(take_ptr(s->rest));
-}
-
-static int write_all(int fd, const uint8_t *bytes, size_t n)
-{
-    while (n) {
-        ssize_t wrote = write(fd, bytes, n);
-
-        if (wrote < 0 && errno != EINTR)
-            return -errno;
-        bytes += wrote > 0 ? wrote : 0;
-        n -= wrote > 0 ? (size_t)wrote : 0;
-    }
-    return 0;
 }
 
 static uint64_t in_body(const struct seal_job *j)
