@@ -70,6 +70,8 @@
       "a read of absent data fails after") \
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
       "pause between close and upload; ten times as long at most while changes go on") \
+    X(quiet_milliseconds, "QuietMilliseconds", NUMBER, 5000, 0, 3600000, \
+      "a file that stays open for writing is uploaded when nothing was written to it for") \
     X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
     X(recent_fuse, "RecentFuse", FLAG, true, 0, 1, \
       "use what FUSE has from Linux 6.9 on (false: drives mounted from then on behave as with an older kernel)") \

@@ -350,7 +350,7 @@ static bool quiet(struct uploader *u, const struct index_inode *i, int64_t *agai
         f->quiet_seq = seq;
         f->quiet_since_ns = now;
     }
-    until = f->quiet_since_ns + UPLOAD_QUIET_MS * MS;
+    until = f->quiet_since_ns + u->volume->config->quiet_milliseconds * MS;
     if (now < until && until < *again_ns)
         *again_ns = until;
     return now >= until;

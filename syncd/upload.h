@@ -27,7 +27,7 @@
  * not hold, a look decides: ours after all (an answer was lost), nothing (the file is made anew), or somebody
  * else's (conflict.c keeps both). Markers of directories carry nothing that could be lost, and no condition.
  *
- * An open file that is written to is uploaded after it has been quiet for UPLOAD_QUIET_MS, so that a
+ * An open file that is written to is uploaded after it has been quiet for QuietMilliseconds, so that a
  * database or a log that stays open for days reaches the cloud in its pauses. */
 #pragma once
 
@@ -37,7 +37,6 @@
 #include "syncd/fetch.h"
 
 enum {
-    UPLOAD_QUIET_MS = 5000,
     UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
     UPLOAD_COPY_MAX = 1 << 30,      /* bytes copied by one request, during which nothing is heard of the server */
     UPLOAD_PARALLEL = 4,            /* parts of one file at once */

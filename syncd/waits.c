@@ -159,7 +159,7 @@ static bool say_open(struct volume *v, const struct index_inode *i, char out[WAI
 
     if (open)
         (void)snprintf(out, WAITS_MAX, "A program has it open for writing: it is sent when nothing was written for "
-                       "%d s.", UPLOAD_QUIET_MS / 1000);
+                       "%g s.", (double)v->config->quiet_milliseconds / 1000);
     return open;
 }
 

@@ -465,7 +465,7 @@ static void open_cloud(struct rig *rig, bool folder)
 
 static int set_up(const char *dir, bool folder, void (*prepare)(struct rig *rig), void **state)
 {
-    static const char *const sets[] = { "SettleMilliseconds=0", "ReadDeadlineSeconds=5", "CloudRetries=0" };
+    static const char *const sets[] = { "SettleMilliseconds=0", "QuietMilliseconds=300", "ReadDeadlineSeconds=5", "CloudRetries=0" };
     struct rig *rig = xcalloc(1, sizeof(*rig));
     struct error e = { 0 };
 
