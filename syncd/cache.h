@@ -185,6 +185,8 @@ void cache_map_unreadable(struct cache_file *f, const struct index_inode *i);
 void cache_found_unsent(struct cache_file *f);
 /* The end of its data file is gone. As for a map. */
 void cache_cut_short(struct cache_file *f);
+/* What is not here can be had from nowhere any more: it reads as zeros from now on, and the log says so. */
+void cache_make_do(struct cache_file *f);
 
 /* The disk did not take content of the inode that was to be on it (negative errno), and pages may read as older ones
  * from now on. What the cloud has is given up; the rest is remembered (index_fault_put()), and it is sent at once.

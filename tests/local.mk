@@ -710,6 +710,11 @@ TESTS += tests/unit/test_transfer
 tests_unit_test_transfer_SOURCES = tests/unit/test_transfer.c $(SYNCD_FIXTURE)
 tests_unit_test_transfer_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_map_lost
+TESTS += tests/unit/test_map_lost
+tests_unit_test_map_lost_SOURCES = tests/unit/test_map_lost.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_map_lost_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_unsynced
 TESTS += tests/unit/test_unsynced
 tests_unit_test_unsynced_SOURCES = tests/unit/test_unsynced.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
