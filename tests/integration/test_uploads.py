@@ -72,6 +72,15 @@ class Uploads(FaultCase):
 
     # --- only once ---
 
+    def test_a_name_that_xml_cannot_carry(self):
+        mount, bucket = self.s3_drive("up-odd")
+        name, data = "escape \x1b[0m bell \x07", content(self.dice, 2 * PART + 5)
+        path = os.path.join(mount, name)
+        write_file(path, data)
+        self.wait_clean([path])
+        self.assertTrue(self.instance.opened("up-odd", RawS3(self.server, bucket).get(name)) == data, "the object has other bytes")
+        self.assertEqual(self.unfinished(bucket), [])
+
     def test_parts_are_not_sent_again(self):
         mount, bucket = self.s3_drive("up-kill")
         path, data = os.path.join(mount, "large"), self.large()
