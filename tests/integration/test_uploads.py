@@ -7,6 +7,7 @@ import os
 import signal
 import unittest
 
+import landfall_test as lt
 from fault_case import FaultCase, content, read_file, took, write_file
 from landfall_test import wait_until
 from raw_s3 import RawS3
@@ -156,7 +157,7 @@ class Uploads(FaultCase):
         wait_until(lambda: stuck.hits >= 12, 20, "twelve stuck uploads")
         seconds, got = took(read_file, os.path.join(mount, "wanted"))
         self.assertEqual(got, data)
-        self.assertLess(seconds, 5)
+        self.assertLess(seconds, lt.patience(5))
         self.assertEqual(stuck.hits, 12)
         self.proxy.heal()
         self.wait_clean([os.path.join(mount, name) for name in names], 120)
