@@ -283,6 +283,8 @@ libsyncd_a_SOURCES = \
 	syncd/stream.c \
 	syncd/stream_cache.c \
 	syncd/stream_internal.h \
+	syncd/subscribers.c \
+	syncd/subscribers.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \

@@ -26,14 +26,19 @@ static bool is_shown(const struct volume *v)
     return v->spec.changed && events_wanted(v->spec.events);
 }
 
+static void strip_slash(char *path)
+{
+    size_t len = strlen(path);
+
+    if (len > 0 && path[len - 1] == '/')
+        path[len - 1] = '\0';
+}
+
 static void show_path(struct volume *v, char *path, enum show_state state)
 {
-    size_t len = path ? strlen(path) : 0;
-
-    if (len == 0)
+    if (!path || !*path)
         return;
-    if (path[len - 1] == '/')
-        path[len - 1] = '\0';
+    strip_slash(path);
     v->spec.changed(v, path, (int)state, v->spec.arg);
 }
 
@@ -51,6 +56,47 @@ void show_name(struct volume *v, uint64_t dir, const char *name, size_t len, enu
     if (folder && asprintf(&path, "%s%.*s", folder, (int)len, name) < 0)
         abort();
     show_path(v, path, state);
+}
+
+struct show_removal {
+    uint64_t dir;
+    char *path;
+    enum show_state state;
+};
+
+void show_removal(struct volume *v, const struct index_inode *i, enum show_state state)
+{
+    char *path = is_shown(v) ? index_path(v->index, i->ino) : NULL;
+
+    if (path)
+        *xadd(v->removals, v->n_removals) = (struct show_removal){ i->parent, path, state };
+}
+
+/* Whether something has taken the place. */
+static bool is_replaced(struct volume *v, const struct show_removal *removal)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *slash = strrchr(removal->path, '/'), *name = slash ? slash + 1 : removal->path;
+
+    return index_find(v->index, removal->dir, name, strlen(name), &i) == 0;
+}
+
+static void show_one_removal(struct volume *v, struct show_removal *removal)
+{
+    strip_slash(removal->path);
+    if (!is_replaced(v, removal))
+        show_path(v, removal->path, removal->state);
+}
+
+void show_removals(struct volume *v, bool committed)
+{
+    for (size_t n = 0; n < v->n_removals; n++) {
+        if (committed)
+            show_one_removal(v, &v->removals[n]);
+        free(v->removals[n].path);
+    }
+    v->n_removals = 0;
+    free(take_ptr(v->removals));
 }
 
 /* Names as a listing makes them of keys. */

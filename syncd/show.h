@@ -5,6 +5,7 @@
 #include "syncd/volume.h"
 
 struct cache_file;
+struct index_inode;
 struct transfer;
 struct upload;
 
@@ -25,6 +26,11 @@ void show_name(struct volume *v, uint64_t dir, const char *name, size_t len, enu
 /* The same of an object by its key, below the prefix: its path is drawn from that, and is not told where no name in a
  * directory denotes the key. */
 void show_key(struct volume *v, const char *key, enum show_state state);
+
+/* A name goes in the caller's transaction, and has not gone yet: SHOW_DELETING, or SHOW_DELETED when the cloud has
+ * nothing of it. Told when that has ended well, unless something else has the name by then. */
+void show_removal(struct volume *v, const struct index_inode *i, enum show_state state);
+void show_removals(struct volume *v, bool committed);   /* it has ended */
 
 /* An upload of content begins; it has ended, e NULL: the object is in place; it is gone, and if it had not ended it
  * begins anew. The second and third are fine without the first. */

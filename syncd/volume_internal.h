@@ -97,6 +97,8 @@ struct volume {
     uint64_t *dismantle;             /* directories to be taken apart, a stack */
     size_t n_dismantle;
     struct loop_timer *dismantling;
+    struct show_removal *removals;   /* show.c's: to be told when the transaction has ended */
+    size_t n_removals;
     STAILQ_HEAD(volume_events, volume_event) events, told;  /* to be sent; sent lately */
     size_t n_events, n_told;
     uint64_t mount_tag;              /* of the mount that the last worker attached for; 0: none did yet */
@@ -251,7 +253,8 @@ int fs_step_back(struct volume *v, uint64_t parent, const char *component);
  * number, times, pending INDEX_CONTENT. 0, -EEXIST, as fs_check_name(), or another negative errno. */
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i);
 /* Takes the inode out of its directory for good: buries the cloud's version, removes the inode or, when it is open,
- * makes it an orphan. *ret_gone: removed, and after the commit its cache file can go. */
+ * makes it an orphan. *ret_gone: removed, and after the commit its cache file can go. Call show_removals() after the
+ * transaction. */
 int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gone);
 /* A directory that something was taken from: its times, and a marker if it would vanish from the cloud. */
 int fs_left(struct volume *v, uint64_t parent);

@@ -167,6 +167,9 @@ VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/u
 # A volume that a test can hold back, crash and read and write as a worker does.
 VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
 
+# The same with a folder in its cloud.
+RIG_FOLDER = tests/unit/rig_folder.c tests/unit/rig_folder.h $(VOLUME_RIG)
+
 # The same with keys, and a cryptd beside it.
 SEALED_RIG = tests/unit/sealed_rig.c tests/unit/sealed_rig.h $(CRYPTD_PROCESS)
 
@@ -543,7 +546,7 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_object_calls
 TESTS += tests/unit/test_object_calls
-tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(VOLUME_RIG)
+tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(RIG_FOLDER)
 tests_unit_test_object_calls_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_encrypt
@@ -573,7 +576,7 @@ tests_unit_test_odd_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_offline
 TESTS += tests/unit/test_offline
-tests_unit_test_offline_SOURCES = tests/unit/test_offline.c $(VOLUME_RIG)
+tests_unit_test_offline_SOURCES = tests/unit/test_offline.c $(RIG_FOLDER)
 tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_peer
