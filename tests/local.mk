@@ -162,10 +162,11 @@ SOCKET_CLIENT = tests/unit/socket_client.c tests/unit/socket_client.h tests/unit
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 
 # A volume on the memory provider, and a worker that asks it.
-VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
+VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h tests/unit/patience.h
 
 # A volume that a test can hold back, crash and read and write as a worker does.
-VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
+VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h \
+	tests/unit/patience.h
 
 # The same with a folder in its cloud.
 RIG_FOLDER = tests/unit/rig_folder.c tests/unit/rig_folder.h $(VOLUME_RIG)

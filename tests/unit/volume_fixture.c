@@ -13,7 +13,7 @@
 #include "common/alloc.h"
 #include "tests/unit/files.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 60000 };
 
 /* --- the loop ---------------------------------------------------------------------------------------- */
 

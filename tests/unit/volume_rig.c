@@ -39,7 +39,7 @@ void rig_turn(struct rig *rig, const char *condition)
     (void)event_base_loop(loop_base(rig->loop), EVLOOP_ONCE);
     loop_timer_free(t);
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - rig->started.tv_sec > 20)
+    if (now.tv_sec - rig->started.tv_sec > 60)
         fail_msg("waited in vain for: %s", condition);
 }
 
