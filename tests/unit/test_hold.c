@@ -22,13 +22,24 @@ static void add_account(struct rig *rig)
     rig->drive.account = &account;
 }
 
+static int watch(struct rig *rig)
+{
+    all = transfers_new(rig->loop, NULL);
+    rig->volume->spec.transfers = all;
+    return 0;
+}
+
 static int set_up(void **state)
 {
-    int r = rig_set_up_with(add_account, state);
+    return rig_set_up_with(add_account, state) || watch(*state);
+}
 
-    all = transfers_new(((struct rig *)*state)->loop, NULL);
-    ((struct rig *)*state)->volume->spec.transfers = all;
-    return r;
+static int set_up_folder(void **state)
+{
+    char dir[] = "/var/tmp/test_hold.XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    return rig_set_up_in(dir, add_account, state) || watch(*state);
 }
 
 static int tear_down(void **state)
@@ -558,6 +569,7 @@ static void a_pin_that_is_canceled_comes_when_it_is_pinned_again(void **state)
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+#define TEST_IN_FOLDER(t) { #t " (folder)", t, set_up_folder, tear_down, NULL }
     const struct CMUnitTest tests[] = {
         TEST(a_paused_upload_sends_nothing_and_goes_on),
         TEST(what_is_written_meanwhile_is_what_is_sent),
@@ -576,6 +588,12 @@ int main(void)
         TEST(a_canceled_download_is_told_and_reads_go_on),
         TEST(a_reader_in_the_midst_of_it_gets_its_bytes),
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
+        TEST_IN_FOLDER(a_paused_upload_sends_nothing_and_goes_on),
+        TEST_IN_FOLDER(what_is_written_meanwhile_is_what_is_sent),
+        TEST_IN_FOLDER(a_canceled_upload_leaves_nothing_there_and_all_here),
+        TEST_IN_FOLDER(a_canceled_upload_is_sent_once_it_is_written_again),
+        TEST_IN_FOLDER(a_new_file_may_have_the_name_of_a_canceled_one),
+        TEST_IN_FOLDER(a_paused_download_holds_nobody_who_reads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
