@@ -370,6 +370,55 @@ static void an_object_that_got_there_nevertheless_is_no_conflict(void **state)
     assert_keys(rig, "a ");
 }
 
+/* It was put together and nobody heard of it; the next try, which would have seen that, is canceled. */
+static int lose_the_end(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_PART_END && after ? -EHOSTUNREACH : 0;
+}
+
+static void parts_that_were_put_together_unheard_are_no_conflict(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1), *other = pattern(SIZE, 2);
+    uint64_t ino;
+
+    rig->fault = lose_the_end;
+    rig->hold[CLOUD_PART_LIST] = true;
+    ino = worker_file(rig, "a", bytes, SIZE);
+    rig_wait(rig, rig->n_held == 1);
+    assert_object(rig, "a", bytes, SIZE);
+    rig->fault = NULL;
+    ask_cancel(current());
+    rig_release(rig);
+    assert_rests(rig);
+    assert_state(rig, ino, "error: Its upload was canceled");
+    worker_overwrite(rig, "a", other, SIZE);
+    rig_settle(rig);
+    assert_object(rig, "a", other, SIZE);
+    assert_keys(rig, "a ");
+}
+
+static void what_is_paused_again_and_again_goes_on(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    struct transfer *t;
+    uint64_t ino;
+
+    t = begin(rig, "a", bytes, &ino);
+    for (int n = 0; n < 2 * rig->config->upload_slots; n++) {
+        ask_pause(t);
+        rig_idle(rig);
+        ask_resume(t);
+        rig_wait(rig, uploader_busy(rig->volume->uploader, ino));
+    }
+    rig_release(rig);
+    rig_settle(rig);
+    assert_int_equal(t->status, TRANSFER_COMPLETED);
+    assert_object(rig, "a", bytes, SIZE);
+}
+
 static void a_new_file_may_have_the_name_of_a_canceled_one(void **state)
 {
     struct rig *rig = *state;
@@ -582,6 +631,8 @@ int main(void)
         TEST(parts_of_a_canceled_upload_end_after_a_crash),
         TEST(what_is_being_put_in_place_cannot_be_stopped),
         TEST(an_object_that_got_there_nevertheless_is_no_conflict),
+        TEST(parts_that_were_put_together_unheard_are_no_conflict),
+        TEST(what_is_paused_again_and_again_goes_on),
         TEST(a_new_file_may_have_the_name_of_a_canceled_one),
         TEST(who_waits_for_it_waits_in_vain),
         TEST(a_paused_download_holds_nobody_who_reads),
