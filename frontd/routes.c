@@ -172,11 +172,11 @@ static const struct route table[] = {
     ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL,
         "transfer", "How far one is"),
     ROW(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, call_serve, TRANSFER_PAUSE, NULL, NULL,
-        NULL, "Has one wait"),
+        NULL, "Has one wait, one of a drive as well; what a program reads comes all the same"),
     ROW(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, call_serve, TRANSFER_RESUME, NULL, NULL,
         NULL, "Has it go on"),
     ROW(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, call_serve, TRANSFER_CANCEL, NULL, NULL,
-        NULL, "Ends one"),
+        NULL, "Ends one. What a drive was sending stays here, and is sent when it is written again or synchronised"),
 
     /* --- not built yet --- */
 

@@ -155,29 +155,32 @@ static void leave(struct haul *e)
     next_turn_soon(e->d->hauls);
 }
 
-static void pause_it(void *arg)
+static int pause_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
 
+    (void)why;
     leave(e);
     e->state = HAUL_PAUSED;
     halt(e);
+    return 0;
 }
 
-static void resume_it(void *arg)
+static int resume_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
 
+    (void)why;
     e->state = HAUL_WAITS;
     next_turn_soon(e->d->hauls);
+    return 0;
 }
 
-static void cancel_it(void *arg)
+static int cancel_it(void *arg, struct error *why)
 {
-    struct error canceled;
-
-    error_set(&canceled, -ECANCELED, "%s", "It was canceled.");
-    haul_end(arg, &canceled);
+    (void)error_set(why, -ECANCELED, "%s", "It was canceled.");
+    haul_end(arg, why);
+    return 0;
 }
 
 static uint64_t moved_by(void *arg)
@@ -385,6 +388,7 @@ bool hauls_working(const struct hauls *all)
 
 void hauls_close(struct hauls *all)
 {
+    struct error canceled;
     struct haul_job *j;
     struct haul *e;
 
@@ -394,7 +398,7 @@ void hauls_close(struct hauls *all)
     while ((e = TAILQ_FIRST(&all->list))) {
         e->closing = e->undone = true;
         e->ops->undo(e);
-        cancel_it(e);
+        (void)cancel_it(e, &canceled);
     }
     while ((j = TAILQ_FIRST(&all->jobs))) {
         TAILQ_REMOVE(&all->jobs, j, next);

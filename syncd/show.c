@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 #include "syncd/events.h"
+#include "syncd/fetch.h"
 #include "syncd/name.h"
 #include "syncd/transfer.h"
 #include "syncd/upload.h"
@@ -151,19 +152,15 @@ static bool is_worth_it(const struct volume *v, uint64_t size)
     return v->spec.transfers && (size >= ASKED_FOR || events_wanted(v->spec.events));
 }
 
-static uint64_t upload_moved(void *arg)
-{
-    return upload_progress(arg);
-}
-
 void show_upload(struct upload *u)
 {
-    static const struct transfer_control control = { .moved = upload_moved };
     struct transfer_spec spec = {
         .mode = upload_reseals(u) ? TRANSFER_ENCRYPT : TRANSFER_UPLOAD, .key = u->key, .size = u->inode.size,
-        .control = &control, .arg = u,
+        .control = &upload_control, .arg = u,
     };
 
+    if (!u->shown)
+        u->shown = upload_resumed(u);
     if (!u->shown && is_worth_it(u->volume, u->inode.size))
         u->shown = begin(u->volume, u->inode.ino, &spec);
 }
@@ -185,7 +182,9 @@ void show_upload_over(struct upload *u)
 
 void show_fetch(struct cache_file *f)
 {
-    struct transfer_spec spec = { .mode = TRANSFER_DOWNLOAD, .size = cache_file_size(f) };
+    struct transfer_spec spec = {
+        .mode = TRANSFER_DOWNLOAD, .size = cache_file_size(f), .control = &fetch_control, .arg = f,
+    };
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct volume *v = f->volume;
 
@@ -213,6 +212,7 @@ static void end(struct cache_file *f, const struct error *e)
     struct transfer *t = take_ptr(f->fetch.shown);
 
     loop_timer_free(take_ptr(f->fetch.idle));
+    f->fetch.paused = false;
     if (!t)
         return;
     if (!e)
@@ -232,6 +232,8 @@ void show_fetch_idle(struct cache_file *f)
         return;
     if (cache_file_whole(f))
         end(f, NULL);
+    else if (f->fetch.paused)
+        loop_timer_free(take_ptr(f->fetch.idle));
     else if (!f->fetch.idle)
         f->fetch.idle = loop_timer(f->volume->loop, IDLE_MS, on_idle, f);
 }
@@ -250,9 +252,20 @@ void show_fetch_over(struct cache_file *f)
 
 /* --- conversions ------------------------------------------------------------------------------------------ */
 
+static int refuse(void *arg, struct error *e)
+{
+    (void)arg;
+    return error_set(e, -EBADMSG, "The drive's cache is being given the form that was chosen for it, file by file, "
+                     "which cannot be paused or canceled for one. Choosing the other form ends it: 'landfall drive "
+                     "cache --encrypt' or '--plain' (clouddrive_change_cache).");
+}
+
+static const struct transfer_control conversion_control = { .pause = refuse, .cancel = refuse };
+
 struct transfer *show_conversion(struct volume *v, uint64_t ino, bool seals)
 {
-    struct transfer_spec spec = { .mode = seals ? TRANSFER_ENCRYPT : TRANSFER_DECRYPT, .key = "" };
+    struct transfer_spec spec = { .mode = seals ? TRANSFER_ENCRYPT : TRANSFER_DECRYPT, .key = "",
+                                  .control = &conversion_control };
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
     if (index_get(v->index, ino, &i) < 0 || !is_worth_it(v, i.size))

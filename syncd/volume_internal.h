@@ -22,7 +22,7 @@
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always; offline.c: the same and its end, for the API
  *   download.c    what is fetched once because somebody said so; delete.c: what the API deletes
- *   fetch.c       absent chunks from the cloud; many waiters, one download
+ *   fetch*.c      absent chunks from the cloud; many waiters, one download
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
  *   mover.c       what a renamed directory takes along
@@ -358,6 +358,8 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+/* What is pinned and was canceled is fetched after all, when it is looked for next. */
+void keeper_forgive(struct volume *v);
 /* Something is pinned no longer: what is only fetched for that is fetched no further, and others may have the space. */
 void keeper_unpinned(struct volume *v);
 

@@ -103,6 +103,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_statfs.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_systemd.py \
+	tests/integration/test_transfers.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
@@ -755,6 +756,11 @@ check_PROGRAMS += tests/unit/test_upload_names
 TESTS += tests/unit/test_upload_names
 tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
 tests_unit_test_upload_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_hold
+TESTS += tests/unit/test_hold
+tests_unit_test_hold_SOURCES = tests/unit/test_hold.c $(VOLUME_RIG)
+tests_unit_test_hold_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_upload_parts
 TESTS += tests/unit/test_upload_parts
