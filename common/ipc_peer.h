@@ -28,7 +28,6 @@ struct ipc_server {
     struct loop *loop;
     struct ipc_server_spec spec;
     TAILQ_HEAD(, ipc_peer) peers;
-    size_t n_accepted;            /* peers that came through a listener */
     struct event *listeners[IPC_LISTENERS_MAX];
     size_t n_listeners;
     struct loop_timer *pause;
