@@ -68,6 +68,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_endpoints.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
+	tests/integration/test_floods.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
@@ -109,6 +110,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_wait.py \
 	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
+	tests/integration/wire.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
 	tests/pjdfstest/run \
