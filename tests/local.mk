@@ -66,6 +66,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_encrypt.py \
 	tests/integration/test_endpoints.py \
+	tests/integration/test_evil_frontd.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
 	tests/integration/test_floods.py \
