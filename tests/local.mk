@@ -92,6 +92,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
 	tests/integration/test_pieces.py \
+	tests/integration/test_port.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
 	tests/integration/test_power_cut.py \
