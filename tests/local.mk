@@ -106,6 +106,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_statfs.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_systemd.py \
+	tests/integration/test_threats.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
