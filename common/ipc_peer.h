@@ -31,6 +31,7 @@ struct ipc_server {
     struct event *listeners[IPC_LISTENERS_MAX];
     size_t n_listeners;
     struct loop_timer *pause;
+    int64_t failed_second;        /* in which accepting failed last, and was logged once */
     uint64_t refused;
     int64_t refused_second;
     unsigned refused_in_second;

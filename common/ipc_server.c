@@ -100,7 +100,11 @@ static void on_pause_over(void *arg)
 /* The waiting connection keeps the listener readable: without a pause the loop would spin. */
 static void pause_accepting(struct ipc_server *s, int error)
 {
-    LOG(LOG_ERR, "ipc_accept_failed", "error=%s", strerror(error));
+    int64_t second = loop_now_ns() / 1000000000;
+
+    if (second != s->failed_second)
+        LOG(LOG_ERR, "ipc_accept_failed", "error=%s", strerror(error));
+    s->failed_second = second;
     s->pause = loop_timer(s->loop, ACCEPT_PAUSE_MS, on_pause_over, s);
     for (size_t i = 0; s->pause && i < s->n_listeners; i++)
         (void)event_del(s->listeners[i]);

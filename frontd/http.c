@@ -206,8 +206,11 @@ static void admit(struct http_server *s, int fd)
 static void accept_failed(struct http_server *s, int error)
 {
     struct http_conn *victim = find_victim(s, NULL);
+    int64_t second = loop_now_ns() / 1000000000;
 
-    LOG(LOG_WARNING, "accept_failed", "error=%s", strerror(error));
+    if (second != s->failed_second)
+        LOG(LOG_WARNING, "accept_failed", "error=%s", strerror(error));
+    s->failed_second = second;
     pause_accepting(s, &failure_pause);
     if (victim)
         http_conn_close(victim);

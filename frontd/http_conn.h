@@ -66,6 +66,7 @@ struct http_server {
     struct event *resume;    /* accepts again */
     bool paused;             /* nothing is accepted, for a while */
     int64_t waited_ns;       /* when that was last for want of a place */
+    int64_t failed_second;   /* in which accept(2) failed last, and was logged once */
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
