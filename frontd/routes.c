@@ -9,6 +9,7 @@
 #include "frontd/metrics.h"
 #include "frontd/notify.h"
 #include "frontd/openapi.h"
+#include "frontd/proof.h"
 #include "frontd/route.h"
 #include "frontd/stream.h"
 
@@ -53,6 +54,9 @@ static const struct route table[] = {
         "A WebSocket: states of objects as they change"),
     OWN(POST, "/management/notify", CHANGES, notify_serve, NULL, "*", &lf__notify_request__descriptor,
         "Tells all who listen at /notification that the application ends (1) or that an endpoint was called (2)"),
+
+    OWN(GET, "/management/proof", READS, proof_serve, "nonce", NULL, &lf__proof_request__descriptor,
+        "A random text for a nonce, the same over the Unix socket, where it is to be asked first, and the port"),
 
     ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
         "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),

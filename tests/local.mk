@@ -66,8 +66,10 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_encrypt.py \
 	tests/integration/test_endpoints.py \
+	tests/integration/test_evil_frontd.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
+	tests/integration/test_floods.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
@@ -90,6 +92,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
 	tests/integration/test_pieces.py \
+	tests/integration/test_port.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
 	tests/integration/test_power_cut.py \
@@ -103,6 +106,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_statfs.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_systemd.py \
+	tests/integration/test_threats.py \
 	tests/integration/test_transfers.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
@@ -110,6 +114,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_wait.py \
 	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
+	tests/integration/wire.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
 	tests/pjdfstest/run \
