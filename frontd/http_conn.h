@@ -12,6 +12,7 @@
 enum {
     HTTP_LISTENERS_MAX = 8,
     HTTP_STRANGERS_MAX = 16,         /* connections of peers that are not welcome; at most an eighth of all */
+    HTTP_HEAD_MAX = 64 * 1024,       /* of a reply */
     HTTP_LINGER_SECONDS = 2,         /* for a client to stop sending after a last reply */
 };
 
@@ -63,6 +64,9 @@ struct http_server {
     size_t n_listeners, n_conns, n_switched, n_strangers; /* n_conns: those that are not switched */
     struct http_conns conns; /* oldest first */
     struct event *resume;    /* accepts again after a failure of accept(2) */
+    struct text head;        /* of the reply that is being written */
+    int64_t date_of;         /* the second that `date` names */
+    char date[HTTP_DATE_SIZE];
     bool paused;             /* no place for another connection */
     bool stopping;
     void (*stopped)(void *arg);

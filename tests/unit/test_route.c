@@ -292,8 +292,8 @@ static void check_search(const char *path, enum http_method method)
     route_match_free(&m);
 }
 
-/* The row's path; in capitals; with a value in place of a parameter, another row's word among them; with a segment more,
- * less, and changed. */
+/* The row's path; in capitals; with a value in place of a parameter, another row's word among them; with a segment
+ * more, less, and changed. */
 static void write_variant(const struct route *r, unsigned variant, char out[256])
 {
     char *last;
