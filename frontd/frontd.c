@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "frontd/feeds.h"
 #include "frontd/http.h"
+#include "frontd/kept.h"
 #include "frontd/router.h"
 
 static int open_peers(struct frontd *f, const struct frontd_spec *spec, struct error *e)
@@ -134,6 +135,7 @@ void frontd_free(struct frontd *f)
         if (f->peers[role])
             ipc_client_free(f->peers[role]);
     feeds_free(f->feeds);
+    kept_unref(f->kept);
     loop_timer_free(f->stopping);
     if (f->diag >= 0)
         (void)close(f->diag);

@@ -15,6 +15,7 @@
 
 struct feeds;
 struct http_server;
+struct kept;
 
 struct frontd_spec {
     struct loop *loop;              /* borrowed, as all below */
@@ -30,6 +31,7 @@ struct frontd {
     struct rate changes;                  /* calls that can change something */
     struct http_server *http;
     struct feeds *feeds;
+    struct kept *kept;                    /* NULL: nothing */
     struct ipc_client *peers[ROLE_COUNT]; /* NULL where nobody is asked */
     int diag;                             /* for peer_identify() */
     struct loop_timer *stopping;          /* set by frontd_stop() */
