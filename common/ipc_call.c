@@ -8,23 +8,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "common/alloc.h"
-
-uint64_t ipc_random(void)
-{
-    uint64_t id = 0;
-
-    while (id == 0)
-        if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-            abort();
-    return id;
-}
+#include "common/random.h"
 
 uint64_t ipc_trace_new(void)
 {
-    return ipc_random();
+    return random_id();
 }
 
 struct ipc_call *ipc_call_find(struct ipc_client *c, uint64_t id)

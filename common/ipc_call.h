@@ -40,9 +40,6 @@ struct ipc_client {
     bool freed;
 };
 
-/* A random number that is not 0. */
-uint64_t ipc_random(void);
-
 void ipc_client_unref(struct ipc_client *c);
 
 /* The call of that id, waiting or failed, or NULL. */

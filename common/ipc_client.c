@@ -14,6 +14,7 @@
 #include "common/ipc_call.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/random.h"
 
 enum {
     BACKOFF_LEAST_MS = 10,
@@ -239,7 +240,7 @@ struct ipc_client *ipc_client_new(struct loop *l, const struct ipc_client_spec *
     c->loop = l;
     c->spec = *spec;
     c->refs = 1;
-    c->instance = ipc_random();
+    c->instance = random_id();
     c->next_id = 1;
     c->backoff_ms = BACKOFF_LEAST_MS;
     TAILQ_INIT(&c->calls);

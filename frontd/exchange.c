@@ -175,10 +175,14 @@ void exchange_json(struct exchange *x, struct json_object *value)
     json_object_put(value);
 }
 
+void exchange_bytes(struct exchange *x, const char *type, const void *bytes, size_t n)
+{
+    reply(x, &(struct http_reply){ .status = 200, .type = type, .body = bytes, .length = n }, NULL);
+}
+
 void exchange_text(struct exchange *x, const char *type, const struct text *body)
 {
-    reply(x, &(struct http_reply){ .status = 200, .type = type, .body = body->data, .length = body->len },
-          NULL);
+    exchange_bytes(x, type, body->data, body->len);
 }
 
 void exchange_status(struct exchange *x, int status, const struct text *fields)

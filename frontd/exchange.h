@@ -49,7 +49,8 @@ void exchange_ask(struct exchange *x, enum role role, Lf__Envelope *request, exc
 /* 200 with the value (taken; NULL is JSON's null) as JSON. */
 void exchange_json(struct exchange *x, struct json_object *value);
 
-/* 200 with this text of that type. */
+/* 200 with these bytes, or this text, of that type. */
+void exchange_bytes(struct exchange *x, const char *type, const void *bytes, size_t n);
 void exchange_text(struct exchange *x, const char *type, const struct text *body);
 
 /* 200 without a body. */

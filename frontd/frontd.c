@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "frontd/feeds.h"
 #include "frontd/http.h"
+#include "frontd/kept.h"
 #include "frontd/proof.h"
 #include "frontd/router.h"
 
@@ -137,6 +138,7 @@ void frontd_free(struct frontd *f)
             ipc_client_free(f->peers[role]);
     feeds_free(f->feeds);
     free(f->proofs);
+    kept_unref(f->kept);
     loop_timer_free(f->stopping);
     if (f->diag >= 0)
         (void)close(f->diag);

@@ -15,6 +15,7 @@
 
 struct feeds;
 struct http_server;
+struct kept;
 struct proofs;
 
 struct frontd_spec {
@@ -31,6 +32,7 @@ struct frontd {
     struct rate changes;                  /* calls that can change something */
     struct http_server *http;
     struct feeds *feeds;
+    struct kept *kept;                    /* NULL: nothing */
     struct ipc_client *peers[ROLE_COUNT]; /* NULL where nobody is asked */
     int diag;                             /* for peer_identify() */
     struct proofs *proofs;                /* for proof_serve() */

@@ -242,6 +242,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_spec *spec
 
     s->loop = l;
     s->spec = *spec;
+    s->head = (struct text)TEXT_INIT(HTTP_HEAD_MAX);
     TAILQ_INIT(&s->conns);
     s->resume = evtimer_new(loop_base(l), on_resume, s);
     if (!s->resume)
@@ -304,5 +305,6 @@ void http_server_free(struct http_server *s)
     while (!TAILQ_EMPTY(&s->conns))
         http_conn_close(TAILQ_FIRST(&s->conns));
     event_free(s->resume);
+    text_free(&s->head);
     free(s);
 }

@@ -11,6 +11,7 @@
 enum {
     HTTP_LISTENERS_MAX = 8,
     HTTP_STRANGERS_MAX = 16,         /* connections of peers that are not welcome; at most an eighth of all */
+    HTTP_HEAD_MAX = 64 * 1024,       /* of a reply */
     HTTP_LINGER_SECONDS = 2,         /* for a client to stop sending after a last reply */
     HTTP_GRACE_MS = 1000,            /* for a client to send its request before its place is needed for another */
 };
@@ -67,6 +68,9 @@ struct http_server {
     bool paused;             /* nothing is accepted, for a while */
     int64_t waited_ns;       /* when that was last for want of a place */
     int64_t failed_second;   /* in which accept(2) failed last, and was logged once */
+    struct text head;        /* of the reply that is being written */
+    int64_t date_of;         /* the second that `date` names */
+    char date[HTTP_DATE_SIZE];
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;

@@ -1,13 +1,17 @@
 /* Writes replies. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "frontd/http_conn.h"
 
 /* Nothing here is a page: not to be stored, sniffed, framed, embedded or told to other sites. */
@@ -76,12 +80,15 @@ void http_date(int64_t seconds, char out[HTTP_DATE_SIZE])
         out[0] = '\0';
 }
 
-static void add_date(struct evbuffer *out)
+/* Made once a second. */
+static const char *date_now(struct http_server *s)
 {
-    char date[HTTP_DATE_SIZE];
+    int64_t now = time(NULL);
 
-    http_date(time(NULL), date);
-    evbuffer_add_printf(out, "Date: %s\r\n", date);
+    if (now != s->date_of || !s->date[0])
+        http_date(now, s->date);
+    s->date_of = now;
+    return s->date;
 }
 
 void http_refuse_connection(int fd)
@@ -107,31 +114,37 @@ static bool must_close(const struct http_request *r)
            http_server_crowded(c->server, &c->peer);
 }
 
-static void write_head(struct http_request *r, const struct http_reply *reply, int64_t length)
+/* The head, in the server's own text until the next one. */
+static const struct text *write_head(struct http_request *r, const struct http_reply *reply, int64_t length)
 {
-    struct evbuffer *out = output(r);
+    struct http_server *s = r->conn->server;
+    struct text *out = &s->head;
 
     r->close = must_close(r) || (length < 0 && r->head.minor == 0);
     r->chunked = length < 0 && r->head.minor == 1;
-    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\n", reply->status, phrase(reply->status));
-    add_date(out);
-    evbuffer_add(out, every_reply, sizeof(every_reply) - 1);
+    text_reset(out);
+    (void)text_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", reply->status, phrase(reply->status), date_now(s));
+    (void)text_add(out, every_reply, sizeof(every_reply) - 1);
     if (reply->type)
-        evbuffer_add_printf(out, "Content-Type: %s\r\n", reply->type);
+        (void)text_printf(out, "Content-Type: %s\r\n", reply->type);
     if (r->chunked)
-        evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
+        (void)text_puts(out, "Transfer-Encoding: chunked\r\n");
     else if (length >= 0 && reply->status != 204)
-        evbuffer_add_printf(out, "Content-Length: %" PRId64 "\r\n", length);
+        (void)text_printf(out, "Content-Length: %" PRId64 "\r\n", length);
     if (reply->fields && reply->fields->len && !reply->fields->error)
-        evbuffer_add(out, reply->fields->data, reply->fields->len);
+        (void)text_add(out, reply->fields->data, reply->fields->len);
     if (r->close || r->head.minor == 0)
-        evbuffer_add_printf(out, "Connection: %s\r\n", r->close ? "close" : "keep-alive");
-    evbuffer_add(out, "\r\n", 2);
+        (void)text_printf(out, "Connection: %s\r\n", r->close ? "close" : "keep-alive");
+    if (text_puts(out, "\r\n") < 0)
+        abort();
+    return out;
 }
 
 void http_reply_begin(struct http_request *r, const struct http_reply *reply, int64_t length)
 {
-    write_head(r, reply, length);
+    const struct text *head = write_head(r, reply, length);
+
+    (void)evbuffer_add(output(r), head->data, head->len);
 }
 
 void http_reply_add(struct http_request *r, struct evbuffer *data)
@@ -166,11 +179,37 @@ void http_reply_end(struct http_request *r)
     http_conn_flush(c);
 }
 
+/* Nearly every reply goes whole into the socket's buffer, and then nobody has to be told that there is room. A client
+ * that has sent more already takes turns with others. Errors are found by whoever writes what is left. */
+static size_t send_at_once(const struct http_request *r, const struct iovec *parts, int n)
+{
+    struct bufferevent *bev = r->conn->bev;
+    ssize_t sent;
+
+    if (evbuffer_get_length(output(r)) || evbuffer_get_length(bufferevent_get_input(bev)))
+        return 0;
+    sent = writev(bufferevent_getfd(bev), parts, n);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+static void add_rest(struct http_request *r, const struct iovec *part, size_t *sent)
+{
+    size_t here = least(*sent, part->iov_len);
+
+    if (here < part->iov_len)
+        (void)evbuffer_add(output(r), (const char *)part->iov_base + here, part->iov_len - here);
+    *sent -= here;
+}
+
 void http_reply(struct http_request *r, const struct http_reply *reply)
 {
-    write_head(r, reply, (int64_t)reply->length);
-    if (r->head.method != HTTP_HEAD && reply->length)
-        evbuffer_add(output(r), reply->body, reply->length);
+    const struct text *head = write_head(r, reply, (int64_t)reply->length);
+    size_t length = r->head.method != HTTP_HEAD ? reply->length : 0, sent;
+    const struct iovec parts[] = { { head->data, head->len }, { (void *)(uintptr_t)reply->body, length } };
+
+    sent = send_at_once(r, parts, ARRAY_SIZE(parts));
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        add_rest(r, &parts[i], &sent);
     http_reply_end(r);
 }
 

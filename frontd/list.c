@@ -8,9 +8,13 @@
 #include "common/cleanup.h"
 #include "common/json_pb.h"
 #include "frontd/call.h"
+#include "frontd/kept.h"
+
+static const char JSON[] = "application/json";
 
 struct list {
     ProtobufCMessage *request;  /* the row's, with the page that comes next */
+    struct kept *kept;          /* what the request names as known; NULL: nothing */
     struct evbuffer *out;
     uint64_t sent;              /* bytes of JSON */
     bool begun, some;           /* the head is out; an element is out */
@@ -21,6 +25,7 @@ static void release(struct exchange *x)
     struct list *l = x->state;
 
     protobuf_c_message_free_unpacked(l->request, NULL);
+    kept_unref(l->kept);
     if (l->out)
         evbuffer_free(l->out);
     free(l);
@@ -111,18 +116,18 @@ static void add_end(struct exchange *x, const Lf__Envelope *reply)
 }
 
 /* A list of one page has a length. */
-static void send_whole(struct exchange *x)
+static void send_whole(struct exchange *x, const Lf__Envelope *reply)
 {
     struct list *l = x->state;
     size_t n = evbuffer_get_length(l->out);
+    const void *json = evbuffer_pullup(l->out, -1);
 
-    if (l->sent + n > (uint64_t)x->frontd->config->max_reply_bytes) {
+    if (!json || l->sent + n > (uint64_t)x->frontd->config->max_reply_bytes) {
         exchange_fail(x, &(struct error){ .code = -EMSGSIZE });
         return;
     }
-    exchange_begin(x, 200, "application/json", NULL, (int64_t)n);
-    http_reply_add(x->http, l->out);
-    exchange_end(x);
+    kept_put(x->frontd, x->match.route, call_body(reply), json, n);
+    exchange_bytes(x, JSON, json, n);
 }
 
 static void send_page(struct exchange *x, bool last)
@@ -130,7 +135,7 @@ static void send_page(struct exchange *x, bool last)
     struct list *l = x->state;
 
     if (!l->begun)
-        exchange_begin(x, 200, "application/json", NULL, -1);
+        exchange_begin(x, 200, JSON, NULL, -1);
     l->begun = true;
     l->sent += evbuffer_get_length(l->out);
     if (l->sent > (uint64_t)x->frontd->config->max_reply_bytes) {
@@ -165,6 +170,10 @@ static void ask_done(struct exchange *x, const struct error *e, const Lf__Envelo
         fail(x, e);
         return;
     }
+    if (kept_holds(l->kept, call_body(reply))) {
+        exchange_bytes(x, JSON, l->kept->json, l->kept->n);
+        return;
+    }
     if (!l->begun)
         add_beginning(x, reply);
     add_elements(x, reply);
@@ -173,7 +182,7 @@ static void ask_done(struct exchange *x, const struct error *e, const Lf__Envelo
     if (next && json_set_field(l->request, "page", next, &wrong) < 0)
         fail(x, &wrong);
     else if (!next && !l->begun)
-        send_whole(x);
+        send_whole(x, reply);
     else
         send_page(x, !next);
 }
@@ -204,8 +213,10 @@ void list_serve(struct exchange *x)
     l->out = evbuffer_new();
     if (!l->out)
         abort();
-    if (call_message(x, &l->request, &e) < 0)
+    if (call_message(x, &l->request, &e) < 0) {
         exchange_fail(x, &e);
-    else
-        ask(x);
+        return;
+    }
+    l->kept = kept_name(x->frontd, x->match.route, l->request);
+    ask(x);
 }

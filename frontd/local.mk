@@ -31,6 +31,8 @@ libfrontd_a_SOURCES = \
 	frontd/http_reply.c \
 	frontd/hub.c \
 	frontd/hub.h \
+	frontd/kept.c \
+	frontd/kept.h \
 	frontd/list.c \
 	frontd/metrics.c \
 	frontd/metrics.h \

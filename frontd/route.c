@@ -1,6 +1,8 @@
 /* Finds rows. */
 #include "frontd/route.h"
 
+#include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -60,6 +62,65 @@ static bool matches(const char *template, const struct segments *s, struct route
     return !*template && s->n;
 }
 
+/* --- rows by a segment --------------------------------------------------------------------- */
+
+enum { SHELVES = 64, ROWS_MOST = 256 };
+
+/* The rows on shelves, by the segment that tells most of them apart: the second, or the only one. On each they stand in
+ * the table's order. */
+struct shelves {
+    const struct route *first[SHELVES], *next[ROWS_MOST];
+};
+
+static size_t shelf_of(const char *segment, size_t len)
+{
+    size_t h = len;
+
+    for (size_t i = 0; i < len; i++)
+        h = h * 31 + (size_t)tolower((unsigned char)segment[i]);
+    return h % SHELVES;
+}
+
+static size_t row_shelf(const char *template)
+{
+    const char *first = template + 1, *second = strchr(first, '/'), *segment = second ? second + 1 : first;
+
+    assert(*segment != '{');   /* it tells nothing apart */
+    return shelf_of(segment, strcspn(segment, "/"));
+}
+
+static void put_on(struct shelves *s, const struct route *all, size_t n)
+{
+    assert(n <= ROWS_MOST);
+    for (size_t i = n; i-- > 0;) {
+        const struct route **first = &s->first[row_shelf(all[i].path)];
+
+        s->next[i] = *first;
+        *first = &all[i];
+    }
+}
+
+static const struct shelves *shelves(const struct route *all, size_t n)
+{
+    static struct shelves made;
+    static bool done;
+
+    if (!done)
+        put_on(&made, all, n);
+    done = true;
+    return &made;
+}
+
+/* The first row of those that may fit; NULL if none does. */
+static const struct route *first_row(const struct shelves *shelves, const struct segments *s)
+{
+    const char *segment = s->n ? s->at[s->n > 1] : "";
+
+    return shelves->first[shelf_of(segment, strlen(segment))];
+}
+
+/* --- finding ------------------------------------------------------------------------------- */
+
 static unsigned bits_of(enum http_method m)
 {
     return 1u << m | (m == HTTP_GET ? 1u << HTTP_HEAD : 0) | 1u << HTTP_OPTIONS;
@@ -69,6 +130,7 @@ int route_find(const char *path, enum http_method method, struct route_match *re
 {
     size_t n;
     const struct route *all = routes(&n);
+    const struct shelves *rows = shelves(all, n);
     struct route_match found = { 0 };
     struct segments s;
     int r;
@@ -78,13 +140,13 @@ int route_find(const char *path, enum http_method method, struct route_match *re
         return -ENOMEM;
     if ((r = cut(ret->text, &s)) < 0)
         return r;
-    for (size_t i = 0; i < n; i++) {
-        if (!matches(all[i].path, &s, &found))
+    for (const struct route *row = first_row(rows, &s); row; row = rows->next[row - all]) {
+        if (!matches(row->path, &s, &found))
             continue;
-        ret->methods |= bits_of(all[i].method);
-        if (ret->route || all[i].method != (method == HTTP_HEAD ? HTTP_GET : method))
+        ret->methods |= bits_of(row->method);
+        if (ret->route || row->method != (method == HTTP_HEAD ? HTTP_GET : method))
             continue;
-        ret->route = &all[i];
+        ret->route = row;
         ret->n_params = found.n_params;
         memcpy(ret->params, found.params, sizeof(found.params));
     }

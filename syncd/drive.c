@@ -1,4 +1,4 @@
-/* The list of drives: brought up at start, found, opened and closed, shown. */
+/* The list of drives: brought up at start, found, opened and closed. */
 #include "syncd/drive.h"
 
 #include <dirent.h>
@@ -15,8 +15,6 @@
 #include "syncd/agent.h"
 #include "syncd/events.h"
 #include "syncd/mounts.h"
-#include "syncd/page.h"
-#include "syncd/path.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
 
@@ -403,82 +401,4 @@ void drive_unload(struct syncd *d)
 {
     while (d->drives)
         drive_remove(d, d->drives);
-}
-
-/* --- showing ---------------------------------------------------------------------------------- */
-
-Lf__CloudDrive *drive_shown(const struct drive *drive)
-{
-    Lf__CloudDrive *m = drive_model_copy(drive->model);
-    const struct error *why = drive->fault.code ? &drive->fault : &drive->mount_error;
-    struct error keys = { 0 }, trouble;
-
-    if (!m)
-        abort();
-    if (!drive->fault.code && drive_keys_state(drive, &keys) < 0)
-        why = &keys;
-    if (why->code)
-        xstrset(&m->mount_error, error_text(why));
-    if (drive->volume && volume_trouble(drive->volume, &trouble))
-        xstrset(&m->trouble, error_text(&trouble));
-    m->has_pending_changes = drive->volume != NULL;
-    m->pending_changes = drive->volume ? (int64_t)volume_pending(drive->volume) : 0;
-    return m;
-}
-
-/* --- requests --------------------------------------------------------------------------------- */
-
-static bool shown(const struct drive *drive, const char *after, const struct drive *only)
-{
-    return drive->phase != DRIVE_HIDDEN && strcmp(drive->model->id, after) > 0 && (!only || drive == only);
-}
-
-/* As for mounts: the id to go on behind, NULL at the end. */
-static const char *fill(struct syncd *d, const char *after, const struct drive *only, struct page *page)
-{
-    const char *last = NULL;
-
-    for (struct drive *drive = d->drives; drive; drive = drive->next) {
-        Lf__CloudDrive *m;
-
-        if (!shown(drive, after, only))
-            continue;
-        m = drive_shown(drive);
-        if (!page_add(page, &m->base)) {
-            lf__cloud_drive__free_unpacked(m, NULL);
-            return last;
-        }
-        last = drive->model->id;
-    }
-    return NULL;
-}
-
-void drive_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    struct syncd *d = daemon;
-    const Lf__DriveList *ask = env->drive_list;
-    struct page page = { 0 };
-    struct drive *only = NULL;
-    Lf__DriveListed listed = LF__DRIVE_LISTED__INIT;
-    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_LISTED, drive_listed, &listed);
-
-    (void)fds;
-    if (!ask->path || !*ask->path || path_owner(d, ask->path, &only) == 0)
-        listed.next_page = (char *)fill(d, ask->page ? ask->page : "", only, &page);
-    listed.drives = (Lf__CloudDrive **)page.items;
-    listed.n_drives = page.n;
-    ipc_reply(req, &reply, NULL, 0);
-    page_free(&page, true);
-}
-
-void drive_exists(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
-{
-    const char *path = env->drive_exists->path;
-    struct drive *owner;
-    Lf__DriveExistence existence = LF__DRIVE_EXISTENCE__INIT;
-    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_EXISTENCE, drive_existence, &existence);
-
-    (void)fds;
-    existence.exists = (char *)(path_owner(daemon, path, &owner) == 0 ? "1" : "0");
-    ipc_reply(req, &reply, NULL, 0);
 }

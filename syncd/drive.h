@@ -84,11 +84,23 @@ void drive_want(struct drive *drive);
 /* Closes it, takes it out of the list, frees it. */
 void drive_remove(struct syncd *d, struct drive *drive);
 
-/* The model with what is wrong at the moment; a copy (lf__cloud_drive__free_unpacked). */
-Lf__CloudDrive *drive_shown(const struct drive *drive);
-
 /* "<StateDir>/drives/<id>": the index. The caller's to free. */
 char *drive_state_dir(const struct syncd *d, const char *id);
+
+/* --- drive_list.c ---------------------------------------------------------------------------------- */
+
+/* The model with what is wrong at the moment. It is lent, by the drive and by what is owned here, as long as nothing
+ * changes the drive. */
+struct drive_shown {
+    Lf__CloudDrive model;
+    char *keys, *trouble;   /* sentences; owned, NULL: none */
+};
+void drive_shown(const struct drive *drive, struct drive_shown *ret);
+void drive_shown_end(struct drive_shown *shown);
+
+/* What was listed last. NULL is fine. */
+struct drive_list *drive_list_new(void);
+void drive_list_free(struct drive_list *list);
 
 /* --- drive_keys.c ---------------------------------------------------------------------------------- */
 
@@ -174,7 +186,7 @@ void drive_end(struct syncd *d, struct drive *drive, struct drive_folders *f, vo
 
 /* --- handlers ------------------------------------------------------------------------------------- */
 
-ipc_handler_fn drive_list, drive_exists;     /* drive.c */
+ipc_handler_fn drive_list, drive_exists;     /* drive_list.c */
 ipc_handler_fn drive_insert;                 /* drive_insert.c */
 ipc_handler_fn drive_update;                 /* drive_update.c */
 ipc_handler_fn drive_change_cache;           /* drive_cache.c */

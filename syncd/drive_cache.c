@@ -47,13 +47,15 @@ static void succeed(struct recache *u)
 {
     Lf__DriveStored stored = LF__DRIVE_STORED__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
+    struct drive_shown shown;
 
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_cache_changed", "drive=%s", u->drive->model->id,
               "folder=%s", u->drive->model->permanent_local_path, "encrypted=%d",
               u->drive->model->local_cache_encrypted);
-    stored.drive = drive_shown(u->drive);
+    drive_shown(u->drive, &shown);
+    stored.drive = &shown.model;
     ipc_reply(u->req, &reply, NULL, 0);
-    lf__cloud_drive__free_unpacked(stored.drive, NULL);
+    drive_shown_end(&shown);
     end(u);
 }
 

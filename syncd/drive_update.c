@@ -43,14 +43,16 @@ static void succeed(struct update *u)
 {
     Lf__DriveStored stored = LF__DRIVE_STORED__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_STORED, drive_stored, &stored);
+    struct drive_shown shown;
 
     u->drive->phase = DRIVE_READY;
     LOG_TRACE(LOG_NOTICE, ipc_request_trace(u->req), "drive_updated", "drive=%s", u->drive->model->id);
     if (u->keeps_keys)
         keys_kept_say(u->d, u->drive->model, ipc_request_trace(u->req));
-    stored.drive = drive_shown(u->drive);
+    drive_shown(u->drive, &shown);
+    stored.drive = &shown.model;
     ipc_reply(u->req, &reply, NULL, 0);
-    lf__cloud_drive__free_unpacked(stored.drive, NULL);
+    drive_shown_end(&shown);
     end(u);
 }
 

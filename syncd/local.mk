@@ -105,6 +105,7 @@ libsyncd_a_SOURCES = \
 	syncd/drive_folder.c \
 	syncd/drive_insert.c \
 	syncd/drive_keys.c \
+	syncd/drive_list.c \
 	syncd/drive_model.c \
 	syncd/drive_show.c \
 	syncd/drive_sync.c \

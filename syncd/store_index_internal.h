@@ -17,6 +17,7 @@ struct index {
     size_t n_above;
     uint64_t above_version;  /* the version `above` was made at */
     struct index_share more; /* than the table `total` says, by the transaction so far */
+    uint64_t pending, pending_state;   /* index_pending_count(), and sql_state() then; 0: never */
     uint64_t turn;           /* last given to an extent; 0: not known yet */
 };
 

@@ -238,15 +238,28 @@ bool index_buried_in_the_way(struct index *x, const char *key)
                                SQL_TEXT(folder), SQL_TEXT(end)) == 0);
 }
 
-uint64_t index_pending_count(struct index *x)
+static int count_pending(struct index *x, uint64_t *ret)
 {
     int64_t inodes = 0, graves = 0, moved = 0;
+    int r = sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode INDEXED BY inode_pending WHERE pending <> 0"
+                        " AND nlink > 0 AND pending & 7 <> 0");
 
-    (void)sql_get_int(x->sql, &inodes, "SELECT count(*) FROM inode INDEXED BY inode_pending WHERE pending <> 0"
-                      " AND nlink > 0 AND pending & 7 <> 0");
-    (void)sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
-    (void)sql_get_int(x->sql, &moved, "SELECT count(*) FROM moved");
-    return (uint64_t)(inodes + graves + moved);
+    if (r == 0)
+        r = sql_get_int(x->sql, &graves, "SELECT count(*) FROM grave WHERE closed = 0");
+    if (r == 0)
+        r = sql_get_int(x->sql, &moved, "SELECT count(*) FROM moved");
+    *ret = (uint64_t)(inodes + graves + moved);
+    return r;
+}
+
+/* Asked for with every list of drives, and by far most often of an index that rests. */
+uint64_t index_pending_count(struct index *x)
+{
+    uint64_t state = sql_state(x->sql);
+
+    if (!state || state != x->pending_state)
+        x->pending_state = count_pending(x, &x->pending) == 0 ? state : 0;
+    return x->pending;
 }
 
 /* From what is pending upwards, as in survey(). */

@@ -147,6 +147,11 @@ int64_t sql_changes(const struct sql *s)
     return sqlite3_changes64(s->db);
 }
 
+uint64_t sql_state(const struct sql *s)
+{
+    return sql_in_transaction(s) ? 0 : (uint64_t)sqlite3_total_changes64(s->db) + 1;
+}
+
 int64_t sql_last_id(const struct sql *s)
 {
     return sqlite3_last_insert_rowid(s->db);

@@ -96,6 +96,10 @@ int sql_run_values(struct sql *s, const char *text, const struct sql_value *spar
 int64_t sql_changes(const struct sql *s);
 int64_t sql_last_id(const struct sql *s);
 
+/* A number that stays the same only as long as no row changes; 0 within a transaction, whose changes may be taken
+ * back. */
+uint64_t sql_state(const struct sql *s);
+
 /* Yields rows. Errors of preparing show up in the first sql_next(). Values are copied. The same
  * text may be running several times at once; what is changed meanwhile may or may not be seen. */
 struct sql_query {

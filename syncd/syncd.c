@@ -154,6 +154,7 @@ int syncd_new(const struct syncd_spec *spec, struct syncd **ret, struct error *e
     d->transfers = transfers_new(spec->loop, d->events);
     d->apart = apart_new(spec->loop, APART_MOST);
     d->hauls = hauls_new(d);
+    d->drive_list = drive_list_new();
     d->forms = forms_new(d);
     d->local = local_new(d);
     r = d->apart ? load(d, spec, e) : error_set(e, -EMFILE, "There are no descriptors left.");
@@ -187,6 +188,7 @@ void syncd_free(struct syncd *d)
     ipc_server_free(d->server);
     forms_free(d->forms);
     hauls_free(d->hauls);
+    drive_list_free(d->drive_list);
     audit_close(d->audit);
     transfers_free(d->transfers);
     events_free(d->events);

@@ -17,6 +17,7 @@ struct audit;
 struct apart;
 struct crypt;
 struct drive;
+struct drive_list;
 struct events;
 struct forms;
 struct hauls;
@@ -39,6 +40,7 @@ struct syncd {
     struct ipc_server *server;
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
+    struct drive_list *drive_list;          /* drive_list.c */
     struct subscribers mountds;             /* that have asked for the list of mounts, and hear of changes */
     struct forms *forms;                    /* form.c */
     struct hauls *hauls;                    /* haul.c */

@@ -133,6 +133,30 @@ static void insert_drive(struct ipc_request *r, const Lf__Envelope *env, int *fd
         reply_drive(r, drive);
 }
 
+/* One drive of f->drive's name, in that state. */
+static void list_drives(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
+{
+    struct fixture *f = arg;
+    const Lf__DriveList *q = env->drive_list;
+    Lf__CloudDrive drive = LF__CLOUD_DRIVE__INIT, *drives[] = { &drive };
+    Lf__DriveListed listed = LF__DRIVE_LISTED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_LISTED, drive_listed, &listed);
+
+    (void)fds;
+    f->known = q->has_known ? q->known : 0;
+    if (f->hold_drives) {
+        f->held[f->n_held++] = r;
+        return;
+    }
+    drive.name = f->drive;
+    listed.drives = drives;
+    listed.has_state = f->drive_state != 0 && !q->path;
+    listed.state = f->drive_state;
+    listed.n_drives = !listed.has_state || f->known != f->drive_state;
+    f->drives_said += listed.n_drives;
+    ipc_reply(r, &reply, NULL, 0);
+}
+
 static void update_drive(struct ipc_request *r, const Lf__Envelope *env, int *fds, void *arg)
 {
     (void)fds;
@@ -414,6 +438,7 @@ static const struct ipc_handler syncd[] = {
     { B(AGENT_STATUS_GET), get_status },
     { B(AGENT_COMMAND), take_command },
     { B(EVENTS_WATCH), watch_events },
+    { B(DRIVE_LIST), list_drives },
     { B(DRIVE_INSERT), insert_drive },
     { B(DRIVE_UPDATE), update_drive },
     { B(DRIVE_DELETE), delete_drive },

@@ -37,6 +37,10 @@ struct fixture {
     size_t n_held;
     uint64_t last_trace;
     size_t pages;                         /* asked for */
+    char drive[32];                       /* the list of drives is this one */
+    uint64_t drive_state, known;          /* 0: it has none; what the last DriveList knew */
+    unsigned drives_said;
+    bool hold_drives;                     /* questions for the list go to `held` */
     Lf__StreamOpen opened;                /* the last one, without its path */
     int stream;                           /* write end of the last pipe; -1 */
     struct event *writable;

@@ -618,6 +618,67 @@ static void lists_say_what_is_pending(void **state)
     expect_pending(f, true, 3);
 }
 
+/* What the list says to somebody who knows that of a state; the state it has then. */
+static uint64_t list_known(struct fixture *f, uint64_t known, size_t *ret_n)
+{
+    Lf__DriveList msg = LF__DRIVE_LIST__INIT;
+    Lf__Envelope env = IPC_ENVELOPE(DRIVE_LIST, drive_list, &msg);
+    uint64_t state;
+    struct answer a;
+
+    msg.has_known = true;
+    msg.known = known;
+    a = fixture_ask(f, &env);
+    *ret_n = a.reply->drive_listed->n_drives;
+    assert_true(a.reply->drive_listed->has_state);
+    state = a.reply->drive_listed->state;
+    answer_free(&a);
+    return state;
+}
+
+/* The drives are said to whoever does not know them, and again after each change. */
+static void expect_another(struct fixture *f, uint64_t *state, size_t n)
+{
+    uint64_t before = *state;
+    size_t said;
+
+    *state = list_known(f, before, &said);
+    assert_true(*state != 0 && *state != before);
+    assert_int_equal(said, n);
+    assert_true(list_known(f, *state, &said) == *state);
+    assert_int_equal(said, 0);
+    assert_true(list_known(f, before, &said) == *state);
+    assert_int_equal(said, n);
+}
+
+static void a_list_that_is_known_is_not_said_again(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *account = fixture_account(f), *id = fixture_drive(f, account, "one"), *two = NULL;
+    Lf__CloudDrive given = LF__CLOUD_DRIVE__INIT;
+    uint64_t at = 0;
+    struct answer a;
+
+    expect_another(f, &at, 1);
+    fake_volume(id)->pending = 3;
+    expect_another(f, &at, 1);
+    fake_volume(id)->trouble = "Somebody is at it.";
+    expect_another(f, &at, 1);
+    given.has_maximum_cache_size = true;
+    given.maximum_cache_size = 1 << 30;
+    expect_done(update(f, id, &given));
+    expect_another(f, &at, 1);
+    two = fixture_drive(f, account, "two");
+    expect_another(f, &at, 2);
+    expect_done(delete(f, two, false));
+    expect_another(f, &at, 1);
+    fixture_restart(f);
+    expect_another(f, &at, 1);
+    a = list(f, "/nobody's", NULL);
+    assert_false(a.reply->drive_listed->has_state);
+    answer_free(&a);
+}
+
 static void force_deletes_what_is_pending(void **state)
 {
     struct fixture *f = *state;
@@ -990,6 +1051,7 @@ int main(void)
         TEST(update_refuses),
         TEST(delete_waits_for_uploads),
         TEST(lists_say_what_is_pending),
+        TEST(a_list_that_is_known_is_not_said_again),
         TEST(force_deletes_what_is_pending),
         TEST(drive_in_use_is_not_deleted),
         TEST(drives_come_back),

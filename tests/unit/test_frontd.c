@@ -390,6 +390,68 @@ static void pages_become_one_array(void **state)
     reply_free(&r);
 }
 
+static void expect_drive(struct fixture *f, const char *line, const char *name, unsigned said)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "[{\"name\":\"%s\"}]", name);
+    expect_reply(f, line, "", NULL, 200, NULL, text);
+    assert_int_equal(f->drives_said, said);
+}
+
+static void a_list_that_is_as_it_was_is_not_said_again(void **state)
+{
+    static const char line[] = "GET /management/clouddrive";
+    struct fixture *f = *state;
+
+    strcpy(f->drive, "a");
+    expect_drive(f, line, "a", 1);
+    assert_int_equal(f->known, 0);
+    expect_drive(f, line, "a", 2);           /* that one had no state */
+    f->drive_state = 7;
+    expect_drive(f, line, "a", 3);
+    expect_drive(f, line, "a", 3);
+    assert_int_equal(f->known, 7);
+    strcpy(f->drive, "b");
+    f->drive_state = 8;
+    expect_drive(f, line, "b", 4);
+    expect_drive(f, line, "b", 4);
+    strcpy(f->drive, "c");
+    expect_drive(f, "GET /management/clouddrive?path=/c", "c", 5);
+    expect_drive(f, line, "b", 5);
+    expect_reply(f, "GET /management/clouddrive?known=8", "", NULL, 200, NULL, "[{\"name\":\"b\"}]");
+}
+
+/* The answer to a question that was asked before a newer list came means the older one. */
+static void a_question_keeps_what_it_has_named(void **state)
+{
+    static const char line[] = "GET /management/clouddrive";
+    Lf__DriveListed listed = LF__DRIVE_LISTED__INIT;
+    Lf__Envelope reply = IPC_ENVELOPE(DRIVE_LISTED, drive_listed, &listed);
+    struct fixture *f = *state;
+    struct client *c = client_connect(f->loop, f->port);
+    struct reply r;
+    char text[256];
+
+    strcpy(f->drive, "old");
+    f->drive_state = 1;
+    expect_drive(f, line, "old", 1);
+    f->hold_drives = true;
+    client_send(c, make_request(f, text, sizeof(text), line, "", NULL));
+    turn_until(f->loop, f->n_held == 1);
+    f->hold_drives = false;
+    strcpy(f->drive, "new");
+    f->drive_state = 2;
+    expect_drive(f, line, "new", 2);
+    listed.has_state = true;
+    listed.state = 1;
+    ipc_reply(f->held[--f->n_held], &reply, NULL, 0);
+    r = client_reply(c, false);
+    assert_string_equal(r.body, "[{\"name\":\"old\"}]");
+    reply_free(&r);
+    client_free(c);
+}
+
 static void empty_pages_are_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -722,6 +784,8 @@ int main(void)
         TEST(one_that_waits_holds_nobody),
         TEST(questions_of_lost_clients_are_withdrawn),
         TEST(pages_become_one_array),
+        TEST(a_list_that_is_as_it_was_is_not_said_again),
+        TEST(a_question_keeps_what_it_has_named),
         TEST(empty_pages_are_passed_over),
         TEST(broken_lists_are_cut),
         TEST(endless_lists_are_cut),

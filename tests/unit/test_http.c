@@ -17,7 +17,8 @@
 #include "common/cleanup.h"
 #include "tests/unit/http_client.h"
 
-enum { HEADER_MAX = 2048, BODY_MAX = 100000, CONNECTIONS_MAX = 4, HELD_MAX = 8, TAKEN_MAX = 1000000, PIECE = 100000 };
+enum { HEADER_MAX = 2048, BODY_MAX = 100000, CONNECTIONS_MAX = 4, HELD_MAX = 8, TAKEN_MAX = 1000000, PIECE = 100000,
+       LARGE = 16000000 };
 
 struct fixture {
     struct loop *loop;
@@ -43,6 +44,16 @@ static void reply_text(struct http_request *r, int status, const char *text)
     reply.body = text;
     reply.length = strlen(text);
     http_reply(r, &reply);
+}
+
+/* More than sockets hold, and no two pieces of it alike. */
+static const char *large(void)
+{
+    static char text[LARGE + 1];
+
+    for (size_t i = 0; i < LARGE; i += 8)
+        (void)snprintf(text + i, 9, "%08zu", i);
+    return text;
 }
 
 static void on_gone(void *arg)
@@ -155,6 +166,8 @@ static void on_request(struct http_request *r, void *arg)
         f->held[f->n_held++] = r;
     else if (strcmp(path, "/pieces") == 0 || strcmp(path, "/sized") == 0)
         begin_pieces(f, r);
+    else if (strcmp(path, "/large") == 0)
+        reply_text(r, 200, large());
     else if (strcmp(path, "/cut") == 0)
         begin_and_cut(f, r);
     else if (http_head_has_body(http_request_head(r)))
@@ -699,6 +712,25 @@ static void strangers_get_few_connections(void **state)
 
 /* --- replies ------------------------------------------------------------------------------- */
 
+/* What the socket does not take at once follows, before the next reply. */
+static void large_replies_arrive_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c = client_connect(f->loop, f->port);
+
+    client_send(c, "GET /large HTTP/1.1\r\n\r\n");
+    turn_until(f->loop, f->served == 1);
+    client_send(c, "GET /next HTTP/1.1\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        turn(f->loop);
+    assert_int_equal(f->served, 1);
+    expect(c, 200, large());
+    expect(c, 200, "/next");
+    client_send(c, "HEAD /large HTTP/1.1\r\n\r\n");
+    turn_until(f->loop, f->served == 3);
+    client_free(c);
+}
+
 static void pieces_wait_for_the_reader(void **state)
 {
     static const char *const paths[] = { "/pieces", "/sized" };
@@ -859,6 +891,7 @@ int main(void)
         TEST(who_has_all_is_told_so),
         TEST(silent_connections_make_room),
         TEST(strangers_get_few_connections),
+        TEST(large_replies_arrive_whole),
         TEST(pieces_wait_for_the_reader),
         TEST(old_clients_get_no_chunks),
         TEST(head_gets_no_body),

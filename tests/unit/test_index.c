@@ -562,6 +562,30 @@ static void test_holds(void **state)
     assert_int_equal(index_held(w->x, a), INDEX_FREE);
 }
 
+/* The count is the one of now: within a transaction, after it was taken back, and beside graves. */
+static void test_pending_is_counted_anew(void **state)
+{
+    struct world *w = *state;
+    uint64_t f = add_file(w, INDEX_ROOT, "f", "f");
+    CLEANUP(index_inode_done) struct index_inode i = get(w, f);
+
+    assert_int_equal(index_pending_count(w->x), 0);
+    assert_int_equal(index_begin(w->x), 0);
+    i.pending = INDEX_META;
+    assert_int_equal(index_update(w->x, &i), 0);
+    assert_int_equal(index_pending_count(w->x), 1);
+    index_rollback(w->x);
+    assert_int_equal(index_pending_count(w->x), 0);
+    assert_int_equal(index_update(w->x, &i), 0);
+    assert_int_equal(index_pending_count(w->x), 1);
+    assert_int_equal(index_pending_count(w->x), 1);
+    i.pending = 0;
+    assert_int_equal(index_update(w->x, &i), 0);
+    assert_int_equal(index_pending_count(w->x), 0);
+    assert_int_equal(index_bury(w->x, "g", NULL), 0);
+    assert_int_equal(index_pending_count(w->x), 1);
+}
+
 static void test_due_order(void **state)
 {
     struct world *w = *state;
@@ -1048,6 +1072,9 @@ int main(void)
         TEST(test_orphans_are_listed_and_nothing_else),
         TEST(test_pending_turns),
         TEST(test_holds),
+}
+
+        TEST(test_pending_is_counted_anew),
         TEST(test_due_order),
         TEST(test_pending_below),
         TEST(test_moving_a_file),

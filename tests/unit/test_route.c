@@ -2,6 +2,7 @@
  * how paths, queries and ranges are read. */
 #include "frontd/route.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <json-c/json.h>
 #include <setjmp.h>
@@ -252,6 +253,76 @@ static void paths_are_found(void **state)
     }
 }
 
+/* --- the search, held against a walk through the table ------------------------------------- */
+
+/* Whether a path without escapes fits the row's. */
+static bool fits(const char *row, const char *path)
+{
+    while (*row && *path) {
+        size_t len = strcspn(row + 1, "/"), given = strcspn(path + 1, "/");
+
+        if (row[1] == '{' ? !given : len != given || strncasecmp(row + 1, path + 1, len) != 0)
+            return false;
+        row += len + 1;
+        path += given + 1;
+    }
+    return !*row && !*path;
+}
+
+/* What a row offers, HEAD and OPTIONS among it. */
+static unsigned methods_of(const struct route *r)
+{
+    return 1u << r->method | 1u << HTTP_OPTIONS | (r->method == HTTP_GET ? 1u << HTTP_HEAD : 0);
+}
+
+static void check_search(const char *path, enum http_method method)
+{
+    const struct route *first = NULL;
+    struct route_match m;
+    unsigned methods = 0;
+
+    for (EACH_ROUTE(r))
+        if (fits(r->path, path)) {
+            methods |= methods_of(r);
+            first = first || r->method != (method == HTTP_HEAD ? HTTP_GET : method) ? first : r;
+        }
+    assert_int_equal(route_find(path, method, &m), 0);
+    if (m.route != first || m.methods != methods)
+        fail_msg("%s %s -> %s", http_method_name(method), path, m.route ? m.route->path : "nothing");
+    route_match_free(&m);
+}
+
+/* The row's path; in capitals; with a value in place of a parameter, another row's word among them; with a segment
+ * more, less, and changed. */
+static void write_variant(const struct route *r, unsigned variant, char out[256])
+{
+    char *last;
+
+    (void)snprintf(out, 256, "%s%s", r->path, variant == 4 ? "/more" : "");
+    for (char *p = out; variant == 1 && *p; p++)
+        *p = (char)toupper((unsigned char)*p);
+    for (char *p = strchr(out, '{'); (variant == 2 || variant == 3) && p; p = strchr(p, '{'))
+        memcpy(p, variant == 2 ? "all" : "x/y", 3);
+    last = strrchr(out, '/');
+    if (variant == 5 && last > out)
+        *last = '\0';
+    if (variant == 6)
+        last[1] = last[1] == 'q' ? 'r' : 'q';
+}
+
+static void the_search_finds_what_a_walk_finds(void **state)
+{
+    char path[256];
+
+    (void)state;
+    for (EACH_ROUTE(r))
+        for (unsigned variant = 0; variant <= 6; variant++)
+            for (enum http_method m = HTTP_GET; m <= HTTP_OTHER; m++) {
+                write_variant(r, variant, path);
+                check_search(path, m);
+            }
+}
+
 static void queries_are_decoded(void **state)
 {
     static const char text[] = "path=%2Fa%20b+c%2B&Start=1&path=second&&empty=&flag&token=x=y&%70ath=third";
@@ -408,6 +479,7 @@ int main(void)
         cmocka_unit_test(no_row_stands_twice),
         cmocka_unit_test(every_row_is_reachable),
         cmocka_unit_test(paths_are_found),
+        cmocka_unit_test(the_search_finds_what_a_walk_finds),
         cmocka_unit_test(queries_are_decoded),
         cmocka_unit_test(queries_are_refused),
         cmocka_unit_test(ranges_are_read),
