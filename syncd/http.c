@@ -125,15 +125,69 @@ static void leave(struct http *h)
     http_close(h);
 }
 
+/* --- one socket a turn ------------------------------------------------------------------------ */
+
+static void leave_line(struct http_watch *w)
+{
+    if (w->ready)
+        TAILQ_REMOVE(&w->http->line, w, next);
+    w->ready = 0;
+}
+
+/* What a socket brings is up to a quarter of a MiB, to be written into a file. Whoever asks meanwhile has his turn
+ * after each of them, not after all: the others are still ready when the loop looks again. */
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
-    struct http *h = arg;
-    int running, mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    struct http_watch *w = arg;
 
+    (void)fd;
+    if (!w->ready)
+        TAILQ_INSERT_TAIL(&w->http->line, w, next);
+    w->ready |= (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    event_active(w->http->turn, EV_TIMEOUT, 0);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct http *h = arg;
+    struct http_watch *w = TAILQ_FIRST(&h->line);
+    int running, mask;
+
+    (void)fd, (void)what;
+    if (!w)
+        return;
+    mask = w->ready;
+    fd = w->fd;
+    leave_line(w);
     enter(h);
     (void)curl_multi_socket_action(h->multi, fd, mask, &running);
     leave(h);
 }
+
+static void watch_end(struct http_watch *w)
+{
+    if (!w)
+        return;
+    leave_line(w);
+    if (w->event)
+        event_free(w->event);
+    free(w);
+}
+
+static struct http_watch *watch_new(struct http *h, int fd, int what)
+{
+    struct http_watch *w = xcalloc(1, sizeof(*w));
+    short flags = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
+
+    *w = (struct http_watch){ .http = h, .fd = fd };
+    w->event = event_new(loop_base(h->loop), fd, flags, on_socket, w);
+    if (!w->event)
+        abort();
+    (void)event_add(w->event, NULL);
+    return w;
+}
+
+/* --- the rest of libcurl's calls --------------------------------------------------------------- */
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -162,16 +216,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static int watch_socket(CURL *easy, curl_socket_t s, int what, void *arg, void *socket_arg)
 {
     struct http *h = arg;
-    struct event *ev = socket_arg;
-    short flags = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
 
     (void)easy;
-    if (ev)
-        event_free(ev);
-    ev = what == CURL_POLL_REMOVE ? NULL : event_new(loop_base(h->loop), s, flags, on_socket, h);
-    if (ev)
-        (void)event_add(ev, NULL);
-    (void)curl_multi_assign(h->multi, s, ev);
+    watch_end(socket_arg);
+    (void)curl_multi_assign(h->multi, s, what == CURL_POLL_REMOVE ? NULL : watch_new(h, s, what));
     return 0;
 }
 
@@ -223,6 +271,7 @@ static void http_free(struct http *h)
     assert(h->calls == 0);
     (void)curl_multi_cleanup(h->multi);
     event_free(h->timer);
+    event_free(h->turn);
     free(h->run.bytes);
     free(h->no_proxy);
     free(h);
@@ -244,11 +293,13 @@ static int http_new(struct loop *l, const struct config *c, struct http **ret, s
     *h = (struct http){ .loop = l, .config = c, .refs = 1, .api_port = port,
         .multi = curl_multi_init(), .no_proxy = no_proxy_list(c->no_proxy) };
     h->timer = evtimer_new(loop_base(l), on_timer, h);
+    h->turn = event_new(loop_base(l), -1, 0, on_turn, h);
     TAILQ_INIT(&h->starting);
     TAILQ_INIT(&h->dead);
     LIST_INIT(&h->yielding);
     LIST_INIT(&h->sockets);
-    if (!h->multi || !h->timer || !h->no_proxy)
+    TAILQ_INIT(&h->line);
+    if (!h->multi || !h->timer || !h->turn || !h->no_proxy)
         abort();
     set_multi(h);
     *ret = h;

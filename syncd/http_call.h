@@ -42,6 +42,16 @@ struct http_socket {
 };
 LIST_HEAD(socket_list, http_socket);
 
+/* A socket that libcurl waits for. */
+struct http_watch {
+    TAILQ_ENTRY(http_watch) next;    /* in line, while `ready` */
+    struct http *http;
+    struct event *event;
+    int fd;
+    int ready;                       /* CURL_CSELECT_*; 0: nothing to be done */
+};
+TAILQ_HEAD(watch_list, http_watch);
+
 /* The bytes of a body that were not handed over yet; only while libcurl is on the stack. */
 struct http_run {
     struct http_call *call;          /* NULL: there are none */
@@ -63,6 +73,8 @@ struct http {
     struct call_list starting, dead;
     struct yielding_list yielding;
     struct socket_list sockets;
+    struct watch_list line;          /* sockets that something is to be done for, */
+    struct event *turn;              /* does it for the first of them, once in a turn of the loop */
     struct http_run run;
 };
 

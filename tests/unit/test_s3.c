@@ -1487,6 +1487,71 @@ static void own_port(void **state)
     close_rig(&rig);
 }
 
+/* Replies that come at once, and the turns of the loop in which their bodies were handed over. */
+struct crowd {
+    unsigned turn, last;
+    size_t bodies, done, together;   /* together: in a turn that had one already */
+};
+
+static void on_each_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    ((struct crowd *)arg)->turn++;
+}
+
+static int on_crowd_body(const void *bytes, size_t n, void *arg)
+{
+    struct crowd *c = arg;
+
+    (void)bytes, (void)n;
+    c->bodies++;
+    c->together += c->turn == c->last;
+    c->last = c->turn;
+    return HTTP_MORE;
+}
+
+static void on_crowd_done(const struct http_reply *reply, void *arg)
+{
+    assert_int_equal(reply->fault, HTTP_ANSWERED);
+    ((struct crowd *)arg)->done++;
+}
+
+/* Whoever asks syncd meanwhile waits for one of them, not for all. */
+static void one_body_in_a_turn(void **state)
+{
+    enum { CALLS = 6 };
+    static const char body[] = "HTTP/1.1 200 OK\r\nContent-Length: *\r\n\r\n0123456789";
+    static const struct fake_step steps[CALLS] = { { .reply = body }, { .reply = body }, { .reply = body },
+                                                   { .reply = body }, { .reply = body }, { .reply = body } };
+    struct pairs none = PAIRS_INIT(0);
+    struct crowd c = { 0 };
+    struct http_spec spec = { .method = "GET", .headers = &none, .reply_max = 1000, .body = on_crowd_body,
+                              .done = on_crowd_done, .arg = &c };
+    struct event *each;
+    struct rig rig;
+    char url[64];
+    int ends[2];
+
+    (void)state;
+    open_rig(&rig, steps, CALLS, NULL, 0);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    each = event_new(loop_base(rig.suite.loop), ends[0], EV_READ | EV_PERSIST, on_each_turn, &c);
+    assert_int_equal(event_add(each, NULL), 0);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/", fake_server_port(rig.server));
+    spec.url = url;
+    for (size_t i = 0; i < CALLS; i++)
+        assert_non_null(http_start(((struct s3 *)rig.suite.cloud->state)->http, &spec));
+    while (c.done < CALLS)
+        (void)event_base_loop(loop_base(rig.suite.loop), EVLOOP_ONCE);
+    assert_int_equal(c.bodies, CALLS);
+    assert_int_equal(c.together, 0);
+    event_free(each);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    close_rig(&rig);
+}
+
 static void headers_of_two_lines(void **state)
 {
     static const struct fake_step steps[1];
@@ -1547,6 +1612,7 @@ int main(void)
         cmocka_unit_test(canceled_in_back_off),
         cmocka_unit_test(proxies),
         cmocka_unit_test(own_port),
+        cmocka_unit_test(one_body_in_a_turn),
         cmocka_unit_test(headers_of_two_lines),
     };
 
