@@ -1072,8 +1072,6 @@ int main(void)
         TEST(test_orphans_are_listed_and_nothing_else),
         TEST(test_pending_turns),
         TEST(test_holds),
-}
-
         TEST(test_pending_is_counted_anew),
         TEST(test_due_order),
         TEST(test_pending_below),
