@@ -130,12 +130,12 @@ static bool make_room(struct http_server *s, const struct peer *p)
     return victim;
 }
 
-/* One more connection of a peer that is not welcome would be too many. */
+/* One more connection of a peer that is not welcome would be too many: nobody makes room for it. */
 static bool has_strangers_enough(const struct http_server *s)
 {
     size_t share = s->spec.max_connections / 8;
 
-    return s->n_strangers >= HTTP_STRANGERS_MAX || s->n_strangers > share;
+    return s->n_strangers >= HTTP_STRANGERS_MAX || s->n_strangers > share || is_full(s);
 }
 
 /* --- bookkeeping --------------------------------------------------------------------------- */
