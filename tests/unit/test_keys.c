@@ -91,10 +91,11 @@ static struct drive *the(struct fixture *f)
 static const char *trouble(struct fixture *f)
 {
     static char text[ERROR_TEXT_MAX];
-    Lf__CloudDrive *m = drive_shown(the(f));
+    struct drive_shown shown;
 
-    (void)snprintf(text, sizeof(text), "%s", m->mount_error ? m->mount_error : "");
-    lf__cloud_drive__free_unpacked(m, NULL);
+    drive_shown(the(f), &shown);
+    (void)snprintf(text, sizeof(text), "%s", shown.model.mount_error ? shown.model.mount_error : "");
+    drive_shown_end(&shown);
     return text;
 }
 
