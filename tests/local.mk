@@ -122,6 +122,17 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/pjdfstest/tap.py
 
 
+EXTRA_DIST += tests/fuzz/keep \
+	tests/fuzz/corpora/form.tar.gz \
+	tests/fuzz/corpora/http_head.tar.gz \
+	tests/fuzz/corpora/ipc_packet.tar.gz \
+	tests/fuzz/corpora/json_pb.tar.gz \
+	tests/fuzz/corpora/name.tar.gz \
+	tests/fuzz/corpora/path.tar.gz \
+	tests/fuzz/corpora/route.tar.gz \
+	tests/fuzz/corpora/service_url.tar.gz \
+	tests/fuzz/corpora/websocket.tar.gz
+
 EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
 	tests/fuzz/seeds/cryptd_call/cache_key_make_many \
 	tests/fuzz/seeds/cryptd_call/cache_key_renew \
