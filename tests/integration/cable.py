@@ -14,9 +14,9 @@ CLONE_NEWNET = 0x40000000
 class Cable:
     """Exists from plug_in() to remove(). `address` answers while the cable is plugged in."""
 
-    def __init__(self, number=213):
+    def __init__(self):
         self.name = f"lf{os.getpid() % 100000}"
-        net = f"10.{number}.{os.getpid() % 256}"        # another run's may be left
+        net = f"10.{200 + os.getpid() // 256 % 32}.{os.getpid() % 256}"        # another run may be beside this one, or have left its own
         self.ours, self.address = net + ".1", net + ".2"
 
     def ip(self, *argv):

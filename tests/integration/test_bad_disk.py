@@ -64,7 +64,7 @@ class BadDiskCase(DriveCase):
 
 
 class Unreadable(BadDiskCase):
-    arguments = ("--set", "SettleMilliseconds=1500")
+    arguments = ("--set", "SettleMilliseconds=5000")
 
     def test_content_of_the_cloud(self):
         mount, bucket = self.drive("clean")

@@ -160,7 +160,7 @@ def blocks_of(folder, inos):
 
 
 class Writing(LimitCase):
-    arguments = ("--set", "SettleMilliseconds=15000", "--set", "WriteWaitSeconds=1")
+    arguments = ("--set", "SettleMilliseconds=40000", "--set", "WriteWaitSeconds=1")
 
     def test_beyond_the_limit_without_uploads(self):
         mount, bucket, drive = self.limited_drive("full")
@@ -181,7 +181,7 @@ class Writing(LimitCase):
             for name in written:
                 self.assertSameFile(os.path.join(reference, name), os.path.join(mount, name))
             os.unlink(os.path.join(mount, refused))
-            wait_until(lambda: all(os.path.exists(os.path.join(bucket, name)) for name in written), 90, "the uploads")
+            wait_until(lambda: all(os.path.exists(os.path.join(bucket, name)) for name in written), 150, "the uploads")
             for name in list(written):
                 self.assertSameFile(os.path.join(reference, name), os.path.join(bucket, name))
             write(50)   # and on it goes

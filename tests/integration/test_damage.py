@@ -180,7 +180,7 @@ class Table(DriveCase):
         theirs, ours = ({n: dice.randbytes(200_000) for n in rows} for _ in range(2))
         self.put(mount, bucket, theirs)
         self.stop()
-        self.start("--set", "SettleMilliseconds=5000")
+        self.start("--set", "SettleMilliseconds=20000")
         self.instance.wait_mounted(mount)
         for name, (_, way, _) in rows.items():
             if way == "changed":
@@ -191,7 +191,7 @@ class Table(DriveCase):
             damage(paths[name])
         self.start("--set", "SettleMilliseconds=300")
         self.instance.wait_mounted(mount)
-        self.instance.landfall("wait", "--timeout", "40", mount)
+        self.instance.landfall("wait", "--timeout", "120", mount)
         stored = self.objects(bucket)
         for name, row in rows.items():
             with self.subTest(name=name):
@@ -219,7 +219,7 @@ class Table(DriveCase):
             lt.run("chown", "-R", "--reference", bucket, bucket)
             drives[damage] = mount, bucket, self.drive_id(mount), dice.randbytes(100_000)
         self.stop()
-        self.start("--set", "SettleMilliseconds=5000")
+        self.start("--set", "SettleMilliseconds=20000")
         for mount, _, _, data in drives.values():
             self.instance.wait_mounted(mount)
             wait_until(lambda m=mount: len(os.listdir(m)) == 60, 20, "the names")
@@ -236,7 +236,7 @@ class Table(DriveCase):
                     self.assertEqual(read_file(os.path.join(mount, f"n{n:02d}-" + "x" * 100)), b"%d" % n)
                 lost = glob.glob(self.state("cache", drive, "lost", "*.data"))
                 if damage is unreadable:
-                    wait_until(lambda b=bucket, d=data: self.objects(b)[name] == d, 20, "what was not sent")
+                    wait_until(lambda b=bucket, d=data: self.objects(b)[name] == d, 60, "what was not sent")
                     self.assertEqual(lost, [])
                     continue
                 self.assertTrue([read_file(path) for path in lost] == [data])

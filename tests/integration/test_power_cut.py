@@ -338,7 +338,7 @@ class Punched(PowerCase):
 class Rested(PowerCase):
     """What nobody asked to have on the disk, and was there when the power went."""
 
-    arguments = ("--set", "SettleMilliseconds=10000")
+    arguments = ("--set", "SettleMilliseconds=20000")
 
     def is_on_disk(self, data):
         with open(self.disk.image, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as image:

@@ -288,7 +288,7 @@ class AsRoot(Quickstart):
     def test_stop_waits_for_uploads(self):
         mount = os.path.join(self.dir, "mnt", "first")
         self.quickstart("--background")
-        self.restart_with("SettleMilliseconds=3000")
+        self.restart_with("SettleMilliseconds=8000")
         with open(os.path.join(mount, "late"), "w") as f:
             f.write("late")
         said = self.stop().stdout
@@ -326,7 +326,7 @@ class AsRoot(Quickstart):
     def test_what_was_not_uploaded_is_kept_and_told(self):
         mount, cloud = os.path.join(self.dir, "mnt", "first"), os.path.join(self.dir, "cloud", "first-bucket")
         self.quickstart("--background")
-        self.restart_with("SettleMilliseconds=6000")
+        self.restart_with("SettleMilliseconds=20000")
         with open(os.path.join(mount, "kept"), "w") as f:
             f.write("kept")
         said = self.landfall("stop", "--wait", "1").stdout
@@ -334,7 +334,7 @@ class AsRoot(Quickstart):
         self.assertIn(f"1 changes are not in the cloud yet. They are kept in {self.dir}/state", said)
         self.assertEqual(os.listdir(cloud), [])
         self.quickstart("--background")
-        wait_until(lambda: os.path.exists(os.path.join(cloud, "kept")), 30, "the upload after the next start")
+        wait_until(lambda: os.path.exists(os.path.join(cloud, "kept")), 60, "the upload after the next start")
         self.assertNotIn("are kept", self.stop().stdout)
 
     def test_wrong_calls(self):

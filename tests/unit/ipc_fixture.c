@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 60000 };
+enum { PATIENCE_MS = 60000, TICK_MS = 100 };
 
 /* --- the loop ---------------------------------------------------------------------------------- */
 
@@ -33,11 +33,20 @@ struct patience *patience_new(struct loop *l)
     return p;
 }
 
+/* Not all that is waited for is told by an event. */
+static void tick(void *arg)
+{
+    (void)arg;
+}
+
 void patience_turn(struct loop *l, struct patience *p, const char *condition)
 {
+    struct loop_timer *t = loop_timer(l, TICK_MS, tick, NULL);
+
     if (p->lost)
         fail_msg("waited in vain for %s", condition);
     (void)event_base_loop(loop_base(l), EVLOOP_ONCE);
+    loop_timer_free(t);
 }
 
 void patience_free(struct patience *p)

@@ -186,12 +186,12 @@ static const struct http_ops ops = {
     .identify = identify, .welcomes = welcomes, .head = on_head, .serve = on_request, .refuse = on_refuse,
 };
 
-static int set_up(void **state)
+static int set_up_for(int seconds, void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
     struct http_spec spec = {
         .ops = &ops, .arg = f, .max_header_bytes = HEADER_MAX, .max_body_bytes = BODY_MAX,
-        .max_connections = CONNECTIONS_MAX, .timeout_seconds = 1,
+        .max_connections = CONNECTIONS_MAX, .timeout_seconds = seconds,
     };
 
     f->welcome = true;
@@ -201,6 +201,17 @@ static int set_up(void **state)
     assert_int_equal(http_server_listen(f->server, listen_loopback(AF_INET, &f->port)), 0);
     *state = f;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_for(1, state);
+}
+
+/* For what is sent in many steps, which may take a busy machine longer. */
+static int set_up_patient(void **state)
+{
+    return set_up_for(60, state);
 }
 
 static int tear_down(void **state)
@@ -867,7 +878,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(requests_ahead_are_answered_in_order),
-        TEST(request_may_come_byte_by_byte),
+        cmocka_unit_test_setup_teardown(request_may_come_byte_by_byte, set_up_patient, tear_down),
         TEST(every_reply_is_protected),
         TEST(header_lines_cannot_be_forged),
         TEST(too_much_is_refused),
@@ -875,7 +886,7 @@ int main(void)
         TEST(refused_body_is_no_request),
         TEST(refusal_without_body_keeps_the_connection),
         TEST(body_may_be_waited_for),
-        TEST(bodies_are_taken_as_they_come),
+        cmocka_unit_test_setup_teardown(bodies_are_taken_as_they_come, set_up_patient, tear_down),
         TEST(nobody_is_late_while_nothing_is_wanted),
         TEST(an_early_reply_ends_the_connection),
         TEST(taken_bodies_have_their_own_limit),
