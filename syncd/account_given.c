@@ -65,6 +65,11 @@ int account_given_cloud(struct account_given *g, struct cloud **ret, struct erro
     return 0;
 }
 
+const char *account_given_id(const struct account_given *g)
+{
+    return g->id;
+}
+
 void account_given_close(struct account_given *g)
 {
     if (!g)

@@ -14,5 +14,7 @@ int account_given_open(struct syncd *d, const Lf__CloudAccount *account, const c
 /* Its cloud, until the loop turns: a stored account may be deleted meanwhile. Requests under way then end with
  * -ECANCELED, and this answers -ENOENT with a sentence. */
 int account_given_cloud(struct account_given *g, struct cloud **ret, struct error *e);
+/* Of a stored account, borrowed; NULL: it is stored nowhere. */
+const char *account_given_id(const struct account_given *g);
 /* Nothing is under way for it. NULL is fine. */
 void account_given_close(struct account_given *g);

@@ -79,15 +79,14 @@ static int begin_upload(struct form *f, struct haul *haul, struct error *e)
 {
     const Lf__FormDone *q = f->done;
     CLEANUP_FREE char *key = NULL;
-    struct bucket_upload_spec spec = { .id = q->id, .path = q->file_name, .size = f->got,
+    struct bucket_upload_spec spec = { .id = q->id, .path = q->file_name, .size = f->got, .form = true,
                                        .overwrite = q->has_overwrite && q->overwrite };
-    const char *id;
     int r = bucket_key_make("The name of the file", q->upload_path, q->file_name, "", &key, e);
 
     if (r == 0)
         r = haul_open(haul, q->cloud_account, NULL, q->storage_name, e);
     spec.key = key;
-    return r < 0 ? r : bucket_upload_begin(haul, take_fd(&f->fd), &spec, &id, e);
+    return r < 0 ? r : bucket_upload_begin(haul, take_fd(&f->fd), &spec, e);
 }
 
 static void take_over(struct form *f)
