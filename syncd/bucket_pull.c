@@ -429,10 +429,7 @@ struct pull *pull_new(struct haul *e, const struct pull_spec *spec, pull_done_fn
 
 void pull_undo(struct pull *p)
 {
-    if (p->haul->closing)
-        remove_it(p);
-    else
-        haul_work(p->haul, remove_it, NULL, p);
+    haul_work(p->haul, remove_it, NULL, p);
 }
 
 void pull_free(struct pull *p)

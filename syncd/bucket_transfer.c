@@ -25,11 +25,12 @@ struct asked {
     char origin[HAUL_ORIGIN_SIZE];
     bool overwrite, tree;
     int fd;                       /* of the file or the folder */
+    haul_kept_fn *begin;
     struct stat st;
     struct error error;
 };
 
-static struct asked *asked_new(struct ipc_request *req, struct haul *haul, const char *id)
+static struct asked *asked_new(struct ipc_request *req, struct haul *haul, const char *id, haul_kept_fn *begin)
 {
     struct asked *a = xcalloc(1, sizeof(*a));
 
@@ -38,6 +39,7 @@ static struct asked *asked_new(struct ipc_request *req, struct haul *haul, const
     a->id = xstrdup(id);
     haul_origin(req, a->origin);
     a->fd = -1;
+    a->begin = begin;
     return a;
 }
 
@@ -65,6 +67,16 @@ static void reply(struct asked *a)
     end(a);
 }
 
+static void opened(struct haul *haul, void *arg)
+{
+    struct asked *a = arg;
+
+    if (a->fd < 0)
+        fail(a, &a->error);
+    else
+        haul_keep_account(haul, a->begin, a);
+}
+
 /* --- up ----------------------------------------------------------------------------------------------------- */
 
 static void open_file(void *arg)
@@ -74,14 +86,14 @@ static void open_file(void *arg)
     a->fd = local_file_open(a->path, &a->st, &a->error);
 }
 
-static void file_opened(struct haul *haul, void *arg)
+static void begin_upload(struct haul *haul, const struct error *why, void *arg)
 {
     struct asked *a = arg;
     struct bucket_upload_spec spec = { .id = a->id, .path = a->path, .key = a->key, .overwrite = a->overwrite,
                                        .size = (uint64_t)a->st.st_size, .origin = a->origin };
 
-    if (a->fd < 0 || bucket_upload_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
-        fail(a, &a->error);
+    if (why || bucket_upload_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
+        fail(a, why ? why : &a->error);
     else
         reply(a);
 }
@@ -109,11 +121,11 @@ void bucket_upload_object(struct ipc_request *req, const Lf__Envelope *env, int 
     if (haul_answered(daemon, req))
         return;
     haul = bucket_upload_new(daemon, ipc_request_trace(req));
-    a = asked_new(req, haul, env->cloud_upload->id);
+    a = asked_new(req, haul, env->cloud_upload->id, begin_upload);
     if (prepare_upload(a, env->cloud_upload, &e) < 0)
         fail(a, &e);
     else
-        haul_work(haul, open_file, file_opened, a);
+        haul_work(haul, open_file, opened, a);
 }
 
 /* --- down ----------------------------------------------------------------------------------------------------- */
@@ -125,14 +137,14 @@ static void open_folder(void *arg)
     a->fd = local_folder_open(a->path, &a->error);
 }
 
-static void folder_opened(struct haul *haul, void *arg)
+static void begin_download(struct haul *haul, const struct error *why, void *arg)
 {
     struct asked *a = arg;
     struct bucket_download_spec spec = { .id = a->id, .folder = a->path, .key = a->key, .tree = a->tree,
                                          .origin = a->origin };
 
-    if (a->fd < 0 || bucket_download_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
-        fail(a, &a->error);
+    if (why || bucket_download_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
+        fail(a, why ? why : &a->error);
     else
         reply(a);
 }
@@ -174,9 +186,9 @@ void bucket_download_object(struct ipc_request *req, const Lf__Envelope *env, in
     if (haul_answered(daemon, req))
         return;
     haul = bucket_download_new(daemon, ipc_request_trace(req));
-    a = asked_new(req, haul, env->cloud_download->id);
+    a = asked_new(req, haul, env->cloud_download->id, begin_download);
     if (prepare_download(a, env->cloud_download, &e) < 0)
         fail(a, &e);
     else
-        haul_work(haul, open_folder, folder_opened, a);
+        haul_work(haul, open_folder, opened, a);
 }

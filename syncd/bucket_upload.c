@@ -243,8 +243,7 @@ static uint64_t upload_moved(struct haul *e)
 
 static void upload_undo(struct haul *e)
 {
-    if (!e->closing)
-        bucket_parts_abort(upload_of(e));
+    bucket_parts_abort(upload_of(e));
 }
 
 static void upload_free(struct haul *e)

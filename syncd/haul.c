@@ -69,6 +69,9 @@ void haul_wipe(struct haul *e)
 {
     account_given_close(e->account);
     free(e->bucket);
+    free(e->account_id);
+    free(e->model.data);
+    free(e->sealed.data);
 }
 
 /* Undone first where it did not complete, freed when nothing is under way any more. */
@@ -89,6 +92,17 @@ static void settle(struct haul *e)
     if (e->failed && !e->remains && !later)
         haul_record_end(e);
     e->ops->free(e);
+}
+
+void haul_hold(struct haul *e)
+{
+    e->busy++;
+}
+
+void haul_release(struct haul *e)
+{
+    e->busy--;
+    settle(e);
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------ */
@@ -249,7 +263,8 @@ static void over(struct haul *e)
 
 void haul_drop(struct haul *e)
 {
-    over(e);
+    if (e->state != HAUL_OVER)
+        over(e);
 }
 
 void haul_undo(struct haul *e)
@@ -429,17 +444,11 @@ bool hauls_working(const struct hauls *all)
     return all->n_jobs > 0;
 }
 
+/* One that has not begun has left nothing, the next process goes on with the others. */
 static void close_one(struct haul *e)
 {
-    e->closing = true;
-    if (e->number) {
-        transfer_leave(take_ptr(e->transfer));
-        over(e);
-        return;
-    }
-    e->undone = true;
-    e->ops->undo(e);
-    cancel_it(e);
+    transfer_leave(take_ptr(e->transfer));
+    over(e);
 }
 
 void hauls_close(struct hauls *all)

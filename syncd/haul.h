@@ -3,8 +3,7 @@
  * under way still use. A few of them move bytes at a time (HAULS_AT_ONCE), since each holds some in memory; the
  * others wait.
  *
- * A haul of a stored account outlives the process: it is recorded (store_haul.h), and goes on in the next one under
- * the same id. */
+ * A haul outlives the process: it is recorded (store_haul.h), and goes on in the next one under the same id. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,12 +30,13 @@ struct haul_ops {
     void (*go)(struct haul *e);       /* begins, or goes on after a pause */
     uint64_t (*moved)(struct haul *e);   /* bytes by now */
     void (*undo)(struct haul *e);     /* it has failed: removes what it has left, and sets `remains` where that is to
-                                           be tried again by the next process. Nothing is under way, or it is
-                                           closing, and what it does must be done when it returns */
+                                           be tried again by the next process. Nothing is under way */
     void (*free)(struct haul *e);     /* all of it; haul_wipe() is among it */
 };
 
 enum haul_state { HAUL_NEW, HAUL_WAITS, HAUL_RUNS, HAUL_PAUSED, HAUL_OVER };
+
+typedef void haul_kept_fn(struct haul *e, const struct error *why, void *arg);
 
 struct haul_call;
 TAILQ_HEAD(haul_calls, haul_call);
@@ -50,15 +50,18 @@ struct haul {
     char *bucket;                       /* owned */
     uint64_t trace;
     bool remains;
+    struct { void *data; size_t n; } model, sealed;   /* of an account that is not stored */
+    char *account_id;
     bool resumed;                       /* an earlier process began it, */
     int64_t begun_ns;                   /* then (wall clock) */
     /* haul.c's and haul_record.c's own */
-    int64_t number;                     /* of its record; 0: it has none */
+    int64_t number;                     /* of its record; 0: it has none (yet) */
+    haul_kept_fn *kept;
+    void *kept_arg;
     struct transfer *transfer;
     enum haul_state state;
     struct error trouble;               /* why it cannot go on */
     bool undone, failed;
-    bool closing;                       /* syncd ends: no request and no job of it is answered any more */
     unsigned busy;                      /* requests and jobs under way */
     struct haul_calls calls;
 };
@@ -68,7 +71,10 @@ void haul_init(struct haul *e, struct syncd *d, const struct haul_ops *ops, uint
 /* The account and the bucket of a request. 0, or a negative errno with a sentence. */
 int haul_open(struct haul *e, const Lf__CloudAccount *account, const char *id, const char *bucket,
                 struct error *why);
-/* One that has not begun: freed when no job is under way any more. */
+/* Sees to it that another process can use the account: keys that are stored nowhere are sealed. Calls done, from the
+ * loop or at once, also when the haul is over: then with -ECANCELED. */
+void haul_keep_account(struct haul *e, haul_kept_fn *done, void *arg);
+/* One that has not begun, or is over: freed when no job is under way any more. */
 void haul_drop(struct haul *e);
 /* For ops->free. */
 void haul_wipe(struct haul *e);
@@ -110,7 +116,7 @@ void haul_begun(struct ipc_request *req, const char *id);
 /* The request that a record is the effect of, as it is told from others. */
 enum { HAUL_ORIGIN_SIZE = 40 };
 void haul_origin(const struct ipc_request *req, char out[HAUL_ORIGIN_SIZE]);
-/* A negative errno with a sentence when it cannot be recorded; 0 also for a haul that has no record. */
+/* A negative errno with a sentence when it cannot be recorded. */
 int haul_record_parts(struct haul *e, int64_t begun_ns, const char *upload_id, struct error *why);
 int haul_record_file(struct haul *e, const struct store_haul_file *f, struct error *why);
 int haul_record_progress(struct haul *e, const struct store_haul_progress *p, const struct store_haul_file *ended,
@@ -126,8 +132,7 @@ void hauls_turn(struct hauls *all);
 /* Calls done(arg), from the loop or at once: when nothing is moved and nothing waits for its turn any more, after so
  * many seconds, or when all are closed. */
 void hauls_drain(struct hauls *all, unsigned seconds, void (*done)(void *arg), void *arg);
-/* Leaves those that are recorded to the next process and ends the others, undone or not. What is under way ends as the
- * loop turns. */
+/* Leaves all of them to the next process. What is under way ends as the loop turns. */
 void hauls_close(struct hauls *all);
 /* Whether threads of theirs are under way, which keep what they work at when all is freed. */
 bool hauls_working(const struct hauls *all);

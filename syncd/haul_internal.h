@@ -37,5 +37,8 @@ void haul_record_end(struct haul *e);
 
 /* --- haul.c ------------------------------------------------------------------------------------ */
 
+/* It is not freed in between. */
+void haul_hold(struct haul *e);
+void haul_release(struct haul *e);
 /* One that has failed in an earlier process: what it has left goes. */
 void haul_undo(struct haul *e);

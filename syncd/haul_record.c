@@ -1,5 +1,5 @@
-/* What is written down of hauls, so that the next process goes on with them. One whose account is stored nowhere has no
- * record: its keys are in memory only. Must not know what any of them does. */
+/* What is written down of hauls, so that the next process goes on with them. Of keys of accounts only what cryptd
+ * sealed. Must not know what any of them does. */
 #include "syncd/haul_internal.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
+#include "common/alloc.h"
 #include "common/log.h"
 #include "syncd/store.h"
 #include "syncd/syncd.h"
@@ -19,6 +19,38 @@ static int refused(struct error *why, int r)
                      strerror(-r));
 }
 
+/* --- the account -------------------------------------------------------------------------------- */
+
+static void *copy(const ProtobufCBinaryData *from, size_t *ret_n)
+{
+    *ret_n = from->len;
+    return from->len ? memcpy(xcalloc(1, from->len), from->data, from->len) : NULL;
+}
+
+static void account_kept(const struct error *why, const struct account_kept *kept, void *arg)
+{
+    struct haul *e = arg;
+    struct error ended = { 0 };
+
+    if (!why) {
+        xstrset(&e->account_id, kept->id);
+        e->model.data = copy(&kept->model, &e->model.n);
+        e->sealed.data = copy(&kept->sealed, &e->sealed.n);
+    }
+    if (e->state == HAUL_OVER)
+        why = (error_set(&ended, -ECANCELED, "The agent ends."), &ended);
+    e->kept(e, why, e->kept_arg);
+    haul_release(e);
+}
+
+void haul_keep_account(struct haul *e, haul_kept_fn *done, void *arg)
+{
+    e->kept = done;
+    e->kept_arg = arg;
+    haul_hold(e);
+    account_given_keep(e->account, account_kept, e);
+}
+
 /* --- the record --------------------------------------------------------------------------------- */
 
 int haul_record_begin(struct haul *e, struct store_haul *h, struct error *why)
@@ -26,9 +58,11 @@ int haul_record_begin(struct haul *e, struct store_haul *h, struct error *why)
     struct store_haul row = *h;
     int r;
 
-    row.account_id = (char *)(uintptr_t)account_given_id(e->account);
-    if (!row.account_id)
-        return 0;
+    row.account_id = e->account_id;
+    row.account = e->model.data;
+    row.n_account = e->model.n;
+    row.sealed = e->sealed.data;
+    row.n_sealed = e->sealed.n;
     row.id = (char *)(uintptr_t)haul_id(e);
     row.uid = e->d->uid;
     row.begun_ns = e->begun_ns = loop_wall_ns();

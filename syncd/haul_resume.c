@@ -24,12 +24,13 @@ static const struct kind {
 /* 0, or why it cannot go on. */
 static int open_account(struct haul *e, const struct store_haul *h, struct error *why)
 {
+    const struct account_kept kept = { h->account_id, { h->n_account, h->account }, { h->n_sealed, h->sealed } };
     struct cloud *cloud;
     int r;
 
     if (h->uid != e->d->uid)
         return error_set(why, -EPERM, "The transfer was begun for another user of this machine.");
-    r = account_given_open(e->d, NULL, h->account_id, &e->account, why);
+    r = account_given_again(e->d, &kept, &e->account, why);
     return r < 0 ? r : account_given_cloud(e->account, &cloud, why);
 }
 

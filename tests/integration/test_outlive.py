@@ -210,6 +210,26 @@ class Killed(OutliveCase):
         self.assertEqual(self.ended(down)["status"], "completed")
         self.assertEqual(sorted(os.listdir(os.path.join(self.target, "dir"))), ["other", "small"])
 
+    def test_an_account_that_is_stored_nowhere(self):
+        """Its keys came in the body. They are in the state sealed, and as long as they are needed."""
+        with self.slow_account() as account:
+            self.proxy.rate = 8 * MIB
+            given = {"cloudType": 8, "serviceUrl": self.proxy.url, "region": self.server.region,
+                     "accessKey": self.server.access_key, "secretKey": self.server.secret_key}
+            source, up = self.begin_upload(given, 8 * PART)
+            body, down = self.begin_download(given)
+            self.control(up, "pause")
+            self.instance.restart("syncd")
+            for tail in ("", "-wal"):
+                state = self.bytes_of(os.path.join(self.instance.dir, "state", "state.db" + tail))
+                self.assertNotIn(self.server.secret_key.encode(), state)
+                self.assertNotIn(self.server.access_key.encode(), state)
+            self.assertIsNotNone(account)
+        self.assertDownloaded(down, body)
+        self.control(up, "resume")
+        self.assertArrived(up, source)
+        self.assertNothingRecorded()
+
     def test_a_form_ends(self):
         """Its file has no name: it fails, and says so, and no part of it stays."""
         source = self.file("form", 5 * PART)
