@@ -126,7 +126,7 @@ static void next_turn(struct hauls *all)
 
     for (e = TAILQ_FIRST(&all->list); e && all->running < HAULS_AT_ONCE && !agent_rests(all->d); e = next) {
         next = TAILQ_NEXT(e, next);
-        if (e->state != HAUL_WAITS)
+        if (e->state != HAUL_WAITS || e->rests)
             continue;
         run(all, e);
         next = TAILQ_FIRST(&all->list);   /* it may have ended, or another one with it */
@@ -142,7 +142,7 @@ static void turn(void *arg)
     haul_drains_look(all);
 }
 
-static void next_turn_soon(struct hauls *all)
+void haul_next_turn_soon(struct hauls *all)
 {
     if (!all->closed && !all->turn)
         all->turn = loop_timer(all->loop, 0, turn, all);
@@ -163,7 +163,14 @@ static void leave(struct haul *e)
 {
     if (e->state == HAUL_RUNS)
         e->d->hauls->running--;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
+}
+
+void haul_put_off(struct haul *e)
+{
+    leave(e);
+    e->state = HAUL_WAITS;
+    halt(e);
 }
 
 static void pause_it(void *arg)
@@ -182,7 +189,7 @@ static void resume_it(void *arg)
 
     e->state = HAUL_WAITS;
     haul_record_state(e, STORE_HAUL_GOES);
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
 }
 
 static void cancel_it(void *arg)
@@ -228,7 +235,7 @@ int haul_begin(struct haul *e, struct transfer_spec *spec, struct store_haul *h,
         return r;
     }
     e->state = HAUL_WAITS;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
     return 0;
 }
 
@@ -238,7 +245,7 @@ void haul_go_on(struct haul *e, struct transfer_spec *spec, enum store_haul_stat
     spec->paused = state == STORE_HAUL_PAUSED;
     announce(e, spec);
     e->state = spec->paused ? HAUL_PAUSED : HAUL_WAITS;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
 }
 
 const char *haul_id(const struct haul *e)
@@ -309,6 +316,7 @@ static void answered(struct cloud_request *r, void *arg)
     bool halted = c->halted && r->error.code == -ECANCELED;
 
     TAILQ_REMOVE(&e->calls, c, next);
+    halted |= haul_rest(e, r->error.code);
     if (r->error.code == -ECANCELED && !halted && !e->d->hauls->closed)   /* by nobody who asked for the transfer */
         error_set(&r->error, -ENOENT, "The account was removed while this was under way.");
     if ((e->state != HAUL_OVER || c->undoes) && c->done)
@@ -429,12 +437,9 @@ void hauls_turn(struct hauls *all)
     struct haul *e;
 
     TAILQ_FOREACH(e, &all->list, next)
-        if (e->state == HAUL_RUNS && agent_rests(all->d)) {
-            leave(e);
-            e->state = HAUL_WAITS;
-            halt(e);
-        }
-    next_turn_soon(all);
+        if (e->state == HAUL_RUNS && agent_rests(all->d))
+            haul_put_off(e);
+    haul_next_turn_soon(all);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------ */
@@ -473,6 +478,7 @@ void hauls_free(struct hauls *all)
         return;
     hauls_close(all);
     loop_timer_free(all->turn);
+    loop_timer_free(all->rest);
     apart_free(all->apart);
     for (size_t i = 0; i < all->n_origins; i++)
         free(all->origins[i].origin);

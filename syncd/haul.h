@@ -62,6 +62,7 @@ struct haul {
     enum haul_state state;
     struct error trouble;               /* why it cannot go on */
     bool undone, failed;
+    bool heard, rests;                  /* the cloud has answered; it was not reached, and is tried again later */
     unsigned busy;                      /* requests and jobs under way */
     struct haul_calls calls;
 };

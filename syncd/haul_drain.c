@@ -32,7 +32,7 @@ static bool moves(const struct hauls *all)
     const struct haul *e;
 
     TAILQ_FOREACH(e, &all->list, next)
-        if (e->state == HAUL_WAITS || e->state == HAUL_RUNS)
+        if ((e->state == HAUL_WAITS && !e->rests) || e->state == HAUL_RUNS)
             return true;
     return false;
 }

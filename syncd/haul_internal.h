@@ -14,6 +14,7 @@ struct hauls {
     struct haul_list list;        /* those that are not over, as they came */
     unsigned n, running;
     struct loop_timer *turn;      /* somebody is to be looked for */
+    struct loop_timer *rest;      /* until those that rest are tried again */
     struct apart *apart;          /* NULL: the pool has to do */
     struct haul_jobs jobs;        /* that wait for a thread */
     unsigned n_jobs;              /* that have one */
@@ -35,8 +36,16 @@ int haul_record_begin(struct haul *e, struct store_haul *h, struct error *why);
 void haul_record_state(struct haul *e, enum store_haul_state state);
 void haul_record_end(struct haul *e);
 
+/* --- haul_rest.c ------------------------------------------------------------------------------- */
+
+/* One of its requests has ended so. Whether it is put off, and that request to be made anew. */
+bool haul_rest(struct haul *e, int code);
+
 /* --- haul.c ------------------------------------------------------------------------------------ */
 
+void haul_next_turn_soon(struct hauls *all);
+/* It gives its turn to others and waits for the next one. */
+void haul_put_off(struct haul *e);
 /* It is not freed in between. */
 void haul_hold(struct haul *e);
 void haul_release(struct haul *e);

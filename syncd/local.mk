@@ -127,6 +127,7 @@ libsyncd_a_SOURCES = \
 	syncd/haul_drain.c \
 	syncd/haul_internal.h \
 	syncd/haul_record.c \
+	syncd/haul_rest.c \
 	syncd/haul_resume.c \
 	syncd/events.c \
 	syncd/events.h \

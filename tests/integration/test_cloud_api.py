@@ -288,6 +288,9 @@ class Transfers(TransferCase):
             self.assertEqual(self.ended(up)["status"], "completed")
         self.assertEqual(self.s3.get("big"), self.bytes_of(source))
 
+    def test_an_object_that_comes_meanwhile_stays(self):
+        self.put_something_meanwhile()
+
     def test_a_file_that_changes_meanwhile_is_not_put_there(self):
         with self.slow_account() as account:
             source = self.file("growing", 40 << 20)

@@ -8,6 +8,7 @@ import sqlite3
 import time
 import unittest
 
+import landfall_test as lt
 from cloud_case import TransferCase
 from drive_case import SERVED
 from landfall_test import wait_until
@@ -419,6 +420,45 @@ class Stopped(OutliveCase):
             self.assertEqual((status, self.unfinished()), (200, 0))
             self.instance.start()
         self.assertArrived(up, source)
+
+
+class LateNetwork(OutliveCase):
+    """After a start of the machine."""
+
+    arguments = ("--set", "CloudRetries=0")
+
+    def test_they_wait_for_it(self):
+        with self.slow_account() as account:
+            self.proxy.rate = 16 * MIB
+            source, up = self.begin_upload(account)
+            body, down = self.begin_download(account)
+            self.assertEqual(self.instance.stop(), 0)
+            self.proxy.refuse()
+            self.instance.start()
+            wait_until(lambda: self.instance.log("syncd").count("transfer_waits_for_cloud") >= 4, 60, "two tries of each")
+            self.assertEqual({self.status(t)["status"] for t in (up, down)}, {"running"})
+            self.proxy.heal()
+        self.assertArrived(up, source)
+        self.assertDownloaded(down, body)
+
+
+class OnSwift(OutliveCase):
+    """Another server, which has no conditions on what is put."""
+
+    server_class = lt.Swift
+
+    def test_they_go_on(self):
+        with self.slow_account() as account:
+            self.proxy.rate = 8 * MIB
+            source, up = self.begin_upload(account, 8 * PART)
+            self.instance.restart("syncd")
+            body, down = self.begin_download(account)
+            self.instance.restart("syncd")
+        self.assertArrived(up, source)
+        self.assertDownloaded(down, body)
+
+    def test_an_object_that_comes_meanwhile_stays(self):
+        self.put_something_meanwhile()
 
 
 class Drained(OutliveCase):
