@@ -3,6 +3,7 @@
 #include "cli/api.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 #include "common/text.h"
 #include "common/write_all.h"
 
-enum { REPLY_BYTES_MAX = 64 << 20, REQUEST_BYTES_MAX = 1 << 20, TIMEOUT_SECONDS = 150 };
+enum { REPLY_BYTES_MAX = 64 << 20, REQUEST_BYTES_MAX = 1 << 20, PORT_BYTES_MAX = 8192,
+       TIMEOUT_SECONDS = 150 };
 
 static int connect_api(const char *path, int seconds, struct error *e)
 {
@@ -140,6 +142,34 @@ int api_call_within(struct json_object *instance, int seconds, const char *metho
         (void)error_set(e, r, "Landfall's answer did not arrive: %s.", strerror(-r));
     if (r == 0)
         r = parse_reply(&t, ret, e);
+    text_free(&t);
+    return r;
+}
+
+/* Who answers there may be anybody: the one recv() waits no longer than its limit, however slowly bytes come. */
+int api_get_at_port(int family, uint16_t port, int seconds, const char *path, struct json_object **ret, struct error *e)
+{
+    const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port),
+                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port),
+                                     .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    const void *at = family == AF_INET ? (const void *)&v4 : &v6;
+    CLEANUP_CLOSE int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval limit = { .tv_sec = seconds };
+    struct text t = TEXT_INIT(PORT_BYTES_MAX);
+    char reply[PORT_BYTES_MAX];
+    ssize_t n = -1;
+    int r;
+
+    *ret = NULL;
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
+        connect(fd, at, family == AF_INET ? sizeof(v4) : sizeof(v6)) == 0 &&
+        send_request(fd, "GET", path, port, NULL) == 0)
+        n = recv(fd, reply, sizeof(reply) - 1, MSG_WAITALL);
+    if (n < 0)
+        return error_set(e, -errno, "Nobody answers at port %u: %m.", port);
+    r = text_add(&t, reply, (size_t)n) < 0 ? -ENOMEM : parse_reply(&t, ret, e);
     text_free(&t);
     return r;
 }

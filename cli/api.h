@@ -23,3 +23,8 @@ int api_call(struct json_object *instance, const char *method, const char *path,
 /* The same with a limit of one's own for each wait; api_call() has patience with clouds that are slow to answer. */
 int api_call_within(struct json_object *instance, int seconds, const char *method, const char *path,
                     struct json_object *body, struct json_object **ret, struct error *e);
+
+/* The JSON that whoever listens at the port of a loopback address answers to a GET of `path`: perhaps not Landfall. The
+ * whole of it is waited for so long. 0 and *ret, or negative errno with a sentence. */
+int api_get_at_port(int family, uint16_t port, int seconds, const char *path, struct json_object **ret,
+                    struct error *e);

@@ -15,8 +15,8 @@ struct command {
 /* All of them, up to a row without a name. */
 extern const struct command commands[];
 
-extern const struct command account_verbs[], agent_verbs[], audit_verbs[], completion_verbs[], drive_verbs[],
-    key_verbs[];
+extern const struct command account_verbs[], agent_verbs[], audit_verbs[], bucket_verbs[], completion_verbs[],
+    drive_verbs[], key_verbs[], transfer_verbs[];
 
 int command_config(int argc, char **argv);
 int command_install(int argc, char **argv);

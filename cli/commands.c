@@ -26,6 +26,7 @@ const struct command commands[] = {
     { "account", "list | add ... | remove ...", "cloud accounts of a running instance", NULL, account_verbs },
     { "drive", "list | add ... | remove ... | cache ... | sync ... | open ...", "drives of a running instance", NULL,
       drive_verbs },
+    { "bucket", "list ACCOUNT", "buckets of an account", NULL, bucket_verbs },
     { "key", "show | export | import | rotate | escrow | destroy | passphrase",
       "the keys of a drive that encrypts: recovery kit, rotation, crypto-erase", NULL, key_verbs },
     { "stat", "PATH [--json] [--dir DIR]", "how one object of a drive stands with the cloud, and what it waits for",
@@ -60,6 +61,8 @@ const struct command commands[] = {
     { "top", "[--once] [--json] [--dir DIR]",
       "transfers while they go on, with their rates, and what waits for the cloud. --once, and where stdout is no\n"
       "           terminal: one table", command_top, NULL },
+    { "transfer", "list | pause ID... | resume ID... | cancel ID...",
+      "uploads and downloads, those of drives among them, and having one wait, go on or end", NULL, transfer_verbs },
     { "watch", "[--since ID[:ID]] [--json] [--dir DIR]",
       "what happens, while it happens: transfers, states of objects, notices, calls of others. --since: also what\n"
       "           happened after these frames of /notification and /statechange", command_watch, NULL },

@@ -405,7 +405,8 @@ const struct command drive_verbs[] = {
     { "remove|rm", "--name NAME [--force] [--dir DIR]",
       "unmounts and forgets a drive; what is in the cloud stays. --force: also with changes that are not there yet",
       remove_drive, NULL },
-    { "sync", "NAME [--dir DIR]", "looks into the bucket, and sends what waits, at once", sync_drive, NULL },
+    { "sync", "NAME [--dir DIR]",
+      "looks into the bucket, and sends what waits, at once; also files whose upload was canceled", sync_drive, NULL },
     { "open", "NAME [--dir DIR]", "shows the drive in the file manager of the desktop", open_drive, NULL },
     { 0 },
 };

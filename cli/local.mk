@@ -7,6 +7,7 @@ libcli_a_SOURCES = \
 	cli/api.c \
 	cli/api.h \
 	cli/audit.c \
+	cli/bucket.c \
 	cli/command.h \
 	cli/commands.c \
 	cli/completion.c \
@@ -74,6 +75,7 @@ libcli_a_SOURCES = \
 	cli/top.c \
 	cli/top.h \
 	cli/top_table.c \
+	cli/transfer.c \
 	cli/verb.c \
 	cli/wait.c \
 	cli/wait.h \

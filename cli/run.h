@@ -35,7 +35,7 @@ enum {
     RUN_DAEMONS = 4,
     RUN_NAME_MAX = 256,         /* of a kept descriptor: sd_pid_notify_with_fds(3) allows 255 bytes */
     RUN_KEPT_MAX = 240,         /* a daemon accepts DAEMON_SOCKETS_MAX descriptors in all */
-    RUN_LISTEN_BACKLOG = 512,
+    RUN_LISTEN_BACKLOG = 4096,
 };
 
 /* --- the table -------------------------------------------------------------------------------- */

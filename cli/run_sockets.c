@@ -40,7 +40,8 @@ static int listen_loopback(int family, uint16_t port)
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
         return -errno;
-    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0)
+    if (family == AF_INET6 && (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0 ||
+                               setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one)) < 0))
         return -errno;
     if (bind(fd, &a.any, size) < 0 || listen(fd, RUN_LISTEN_BACKLOG) < 0)
         return -errno;
@@ -55,7 +56,8 @@ static uint16_t bound_port(int fd)
     return getsockname(fd, &a.any, &size) == 0 ? ntohs(a.v4.sin_port) : 0;
 }
 
-/* Whether the machine simply has no IPv6 loopback. */
+/* Whether the machine simply has no IPv6. Where it has and only the address is not there, it may be one day: then it is
+ * to be ours. */
 static bool without_ipv6(int r)
 {
     return r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL || r == -EPROTONOSUPPORT;

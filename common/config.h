@@ -44,7 +44,7 @@
     X(max_form_bytes, "MaxFormBytes", NUMBER, 17179869184, 1024, 1099511627776, \
       "a form with a file; the file waits in StateDir until it has been uploaded") \
     X(max_reply_bytes, "MaxReplyBytes", NUMBER, 67108864, 65536, 1073741824, "JSON of one reply") \
-    X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once") \
+    X(max_connections, "MaxConnections", NUMBER, 512, 4, 65536, "HTTP connections at once, of each user") \
     X(max_web_sockets, "MaxWebSockets", NUMBER, 4096, 1, 65536, "WebSockets at once, beside those") \
     X(web_socket_ping_seconds, "WebSocketPingSeconds", NUMBER, 30, 1, 3600, \
       "pause between pings; a client that answers nothing to two is dropped") \
@@ -57,7 +57,8 @@
     X(ipc_timeout_seconds, "IpcTimeoutSeconds", NUMBER, 120, 1, 3600, \
       "how long the API waits for another process") \
     X(ipc_queue_length, "IpcQueueLength", NUMBER, 1024, 16, 65536, "unanswered requests per connection") \
-    X(ipc_connections, "IpcConnections", NUMBER, 64, 4, 4096, "connections per internal socket") \
+    X(ipc_connections, "IpcConnections", NUMBER, 64, 4, 4096, \
+      "connections per internal socket, a part of them for each role") \
     X(cloud_connections, "CloudConnections", NUMBER, 64, 1, 1024, "connections to all clouds") \
     X(cloud_connections_per_host, "CloudConnectionsPerHost", NUMBER, 16, 1, 256, "connections to one host") \
     X(cloud_connect_seconds, "CloudConnectSeconds", NUMBER, 10, 1, 300, \
@@ -70,6 +71,8 @@
       "a read of absent data fails after") \
     X(settle_milliseconds, "SettleMilliseconds", NUMBER, 300, 0, 60000, \
       "pause between close and upload; ten times as long at most while changes go on") \
+    X(quiet_milliseconds, "QuietMilliseconds", NUMBER, 5000, 0, 3600000, \
+      "a file that stays open for writing is uploaded when nothing was written to it for") \
     X(upload_slots, "UploadSlots", NUMBER, 16, 1, 256, "cloud changes carried out at once, per drive") \
     X(recent_fuse, "RecentFuse", FLAG, true, 0, 1, \
       "use what FUSE has from Linux 6.9 on (false: drives mounted from then on behave as with an older kernel)") \

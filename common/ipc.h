@@ -59,7 +59,8 @@ struct ipc_server_spec {
     size_t n_handlers;
     const struct ipc_peer_uid *peers;     /* who may claim which role; borrowed; several rows per role are fine */
     size_t n_peers;
-    size_t max_connections, max_queue;    /* queue: unanswered requests of one peer; above it reading pauses */
+    size_t max_connections;               /* of all; each uid has the part that its roles are of all in `peers` */
+    size_t max_queue;                     /* unanswered requests of one peer; above it reading pauses */
     /* A peer whose Hello was accepted, or a channel, ended by itself; p is gone after this call. Runs from
      * the loop, never from inside another call. May be NULL. Requests of p may still be answered, into the void. */
     void (*peer_lost)(struct ipc_peer *p, void *arg);

@@ -43,8 +43,6 @@ void ipc_peer_drop(struct ipc_peer *p)
     ipc_conn_close(p->conn);
     p->conn = NULL;
     TAILQ_REMOVE(&s->peers, p, next);
-    if (p->fixed == ROLE_NONE)
-        s->n_accepted--;
     p->server = NULL;
     peer_unref(p);
 }
@@ -179,8 +177,6 @@ struct ipc_peer *ipc_peer_new(struct ipc_server *s, int fd, enum role fixed, uin
         return NULL;
     }
     TAILQ_INSERT_TAIL(&s->peers, p, next);
-    if (fixed == ROLE_NONE)
-        s->n_accepted++;
     return p;
 }
 

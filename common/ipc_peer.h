@@ -28,10 +28,10 @@ struct ipc_server {
     struct loop *loop;
     struct ipc_server_spec spec;
     TAILQ_HEAD(, ipc_peer) peers;
-    size_t n_accepted;            /* peers that came through a listener */
     struct event *listeners[IPC_LISTENERS_MAX];
     size_t n_listeners;
     struct loop_timer *pause;
+    int64_t failed_second;        /* in which accepting failed last, and was logged once */
     uint64_t refused;
     int64_t refused_second;
     unsigned refused_in_second;

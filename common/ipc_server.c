@@ -46,6 +46,27 @@ bool ipc_server_uid_may_be(const struct ipc_server *s, uint32_t uid, enum role r
 
 /* --- accepting ----------------------------------------------------------------------------- */
 
+/* Each role has its part of the connections, so that one whose process was taken over does not keep out the others. */
+static size_t share_of(const struct ipc_server *s, uint32_t uid)
+{
+    size_t roles = 0, share;
+
+    for (size_t i = 0; i < s->spec.n_peers; i++)
+        roles += s->spec.peers[i].uid == uid;
+    share = s->spec.max_connections * roles / s->spec.n_peers;
+    return share ? share : 1;
+}
+
+static size_t accepted_of(const struct ipc_server *s, uint32_t uid)
+{
+    const struct ipc_peer *p;
+    size_t n = 0;
+
+    TAILQ_FOREACH (p, &s->peers, next)
+        n += p->fixed == ROLE_NONE && p->uid == uid;
+    return n;
+}
+
 static void welcome(struct ipc_server *s, int fd)
 {
     struct ucred cred = { 0 };
@@ -56,7 +77,7 @@ static void welcome(struct ipc_server *s, int fd)
         why = "peer without credentials";
     else if (!ipc_server_uid_may_be(s, cred.uid, ROLE_NONE))
         why = "uid that has no role here";
-    else if (s->n_accepted >= s->spec.max_connections)
+    else if (accepted_of(s, cred.uid) >= share_of(s, cred.uid))
         why = "too many connections";
     if (why) {
         ipc_server_refuse(s, ROLE_NONE, cred.uid, why);
@@ -79,7 +100,11 @@ static void on_pause_over(void *arg)
 /* The waiting connection keeps the listener readable: without a pause the loop would spin. */
 static void pause_accepting(struct ipc_server *s, int error)
 {
-    LOG(LOG_ERR, "ipc_accept_failed", "error=%s", strerror(error));
+    int64_t second = loop_now_ns() / 1000000000;
+
+    if (second != s->failed_second)
+        LOG(LOG_ERR, "ipc_accept_failed", "error=%s", strerror(error));
+    s->failed_second = second;
     s->pause = loop_timer(s->loop, ACCEPT_PAUSE_MS, on_pause_over, s);
     for (size_t i = 0; s->pause && i < s->n_listeners; i++)
         (void)event_del(s->listeners[i]);

@@ -151,19 +151,23 @@ static void refuse(struct exchange *x, const char *sentence)
 }
 
 static const struct command {
-    int number;
-    const char *digit, *name;
+    int number;      /* of one digit */
+    const char *name;
 } commands[] = {
-    { 0, "0", "Start" },  { 1, "1", "Dispose" },          { 2, "2", "Pause" },
-    { 4, "4", "Resume" }, { COMMAND_EXIT, "8", "Exit" },
+    { 0, "Start" }, { 1, "Dispose" }, { 2, "Pause" }, { 4, "Resume" }, { COMMAND_EXIT, "Exit" },
 };
+
+static bool is_meant(const struct command *c, const char *by)
+{
+    return strcasecmp(c->name, by) == 0 || (by[0] == '0' + c->number && !by[1]);
+}
 
 void command_serve(struct exchange *x)
 {
     const char *cmd = x->match.params[0].value;
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (strcmp(commands[i].digit, cmd) != 0 && strcasecmp(commands[i].name, cmd) != 0)
+        if (!is_meant(&commands[i], cmd))
             continue;
         if (commands[i].number == COMMAND_EXIT)
             serve_exit(x);

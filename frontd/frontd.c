@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "frontd/feeds.h"
 #include "frontd/http.h"
+#include "frontd/proof.h"
 #include "frontd/router.h"
 
 static int open_peers(struct frontd *f, const struct frontd_spec *spec, struct error *e)
@@ -62,6 +63,7 @@ static int fill(struct frontd *f, const struct frontd_spec *spec, struct error *
                                      "be told who calls.", strerror(-f->diag));
     f->http = http_server_new(spec->loop, &http);
     f->feeds = feeds_new(f);
+    f->proofs = xcalloc(1, sizeof(*f->proofs));
     return open_peers(f, spec, e);
 }
 
@@ -134,6 +136,7 @@ void frontd_free(struct frontd *f)
         if (f->peers[role])
             ipc_client_free(f->peers[role]);
     feeds_free(f->feeds);
+    free(f->proofs);
     loop_timer_free(f->stopping);
     if (f->diag >= 0)
         (void)close(f->diag);

@@ -15,6 +15,7 @@
 
 struct feeds;
 struct http_server;
+struct proofs;
 
 struct frontd_spec {
     struct loop *loop;              /* borrowed, as all below */
@@ -32,6 +33,7 @@ struct frontd {
     struct feeds *feeds;
     struct ipc_client *peers[ROLE_COUNT]; /* NULL where nobody is asked */
     int diag;                             /* for peer_identify() */
+    struct proofs *proofs;                /* for proof_serve() */
     struct loop_timer *stopping;          /* set by frontd_stop() */
     int64_t refusals_since_ns;            /* the second in which refusals of strangers are counted */
     unsigned refusals;                    /* how many there were in it */

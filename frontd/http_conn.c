@@ -243,6 +243,7 @@ static bool flush(struct http_conn *c)
         return false;
     reset_request(c);
     c->served = true;
+    c->since_ns = loop_now_ns();
     if (!close) {
         c->state = HTTP_IDLE;
         set_deadline(c, c->server->spec.timeout_seconds);
@@ -338,6 +339,7 @@ void http_conn_new(struct http_server *s, int fd, const struct peer *p)
 
     c->server = s;
     c->peer = *p;
+    c->since_ns = loop_now_ns();
     c->stranger = !s->spec.ops->welcomes(p, s->spec.arg);
     c->request.conn = c;
     c->request.head.method = HTTP_OTHER;

@@ -3,7 +3,6 @@
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <sys/queue.h>
 
 #include "frontd/http.h"
@@ -13,6 +12,7 @@ enum {
     HTTP_LISTENERS_MAX = 8,
     HTTP_STRANGERS_MAX = 16,         /* connections of peers that are not welcome; at most an eighth of all */
     HTTP_LINGER_SECONDS = 2,         /* for a client to stop sending after a last reply */
+    HTTP_GRACE_MS = 1000,            /* for a client to send its request before its place is needed for another */
 };
 
 enum http_state {
@@ -50,6 +50,7 @@ struct http_conn {
     bool input_ended;
     bool served;          /* at least one request */
     bool switched;        /* has been in HTTP_SWITCHED: counted apart from here on */
+    int64_t since_ns;     /* since then a request is waited for, or the end */
     enum http_state state;
     struct http_request request;
 };
@@ -59,11 +60,13 @@ TAILQ_HEAD(http_conns, http_conn);
 struct http_server {
     struct loop *loop;
     struct http_spec spec;
-    struct evconnlistener *listeners[HTTP_LISTENERS_MAX];
+    struct event *listeners[HTTP_LISTENERS_MAX];
     size_t n_listeners, n_conns, n_switched, n_strangers; /* n_conns: those that are not switched */
     struct http_conns conns; /* oldest first */
-    struct event *resume;    /* accepts again after a failure of accept(2) */
-    bool paused;             /* no place for another connection */
+    struct event *resume;    /* accepts again */
+    bool paused;             /* nothing is accepted, for a while */
+    int64_t waited_ns;       /* when that was last for want of a place */
+    int64_t failed_second;   /* in which accept(2) failed last, and was logged once */
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -82,7 +85,12 @@ void http_conn_switch(struct http_conn *c);
 /* The reply has ended; goes on to the next request, or to the end, once it is out. */
 void http_conn_flush(struct http_conn *c);
 
+/* Tells the client that there is no place for it, and closes. Takes over `fd`. */
+void http_refuse_connection(int fd);
+
 /* The server's bookkeeping. */
 void http_server_added(struct http_server *s, struct http_conn *c);
 void http_server_switched(struct http_server *s, struct http_conn *c);
 void http_server_removed(struct http_server *s, struct http_conn *c);
+/* Whether this peer has all the connections that it may. */
+bool http_server_crowded(const struct http_server *s, const struct peer *p);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "frontd/http_conn.h"
@@ -83,6 +84,19 @@ static void add_date(struct evbuffer *out)
     evbuffer_add_printf(out, "Date: %s\r\n", date);
 }
 
+void http_refuse_connection(int fd)
+{
+    static const char body[] = "{\"type\":\"DEFAULT\",\"status\":503,\"errors\":{\"DEFAULT\":[\"So many connections of "
+                               "this user are open that there is no place for another; see MaxConnections.\"]}}";
+    char reply[1024];
+    int n = snprintf(reply, sizeof(reply), "HTTP/1.1 503 %s\r\n%sContent-Type: application/problem+json\r\n"
+                     "Retry-After: 1\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", phrase(503), every_reply,
+                     sizeof(body) - 1, body);
+
+    (void)send(fd, reply, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)close(fd);
+}
+
 /* A connection ends with its reply when the client says so, when its body will not be read, when others wait
  * for its place, and when its client is not welcome: that each try costs a connection slows it down. */
 static bool must_close(const struct http_request *r)
@@ -90,7 +104,7 @@ static bool must_close(const struct http_request *r)
     const struct http_conn *c = r->conn;
 
     return r->close || !r->head.keep_alive || c->input_ended || c->stranger || c->server->stopping ||
-           c->server->paused;
+           http_server_crowded(c->server, &c->peer);
 }
 
 static void write_head(struct http_request *r, const struct http_reply *reply, int64_t length)

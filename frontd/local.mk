@@ -38,6 +38,8 @@ libfrontd_a_SOURCES = \
 	frontd/notify.h \
 	frontd/openapi.c \
 	frontd/openapi.h \
+	frontd/proof.c \
+	frontd/proof.h \
 	frontd/peer.c \
 	frontd/peer.h \
 	frontd/query.c \

@@ -33,10 +33,11 @@ static int listen_everywhere(struct frontd *f, struct daemon *d, struct error *e
     return 0;
 }
 
-/* A connection that streams holds its pipe too; one that listens does not. */
+/* A connection that streams holds its pipe too; one that listens does not. An eighth more may be another user's. */
 static void raise_file_limit(const struct config *c)
 {
-    rlim_t want = 2 * (rlim_t)c->max_connections + (rlim_t)c->max_web_sockets + OTHER_FILES;
+    rlim_t most = (rlim_t)c->max_connections + (rlim_t)c->max_connections / 8;
+    rlim_t want = 2 * most + (rlim_t)c->max_web_sockets + OTHER_FILES;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)

@@ -9,6 +9,7 @@
 #include "frontd/metrics.h"
 #include "frontd/notify.h"
 #include "frontd/openapi.h"
+#include "frontd/proof.h"
 #include "frontd/route.h"
 #include "frontd/stream.h"
 
@@ -53,6 +54,9 @@ static const struct route table[] = {
         "A WebSocket: states of objects as they change"),
     OWN(POST, "/management/notify", CHANGES, notify_serve, NULL, "*", &lf__notify_request__descriptor,
         "Tells all who listen at /notification that the application ends (1) or that an endpoint was called (2)"),
+
+    OWN(GET, "/management/proof", READS, proof_serve, "nonce", NULL, &lf__proof_request__descriptor,
+        "A random text for a nonce, the same over the Unix socket, where it is to be asked first, and the port"),
 
     ROW(GET, "/management/agent_status", READS, call_serve, AGENT_STATUS_GET, NULL, NULL, "status",
         "State of the agent: 0 Created, 1 Started, 2 Stopped, 4 Paused, 8 Disposed"),
@@ -172,11 +176,11 @@ static const struct route table[] = {
     ROW(GET, "/cloud/client_transfer/{transferId}/status", READS | TOKEN, call_serve, TRANSFER_GET, NULL, NULL,
         "transfer", "How far one is"),
     ROW(POST, "/cloud/client_transfer/{transferId}/pause", CHANGES | TOKEN, call_serve, TRANSFER_PAUSE, NULL, NULL,
-        NULL, "Has one wait"),
+        NULL, "Has one wait, one of a drive as well; what a program reads comes all the same"),
     ROW(POST, "/cloud/client_transfer/{transferId}/resume", CHANGES | TOKEN, call_serve, TRANSFER_RESUME, NULL, NULL,
         NULL, "Has it go on"),
     ROW(POST, "/cloud/client_transfer/{transferId}/cancel", CHANGES | TOKEN, call_serve, TRANSFER_CANCEL, NULL, NULL,
-        NULL, "Ends one"),
+        NULL, "Ends one. What a drive was sending stays here, and is sent when it is written again or synchronised"),
 
     /* --- not built yet --- */
 

@@ -1,6 +1,6 @@
 /* The account in the body of a request. One with an id is the stored account: whatever else a client sends back with
  * it, masked keys among it, does not count. One without an id is used with the keys that came, by who holds this, and
- * is stored nowhere. */
+ * is stored nowhere, but with its keys sealed beside a transfer, as long as that needs them. */
 #pragma once
 
 #include "syncd/account.h"

@@ -76,13 +76,15 @@ static bool is_repeated(struct syncd *d, const struct ipc_request *req)
     return store_setting_get(d->store, LAST_COMMAND, &last) == 0 && strcmp(last, who) == 0;
 }
 
-static int set_state(struct syncd *d, enum agent_state state, struct error *e)
+static int set_state(struct syncd *d, const struct ipc_request *req, enum agent_state state, struct error *e)
 {
-    char text[8];
+    char text[8], who[40];
+    const struct store_setting both[] = { { STATE, text }, { LAST_COMMAND, who } };
     int r;
 
     (void)snprintf(text, sizeof(text), "%d", (int)state);
-    r = store_setting_set(d->store, STATE, text);
+    identity(req, who);
+    r = store_settings_set(d->store, both, ARRAY_SIZE(both));
     if (r < 0)
         return error_set(e, r, "The state of the agent could not be stored.");
     d->state = state;
@@ -118,14 +120,9 @@ static void nobody_waits(void *arg)
 
 static void end(struct order *o, const struct error *e)
 {
-    struct syncd *d = o->d;
-    char who[40];
-
     if (e) {
         ipc_fail_error(o->req, e);
     } else {
-        identity(o->req, who);
-        (void)store_setting_set(d->store, LAST_COMMAND, who);
         LOG_TRACE(LOG_NOTICE, ipc_request_trace(o->req), "agent_command", "command=%s", o->command->name);
         ipc_done(o->req);
     }
@@ -136,7 +133,7 @@ static void turn(struct order *o, enum agent_state state)
 {
     struct error e;
 
-    end(o, set_state(o->d, state, &e) < 0 ? &e : NULL);
+    end(o, set_state(o->d, o->req, state, &e) < 0 ? &e : NULL);
 }
 
 static void want_mounts(struct syncd *d)

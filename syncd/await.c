@@ -103,7 +103,7 @@ static void look(void *arg)
     loop_timer_free(take_ptr(v->await_timer));
     for (w = LIST_FIRST(&v->awaits); w; w = next) {
         next = LIST_NEXT(w, next);
-        if (!look_at(w) && v->paused)
+        if (!look_at(w))   /* what is held may be all that is left */
             (void)give_up(w);
     }
     v->await_pause_ms = (uint64_t)(loop_now_ns() - began) / 1000000 * LOOK_SHARE;

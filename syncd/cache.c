@@ -322,6 +322,12 @@ int cache_dirty(struct cache_file *f)
     return r;
 }
 
+/* What was not to be sent is something else now. */
+static int rewritten(struct index *x, uint64_t ino)
+{
+    return index_held(x, ino) == INDEX_CANCELED ? index_hold(x, ino, INDEX_FREE, NULL) : 0;
+}
+
 /* `mtime_ns` NULL: the index has it already. */
 static int record(struct volume *v, uint64_t ino, uint64_t size, const int64_t *mtime_ns)
 {
@@ -336,6 +342,8 @@ static int record(struct volume *v, uint64_t ino, uint64_t size, const int64_t *
         i.generation++;
         r = index_update(v->index, &i);
     }
+    if (r == 0)
+        r = rewritten(v->index, ino);
     if (r == 0)
         r = index_retry(v->index, ino, loop_wall_ns() + v->config->settle_milliseconds * 1000000, NULL);
     index_inode_done(&i);
@@ -423,7 +431,7 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     i->mtime_ns = i->ctime_ns = loop_wall_ns();
     i->pending |= INDEX_CONTENT;
     i->generation++;
-    return 0;
+    return rewritten(f->volume->index, f->ino);
 }
 
 int cache_truncate(struct cache *c, struct index_inode *i, uint64_t size)

@@ -1,6 +1,6 @@
 /* Cache files as the contents half of a volume shares them: cache.c (the table of those in use), cache_file.c (a pair
  * of files on disk), cache_alike.c (what of one is as in the cloud), cache_space.c (how much they may be), cache_use.c
- * (what is known of those not in use), evict.c (which go), fetch.c, fs_data.c, upload*.c and stream.c.
+ * (what is known of those not in use), evict.c (which go), fetch*.c, fs_data.c, upload*.c and stream.c.
  *
  * On disk: <cache_dir>/<low byte of the inode number, 2 hex digits>/<inode number, hex>.data and .map.
  * The data file is sparse and as long as the file; the map is a struct chunk_map. */
@@ -26,6 +26,7 @@ struct fetch {
     uint64_t ahead;                /* fetch as far as this */
     bool refreshing;               /* the cloud's version is being looked up again */
     bool superseded;               /* perhaps by an upload of ours, that will tell */
+    bool paused;                   /* fetch_hold.c's: only for who needs bytes now */
     struct loop_timer *going_on;   /* fetch_go_on() was called */
     struct transfer *shown;        /* show.c's, as the next two; NULL: nobody is told */
     uint64_t came;
@@ -185,6 +186,8 @@ void cache_map_unreadable(struct cache_file *f, const struct index_inode *i);
 void cache_found_unsent(struct cache_file *f);
 /* The end of its data file is gone. As for a map. */
 void cache_cut_short(struct cache_file *f);
+/* What is not here can be had from nowhere any more: it reads as zeros from now on, and the log says so. */
+void cache_make_do(struct cache_file *f);
 
 /* The disk did not take content of the inode that was to be on it (negative errno), and pages may read as older ones
  * from now on. What the cloud has is given up; the rest is remembered (index_fault_put()), and it is sent at once.

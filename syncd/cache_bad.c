@@ -165,6 +165,13 @@ void cache_cut_short(struct cache_file *f)
         "and replaces nothing.");
 }
 
+void cache_make_do(struct cache_file *f)
+{
+    if (!cache_file_whole(f))
+        say(f->volume, f->ino, "cache_lost", "data", "What is missing of it is nowhere any more, and reads as zeros.");
+    cache_file_make_do(f);
+}
+
 /* --- what the disk did not take --------------------------------------------------------------------------- */
 
 /* It was not the disk. */

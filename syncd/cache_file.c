@@ -332,8 +332,10 @@ static int bring_in_line(struct cache_file *f, const struct index_inode *i, uint
         r = cache_seal_open(f, i, fresh, lost || f->map->session != session);
     else if (r == 0 && !fresh && f->cache->io)
         r = cache_fresh_unsealed(f, i, can_be_sealed(f, i));
-    if (r < 0)
+    if (r < 0) {
+        f->map->magic = lost ? 0 : f->map->magic;   /* the next try is to know it, too */
         return r;
+    }
     f->map_remade = lost && !fresh;
     if (!fresh && (lost || f->map->session != session))
         cache_file_after_cut(f, i, lost);

@@ -48,14 +48,16 @@ static int open_folder(const struct volume *v, int *ret_fd, struct error *e)
     return 0;
 }
 
-struct dirty_list {
+/* What the index has as changed, file by file. */
+struct recovery {
+    struct cache *cache;
     uint64_t *inos;
-    size_t n;
+    size_t n, next;
 };
 
 static bool collect_dirty(const struct index_inode *i, void *arg)
 {
-    struct dirty_list *d = arg;
+    struct recovery *d = arg;
 
     if (!(i->pending & INDEX_CONTENT) || !S_ISREG(i->mode))
         return true;
@@ -95,37 +97,69 @@ static void doubt_size(struct cache_file *f, uint64_t recorded)
 static int recover(struct cache *c, uint64_t ino)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    bool in_use = cache_find(c, ino);
     struct cache_file *f;
     int r = index_get(c->volume->index, ino, &i);
 
     if (r < 0)
-        return r;
+        return r == -ENOENT ? 0 : r;   /* removed while keys were waited for */
     if (!cache_file_exists(c->dir_fd, ino))
         return give_up_content(c->volume, &i);
     r = cache_acquire(c, &i, &f);
     if (r < 0)
         return r;
-    doubt_size(f, i.size);
+    if (!in_use)
+        doubt_size(f, i.size);
     r = cache_take_over(f, NULL);
     cache_release(f);
     return r;
 }
 
-/* One file that resists must not keep the drive from opening: it is met again when it is used. */
+static void recovery_free(struct recovery *d)
+{
+    free(d->inos);
+    free(d);
+}
+
+static void go_on(struct recovery *d);
+
+/* Without keys for now each file is met again when it is used. */
+static void has_keys(const struct error *e, void *arg)
+{
+    if (e->code == 0)
+        go_on(arg);
+    else
+        recovery_free(arg);
+}
+
+/* One file that resists must not keep the drive from opening: it is met again when it is used. One whose head a power
+ * cut took needs another key, and cryptd is just making the first. */
+static void go_on(struct recovery *d)
+{
+    struct cache *c = d->cache;
+
+    for (; d->next < d->n; d->next++) {
+        int r = recover(c, d->inos[d->next]);
+
+        if (r == -EAGAIN && c->stock && key_stock_empty(c->stock)) {
+            key_stock_wait(c->stock, has_keys, d);
+            return;
+        }
+        if (r < 0)
+            LOG(LOG_ERR, "cache_file_unusable", "drive=%s", c->volume->drive->id, "ino=%" PRIu64, d->inos[d->next],
+                "error=%s", error_meaning(r)->text);
+    }
+    recovery_free(d);
+}
+
 static int recover_all(struct cache *c)
 {
-    struct dirty_list d = { 0 };
+    struct recovery *d = xcalloc(1, sizeof(*d));
     int r;
 
-    r = index_due(c->volume->index, INT64_MAX, INT64_MAX, collect_dirty, &d);
-    for (size_t n = 0; n < d.n; n++) {
-        int failed = recover(c, d.inos[n]);
-
-        if (failed < 0)
-            LOG(LOG_ERR, "cache_file_unusable", "drive=%s", c->volume->drive->id, "ino=%" PRIu64, d.inos[n],
-                "error=%s", error_meaning(failed)->text);
-    }
-    free(d.inos);
+    d->cache = c;
+    r = index_due(c->volume->index, INT64_MAX, INT64_MAX, collect_dirty, d);
+    go_on(d);
     return r;
 }
 

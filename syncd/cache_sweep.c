@@ -32,6 +32,8 @@ static void examine(struct cache *c, const struct index_inode *i)
     struct cache_file *f;
     int r = cache_acquire(c, i, &f);
 
+    if (r == -EAGAIN)   /* it has no key yet, and nothing in it: it is measured once it has */
+        return;
     if (r < 0) {
         LOG(LOG_ERR, "cache_file_unusable", "drive=%s", c->volume->drive->id, "ino=%" PRIu64, i->ino, "error=%s",
             error_meaning(r)->text);

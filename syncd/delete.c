@@ -207,6 +207,7 @@ static void go_on(void *arg)
         r = index_begin(v->index);
     if (r == 0)
         r = index_end(v->index, delete_turn(d));
+    show_removals(v, r == 0);
     for (size_t n = 0; r == 0 && n < d->n_gone; n++)
         cache_drop(v->cache, d->gone[n]);
     uploader_changed(v->uploader);

@@ -126,7 +126,7 @@ static void fetch(struct download *d, struct cache_file *f)
         g++;
     *g = (struct getting){ d, f };
     d->n_fetching++;
-    fetch_range(f, FETCH_STREAM, 0, CHUNK_FILE_MAX, 0, fetched, g);
+    fetch_once(f, fetched, g);
 }
 
 static void fetch_one(struct download *d, uint64_t ino)

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "common/alloc.h"
+#include "syncd/subscribers.h"
 #include "syncd/syncd.h"
 
 enum { BUNCH = 64, PAUSE_MS = 5, KEPT_MAX = 8192 };
@@ -14,61 +15,35 @@ struct event {
     Lf__Envelope *env;
 };
 
-struct listener {
-    LIST_ENTRY(listener) next;
-    struct ipc_peer *peer;
-};
-
 struct events {
     struct loop *loop;
     STAILQ_HEAD(, event) queue;
     size_t n;
     uint64_t missed;              /* dropped in front of the queue */
-    LIST_HEAD(, listener) listeners;
+    struct subscribers listeners;
     struct loop_timer *timer;     /* a pause between two bunches */
 };
 
 /* --- who listens ------------------------------------------------------------------------------------------ */
 
-static struct listener *find(const struct events *e, const struct ipc_peer *p)
-{
-    struct listener *l;
-
-    LIST_FOREACH(l, &e->listeners, next)
-        if (l->peer == p)
-            break;
-    return l;
-}
-
 void events_watch(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     struct events *e = ((struct syncd *)daemon)->events;
-    struct ipc_peer *p = ipc_request_peer(req);
-    struct listener *l;
 
     (void)env;
     (void)fds;
-    if (p && !find(e, p)) {
-        l = xcalloc(1, sizeof(*l));
-        l->peer = p;
-        LIST_INSERT_HEAD(&e->listeners, l, next);
-    }
+    subscribers_add(&e->listeners, ipc_request_peer(req));
     ipc_done(req);
 }
 
 void events_lost(struct events *e, const struct ipc_peer *p)
 {
-    struct listener *l = find(e, p);
-
-    if (!l)
-        return;
-    LIST_REMOVE(l, next);
-    free(l);
+    subscribers_remove(&e->listeners, p);
 }
 
 bool events_wanted(const struct events *e)
 {
-    return e && !LIST_EMPTY(&e->listeners);
+    return e && subscribers_any(&e->listeners);
 }
 
 /* --- the queue -------------------------------------------------------------------------------------------- */
@@ -83,14 +58,6 @@ static void drop_first(struct events *e)
     free(first);
 }
 
-static void tell(struct events *e, Lf__Envelope *env)
-{
-    struct listener *l;
-
-    LIST_FOREACH(l, &e->listeners, next)
-        (void)ipc_peer_event(l->peer, env, NULL, 0);   /* who is lost asks again when he is back */
-}
-
 static void tell_missed(struct events *e)
 {
     Lf__EventsMissed missed = LF__EVENTS_MISSED__INIT;
@@ -98,7 +65,7 @@ static void tell_missed(struct events *e)
 
     missed.number = e->missed;
     e->missed = 0;
-    tell(e, &env);
+    subscribers_tell(&e->listeners, &env);
 }
 
 static void send_bunch(void *arg)
@@ -110,7 +77,7 @@ static void send_bunch(void *arg)
     if (e->missed)
         tell_missed(e);
     for (unsigned n = 0; n < BUNCH && e->n; n++) {
-        tell(e, STAILQ_FIRST(&e->queue)->env);
+        subscribers_tell(&e->listeners, STAILQ_FIRST(&e->queue)->env);
         drop_first(e);
     }
     if (e->n)
@@ -179,7 +146,6 @@ struct events *events_new(struct loop *l)
 
     e->loop = l;
     STAILQ_INIT(&e->queue);
-    LIST_INIT(&e->listeners);
     return e;
 }
 
@@ -190,7 +156,6 @@ void events_free(struct events *e)
     loop_timer_free(e->timer);
     while (e->n)
         drop_first(e);
-    while (!LIST_EMPTY(&e->listeners))
-        events_lost(e, LIST_FIRST(&e->listeners)->peer);
+    subscribers_remove_all(&e->listeners);
     free(e);
 }

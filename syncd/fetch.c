@@ -307,6 +307,7 @@ void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint
     if (!w)
         return;
     w->why = why;
+    w->patient = why == FETCH_SCAN;
     if (deadline_ms)
         fetch_wait_until(w, deadline_ms);
     fetch_note_reader(f, w->from, least(w->to, fetch_reach(f)));
@@ -321,6 +322,25 @@ void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
         return;
     w->what = SPACE_KEEP;
     w->why = FETCH_PIN;
+    w->patient = true;
+    fetch_plan(f);
+}
+
+void fetch_once(struct cache_file *f, fetch_done_fn *done, void *arg)
+{
+    struct fetch_waiter *w;
+    struct error e;
+
+    if (fetch_object_refuses(f, 0, fetch_reach(f), &e)) {
+        done(&e, arg);
+        return;
+    }
+    w = fetch_wait(f, 0, CHUNK_FILE_MAX, done, arg);
+    if (!w)
+        return;
+    w->why = FETCH_STREAM;
+    w->patient = true;
+    fetch_note_reader(f, w->from, fetch_reach(f));
     fetch_plan(f);
 }
 

@@ -24,6 +24,12 @@ void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint
                  fetch_done_fn *done, void *arg);
 /* The same for all of the file, to be kept: in space for what stays, behind those who read. */
 void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg);
+/* The same of what is fetched once, and may go again. */
+void fetch_once(struct cache_file *f, fetch_done_fn *done, void *arg);
+/* What can be asked of the transfer of a download, whose argument is the cache file: fetch_hold.c. What is fetched for
+ * later, by the two above and by scan.c, waits while it is paused, and -ECANCELED ends it. */
+struct transfer_control;
+extern const struct transfer_control fetch_control;
 /* A program asks for the range: if something of it is not here, that counts, with the reason. fetch_miss.c */
 void fetch_count_miss(const struct cache_file *f, uint64_t offset, uint64_t length);
 /* Whether an object of that many bytes is compared with its ETag before any of it is shown. fetch_check.c */

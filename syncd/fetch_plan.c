@@ -86,7 +86,7 @@ static int want_waiters(struct cache_file *f, enum space_for what)
     int r = 0;
 
     for (w = TAILQ_FIRST(&f->fetch.waiters); w && r == 0; w = TAILQ_NEXT(w, next))
-        if (w->what == what)
+        if (w->what == what && !(f->fetch.paused && w->patient))
             r = want(f, &(struct fetch_wish){ what, w->why, w->to }, w->from, PARALLEL);
     return r;
 }
@@ -94,8 +94,10 @@ static int want_waiters(struct cache_file *f, enum space_for what)
 /* Without space it is left. */
 static int want_ahead(struct cache_file *f)
 {
-    int r = want(f, &(struct fetch_wish){ SPACE_READ, FETCH_AHEAD, f->fetch.ahead }, f->fetch.expected, PARALLEL_AHEAD);
+    int r = 0;
 
+    if (!f->fetch.paused)
+        r = want(f, &(struct fetch_wish){ SPACE_READ, FETCH_AHEAD, f->fetch.ahead }, f->fetch.expected, PARALLEL_AHEAD);
     return r == -EAGAIN || r == -EINPROGRESS ? 0 : r;
 }
 

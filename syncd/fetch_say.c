@@ -114,6 +114,7 @@ static bool say_hindered(const struct cache_file *f, const struct cloud_request 
         bool is;
         const char *text;
     } hindrances[] = {
+        { fetch_rests(f), "Its download was paused; it goes on when that is resumed ('landfall transfer resume')." },
         { f->fetch.refreshing, "The cloud is being asked which version of it there is." },
         { f->fetch.superseded, "Its upload, which replaces the version that they are of, has to end first." },
         { f->fetch.space, "The cache has no room for them, and nothing in it can go now." },

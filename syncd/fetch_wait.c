@@ -136,19 +136,49 @@ void fetch_forget(struct cache_file *f, const void *arg)
     }
 }
 
-void fetch_fail_lacking(struct cache_file *f, const struct error *e)
+static bool lacks_space(const struct fetch_waiter *w)
+{
+    return w->what == w->file->fetch.lacking;
+}
+
+static bool is_patient(const struct fetch_waiter *w)
+{
+    return w->patient;
+}
+
+static void fail_some(struct cache_file *f, bool (*fails)(const struct fetch_waiter *w), const struct error *e)
 {
     struct fetch_waiter *w = TAILQ_FIRST(&f->fetch.waiters);
 
     while (w) {
         struct fetch_waiter *next = TAILQ_NEXT(w, next);
 
-        if (w->what == f->fetch.lacking) {
+        if (fails(w)) {
             answer(w, e);
             next = TAILQ_FIRST(&f->fetch.waiters);   /* who heard may have changed the list */
         }
         w = next;
     }
+}
+
+void fetch_fail_lacking(struct cache_file *f, const struct error *e)
+{
+    fail_some(f, lacks_space, e);
+}
+
+void fetch_fail_patient(struct cache_file *f, const struct error *e)
+{
+    fail_some(f, is_patient, e);
+}
+
+bool fetch_rests(const struct cache_file *f)
+{
+    const struct fetch_waiter *w;
+
+    TAILQ_FOREACH(w, &f->fetch.waiters, next)
+        if (!w->patient)
+            return false;
+    return f->fetch.paused;
 }
 
 struct fetch_waiter *fetch_wait(struct cache_file *f, uint64_t from, uint64_t to, fetch_done_fn *done, void *arg)

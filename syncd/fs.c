@@ -293,6 +293,7 @@ bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, c
     struct ipc_identity who = ipc_request_identity(req);
     int r = index_end(v->index, fs_store_reply(v, &who, reply));
 
+    show_removals(v, r == 0);
     if (r < 0)
         fs_fail(req, r);
     else
@@ -303,6 +304,7 @@ bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, c
 void fs_abort(struct volume *v, struct ipc_request *req, int code)
 {
     index_rollback(v->index);
+    show_removals(v, false);
     fs_fail(req, code);
 }
 

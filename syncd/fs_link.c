@@ -129,6 +129,12 @@ int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *na
 
 /* --- taking away ---------------------------------------------------------------------------------- */
 
+/* An upload that is under way brings a grave of its own. */
+static bool is_in_cloud(struct volume *v, const struct index_inode *i)
+{
+    return i->cloud_key || uploader_busy(v->uploader, i->ino);
+}
+
 int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gone)
 {
     bool open = S_ISREG(i->mode) && cache_is_open(v->cache, i->ino);
@@ -137,6 +143,7 @@ int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gon
     *ret_gone = !open;
     if (r < 0)
         return r;
+    show_removal(v, i, is_in_cloud(v, i) ? SHOW_DELETING : SHOW_DELETED);
     if (!open)
         return index_remove(v->index, i->ino);
     cache_unlink(v->cache, i->ino);

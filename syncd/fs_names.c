@@ -241,7 +241,6 @@ static void unlink_listed(struct volume *v, struct ipc_request *req, const Lf__E
         return;
     if (!fs_end_done(v, req, take_file(v, m, &i, &gone)))
         return;
-    show_name(v, m->parent, (const char *)m->name.data, m->name.len, SHOW_DELETING);
     if (gone)
         cache_drop(v->cache, i.ino);
 }

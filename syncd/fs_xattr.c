@@ -222,6 +222,7 @@ static int set_pin(struct volume *v, const Lf__FsXattrSet *m)
         return -EEXIST;
     if (m->flags & XATTR_REPLACE && !is_pinned)
         return -ENODATA;
+    keeper_forgive(v);
     return index_pin(v->index, m->ino, true);
 }
 

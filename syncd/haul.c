@@ -173,31 +173,39 @@ void haul_put_off(struct haul *e)
     halt(e);
 }
 
-static void pause_it(void *arg)
+static int pause_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
+    int r = haul_record_state(e, STORE_HAUL_PAUSED, why);
 
+    if (r < 0)
+        return r;
     leave(e);
     e->state = HAUL_PAUSED;
-    haul_record_state(e, STORE_HAUL_PAUSED);
     halt(e);
+    return 0;
 }
 
-static void resume_it(void *arg)
+static int resume_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
+    int r = haul_record_state(e, STORE_HAUL_GOES, why);
 
+    if (r < 0)
+        return r;
     e->state = HAUL_WAITS;
-    haul_record_state(e, STORE_HAUL_GOES);
     haul_next_turn_soon(e->d->hauls);
+    return 0;
 }
 
-static void cancel_it(void *arg)
+static int cancel_it(void *arg, struct error *why)
 {
     struct error canceled;
 
+    (void)why;
     error_set(&canceled, -ECANCELED, "%s", "It was canceled.");
     haul_end(arg, &canceled);
+    return 0;
 }
 
 static uint64_t moved_by(void *arg)
@@ -289,7 +297,7 @@ void haul_end(struct haul *e, const struct error *why)
         LOG_TRACE(LOG_NOTICE, e->trace, "transfer_failed", "transfer=%s", transfer_id(e->transfer), "error=%s",
                   error_meaning(why->code)->text);
     if (e->failed)
-        haul_record_state(e, STORE_HAUL_FAILED);
+        (void)haul_record_state(e, STORE_HAUL_FAILED, NULL);   /* or the next process finds it out */
     else
         haul_record_end(e);
     transfer_end(take_ptr(e->transfer), why);

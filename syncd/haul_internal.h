@@ -33,7 +33,8 @@ void haul_drains_look(struct hauls *all);
 /* --- haul_record.c ----------------------------------------------------------------------------- */
 
 int haul_record_begin(struct haul *e, struct store_haul *h, struct error *why);
-void haul_record_state(struct haul *e, enum store_haul_state state);
+/* A negative errno with a sentence when it cannot be recorded. */
+int haul_record_state(struct haul *e, enum store_haul_state state, struct error *why);
 void haul_record_end(struct haul *e);
 
 /* --- haul_rest.c ------------------------------------------------------------------------------- */

@@ -79,10 +79,12 @@ static void note_failure(const struct haul *e, int r)
                   strerror(-r));
 }
 
-void haul_record_state(struct haul *e, enum store_haul_state state)
+int haul_record_state(struct haul *e, enum store_haul_state state, struct error *why)
 {
-    if (e->number)
-        note_failure(e, store_haul_set_state(e->d->store, e->number, state));
+    int r = e->number ? store_haul_set_state(e->d->store, e->number, state) : 0;
+
+    note_failure(e, r);
+    return r < 0 ? error_set(why, r, "That could not be recorded in the agent's state: %s.", strerror(-r)) : 0;
 }
 
 void haul_record_end(struct haul *e)

@@ -111,15 +111,24 @@ static void start_pass(struct volume *v, uint64_t root)
     begin(v->pass);
 }
 
+/* What was canceled is among it; what is paused is not. */
+static int begin_all(struct index *x)
+{
+    int r = index_retry_failed(x);
+
+    return r == 0 ? index_hold_end(x, INDEX_CANCELED) : r;
+}
+
 /* A server that was asked for too much is not asked the more for that: such a rest goes on. */
 static int begin_uploads(struct volume *v)
 {
     int r = index_begin(v->index);
 
     if (r == 0)
-        r = index_end(v->index, index_retry_failed(v->index));
+        r = index_end(v->index, begin_all(v->index));
     uploader_answered(v->uploader);
     uploader_kick(v->uploader);
+    keeper_forgive(v);
     keeper_kick(v);
     return r;
 }

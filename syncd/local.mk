@@ -138,6 +138,7 @@ libsyncd_a_SOURCES = \
 	syncd/fetch.c \
 	syncd/fetch.h \
 	syncd/fetch_check.c \
+	syncd/fetch_hold.c \
 	syncd/fetch_inflow.c \
 	syncd/fetch_inflow.h \
 	syncd/fetch_internal.h \
@@ -297,6 +298,8 @@ libsyncd_a_SOURCES = \
 	syncd/stream.c \
 	syncd/stream_cache.c \
 	syncd/stream_internal.h \
+	syncd/subscribers.c \
+	syncd/subscribers.h \
 	syncd/syncd.c \
 	syncd/syncd.h \
 	syncd/tally.c \
@@ -314,6 +317,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_delete.c \
 	syncd/upload_fail.c \
 	syncd/upload_gather.c \
+	syncd/upload_hold.c \
 	syncd/upload_look.c \
 	syncd/upload_move.c \
 	syncd/upload_parts.c \

@@ -12,51 +12,14 @@
 #include "syncd/page.h"
 #include "syncd/syncd.h"
 
-/* A mountd that has asked for the list and hears of changes. */
-struct mounts_subscriber {
-    struct mounts_subscriber *next;
-    struct ipc_peer *peer;
-};
-
 /* --- the list --------------------------------------------------------------------------------- */
-
-static void subscribe(struct syncd *d, struct ipc_peer *peer)
-{
-    struct mounts_subscriber *s;
-
-    if (!peer)
-        return;
-    for (s = d->subscribers; s; s = s->next)
-        if (s->peer == peer)
-            return;
-    s = xcalloc(1, sizeof(*s));
-    *s = (struct mounts_subscriber){ d->subscribers, peer };
-    d->subscribers = s;
-}
-
-static void unsubscribe(struct syncd *d, struct ipc_peer *peer)
-{
-    for (struct mounts_subscriber **at = &d->subscribers, *s; (s = *at); at = &s->next)
-        if (s->peer == peer) {
-            *at = s->next;
-            free(s);
-            return;
-        }
-}
-
-void mounts_unsubscribe_all(struct syncd *d)
-{
-    while (d->subscribers)
-        unsubscribe(d, d->subscribers->peer);
-}
 
 void mounts_changed(struct syncd *d)
 {
     Lf__MountsChanged changed = LF__MOUNTS_CHANGED__INIT;
     Lf__Envelope event = IPC_ENVELOPE(MOUNTS_CHANGED, mounts_changed, &changed);
 
-    for (struct mounts_subscriber *s = d->subscribers; s; s = s->next)
-        (void)ipc_peer_event(s->peer, &event, NULL, 0);   /* a lost peer asks anyway when it is back */
+    subscribers_tell(&d->mountds, &event);
 }
 
 static Lf__Mount *new_mount(const struct drive *drive)
@@ -99,7 +62,7 @@ void mounts_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, voi
     Lf__Envelope reply = IPC_ENVELOPE(MOUNT_LISTED, mount_listed, &listed);
 
     (void)fds;
-    subscribe(d, ipc_request_peer(req));
+    subscribers_add(&d->mountds, ipc_request_peer(req));
     listed.next_page = (char *)fill(d, env->mount_list->page ? env->mount_list->page : "", &page);
     listed.mounts = (Lf__Mount **)page.items;
     listed.n_mounts = page.n;
@@ -163,7 +126,7 @@ void mounts_await(struct syncd *d, struct drive *drive, bool mounted, void (*don
         return;
     }
     w = xcalloc(1, sizeof(*w));
-    *w = (struct mounts_wait){ drive, mounted, d->subscribers != NULL, NULL, done, arg };
+    *w = (struct mounts_wait){ drive, mounted, subscribers_any(&d->mountds), NULL, done, arg };
     drive->wait = w;
     w->timer = loop_timer(d->loop, MOUNTS_WAIT_MS, on_late, w);
     if (!w->timer)
@@ -295,7 +258,7 @@ static void worker_lost(struct drive *drive, struct ipc_peer *peer)
 
 void mounts_peer_lost(struct syncd *d, struct ipc_peer *p)
 {
-    unsubscribe(d, p);
+    subscribers_remove(&d->mountds, p);
     for (struct drive *drive = d->drives; drive; drive = drive->next)
         worker_lost(drive, p);
 }

@@ -29,8 +29,7 @@ void mounts_forget(struct drive *drive);
 /* Ends the drive's channels to workers. Call before its volume is closed. */
 void mounts_detach(struct drive *drive);
 
-/* For the server: a connection ended; all of them will. */
+/* For the server: a connection ended. */
 void mounts_peer_lost(struct syncd *d, struct ipc_peer *p);
-void mounts_unsubscribe_all(struct syncd *d);
 
 ipc_handler_fn mounts_list, mounts_report, mounts_attach;

@@ -145,6 +145,7 @@ void volume_make_offline(struct volume *v, uint64_t ino, volume_offline_fn *done
         fail(r, done, arg);
         return;
     }
+    keeper_forgive(v);
     keeper_kick(v);
     volume_answer_durably(v, done, arg);
 }

@@ -26,6 +26,8 @@ struct keeper {
     uint64_t budget;               /* bytes that may still be fetched */
     size_t n_beyond;               /* files beyond it */
     unsigned n_fetching;
+    uint64_t *canceled;            /* downloads that somebody has ended: not now */
+    size_t n_canceled;
     struct keeping {
         struct keeper *keeper;
         struct cache_file *file;   /* held; NULL: free */
@@ -49,6 +51,22 @@ void keeper_kick(struct volume *v)
     v->keeper->again = v->keeper->looking;
     if (!v->keeper->looking)
         look_in(v->keeper, 0);
+}
+
+void keeper_forgive(struct volume *v)
+{
+    if (!v->keeper)
+        return;
+    free(take_ptr(v->keeper->canceled));
+    v->keeper->n_canceled = 0;
+}
+
+static bool is_canceled(const struct keeper *k, uint64_t ino)
+{
+    for (size_t n = 0; n < k->n_canceled; n++)
+        if (k->canceled[n] == ino)
+            return true;
+    return false;
 }
 
 static void looked(struct keeper *k)
@@ -83,6 +101,8 @@ static void fetched(const struct error *e, void *arg)
     if (e->code)
         LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino,
             "error=%s", error_text(e));
+    if (e->code == -ECANCELED && !is_canceled(k, f->ino))
+        *xadd(k->canceled, k->n_canceled) = f->ino;
     f->keeping = e->code == 0;
     k->n_fetching--;
     cache_release(f);
@@ -132,7 +152,7 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     struct cache_file *f;
     int r = index_get(k->volume->index, ino, &i);
 
-    if (r < 0 || i.pending & INDEX_CONTENT || !index_pinned_above(k->volume->index, ino))
+    if (r < 0 || i.pending & INDEX_CONTENT || !index_pinned_above(k->volume->index, ino) || is_canceled(k, ino))
         return;
     if (i.size > k->budget) {
         k->n_beyond++;
@@ -251,5 +271,6 @@ void keeper_free(struct volume *v)
             cache_release(k->slots[n].file);
         }
     loop_timer_free(k->timer);
+    keeper_forgive(v);
     free(take_ptr(v->keeper));
 }

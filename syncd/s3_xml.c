@@ -354,7 +354,7 @@ int s3_xml_stored(const char *xml, size_t n, struct cloud_request *r)
 {
     struct doc d = { .r = r };
     struct s3_xml_error fault;
-    int error = s3_xml_walk(xml, n, stored_rules, &d);
+    int error = s3_xml_walk_keyless(xml, n, stored_rules, &d);
 
     return error && s3_xml_error(xml, n, &fault) == 0 ? -EREMOTEIO : error;
 }

@@ -23,7 +23,7 @@ int s3_xml_begun(const char *xml, size_t n, struct cloud_request *r)
 {
     struct doc d = { .r = r };
 
-    return s3_xml_walk(xml, n, begun_rules, &d);
+    return s3_xml_walk_keyless(xml, n, begun_rules, &d);
 }
 
 static struct cloud_part *last_part(struct doc *d)
@@ -87,7 +87,7 @@ int s3_xml_parts(const char *xml, size_t n, struct cloud_request *r, bool *ret_m
 {
     struct doc d = { .r = r };
     size_t before = r->n_parts;
-    int error = s3_xml_walk(xml, n, part_rules, &d);
+    int error = s3_xml_walk_keyless(xml, n, part_rules, &d);
 
     *ret_more = error == 0 && d.truncated && r->n_parts > before;
     return error;

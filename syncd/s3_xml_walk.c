@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <expat.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/alloc.h"
+#include "common/cleanup.h"
 #include "common/text.h"
 
 enum { PATH_SIZE = 256 };
@@ -130,4 +133,48 @@ int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void
     XML_ParserFree(w.parser);
     text_free(&w.text);
     return r;
+}
+
+/* --- without keys --------------------------------------------------------------------------------- */
+
+static bool is_unneeded(const char *name, size_t n)
+{
+    static const char *const unneeded[] = { "Key", "Location" };
+    const char *colon = memchr(name, ':', n);
+    size_t before = colon ? (size_t)(colon - name) + 1 : 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(unneeded); i++)
+        if (n - before == strlen(unneeded[i]) && memcmp(name + before, unneeded[i], n - before) == 0)
+            return true;
+    return false;
+}
+
+/* In an element's text there is no '<', nor a '>' in a tag without attributes, which is what services send. */
+static void blank_keys(char *xml, size_t n)
+{
+    char *end = xml + n;
+
+    for (char *tag = xml; (tag = memchr(tag, '<', (size_t)(end - tag)));) {
+        char *close = memchr(tag, '>', (size_t)(end - tag)), *next;
+
+        if (!close)
+            return;
+        tag++;
+        if (!is_unneeded(tag, (size_t)(close - tag)))
+            continue;
+        next = memchr(close, '<', (size_t)(end - close));
+        memset(close + 1, ' ', (size_t)((next ? next : end) - close - 1));
+    }
+}
+
+int s3_xml_walk_keyless(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg)
+{
+    CLEANUP_FREE char *copy = malloc(n + 1);
+
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, xml, n);
+    copy[n] = '\0';
+    blank_keys(copy, n);
+    return s3_xml_walk(copy, n, rules, arg);
 }

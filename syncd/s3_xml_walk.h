@@ -16,3 +16,6 @@ struct s3_xml_rule {
  * the document is skipped. 0; -EPIPE when it ends before its end and is in order so far; -EBADMSG when it is not
  * well-formed, beyond bounds or matches no rule at all; or what a rule returned. */
 int s3_xml_walk(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg);
+/* The same, for documents that repeat the key that they were asked about: what is in Key and in Location is passed
+ * over. It may have characters that XML cannot carry, which radosgw sends all the same. -ENOMEM, too. */
+int s3_xml_walk_keyless(const char *xml, size_t n, const struct s3_xml_rule *rules, void *arg);

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 #include "syncd/events.h"
+#include "syncd/fetch.h"
 #include "syncd/name.h"
 #include "syncd/transfer.h"
 #include "syncd/upload.h"
@@ -26,14 +27,19 @@ static bool is_shown(const struct volume *v)
     return v->spec.changed && events_wanted(v->spec.events);
 }
 
+static void strip_slash(char *path)
+{
+    size_t len = strlen(path);
+
+    if (len > 0 && path[len - 1] == '/')
+        path[len - 1] = '\0';
+}
+
 static void show_path(struct volume *v, char *path, enum show_state state)
 {
-    size_t len = path ? strlen(path) : 0;
-
-    if (len == 0)
+    if (!path || !*path)
         return;
-    if (path[len - 1] == '/')
-        path[len - 1] = '\0';
+    strip_slash(path);
     v->spec.changed(v, path, (int)state, v->spec.arg);
 }
 
@@ -51,6 +57,47 @@ void show_name(struct volume *v, uint64_t dir, const char *name, size_t len, enu
     if (folder && asprintf(&path, "%s%.*s", folder, (int)len, name) < 0)
         abort();
     show_path(v, path, state);
+}
+
+struct show_removal {
+    uint64_t dir;
+    char *path;
+    enum show_state state;
+};
+
+void show_removal(struct volume *v, const struct index_inode *i, enum show_state state)
+{
+    char *path = is_shown(v) ? index_path(v->index, i->ino) : NULL;
+
+    if (path)
+        *xadd(v->removals, v->n_removals) = (struct show_removal){ i->parent, path, state };
+}
+
+/* Whether something has taken the place. */
+static bool is_replaced(struct volume *v, const struct show_removal *removal)
+{
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    const char *slash = strrchr(removal->path, '/'), *name = slash ? slash + 1 : removal->path;
+
+    return index_find(v->index, removal->dir, name, strlen(name), &i) == 0;
+}
+
+static void show_one_removal(struct volume *v, struct show_removal *removal)
+{
+    strip_slash(removal->path);
+    if (!is_replaced(v, removal))
+        show_path(v, removal->path, removal->state);
+}
+
+void show_removals(struct volume *v, bool committed)
+{
+    for (size_t n = 0; n < v->n_removals; n++) {
+        if (committed)
+            show_one_removal(v, &v->removals[n]);
+        free(v->removals[n].path);
+    }
+    v->n_removals = 0;
+    free(take_ptr(v->removals));
 }
 
 /* Names as a listing makes them of keys. */
@@ -105,19 +152,15 @@ static bool is_worth_it(const struct volume *v, uint64_t size)
     return v->spec.transfers && (size >= ASKED_FOR || events_wanted(v->spec.events));
 }
 
-static uint64_t upload_moved(void *arg)
-{
-    return upload_progress(arg);
-}
-
 void show_upload(struct upload *u)
 {
-    static const struct transfer_control control = { .moved = upload_moved };
     struct transfer_spec spec = {
         .mode = upload_reseals(u) ? TRANSFER_ENCRYPT : TRANSFER_UPLOAD, .key = u->key, .size = u->inode.size,
-        .control = &control, .arg = u,
+        .control = &upload_control, .arg = u,
     };
 
+    if (!u->shown)
+        u->shown = upload_resumed(u);
     if (!u->shown && is_worth_it(u->volume, u->inode.size))
         u->shown = begin(u->volume, u->inode.ino, &spec);
 }
@@ -139,7 +182,9 @@ void show_upload_over(struct upload *u)
 
 void show_fetch(struct cache_file *f)
 {
-    struct transfer_spec spec = { .mode = TRANSFER_DOWNLOAD, .size = cache_file_size(f) };
+    struct transfer_spec spec = {
+        .mode = TRANSFER_DOWNLOAD, .size = cache_file_size(f), .control = &fetch_control, .arg = f,
+    };
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct volume *v = f->volume;
 
@@ -167,6 +212,7 @@ static void end(struct cache_file *f, const struct error *e)
     struct transfer *t = take_ptr(f->fetch.shown);
 
     loop_timer_free(take_ptr(f->fetch.idle));
+    f->fetch.paused = false;
     if (!t)
         return;
     if (!e)
@@ -186,6 +232,8 @@ void show_fetch_idle(struct cache_file *f)
         return;
     if (cache_file_whole(f))
         end(f, NULL);
+    else if (f->fetch.paused)
+        loop_timer_free(take_ptr(f->fetch.idle));
     else if (!f->fetch.idle)
         f->fetch.idle = loop_timer(f->volume->loop, IDLE_MS, on_idle, f);
 }
@@ -204,9 +252,20 @@ void show_fetch_over(struct cache_file *f)
 
 /* --- conversions ------------------------------------------------------------------------------------------ */
 
+static int refuse(void *arg, struct error *e)
+{
+    (void)arg;
+    return error_set(e, -EBADMSG, "The drive's cache is being given the form that was chosen for it, file by file, "
+                     "which cannot be paused or canceled for one. Choosing the other form ends it: 'landfall drive "
+                     "cache --encrypt' or '--plain' (clouddrive_change_cache).");
+}
+
+static const struct transfer_control conversion_control = { .pause = refuse, .cancel = refuse };
+
 struct transfer *show_conversion(struct volume *v, uint64_t ino, bool seals)
 {
-    struct transfer_spec spec = { .mode = seals ? TRANSFER_ENCRYPT : TRANSFER_DECRYPT, .key = "" };
+    struct transfer_spec spec = { .mode = seals ? TRANSFER_ENCRYPT : TRANSFER_DECRYPT, .key = "",
+                                  .control = &conversion_control };
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
     if (index_get(v->index, ino, &i) < 0 || !is_worth_it(v, i.size))

@@ -5,6 +5,7 @@
 #include "syncd/volume.h"
 
 struct cache_file;
+struct index_inode;
 struct transfer;
 struct upload;
 
@@ -26,14 +27,19 @@ void show_name(struct volume *v, uint64_t dir, const char *name, size_t len, enu
  * directory denotes the key. */
 void show_key(struct volume *v, const char *key, enum show_state state);
 
-/* An upload of content begins; it has ended, e NULL: the object is in place; it is gone, and if it had not ended it
- * begins anew. The second and third are fine without the first. */
+/* A name goes in the caller's transaction, and has not gone yet: SHOW_DELETING, or SHOW_DELETED when the cloud has
+ * nothing of it. Told when that has ended well, unless something else has the name by then. */
+void show_removal(struct volume *v, const struct index_inode *i, enum show_state state);
+void show_removals(struct volume *v, bool committed);   /* it has ended */
+
+/* An upload of content begins, or goes on that was paused; it has ended, e NULL: the object is in place; it is gone,
+ * and if it had not ended it begins anew. The second and third are fine without the first. */
 void show_upload(struct upload *u);
 void show_uploaded(struct upload *u, const struct error *e);
 void show_upload_over(struct upload *u);
 
 /* Bytes of a file are asked for; so many have come; nothing is under way any more; it could not be had; nobody uses the
- * file. A file is one transfer until all of it is here, or nothing was asked for a second. */
+ * file. A file is one transfer until all of it is here, or nothing was asked for a second and it is not paused. */
 void show_fetch(struct cache_file *f);
 void show_fetched(struct cache_file *f, uint64_t bytes);
 void show_fetch_idle(struct cache_file *f);

@@ -248,6 +248,18 @@ int store_setting_set(struct store *s, const char *name, const char *value)
                    " ON CONFLICT(name) DO UPDATE SET value = excluded.value", SQL_TEXT(name), SQL_TEXT(value));
 }
 
+int store_settings_set(struct store *s, const struct store_setting *settings, size_t n)
+{
+    int r = sql_begin(s->sql);
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = store_setting_set(s, settings[i].name, settings[i].value);
+    if (r == 0)
+        r = sql_commit(s->sql);
+    sql_rollback(s->sql);
+    return r;
+}
+
 void *store_pack(const ProtobufCMessage *m, size_t *ret_size)
 {
     size_t size = protobuf_c_message_get_packed_size(m);

@@ -24,6 +24,11 @@ void store_close(struct store *s);   /* NULL is fine */
 /* Small facts by name. The value is the caller's to free. */
 int store_setting_get(struct store *s, const char *name, char **ret);
 int store_setting_set(struct store *s, const char *name, const char *value);
+/* All of them or none. */
+struct store_setting {
+    const char *name, *value;
+};
+int store_settings_set(struct store *s, const struct store_setting *settings, size_t n);
 
 /* --- store_account.c --------------------------------------------------------------------------- */
 

@@ -168,6 +168,8 @@ static int prepare(struct index *x, const char *path, uint32_t uid, uint32_t gid
     r = make_root(x, uid, gid);
     if (r == 0)
         r = sql_run(x->sql, "DELETE FROM replay WHERE stored < ?", SQL_INT(loop_wall_ns() - REPLAY_KEPT_NS));
+    if (r == 0)
+        r = index_hold_end(x, INDEX_PAUSED);
     return index_end(x, r);
 }
 

@@ -170,6 +170,13 @@ int64_t index_next_due(struct index *x, int64_t now_ns);
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
 /* All whose last try failed are due. */
 int index_retry_failed(struct index *x);
+/* Holds: somebody does not want the inode's content to be sent for now. Then it is not due, and nothing of the above
+ * changes that. FREE: it is due at once. One that is paused is so until the index is closed. `reason` as above. */
+enum index_hold { INDEX_FREE, INDEX_PAUSED, INDEX_CANCELED };
+int index_hold(struct index *x, uint64_t ino, enum index_hold hold, const char *reason);
+enum index_hold index_held(struct index *x, uint64_t ino);
+/* All that are held so are free. */
+int index_hold_end(struct index *x, enum index_hold hold);
 /* Before when it is not tried again; 0: no such time. */
 int64_t index_retry_at(struct index *x, uint64_t ino);
 /* The reason remembered, owned by the caller; NULL: the last try did not fail. It goes when pending becomes zero. */
@@ -184,8 +191,8 @@ bool index_buried_in_the_way(struct index *x, const char *key);
  * (and no graves). */
 uint64_t index_pending_count(struct index *x);
 bool index_pending_below(struct index *x, uint64_t ino);
-/* How many inodes at or below the directory lack something, and the one of them to be named first: one that failed, the
- * latest to be tried again, else any. */
+/* How many inodes at or below the directory lack something, and the one of them to be named first: one that is not
+ * held, and failed, the latest to be tried again, else any. */
 uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first);
 /* Open graves of keys that begin with this one, a directory's; "": all. */
 uint64_t index_graves_below(struct index *x, const char *key);

@@ -8,6 +8,11 @@
 #include "common/loop.h"
 #include "syncd/store_index_internal.h"
 
+/* As the time before which an inode is not tried again: it is held. */
+#define PAUSED INT64_C(9223372036854775805)
+#define CANCELED INT64_C(9223372036854775806)
+#define HELD "9223372036854775805, 9223372036854775806"
+
 /* --- graves ------------------------------------------------------------------------------------- */
 
 static int bury(struct index *x, const char *key, const char *etag, bool compared)
@@ -113,21 +118,46 @@ int64_t index_next_due(struct index *x, int64_t now_ns)
     int64_t next;
 
     if (sql_get_int(x->sql, &next, "SELECT not_before FROM inode INDEXED BY inode_pending WHERE pending <> 0"
-                    " AND nlink > 0 AND not_before > ? ORDER BY not_before LIMIT 1", SQL_INT(now_ns)) < 0)
+                    " AND nlink > 0 AND not_before > ? AND not_before NOT IN (" HELD ") ORDER BY not_before LIMIT 1",
+                    SQL_INT(now_ns)) < 0)
         return INT64_MAX;
     return next;
 }
 
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason)
 {
-    return index_changed(x, sql_run(x->sql, "UPDATE inode SET not_before = ?2, reason = ?3 WHERE ino = ?1",
-                                    SQL_INT(ino), SQL_INT(not_before_ns), SQL_TEXT(reason)));
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET"
+                                    " not_before = CASE WHEN not_before IN (" HELD ") THEN not_before ELSE ?2 END,"
+                                    " reason = CASE WHEN not_before IN (" HELD ") THEN reason ELSE ?3 END"
+                                    " WHERE ino = ?1", SQL_INT(ino), SQL_INT(not_before_ns), SQL_TEXT(reason)));
 }
 
 int index_retry_failed(struct index *x)
 {
     return sql_run(x->sql, "UPDATE inode INDEXED BY inode_pending SET not_before = 0 WHERE pending <> 0 AND nlink > 0"
-                   " AND not_before > ? AND reason IS NOT NULL", SQL_INT(loop_wall_ns()));
+                   " AND not_before > ? AND not_before NOT IN (" HELD ") AND reason IS NOT NULL",
+                   SQL_INT(loop_wall_ns()));
+}
+
+static const int64_t holds[] = { [INDEX_FREE] = 0, [INDEX_PAUSED] = PAUSED, [INDEX_CANCELED] = CANCELED };
+
+int index_hold(struct index *x, uint64_t ino, enum index_hold hold, const char *reason)
+{
+    return index_changed(x, sql_run(x->sql, "UPDATE inode SET not_before = ?2, reason = ?3 WHERE ino = ?1",
+                                    SQL_INT(ino), SQL_INT(holds[hold]), SQL_TEXT(reason)));
+}
+
+enum index_hold index_held(struct index *x, uint64_t ino)
+{
+    int64_t at = index_retry_at(x, ino);
+
+    return at == PAUSED ? INDEX_PAUSED : at == CANCELED ? INDEX_CANCELED : INDEX_FREE;
+}
+
+int index_hold_end(struct index *x, enum index_hold hold)
+{
+    return sql_run(x->sql, "UPDATE inode INDEXED BY inode_pending SET not_before = 0, reason = NULL"
+                   " WHERE pending <> 0 AND nlink > 0 AND not_before = ?", SQL_INT(holds[hold]));
 }
 
 char *index_reason(struct index *x, uint64_t ino)
@@ -228,7 +258,7 @@ uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first)
                   " UNION ALL SELECT c.start, i.parent FROM climb c"
                   " JOIN inode i ON i.ino = c.at WHERE c.at <> ?1 AND i.parent IS NOT NULL)"
                   " SELECT c.start, count(*) OVER () FROM climb c JOIN inode i ON i.ino = c.start WHERE c.at = ?1"
-                  " ORDER BY i.reason IS NULL, i.not_before DESC LIMIT 1", SQL_INT(dir));
+                  " ORDER BY i.not_before IN (" HELD "), i.reason IS NULL, i.not_before DESC LIMIT 1", SQL_INT(dir));
 
     if (sql_next(&q) <= 0)
         return 0;

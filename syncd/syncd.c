@@ -181,7 +181,7 @@ void syncd_free(struct syncd *d)
         return;
     syncd_close(d);
     drive_unload(d);
-    mounts_unsubscribe_all(d);
+    subscribers_remove_all(&d->mountds);
     ipc_client_free(d->cryptd);
     crypt_free(d->crypt);
     local_free(d->local);

@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/ipc.h"
 #include "common/loop.h"
+#include "syncd/subscribers.h"
 
 struct account;
 struct audit;
@@ -20,7 +21,6 @@ struct events;
 struct forms;
 struct hauls;
 struct local;
-struct mounts_subscriber;
 struct store;
 struct transfers;
 
@@ -39,7 +39,7 @@ struct syncd {
     struct ipc_server *server;
     struct account *accounts;               /* those whose cloud is open; account.c */
     struct drive *drives;                   /* by rising id; drive.c */
-    struct mounts_subscriber *subscribers;  /* mounts.c */
+    struct subscribers mountds;             /* that have asked for the list of mounts, and hear of changes */
     struct forms *forms;                    /* form.c */
     struct hauls *hauls;                    /* haul.c */
     struct audit *audit;                    /* audit.c */

@@ -191,6 +191,14 @@ struct transfer *transfer_begin(struct transfers *all, const struct transfer_spe
     return t;
 }
 
+void transfer_hand_over(struct transfer *t, const struct transfer_control *control, void *arg)
+{
+    if (!t)
+        return;
+    t->control = control;
+    t->arg = arg;
+}
+
 const char *transfer_id(const struct transfer *t)
 {
     return t ? t->id : "";

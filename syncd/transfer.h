@@ -15,12 +15,13 @@ enum { TRANSFER_FRAMES = 4, TRANSFERS_KEPT = 512 };
 
 enum transfer_mode { TRANSFER_UPLOAD, TRANSFER_DOWNLOAD, TRANSFER_ENCRYPT, TRANSFER_DECRYPT };
 
-/* What can be asked of its owner; a NULL member: it cannot. None of them runs inside transfer_begin(); `cancel` may end
- * the transfer before it returns. */
+/* What can be asked of its owner; a NULL member: it cannot. 0, or a negative errno with a sentence, and nothing has
+ * changed: -EBADMSG, it cannot be done now, or never. None of them runs inside transfer_begin(); `cancel` may end the
+ * transfer before it returns. */
 struct transfer_control {
-    void (*pause)(void *arg);
-    void (*resume)(void *arg);
-    void (*cancel)(void *arg);
+    int (*pause)(void *arg, struct error *e);
+    int (*resume)(void *arg, struct error *e);
+    int (*cancel)(void *arg, struct error *e);
     uint64_t (*moved)(void *arg);   /* how many bytes by now; NULL: the owner says so by transfer_moved() */
 };
 
@@ -49,6 +50,8 @@ void transfers_free(struct transfers *all);
 /* Never NULL but where `all` is, which is fine: then nobody watches, and the other calls take NULL as well. All strings
  * are copied. An id that another one has is replaced by one that is drawn. */
 struct transfer *transfer_begin(struct transfers *all, const struct transfer_spec *spec);
+/* From now on it is somebody else's. */
+void transfer_hand_over(struct transfer *t, const struct transfer_control *control, void *arg);
 /* Lives as long as the transfer does for its owner. */
 const char *transfer_id(const struct transfer *t);
 void transfer_set_size(struct transfer *t, uint64_t size);

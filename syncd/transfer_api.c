@@ -146,17 +146,23 @@ void transfer_get(struct ipc_request *req, const Lf__Envelope *env, int *fds, vo
     lf__client_transfer__free_unpacked(found.transfer, NULL);
 }
 
-/* True where it can be asked now; else the request has been failed: 400, as the contract has it. */
-static bool may(struct ipc_request *req, const struct transfer *t, bool in_this_status, void (*ask)(void *arg),
-                const char *what)
+typedef int ask_fn(void *arg, struct error *e);
+
+/* True where it was done; else the request has been failed: 400, as the contract has it. */
+static bool ask(struct ipc_request *req, const struct transfer *t, bool in_this_status, ask_fn *fn, const char *what)
 {
-    if (in_this_status && ask)
-        return true;
-    if (in_this_status)
-        ipc_fail(req, -EBADMSG, "A transfer that a drive makes by itself cannot be %s; pause the agent instead.", what);
+    struct error e;
+    int r;
+
+    if (!in_this_status)
+        r = error_set(&e, -EBADMSG, "The transfer is %s and cannot be %s.", transfer_words[t->status].api, what);
+    else if (!fn)
+        r = error_set(&e, -EBADMSG, "A transfer of this kind cannot be %s.", what);
     else
-        ipc_fail(req, -EBADMSG, "The transfer is %s and cannot be %s.", transfer_words[t->status].api, what);
-    return false;
+        r = fn(t->arg, &e);
+    if (r < 0)
+        ipc_fail_error(req, &e);
+    return r == 0;
 }
 
 void transfer_pause(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -164,11 +170,12 @@ void transfer_pause(struct ipc_request *req, const Lf__Envelope *env, int *fds, 
     struct transfer *t = asked_for(req, daemon, env->transfer_pause->transfer_id);
 
     (void)fds;
-    if (!t || !may(req, t, t->status == TRANSFER_RUNNING, t->control ? t->control->pause : NULL, "paused"))
+    if (!t)
         return;
     transfer_look(t);
+    if (!ask(req, t, t->status == TRANSFER_RUNNING, t->control ? t->control->pause : NULL, "paused"))
+        return;
     transfer_turn(t, TRANSFER_PAUSED);
-    t->control->pause(t->arg);
     ipc_done(req);
 }
 
@@ -177,10 +184,9 @@ void transfer_resume(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     struct transfer *t = asked_for(req, daemon, env->transfer_resume->transfer_id);
 
     (void)fds;
-    if (!t || !may(req, t, t->status == TRANSFER_PAUSED, t->control ? t->control->resume : NULL, "resumed"))
+    if (!t || !ask(req, t, t->status == TRANSFER_PAUSED, t->control ? t->control->resume : NULL, "resumed"))
         return;
     transfer_turn(t, TRANSFER_RUNNING);
-    t->control->resume(t->arg);
     ipc_done(req);
 }
 
@@ -189,8 +195,6 @@ void transfer_cancel(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     struct transfer *t = asked_for(req, daemon, env->transfer_cancel->transfer_id);
 
     (void)fds;
-    if (!t || !may(req, t, !is_over(t), t->control ? t->control->cancel : NULL, "canceled"))
-        return;
-    t->control->cancel(t->arg);
-    ipc_done(req);
+    if (t && ask(req, t, !is_over(t), t->control ? t->control->cancel : NULL, "canceled"))
+        ipc_done(req);
 }

@@ -267,7 +267,13 @@ static bool failed_before(struct volume *v, uint64_t ino)
 {
     CLEANUP_FREE char *reason = index_reason(v->index, ino);
 
-    return reason;
+    return reason && !index_held(v->index, ino);
+}
+
+/* Content that somebody does not want to be sent now; its version in the cloud may be moved. */
+static bool is_held(const struct uploader *u, const struct choice *c)
+{
+    return c->kind == UPLOAD_CONTENT && index_held(u->volume->index, c->ino);
 }
 
 /* What must go first where a key is either a file or a folder. As owner_of_target(). */
@@ -333,6 +339,8 @@ static bool choose(struct uploader *u, const struct index_inode *i, struct choic
         index_inode_done(&owner);
         if (r < 0 || ret->kind == UPLOAD_CUT)
             return r == 0 || r == -ENOENT;
+        if (is_held(u, ret))
+            return false;
     }
     return false;
 }
@@ -350,7 +358,7 @@ static bool quiet(struct uploader *u, const struct index_inode *i, int64_t *agai
         f->quiet_seq = seq;
         f->quiet_since_ns = now;
     }
-    until = f->quiet_since_ns + UPLOAD_QUIET_MS * MS;
+    until = f->quiet_since_ns + u->volume->config->quiet_milliseconds * MS;
     if (now < until && until < *again_ns)
         *again_ns = until;
     return now >= until;
@@ -421,6 +429,7 @@ static void scan(void *arg)
 
     loop_timer_free(take_ptr(u->timer));
     fs_copies_go_on(u->volume);
+    uploader_look_at_holds(u);
     if (u->volume->paused || u->quit)
         return;
     until = u->rest_until_ns > uploader_held_until(u) ? u->rest_until_ns : uploader_held_until(u);
@@ -441,6 +450,7 @@ int uploader_new(struct volume *v, struct uploader **ret)
 
     u->volume = v;
     LIST_INIT(&u->running);
+    LIST_INIT(&u->holds);
     *ret = u;
     uploader_kick(u);
     return 0;
@@ -454,6 +464,7 @@ void uploader_free(struct uploader *u)
         return;
     while ((up = LIST_FIRST(&u->running)))
         upload_abandon(up);
+    uploader_end_holds(u);
     if (u->syncing)
         u->syncing->uploader = NULL;
     upload_quit_free(u->quit);

@@ -8,6 +8,7 @@
  *   upload_put.c     contents, links and markers in one PUT
  *   upload_parts.c   contents and copies in parts
  *   upload_fail.c    when what did not work is tried again
+ *   upload_hold.c    what people ask of those on their way: to wait, to go on, to end
  *   upload_seal.c    what encrypted objects are made of; upload_bind.c: those that are copied to another key
  *   upload_reseal.c  files that did not change, of which the object is to be encrypted
  *   upload_resume.c  the parts of an earlier try that are still good
@@ -27,7 +28,7 @@
  * not hold, a look decides: ours after all (an answer was lost), nothing (the file is made anew), or somebody
  * else's (conflict.c keeps both). Markers of directories carry nothing that could be lost, and no condition.
  *
- * An open file that is written to is uploaded after it has been quiet for UPLOAD_QUIET_MS, so that a
+ * An open file that is written to is uploaded after it has been quiet for QuietMilliseconds, so that a
  * database or a log that stays open for days reaches the cloud in its pauses. */
 #pragma once
 
@@ -37,7 +38,6 @@
 #include "syncd/fetch.h"
 
 enum {
-    UPLOAD_QUIET_MS = 5000,
     UPLOAD_SINGLE_MAX = 16 << 20,   /* bytes; from here on in parts */
     UPLOAD_COPY_MAX = 1 << 30,      /* bytes copied by one request, during which nothing is heard of the server */
     UPLOAD_PARALLEL = 4,            /* parts of one file at once */
@@ -51,6 +51,8 @@ struct upload_seal;
 struct upload_bind;
 struct upload_clone;
 struct upload_quit;
+struct upload_hold;
+struct transfer_control;
 /* A body in memory that is locked, as long as that lasts; the descriptor is somebody else's. */
 struct upload_plain {
     int fd;
@@ -129,6 +131,7 @@ struct uploader {
     bool awaits_keys;              /* for cache files: nothing but removals begins */
     bool unsynced;                 /* commits that released a key are not on the disk yet */
     struct index_syncing *syncing; /* on their way there */
+    LIST_HEAD(, upload_hold) holds;   /* upload_hold.c's: uploads that are paused */
     struct upload_quit *quit;      /* the drive goes: nothing begins; NULL: it stays */
 };
 
@@ -160,6 +163,8 @@ void upload_start_as(struct upload *u, enum upload_kind kind);
 struct upload *upload_new(struct uploader *u, enum upload_kind kind);
 /* The uploader goes away. */
 void upload_abandon(struct upload *u);
+/* Nothing of it is done any more, and what is known of it is what a crash would leave; the uploader looks for work. */
+void upload_break_off(struct upload *u);
 void upload_free(struct upload *u);
 
 /* Buries the key beforehand when it is not the inode's cloud_key, and remembers `row` (may be NULL). 0 or negative
@@ -413,6 +418,16 @@ void upload_clone_free(struct upload_clone *c);   /* NULL is fine */
 /* --- upload_quit.c -------------------------------------------------------------------------------- */
 
 void upload_quit_free(struct upload_quit *q);   /* NULL is fine */
+
+/* --- upload_hold.c -------------------------------------------------------------------------------- */
+
+/* Of the transfer of an upload, whose argument that is. */
+extern const struct transfer_control upload_control;
+/* The transfer of an earlier upload of the inode that was paused, which is now this one's; NULL: there is none. */
+struct transfer *upload_resumed(struct upload *u);
+/* Transfers that are paused end where there is nothing to be sent any more; all of them end. */
+void uploader_look_at_holds(struct uploader *u);
+void uploader_end_holds(struct uploader *u);
 
 /* --- upload_delete.c ------------------------------------------------------------------------------ */
 

@@ -333,20 +333,47 @@ struct row_search {
     struct index_upload found;
 };
 
-static bool is_forgotten(const struct index_upload *row, void *arg)
+/* Of a file that is still to be sent, but not now. */
+static bool is_canceled(struct index *x, const struct index_upload *row)
+{
+    return row->part_size && index_held(x, row->ino) == INDEX_CANCELED;
+}
+
+/* A grave at the key needs the row: it tells whose the object is that may be there. */
+static bool is_needed(struct index *x, const struct index_upload *row)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
-    struct row_search *s = arg;
-    int r = index_get(s->uploader->volume->index, row->ino, &i);
+    int r = index_get(x, row->ino, &i);
 
-    if (uploader_busy(s->uploader, row->ino) || (r == 0 && i.nlink && i.pending) || (r < 0 && r != -ENOENT))
+    return (r == 0 && i.nlink && i.pending) || (r < 0 && r != -ENOENT) || index_buried(x, row->key);
+}
+
+static bool is_forgotten(const struct index_upload *row, void *arg)
+{
+    struct row_search *s = arg;
+    struct index *x = s->uploader->volume->index;
+
+    if (uploader_busy(s->uploader, row->ino) || (is_needed(x, row) && !is_canceled(x, row)))
         return true;
-    if (index_buried(s->uploader->volume->index, row->key))
-        return true;   /* it tells whose the object is that may be there */
     s->found = *row;
     s->found.key = xstrdup(row->key);
     s->found.upload_id = xstrdup(row->upload_id);
     return false;
+}
+
+/* The row of one that is canceled goes on telling what was sent, as that of one in a single piece: perhaps it was put
+ * together before, unheard. */
+static int end_row(struct index *x, uint64_t ino)
+{
+    CLEANUP(index_upload_done) struct index_upload row = { 0 };
+    int r = index_upload_get(x, ino, &row);
+
+    if (r < 0 || !is_needed(x, &row))
+        return index_upload_remove(x, ino);
+    row.part_size = 0;
+    *row.upload_id = '\0';
+    r = index_upload_put(x, &row);
+    return r == 0 ? index_sealing_remove(x, ino) : r;
 }
 
 static void forget(struct upload *u)
@@ -354,7 +381,7 @@ static void forget(struct upload *u)
     struct index *x = u->volume->index;
 
     if (index_begin(x) == 0)
-        (void)index_end(x, index_upload_remove(x, u->inode.ino));
+        (void)index_end(x, end_row(x, u->inode.ino));
     finish(u);
 }
 

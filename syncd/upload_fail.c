@@ -20,6 +20,8 @@ static int put_off(struct upload *u, int64_t seconds, const char *reason)
     int64_t settle = u->volume->config->settle_milliseconds * 1000000;
     int r = index_begin(x);
 
+    if (index_held(x, u->inode.ino))   /* it is not put off, and what needs its key would have it tried at once */
+        uploader_rest(u->uploader, -EIO);
     if (r < 0)
         return r;
     r = index_retry(x, u->inode.ino, loop_wall_ns() + (seconds ? seconds * 1000000000 : settle), reason);

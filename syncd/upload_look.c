@@ -140,23 +140,25 @@ static int undoubt(struct upload *u)
     return r == 0 ? index_unsynced_end(u->volume->index, u->inode.ino) : r;
 }
 
-/* What a power cut took reads as zeros, as it does anywhere; there is nowhere to have it from any more. */
-static int end_doubt(struct upload *u)
+/* What a power cut took reads as zeros, as it does anywhere. Of a file whose map it took as well it may be bytes of the
+ * version that the file was built on, as long as the cloud has that one. */
+static int end_doubt(struct upload *u, bool has_base)
 {
-    if (u->file && !index_fault(u->volume->index, u->inode.ino))
-        cache_file_make_do(u->file);
+    if (u->file && !(has_base && index_fault(u->volume->index, u->inode.ino)))
+        cache_make_do(u->file);
     return undoubt(u);
 }
 
 static void keep_both(struct upload *u, int code)
 {
-    bool doubtful = is_doubtful(u);
+    CLEANUP_FREE char *base = upload_base(u, u->key);
+    bool doubtful = is_doubtful(u), has_base = same_etag(base, upload_looked(u)->etag);
     struct error e;
 
     if (code == 0)
         code = conflict_keep_both(u->volume, u->inode.ino, u->key, upload_looked(u));
     if (code == 0 && doubtful)
-        code = end_doubt(u);
+        code = end_doubt(u, has_base);
     if (code == -EAGAIN)   /* it is renamed or removed, and what is at its key is not ours to remove */
         code = upload_disown(u, u->key);
     if (code == 0 || code == -ENOENT) {

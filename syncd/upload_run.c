@@ -130,6 +130,15 @@ void upload_abandon(struct upload *u)
         upload_free(u);
 }
 
+void upload_break_off(struct upload *u)
+{
+    struct uploader *uploader = u->uploader;
+
+    uploader->n_running -= u->kind != UPLOAD_BURY;
+    upload_abandon(u);
+    uploader_kick(uploader);
+}
+
 /* --- what the index says -------------------------------------------------------------------------- */
 
 static int declare(struct upload *u, bool bury, const struct index_upload *row)

@@ -22,7 +22,7 @@
  *   cache_space.c, cache_use.c, evict.c  how much of the disk it takes
  *   pin.c         what is to be there always; offline.c: the same and its end, for the API
  *   download.c    what is fetched once because somebody said so; delete.c: what the API deletes
- *   fetch.c       absent chunks from the cloud; many waiters, one download
+ *   fetch*.c      absent chunks from the cloud; many waiters, one download
  *   scan.c        files and listings before anybody asks for them; scan_order.c: which comes next
  *   upload*.c     brings the cloud to what the index says
  *   mover.c       what a renamed directory takes along
@@ -97,6 +97,8 @@ struct volume {
     uint64_t *dismantle;             /* directories to be taken apart, a stack */
     size_t n_dismantle;
     struct loop_timer *dismantling;
+    struct show_removal *removals;   /* show.c's: to be told when the transaction has ended */
+    size_t n_removals;
     STAILQ_HEAD(volume_events, volume_event) events, told;  /* to be sent; sent lately */
     size_t n_events, n_told;
     uint64_t mount_tag;              /* of the mount that the last worker attached for; 0: none did yet */
@@ -251,7 +253,8 @@ int fs_step_back(struct volume *v, uint64_t parent, const char *component);
  * number, times, pending INDEX_CONTENT. 0, -EEXIST, as fs_check_name(), or another negative errno. */
 int fs_link_new(struct volume *v, uint64_t parent, const ProtobufCBinaryData *name, struct index_inode *i);
 /* Takes the inode out of its directory for good: buries the cloud's version, removes the inode or, when it is open,
- * makes it an orphan. *ret_gone: removed, and after the commit its cache file can go. */
+ * makes it an orphan. *ret_gone: removed, and after the commit its cache file can go. Call show_removals() after the
+ * transaction. */
 int fs_unlink_inode(struct volume *v, const struct index_inode *i, bool *ret_gone);
 /* A directory that something was taken from: its times, and a marker if it would vanish from the cloud. */
 int fs_left(struct volume *v, uint64_t parent);
@@ -355,6 +358,8 @@ void keeper_new(struct volume *v);
 void keeper_free(struct volume *v);
 /* Something was pinned, or came below what is pinned. */
 void keeper_kick(struct volume *v);
+/* What is pinned and was canceled is fetched after all, when it is looked for next. */
+void keeper_forgive(struct volume *v);
 /* Something is pinned no longer: what is only fetched for that is fetched no further, and others may have the space. */
 void keeper_unpinned(struct volume *v);
 

@@ -13,7 +13,7 @@
 #include "syncd/encrypt.h"
 #include "syncd/object.h"
 
-enum { LASTING_S = 60, LONG_S = 30 };
+enum { LONG_S = 30 };
 
 #define S INT64_C(1000000000)
 
@@ -103,6 +103,17 @@ static bool say_running(struct volume *v, const struct index_inode *i, char out[
     return u;
 }
 
+static bool say_held(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
+{
+    enum index_hold held = index_held(v->index, i->ino);
+    CLEANUP_FREE char *reason = held ? index_reason(v->index, i->ino) : NULL;
+
+    if (held)
+        (void)snprintf(out, WAITS_MAX, "%s", reason ? reason : "Its upload was paused. It goes on when that is resumed "
+                       "('landfall transfer resume'), or when Landfall is started again.");
+    return held;
+}
+
 static bool say_failed(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
 {
     CLEANUP_FREE char *reason = index_reason(v->index, i->ino);
@@ -159,7 +170,7 @@ static bool say_open(struct volume *v, const struct index_inode *i, char out[WAI
 
     if (open)
         (void)snprintf(out, WAITS_MAX, "A program has it open for writing: it is sent when nothing was written for "
-                       "%d s.", UPLOAD_QUIET_MS / 1000);
+                       "%g s.", (double)v->config->quiet_milliseconds / 1000);
     return open;
 }
 
@@ -173,7 +184,7 @@ static bool say_queued(struct volume *v, const struct index_inode *i, char out[W
 
 /* The first that has something to say. */
 static look_fn *const looks[] = {
-    say_paused, say_running, say_failed, say_in_the_way, say_resting, say_settling, say_open, say_queued,
+    say_paused, say_running, say_held, say_failed, say_in_the_way, say_resting, say_settling, say_open, say_queued,
 };
 
 static void say(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
@@ -225,7 +236,7 @@ void waits_say(struct volume *v, const struct index_inode *i, char out[WAITS_MAX
 
 bool waits_lasting(int seconds)
 {
-    return seconds >= LASTING_S;
+    return seconds >= WAITS_LASTING_S;
 }
 
 bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS_MAX])
@@ -237,7 +248,9 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
         return true;
     if (first_of(v, i, &first) < 0 || uploader_busy(v->uploader, first.ino))
         return false;
-    if (say_failed(v, &first, out))
+    if (say_held(v, &first, out))
+        lasting = true;
+    else if (say_failed(v, &first, out))
         lasting = seconds_to(index_retry_at(v->index, first.ino), loop_wall_ns()) > LONG_S;
     else if (say_in_the_way(v, &first, out))
         lasting = upload_fails_lastingly(v->uploader->grave_trouble.code);

@@ -3,7 +3,7 @@
 
 #include "syncd/upload.h"
 
-enum { WAITS_MAX = ERROR_TEXT_MAX + 128 };
+enum { WAITS_MAX = ERROR_TEXT_MAX + 128, WAITS_LASTING_S = 60 };
 
 /* Whether the cloud lacks nothing of it and of all that is below, removals there included. */
 bool waits_there(struct volume *v, const struct index_inode *i);

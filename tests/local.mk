@@ -67,8 +67,10 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_drive_s3.py \
 	tests/integration/test_encrypt.py \
 	tests/integration/test_endpoints.py \
+	tests/integration/test_evil_frontd.py \
 	tests/integration/test_exerciser.py \
 	tests/integration/test_faults.py \
+	tests/integration/test_floods.py \
 	tests/integration/test_fresh_machine.py tests/integration/test_git_build_sqlite.py \
 	tests/integration/test_full_disk.py \
 	tests/integration/test_guard.py \
@@ -92,6 +94,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_pjdfstest.py \
 	tests/integration/test_old_kernel.py \
 	tests/integration/test_pieces.py \
+	tests/integration/test_port.py \
 	tests/integration/test_posix.py \
 	tests/integration/test_posix_bucket.py \
 	tests/integration/test_power_cut.py \
@@ -105,12 +108,15 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_statfs.py \
 	tests/integration/test_supervisor.py \
 	tests/integration/test_systemd.py \
+	tests/integration/test_threats.py \
+	tests/integration/test_transfers.py \
 	tests/integration/test_two_agents.py \
 	tests/integration/test_unlock.py \
 	tests/integration/test_uploads.py \
 	tests/integration/test_wait.py \
 	tests/integration/test_websockets.py \
 	tests/integration/twin.py \
+	tests/integration/wire.py \
 	tests/pjdfstest/excluded \
 	tests/pjdfstest/exclusions.py \
 	tests/pjdfstest/run \
@@ -164,10 +170,14 @@ SOCKET_CLIENT = tests/unit/socket_client.c tests/unit/socket_client.h tests/unit
 	tests/unit/frontd_fixture.h tests/unit/http_client.c tests/unit/http_client.h
 
 # A volume on the memory provider, and a worker that asks it.
-VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h
+VOLUME_FIXTURE = tests/unit/volume_fixture.c tests/unit/volume_fixture.h tests/unit/files.h tests/unit/patience.h
 
 # A volume that a test can hold back, crash and read and write as a worker does.
-VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h
+VOLUME_RIG = tests/unit/volume_rig.c tests/unit/volume_rig_worker.c tests/unit/volume_rig.h tests/unit/files.h \
+	tests/unit/patience.h
+
+# The same with a folder in its cloud.
+RIG_FOLDER = tests/unit/rig_folder.c tests/unit/rig_folder.h $(VOLUME_RIG)
 
 # The same with keys, and a cryptd beside it.
 SEALED_RIG = tests/unit/sealed_rig.c tests/unit/sealed_rig.h $(CRYPTD_PROCESS)
@@ -550,7 +560,7 @@ tests_unit_test_object_api_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_object_calls
 TESTS += tests/unit/test_object_calls
-tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(VOLUME_RIG)
+tests_unit_test_object_calls_SOURCES = tests/unit/test_object_calls.c $(RIG_FOLDER)
 tests_unit_test_object_calls_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_encrypt
@@ -580,7 +590,7 @@ tests_unit_test_odd_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_offline
 TESTS += tests/unit/test_offline
-tests_unit_test_offline_SOURCES = tests/unit/test_offline.c $(VOLUME_RIG)
+tests_unit_test_offline_SOURCES = tests/unit/test_offline.c $(RIG_FOLDER)
 tests_unit_test_offline_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_peer
@@ -717,6 +727,11 @@ TESTS += tests/unit/test_transfer
 tests_unit_test_transfer_SOURCES = tests/unit/test_transfer.c $(SYNCD_FIXTURE)
 tests_unit_test_transfer_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_map_lost
+TESTS += tests/unit/test_map_lost
+tests_unit_test_map_lost_SOURCES = tests/unit/test_map_lost.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
+tests_unit_test_map_lost_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_unsynced
 TESTS += tests/unit/test_unsynced
 tests_unit_test_unsynced_SOURCES = tests/unit/test_unsynced.c tests/unit/volume_rig_conflict.c $(VOLUME_RIG)
@@ -753,6 +768,11 @@ check_PROGRAMS += tests/unit/test_upload_names
 TESTS += tests/unit/test_upload_names
 tests_unit_test_upload_names_SOURCES = tests/unit/test_upload_names.c $(VOLUME_RIG)
 tests_unit_test_upload_names_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_hold
+TESTS += tests/unit/test_hold
+tests_unit_test_hold_SOURCES = tests/unit/test_hold.c $(VOLUME_RIG)
+tests_unit_test_hold_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_upload_parts
 TESTS += tests/unit/test_upload_parts

@@ -20,6 +20,8 @@ import struct
 import threading
 import time
 
+import landfall_test as lt
+
 PIECE = 64 << 10
 HEAD_MAX = 256 << 10
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{text}</Message></Error>'
@@ -330,7 +332,7 @@ class FaultProxy:
 
     def start(self):
         self.thread.start()
-        self.port = 0
+        self.port = lt.free_port()     # of one that refuses for a while nobody else may take it meanwhile
         self.run(self.listen())
         return self
 

@@ -6,10 +6,12 @@ process id. Nothing sleeps for a fixed time: wait_until() polls a condition up t
 
 import atexit
 import contextlib
+import fcntl
 import http.client
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -30,9 +32,14 @@ LOG_TAIL = 6000
 needs_root = unittest.skipUnless(ROOT, "needs root")
 
 
+def patience(seconds):
+    """What an idle machine does in that time takes longer where several programs wait for each processor."""
+    return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
 def wait_until(condition, seconds=20, what="the condition"):
     """The first true value of condition(), which may raise OSError, KeyError or ValueError meanwhile."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     last = None
     while True:
         try:
@@ -41,8 +48,8 @@ def wait_until(condition, seconds=20, what="the condition"):
                 return value
         except (OSError, KeyError, ValueError, http.client.HTTPException) as e:
             last = e
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {seconds} s" + (f" ({last!r})" if last else ""))
+        if time.monotonic() > began + patience(seconds):
+            raise AssertionError(f"{what} did not come true within {patience(seconds):.0f} s" + (f" ({last!r})" if last else ""))
         time.sleep(0.02)
 
 
@@ -74,11 +81,35 @@ def alive(pid):
         return False
 
 
+_ports = {}        # ours, by number: the locks that keep other runs of the tests from them
+
+
 def free_port():
+    """One that stays free until it is used: the kernel gives none of these to anybody who connects, and other runs beside this one
+    see that it is taken."""
+    folder = os.path.join(tempfile.gettempdir(), f"lf-ports-{os.geteuid()}")
+    os.makedirs(folder, exist_ok=True)
+    for port in random.sample(range(20000, 32000), 1000):
+        lock = open(os.path.join(folder, str(port)), "w")
+        try:
+            if port not in _ports and is_free(port):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _ports[port] = lock
+                return port
+        except BlockingIOError:
+            pass
+        lock.close()
+    raise AssertionError("no port is free")
+
+
+def is_free(port):
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def temporary_directory(prefix="lf-"):

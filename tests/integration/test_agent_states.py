@@ -119,8 +119,8 @@ class Drained(FaultCase):
             write_file(os.path.join(mount, name), data)
         begun = time.monotonic()
         self.instance.api("POST", "/management/command/exit")
-        self.assertEqual(self.instance.process.wait(40), 0)
-        self.assertLess(time.monotonic() - begun, 30)
+        self.assertEqual(self.instance.process.wait(lt.patience(40)), 0)
+        self.assertLess(time.monotonic() - begun, lt.patience(30))
         self.assertStored(bucket, files)
         self.instance.start()
 

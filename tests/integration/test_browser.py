@@ -252,6 +252,9 @@ class Configured(DriveCase):
                 f.write(b"x" * 50_000)
             os.chown(there, account.pw_uid, account.pw_gid)
             lt.wait_until(lambda: "from elsewhere" in os.listdir(mount), 30, "the new file in the mount")
+            os.unlink(there)
+            lt.wait_until(lambda: "from elsewhere" not in os.listdir(mount), 30, "the end of the file in the mount")
+            os.unlink(os.path.join(mount, "file 5"))
             # through the API
             self.instance.api("POST", "/management/object_delete", path=os.path.join(mount, "file 3"))
             self.instance.api("POST", "/management/notify", {"operation": 2, "endpointAddress": "/the/end", "httpMethod": "POST", "origion": "test"})
@@ -259,7 +262,8 @@ class Configured(DriveCase):
             def has_all(states, notes):
                 at = {(s["Path"], s["State"]) for s in states}
                 return all((os.path.join(mount, f"file {n}"), 4) in at and (os.path.join(mount, f"file {n}"), 0) in at for n in range(20)) and \
-                    (os.path.join(mount, "from elsewhere"), 1) in at and (os.path.join(mount, "file 3"), 64) in at and \
+                    (os.path.join(mount, "from elsewhere"), 1) in at and \
+                    all((os.path.join(mount, gone), 64) in at for gone in ("from elsewhere", "file 3", "file 5")) and \
                     any(f["Type"] == 4 and f["Data"]["EndpointAddress"] == "/the/end" for f in notes)
 
             lt.wait_until(lambda: has_all(frames["/statechange"], frames["/notification"]), 60, "all of it at the program")
@@ -276,6 +280,9 @@ class Configured(DriveCase):
                 ids = [f["Id"] for f in page]
                 self.assertEqual(ids, sorted(set(ids)))
                 print(f"{path}: {len(page)} frames, the same in both")
+            removals = {gone: [s["State"] for s in frames["/statechange"] if s["Path"] == os.path.join(mount, gone) and s["State"] in (8, 64)]
+                        for gone in ("from elsewhere", "file 3", "file 5")}
+            self.assertEqual(removals, {"from elsewhere": [64], "file 3": [8, 64], "file 5": [8, 64]})
             progress = [f["Data"] for f in frames["/notification"] if f["Type"] == 1]
             self.assertEqual({p["Path"] for p in progress if p["TransferMode"] == "Upload" and p["Status"] == "Completed"},
                              {os.path.join(mount, f"file {n}") for n in range(20)})

@@ -325,6 +325,48 @@ class OnS3(Cli):
                               "the upload")
         self.assertEqual(found[0]["targetBucket"], self.s3_bucket)
 
+    def large_transfer(self, name):
+        """A row of `transfer ls`: the upload of a large file, or None when there is none yet."""
+        rows = [line.split("\t") for line in self.landfall("transfer", "ls").splitlines()]
+        return next((row for row in rows if row[4].endswith("/" + name)), None)
+
+    def test_transfers_are_paused_resumed_and_canceled(self):
+        path = self.slow_upload("for transfer", 300 * MEBIBYTE)
+        transfer = lt.wait_until(lambda: self.large_transfer("for transfer"), 30, "the upload")[0]
+        self.assertEqual(self.landfall("transfer", "pause", transfer), "")
+        row = self.large_transfer("for transfer")
+        self.assertEqual(row[:3] + row[4:], [transfer, "paused", "up", self.s3_bucket + "/for transfer"])
+        self.assertRegex(row[3], "^[0-9]+%$")
+        self.landfall("wait", path, status=1)
+        self.assertIn("paused", self.said)
+        self.landfall("transfer", "pause", transfer, "no-such/../one", status=1)
+        self.assertRegex(self.said, "(?s)landfall transfer pause: .*cannot be paused.*landfall transfer pause: There is no transfer")
+        self.landfall("transfer", "resume", transfer)
+        self.assertEqual(self.large_transfer("for transfer")[:2], [transfer, "running"])
+        self.landfall("transfer", "cancel", transfer)
+        self.assertIsNone(self.large_transfer("for transfer"))
+        self.assertIn(transfer + "\tcancelled\tup\t", self.landfall("transfer", "list", "--all"))
+        self.assertIn(transfer, [t["transferId"] for t in self.json("transfer", "ls")])
+        self.landfall("wait", path, status=1)
+        self.assertIn("landfall drive sync", self.said)
+        calls = [line.get("endpoint", "") for line in self.json("audit", "list")]
+        for what in ("pause", "resume", "cancel"):
+            self.assertTrue([c for c in calls if c.endswith(f"/cloud/client_transfer/{transfer}/{what}")], (what, calls[-20:]))
+        self.landfall("drive", "sync", "s3")
+        self.landfall("wait", path)
+        self.landfall("transfer", "pause", status=2)
+        self.landfall("transfer", "ls", transfer, status=2)
+
+    def test_buckets_of_an_account(self):
+        for account in ("s3", self.account["id"]):
+            rows = [line.split("\t") for line in self.landfall("bucket", "ls", account).splitlines()]
+            self.assertIn(self.s3_bucket, [row[0] for row in rows])
+            self.assertEqual({len(row) for row in rows}, {3})
+        self.assertIn(self.s3_bucket, [b["name"] for b in self.json("bucket", "list", "s3")["data"]])
+        self.landfall("bucket", "ls", "no such account", status=1)
+        self.assertIn("account list", self.said)
+        self.landfall("bucket", "ls", status=2)
+
     def terminal(self, columns, *argv):
         """What the command draws until its third picture, and its exit status after Ctrl-C."""
         ours, theirs = os.openpty()
@@ -440,6 +482,9 @@ class Completion(unittest.TestCase):
                 self.assertEqual(self.complete(shell, "drive", ""), sorted(["list", "ls", "add", "cache", "remove", "rm", "sync", "open"]))
                 self.assertEqual(self.complete(shell, "drive", "add", "--en"), ["--encrypt-cache", "--encrypt-objects"])
                 self.assertEqual(self.complete(shell, "completion", "f"), ["fish"])
+                self.assertEqual(self.complete(shell, "transfer", ""), sorted(["list", "ls", "pause", "resume", "cancel"]))
+                self.assertEqual(self.complete(shell, "transfer", "ls", "--a"), ["--all"])
+                self.assertEqual(self.complete(shell, "bucket", "l"), ["list", "ls"])
                 self.assertEqual(self.complete(shell, "ls", "/usr/shar"), ["/usr/share" + ("/" if shell == "fish" else "")])
 
     def test_zsh_can_read_its_own(self):

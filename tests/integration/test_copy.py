@@ -176,7 +176,7 @@ class Copies(FaultCase):
         mount, bucket, data = self.drive("int", 9 * MIB)
         self.proxy.add("silent", method="PUT", target=PARTS, count=1)
         seconds = interrupted("cp", os.path.join(mount, "a"), os.path.join(mount, "b"))
-        self.assertLess(seconds, 2)
+        self.assertLess(seconds, lt.patience(2))
         self.assertEqual(self.counted("int")["copies"], 0)
         self.assertCopy(mount, bucket, "b", b"")
         lt.run("cp", os.path.join(mount, "a"), os.path.join(mount, "b"))
@@ -202,7 +202,7 @@ class Copies(FaultCase):
             lt.run("cp", os.path.join(mount, "a"), os.path.join(mount, "b"))
             seconds = time.monotonic() - began
         self.assertTrue(fault.hits)
-        self.assertLess(seconds, 10)
+        self.assertLess(seconds, lt.patience(10))
         self.assertTrue(read_file(os.path.join(mount, "b")) == data)
         self.proxy.heal()
         self.assertEqual(self.counted("mute")["copies"], 0)

@@ -26,6 +26,7 @@ class S3Drive:
     server_class = None
     prefix = "lf"
     tree_files = TREE_FILES
+    large_bytes = GIB + 12345
 
     @classmethod
     def setUpClass(cls):
@@ -92,9 +93,9 @@ class S3Drive:
         again, _ = self.drive("odd-names-back", bucket=bucket + "-back")
         self.assertSameTree(fetched, again)
 
-    def test_a_gibibyte_goes_up_in_parts_and_comes_back(self):
+    def test_a_large_file_goes_up_in_parts_and_comes_back(self):
         source = os.path.join(self.scratch, "gibibyte")
-        fill(source, GIB + 12345)
+        fill(source, self.large_bytes)
         wanted = sha256(source)
         mount, bucket = self.drive("gibibyte")
         lt.run("cp", source, os.path.join(mount, "big"), user="landfall")
@@ -247,6 +248,7 @@ class SwiftDrive(S3Drive, DriveCase):
     server_class = lt.Swift
     prefix = "lfs"
     tree_files = 1300    # more than one page of a listing; each costs it ten times what it costs radosgw
+    large_bytes = GIB // 4 + 12345
 
     def odd_names(self):
         # Swift stores a key with a control character but fails to list it, since XML 1.0 cannot hold one.

@@ -9,6 +9,7 @@ import os
 import re
 import unittest
 
+import landfall_test as lt
 from fault_case import SEED, SOAK, FaultCase, content, read_file, took, turns, write_file
 from landfall_test import wait_until
 
@@ -80,7 +81,7 @@ class OneExchange(FaultCase):
             self.assertIn(got.errno, (errno.EIO, errno.EACCES, errno.ESTALE if "wrong-etag" in name else errno.EIO), name)
         else:
             self.assertTrue(got == data, f"{name}: {len(got)} bytes of {len(data)}, and wrong ones")
-        self.assertLess(seconds, TO_OPEN + DEADLINE + 1, name)
+        self.assertLess(seconds, lt.patience(TO_OPEN + DEADLINE + 1), name)
         wait_until(lambda: read_file(path) == data, 15, f"the right bytes of {name} afterwards")
 
     def check_reads(self, mount, bucket, turn, count):

@@ -110,7 +110,7 @@ class FreshMachine(unittest.TestCase):
     def test_one_command_from_nothing_to_a_drive(self):
         self.install()
         self.copy_source()
-        done = self.inside(SCRIPT, 550)
+        done = self.inside(SCRIPT, 1400)
         print(done.stdout, flush=True)
         self.assertEqual(done.returncode, 0)
         lines = done.stdout.splitlines()

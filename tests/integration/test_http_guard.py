@@ -135,7 +135,7 @@ class Frontd(unittest.TestCase):
         """frontd answers its owner, and soon."""
         began = time.monotonic()
         self.assertEqual(self.status(f"GET /openapi.json HTTP/1.1\r\nHost: localhost:{self.port}\r\n\r\n"), 200)
-        self.assertLess(time.monotonic() - began, seconds)
+        self.assertLess(time.monotonic() - began, lt.patience(seconds))
 
     def every_request(self):
         """Routes of the table, and what is none."""
@@ -266,7 +266,7 @@ class Slow(Frontd):
                           "Content-Length: 100\r\n\r\n{") for _ in range(30)]
         began = time.monotonic()
         self.answers()
-        while slow and time.monotonic() - began < 10:
+        while slow and time.monotonic() - began < lt.patience(20):
             for s in slow:
                 with contextlib.suppress(OSError):
                     s.send(b" ")
@@ -276,13 +276,14 @@ class Slow(Frontd):
         self.assertFalse(slow)
         self.answers()
 
-    def test_more_connections_than_there_are_wait_their_turn(self):
+    def test_silent_connections_give_way_to_calls(self):
+        request = f"GET /openapi.json HTTP/1.1\r\nHost: localhost:{self.port}\r\n\r\n"
         idle = [self.connect() for _ in range(60)]
-        began = time.monotonic()
-        self.answers(seconds=8)
-        self.assertGreater(time.monotonic() - began, 1)
-        for s in idle[:40]:
-            self.assertEqual(s.recv(1), b"")
+        statuses = {self.status(request)}
+        lt.wait_until(lambda: statuses.add(self.status(request)) or 200 in statuses, 2.5, "an answer")
+        self.assertLessEqual(statuses, {200, 503})
+        self.assertEqual(idle[0].recv(1), b"")
+        self.answers()
 
     def test_readers_that_stop_are_dropped(self):
         s = self.connect()
@@ -291,7 +292,7 @@ class Slow(Frontd):
         s.setblocking(False)
         began = time.monotonic()
         dropped = False
-        while not dropped and time.monotonic() - began < 15:
+        while not dropped and time.monotonic() - began < lt.patience(30):
             try:
                 s.send(request * 10)
             except BlockingIOError:
@@ -307,11 +308,13 @@ class Rate(Frontd):
 
     def test_changes_have_a_pace(self):
         request = f"POST /management/command/9 HTTP/1.1\r\nHost: localhost:{self.port}\r\n\r\n"
-        statuses = [self.status(request) for _ in range(120)]
+        began, statuses = time.monotonic(), []
+        while 429 not in statuses and time.monotonic() - began < lt.patience(30):     # soon, unless a machine answers 20 a second
+            statuses.append(self.status(request))
         self.assertEqual(set(statuses), {499, 429})
         self.assertEqual(statuses[:80], [499] * 80)       # four seconds' worth at once
         self.answers()                                    # who only reads goes on
-        lt.wait_until(lambda: self.status(request) == 499, 5, "the next one")
+        lt.wait_until(lambda: self.status(request) == 499, 20, "the next one")
         s = self.send(request * 3)
         s.settimeout(10)
         refused = b""

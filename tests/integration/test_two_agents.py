@@ -77,6 +77,9 @@ class Agent(threading.Thread):
             os.close(fd)
         write.acknowledged = True
 
+    def acknowledged(self):
+        return sum(w.acknowledged for w in self.writes)
+
     def end(self):
         self.stop.set()
         self.join()
@@ -112,7 +115,7 @@ class TwoAgents(DriveCase):
         for agent in agents:
             agent.start()
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < end or (sum(map(Agent.acknowledged, agents)) <= SECONDS and time.monotonic() < end + lt.patience(60)):
             meanwhile()
         for agent in agents:
             agent.end()

@@ -10,6 +10,7 @@ import queue
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -219,6 +220,76 @@ class Files(Case):
         for name in ("StorageType", "Bytes", "Size", "Name", "StorageName", "Speed", "Duration", "TransferId", "StartTimeUtc",
                      "ProgressTimeUtc"):
             self.assertIn(name, done["Data"])
+
+
+DELETING, DELETED = 8, 64
+
+
+class Removals(Case):
+    """That a name goes is told once, whoever takes it away, and then that the cloud has nothing of it any more."""
+
+    arguments = ("--set", "SettleMilliseconds=100")
+
+    def removals(self, listener, *paths):
+        """What was told of removals, in order, once each of the paths is told to be gone."""
+        missing = set(paths)
+        while missing:
+            frame = listener.until(lambda f: f["State"] == DELETED)
+            missing.discard(os.path.relpath(frame["Path"], self.mount))
+        return [(os.path.relpath(f["Path"], self.mount), f["State"]) for f in listener.seen if f["State"] in (DELETING, DELETED)]
+
+    def setUp(self):
+        self.mount, self.bucket = self.folder_drive(self._testMethodName[:30], syncIntervalSeconds=1)
+        for name in ("file", "folder/below"):
+            path = os.path.join(self.mount, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(b"x" * 100)
+            self.instance.wait_uploaded(path)
+        lt.wait_until(lambda: os.path.isdir(os.path.join(self.bucket, "folder")), 20, "the folder in the bucket")
+        self.listener = self.listen("/statechange")
+
+    def test_through_the_mount(self):
+        os.unlink(os.path.join(self.mount, "file"))
+        told = self.removals(self.listener, "file")
+        self.assertEqual(told, [("file", DELETING), ("file", DELETED)])
+        self.listener.seen.clear()
+        os.unlink(os.path.join(self.mount, "folder", "below"))
+        os.rmdir(os.path.join(self.mount, "folder"))
+        told = self.removals(self.listener, "folder", "folder/below")
+        self.assertEqual(told[:2], [("folder/below", DELETING), ("folder", DELETING)])
+        self.assertCountEqual(told[2:], [("folder/below", DELETED), ("folder", DELETED)])
+
+    def test_through_the_api(self):
+        self.instance.api("POST", "/management/object_delete", path=os.path.join(self.mount, "file"))
+        told = self.removals(self.listener, "file")
+        self.assertEqual(told, [("file", DELETING), ("file", DELETED)])
+        self.listener.seen.clear()
+        self.instance.api("POST", "/management/object_delete", path=os.path.join(self.mount, "folder"))
+        told = self.removals(self.listener, "folder", "folder/below")
+        self.assertEqual(told[:2], [("folder/below", DELETING), ("folder", DELETING)])
+        self.assertCountEqual(told[2:], [("folder/below", DELETED), ("folder", DELETED)])
+
+    def test_in_the_bucket(self):
+        os.listdir(self.mount), os.listdir(os.path.join(self.mount, "folder"))
+        os.unlink(os.path.join(self.bucket, "file"))
+        self.assertEqual(self.removals(self.listener, "file"), [("file", DELETED)])
+        self.listener.seen.clear()
+        shutil.rmtree(os.path.join(self.bucket, "folder"))
+        told = self.removals(self.listener, "folder")       # the folder stands for what was in it, unless that was seen to go before
+        self.assertIn(told, ([("folder", DELETED)], [("folder/below", DELETED), ("folder", DELETED)]))
+
+    def test_what_the_cloud_never_had_is_gone_at_once(self):
+        new = os.path.join(self.mount, "new")
+        with open(new, "wb"):
+            os.unlink(new)
+            self.assertEqual(self.removals(self.listener, "new"), [("new", DELETED)])
+
+    def test_what_another_takes_the_name_of_is_not_removed(self):
+        os.rename(os.path.join(self.mount, "folder", "below"), os.path.join(self.mount, "file"))
+        os.rmdir(os.path.join(self.mount, "folder"))
+        told = self.removals(self.listener, "folder", "folder/below")
+        self.assertNotIn("file", dict(told))
 
 
 class Door(Case):

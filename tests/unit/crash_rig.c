@@ -17,7 +17,7 @@
 #include "syncd/cache_use.h"
 #include "tests/unit/crash_steps.h"
 
-enum { STEPS_MAX = 2000, STRIDE = 5, PATIENCE_S = 60, FOLDERS = 256, ROWS = 256 };
+enum { STEPS_MAX = 2000, STRIDE = 5, PATIENCE_S = 300, FOLDERS = 256, ROWS = 256 };
 
 static struct crash_steps *steps;
 

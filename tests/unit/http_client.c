@@ -173,7 +173,7 @@ static char *take(struct client *c, size_t n)
 
 static bool have(struct client *c, size_t n)
 {
-    int64_t give_up = loop_now_ns() + INT64_C(10000000000);
+    int64_t give_up = loop_now_ns() + INT64_C(60000000000);
 
     while (evbuffer_get_length(c->in) < n && !c->ended) {
         if (loop_now_ns() > give_up)
@@ -288,7 +288,7 @@ struct reply ask_once(struct loop *l, uint16_t port, const char *text)
 
 void client_wait_end(struct client *c)
 {
-    int64_t give_up = loop_now_ns() + INT64_C(10000000000);
+    int64_t give_up = loop_now_ns() + INT64_C(60000000000);
 
     while (!c->ended) {
         if (loop_now_ns() > give_up)

@@ -50,7 +50,7 @@ void turn(struct loop *l);
 /* Turns the loop until the condition holds; fails the test after some seconds. */
 #define turn_until(l, condition) \
     do { \
-        int64_t give_up_ = loop_now_ns() + INT64_C(10000000000); \
+        int64_t give_up_ = loop_now_ns() + INT64_C(60000000000); \
         while (!(condition)) { \
             if (loop_now_ns() > give_up_) \
                 fail_msg("waited in vain for %s", #condition); \

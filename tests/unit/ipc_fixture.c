@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 60000 };
 
 /* --- the loop ---------------------------------------------------------------------------------- */
 
@@ -238,7 +238,7 @@ struct fixture *fixture_new(void)
     f->peers[1] = (struct ipc_peer_uid){ ROLE_FRONTD, getuid() + 1 };
     f->spec = (struct ipc_server_spec){
         .role = ROLE_SYNCD, .handlers = handlers, .n_handlers = ARRAY_SIZE(handlers), .peers = f->peers,
-        .n_peers = ARRAY_SIZE(f->peers), .max_connections = CONNECTIONS, .max_queue = QUEUE_LENGTH,
+        .n_peers = ARRAY_SIZE(f->peers), .max_connections = 2 * CONNECTIONS, .max_queue = QUEUE_LENGTH,
         .peer_lost = on_peer_lost, .arg = f,
     };
     f->loop = loop_new(0);

@@ -16,6 +16,7 @@
 #include "common/ipc.h"
 #include "common/ipc_packet.h"
 
+/* CONNECTIONS: those of one of its two roles. */
 enum { HELD_MAX = 64, QUEUE_LENGTH = 8, CONNECTIONS = 4 };
 
 struct fixture {

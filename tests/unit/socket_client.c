@@ -91,7 +91,7 @@ static void read_more(struct client *c)
 
 struct frame socket_next(struct client *c)
 {
-    int64_t give_up = loop_now_ns() + INT64_C(10000000000);
+    int64_t give_up = loop_now_ns() + INT64_C(60000000000);
     struct frame f;
 
     for (;;) {

@@ -68,7 +68,7 @@ bool there(const char *dir, const char *name);
 
 #define wait_until(f, condition) \
     do { \
-        int64_t end_ = loop_now_ns() + 20 * INT64_C(1000000000); \
+        int64_t end_ = loop_now_ns() + 60 * INT64_C(1000000000); \
         while (!(condition)) { \
             if (loop_now_ns() > end_) \
                 fail_msg("waited in vain for %s", #condition); \

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
-#include "syncd/store.h"
+#include "syncd/store_internal.h"
 #include "tests/unit/fake_volume.h"
 #include "tests/unit/syncd_fixture.h"
 
@@ -162,6 +162,23 @@ static void no_drive_changes_while_all_are_unmounted(void **state)
     wait_until(f, fixture_is_mounted(f, id));
 }
 
+/* A state without the note of who asked for it would refuse the one who asks again. */
+static void a_state_is_stored_with_who_asked_for_it(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP_FREE char *value = NULL;
+
+    assert_int_equal(sql_run(f->syncd->store->sql, "CREATE TRIGGER refused BEFORE INSERT ON settings"
+                             " WHEN NEW.name = 'agent.last_command' BEGIN SELECT RAISE(ABORT, 'refused'); END"), 0);
+    expect_error(command(f, 2), -EINVAL, "could not be stored");
+    expect_error(command(f, 1), -EINVAL, "could not be stored");
+    assert_int_equal(status_of(f), 1);
+    assert_int_equal(store_setting_get(f->syncd->store, "agent.state", &value), -ENOENT);
+    assert_int_equal(sql_run(f->syncd->store->sql, "DROP TRIGGER refused"), 0);
+    must(f, 2);
+    assert_int_equal(status_of(f), 4);
+}
+
 static void what_older_versions_stored_is_read(void **state)
 {
     struct fixture *f = *state;
@@ -211,6 +228,7 @@ int main(void)
         TEST(disposed_drives_are_not_mounted),
         TEST(a_busy_drive_keeps_the_agent_going),
         TEST(no_drive_changes_while_all_are_unmounted),
+        TEST(a_state_is_stored_with_who_asked_for_it),
         TEST(what_older_versions_stored_is_read),
         TEST(exit_drains),
         TEST(shutdown_closes_everything),

@@ -18,7 +18,7 @@
 #include "tests/unit/cryptd_process.h"
 #include "tests/unit/syncd_fixture.h"
 
-enum { PATIENCE_S = 60, STEPS_LEAST = 5, STEPS_MOST = 1000 };
+enum { PATIENCE_S = 300, STEPS_LEAST = 5, STEPS_MOST = 1000 };
 
 struct story {
     void (*before)(struct fixture *f);

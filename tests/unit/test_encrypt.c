@@ -14,6 +14,7 @@
 #include "syncd/encrypt.h"
 #include "syncd/store_anchor.h"
 #include "syncd/store_encrypt.h"
+#include "syncd/transfer.h"
 #include "syncd/store_index_internal.h"
 
 enum { MIB = 1 << 20, LARGE = 40 * MIB + 12345, ENCRYPTING = 7, NORMAL = 0 };
@@ -250,6 +251,37 @@ static void assert_encrypted(struct rig *rig, struct plain *p, size_t size)
     assert_int_equal(attr.mode, p->attr.mode);
     worker_assert_reads(rig, p->ino, p->bytes, size);
     free(p->bytes);
+}
+
+static struct upload *resealing(struct rig *rig)
+{
+    struct upload *u;
+
+    LIST_FOREACH(u, &rig->volume->uploader->running, next)
+        if (upload_reseals(u))
+            break;
+    return u;
+}
+
+/* Its transfer says what ends it. */
+static void one_of_them_is_not_stopped_alone(void **state)
+{
+    struct rig *rig = *state;
+    struct upload *u;
+    struct error e;
+
+    (void)worker_file(rig, "a", "plain", 5);
+    sealed_settle(rig);
+    rig->hold[CLOUD_PUT] = true;
+    encrypt_all(rig);
+    rig_wait(rig, rig->n_held > 0 && (u = resealing(rig)));
+    assert_int_equal(upload_control.pause(u, &e), -EBADMSG);
+    assert_non_null(strstr(e.text, "object_encrypt_stop"));
+    assert_int_equal(upload_control.cancel(u, &e), -EBADMSG);
+    assert_int_equal(resealing(rig), u);
+    rig_release(rig);
+    wait_for_all(rig);
+    assert_sealed(rig, "a", "plain", 5);
 }
 
 static void every_size_is_encrypted(void **state)
@@ -704,6 +736,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_list_counts),
         TEST(the_list_follows_inodes),
+        TEST(one_of_them_is_not_stopped_alone),
         TEST(every_size_is_encrypted),
         FOLDER(every_size_is_encrypted),
         TEST(a_single_file_and_a_folder),

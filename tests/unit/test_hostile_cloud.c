@@ -87,7 +87,7 @@ static void ours_are_not_kept_for_programs(void **state)
 /* A listing without an end would keep the test from ending too. */
 static int set_up(void **state)
 {
-    (void)alarm(60);
+    (void)alarm(300);
     return rig_set_up(state);
 }
 

@@ -14,7 +14,7 @@
 #include "common/number.h"
 #include "syncd/cache_use.h"
 
-enum { BYTES = 300000, LARGE = 6 << 20, FILES = 4, ROUNDS = 500, SEEDS = 4, PATIENCE_S = 60 };
+enum { BYTES = 300000, LARGE = 6 << 20, FILES = 4, ROUNDS = 500, SEEDS = 4, PATIENCE_S = 300 };
 
 static int hostile_set_up(void **state)
 {

@@ -523,6 +523,45 @@ static void test_pending_turns(void **state)
     assert_int_equal(index_pending_count(w->x), 0);
 }
 
+/* Nothing but its own end changes a hold; a pause does not outlive the process. */
+static void test_holds(void **state)
+{
+    struct world *w = *state;
+    int64_t now = loop_wall_ns();
+    uint64_t a = add(w, INDEX_ROOT, "a", S_IFREG, NULL, INDEX_CONTENT);
+    uint64_t b = add(w, INDEX_ROOT, "b", S_IFREG, NULL, INDEX_CONTENT), first = 0;
+    struct index_inode i;
+    struct seen s = { 0 };
+
+    assert_int_equal(index_held(w->x, a), INDEX_FREE);
+    assert_int_equal(index_hold(w->x, a, INDEX_CANCELED, "It was canceled."), 0);
+    assert_int_equal(index_hold(w->x, b, INDEX_PAUSED, NULL), 0);
+    assert_int_equal(index_retry(w->x, a, 0, NULL), 0);
+    assert_int_equal(index_retry(w->x, b, 0, "no"), 0);
+    assert_int_equal(index_retry_failed(w->x), 0);
+    assert_int_equal(index_due(w->x, now, 10, see_inode, &s), 0);
+    assert_string_equal(s.text, "");
+    assert_int_equal(index_next_due(w->x, now), INT64_MAX);
+    assert_int_equal(index_pending_count(w->x), 2);
+    CLEANUP_FREE char *reason = index_reason(w->x, a), *none = index_reason(w->x, b);
+    assert_string_equal(reason, "It was canceled.");
+    assert_null(none);
+    add(w, INDEX_ROOT, "c", S_IFREG, NULL, INDEX_CONTENT);
+    assert_int_equal(index_pending_in(w->x, INDEX_ROOT, &first), 3);
+    assert_true(first != a && first != b);   /* what goes on by itself is named first */
+    reopen(w);
+    assert_int_equal(index_held(w->x, a), INDEX_CANCELED);
+    assert_int_equal(index_held(w->x, b), INDEX_FREE);
+    assert_int_equal(index_hold_end(w->x, INDEX_CANCELED), 0);
+    assert_int_equal(index_held(w->x, a), INDEX_FREE);
+    assert_int_equal(index_hold(w->x, a, INDEX_PAUSED, NULL), 0);
+    i = get(w, a);
+    i.pending = 0;
+    assert_int_equal(index_update(w->x, &i), 0);
+    index_inode_done(&i);
+    assert_int_equal(index_held(w->x, a), INDEX_FREE);
+}
+
 static void test_due_order(void **state)
 {
     struct world *w = *state;
@@ -1008,6 +1047,7 @@ int main(void)
         TEST(test_room_below),
         TEST(test_orphans_are_listed_and_nothing_else),
         TEST(test_pending_turns),
+        TEST(test_holds),
         TEST(test_due_order),
         TEST(test_pending_below),
         TEST(test_moving_a_file),

@@ -85,6 +85,38 @@ static void files_that_are_sent(void **state)
     assert_sealed(rig, "a", "", 0);
 }
 
+static void cut_off(struct rig *rig, uint64_t ino, const char *kind)
+{
+    CLEANUP_FREE char *path = rig_cache_path(rig, ino, kind);
+
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+/* A power cut took the head of a new file, and its map; somebody else has put one into the cloud under that name. */
+static void files_that_are_taken_over(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_copies c;
+    uint64_t ino;
+
+    seal(rig);
+    rig->config->settle_milliseconds = 3600 * 1000;
+    ino = worker_file(rig, "a", "ours", 4);
+    rig_close(rig);
+    cut_off(rig, ino, "map");
+    cut_off(rig, ino, "seal");
+    rig_put(rig, "a", "theirs", 6);
+    free(rig->config->boot_id);
+    rig->config->boot_id = xstrdup("another start");
+    rig->config->settle_milliseconds = 0;
+    rig_open(rig);
+    sealed_settle(rig);
+    c = rig_copies(rig);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(rig->volume->tally->uploads[tally_kind(-EAGAIN)], 0);
+    assert_object(rig, "a", "theirs", 6);
+}
+
 /* "a", with nothing of it in the cache. */
 static void only_in_the_cloud(struct rig *rig)
 {
@@ -127,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files_that_are_made, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(files_that_are_sent, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(files_that_are_taken_over, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(files_that_are_streamed, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(a_drive_that_is_closed_meanwhile, sealed_set_up, sealed_tear_down),
     };

@@ -1,5 +1,5 @@
 /* What the API fetches once, gives up and deletes: what comes, what goes, and what stays in place. */
-#include "volume_rig.h"
+#include "rig_folder.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,22 +9,9 @@
 #include "common/cleanup.h"
 #include "syncd/cache_use.h"
 
-enum { MIB = 1 << 20, LARGE = 9 * MIB, MANY = 200 };
+enum { MANY = 200 };
 
 typedef void call_fn(struct volume *v, uint64_t ino, volume_offline_fn *done, void *arg);
-
-struct answered {
-    bool done;
-    struct error e;
-};
-
-static void on_done(const struct error *e, void *arg)
-{
-    struct answered *a = arg;
-
-    assert_false(a->done);
-    *a = (struct answered){ true, *e };
-}
 
 static struct error call(struct rig *rig, call_fn *fn, uint64_t ino)
 {
@@ -63,37 +50,6 @@ static bool is_whole(struct rig *rig, uint64_t ino)
     whole = cache_file_whole(f);
     cache_release(f);
     return whole;
-}
-
-static bool is_here(struct rig *rig, uint64_t ino)
-{
-    (void)use_flush(rig->volume->cache);
-    return cache_file_has_bytes(rig->volume->cache->dir_fd, ino);
-}
-
-struct folder {
-    char *bytes;
-    uint64_t dir, sub, one, two, other;
-};
-
-static struct folder some_files(struct rig *rig)
-{
-    struct folder t = { .bytes = pattern(LARGE, 7) };
-
-    rig_put(rig, "d/one", t.bytes, LARGE);
-    rig_put(rig, "d/sub/two", t.bytes, MIB);
-    rig_put(rig, "other", t.bytes, MIB);
-    t.dir = worker_lookup(rig, INDEX_ROOT, "d");
-    t.other = worker_lookup(rig, INDEX_ROOT, "other");
-    return t;
-}
-
-/* What was never listed has no number before. */
-static void find_files(struct rig *rig, struct folder *t)
-{
-    t->one = worker_lookup(rig, t->dir, "one");
-    t->sub = worker_lookup(rig, t->dir, "sub");
-    t->two = worker_lookup(rig, t->sub, "two");
 }
 
 /* --- fetching ------------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
 /* What the API makes offline and ends: what comes and stays, what goes and what does not. */
-#include "volume_rig.h"
+#include "rig_folder.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,20 +9,7 @@
 #include "common/cleanup.h"
 #include "syncd/cache_use.h"
 
-enum { MIB = 1 << 20, LARGE = 9 * MIB, MANY = 150 };
-
-struct answered {
-    bool done;
-    struct error e;
-};
-
-static void on_done(const struct error *e, void *arg)
-{
-    struct answered *a = arg;
-
-    assert_false(a->done);
-    *a = (struct answered){ true, *e };
-}
+enum { MANY = 150 };
 
 static struct error make(struct rig *rig, uint64_t ino)
 {
@@ -43,13 +30,6 @@ static struct error end(struct rig *rig, uint64_t ino)
     return a.e;
 }
 
-/* What of it is on the disk. */
-static bool is_here(struct rig *rig, uint64_t ino)
-{
-    (void)use_flush(rig->volume->cache);
-    return cache_file_has_bytes(rig->volume->cache->dir_fd, ino);
-}
-
 static void read_whole(struct rig *rig, uint64_t ino, const char *bytes, size_t size)
 {
     CLEANUP_FREE char *there = xcalloc(1, size);
@@ -61,30 +41,18 @@ static void read_whole(struct rig *rig, uint64_t ino, const char *bytes, size_t 
     worker_close(rig, &h);
 }
 
-struct folder {
-    char *bytes;                     /* of every file; MIB of them in the second */
-    uint64_t dir, sub, one, two, other;
-};
-
-static struct folder some_files(struct rig *rig)
+static struct folder known_files(struct rig *rig)
 {
-    struct folder t = { .bytes = pattern(LARGE, 7) };
+    struct folder t = some_files(rig);
 
-    rig_put(rig, "d/one", t.bytes, LARGE);
-    rig_put(rig, "d/sub/two", t.bytes, MIB);
-    rig_put(rig, "other", t.bytes, MIB);
-    t.dir = worker_lookup(rig, INDEX_ROOT, "d");
-    t.one = worker_lookup(rig, t.dir, "one");
-    t.sub = worker_lookup(rig, t.dir, "sub");
-    t.two = worker_lookup(rig, t.sub, "two");
-    t.other = worker_lookup(rig, INDEX_ROOT, "other");
+    find_files(rig, &t);
     return t;
 }
 
 static void a_folder_comes_and_goes(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
 
     read_whole(rig, t.other, t.bytes, MIB);
     assert_int_equal(make(rig, t.dir).code, 0);
@@ -106,7 +74,7 @@ static void a_folder_comes_and_goes(void **state)
 static void it_lasts(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
 
     assert_int_equal(make(rig, t.dir).code, 0);
     rig_reopen(rig);
@@ -121,7 +89,7 @@ static void it_lasts(void **state)
 static void what_is_offline_with_a_folder_stays(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
     struct error e;
 
     assert_int_equal(make(rig, t.dir).code, 0);
@@ -159,7 +127,7 @@ static void what_the_cloud_lacks_stays(void **state)
 static void it_is_fetched_no_further(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
     size_t gets;
 
     rig->hold[CLOUD_GET] = true;
@@ -181,7 +149,7 @@ static void it_is_fetched_no_further(void **state)
 static void an_open_file_goes_and_comes_again(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
     CLEANUP_FREE char *there = xcalloc(1, LARGE);
     struct handle h;
 
@@ -224,7 +192,7 @@ static void many_files_go(void **state)
 static void a_drive_that_is_closed_meanwhile(void **state)
 {
     struct rig *rig = *state;
-    struct folder t = some_files(rig);
+    struct folder t = known_files(rig);
     struct answered a = { 0 };
 
     read_whole(rig, t.one, t.bytes, LARGE);

@@ -180,6 +180,38 @@ static void other_documents(void **state)
     assert_int_equal(s3_xml_uploads(nameless, strlen(nameless), r), -EBADMSG);
 }
 
+/* XML cannot carry such characters, and radosgw sends them, raw or not. */
+static void keys_that_no_xml_can_carry(void **state)
+{
+    static const char begun[] = "<InitiateMultipartUploadResult xmlns=\"u\"><Bucket>b</Bucket><Key>a\x1b&#x1b;&lt;\x01</Key>"
+        "<UploadId>2~id</UploadId></InitiateMultipartUploadResult>";
+    static const char stored[] = "<x:CompleteMultipartUploadResult xmlns:x=\"u\"><x:Location>http://h/b/a&#x1b;</x:Location>"
+        "<x:Key>&#1;</x:Key><x:ETag>e-2</x:ETag></x:CompleteMultipartUploadResult>";
+    static const char parts[] = "<ListPartsResult><Key>&#x1b;</Key><Part><PartNumber>1</PartNumber></Part></ListPartsResult>";
+    static const char *const refused[] = {
+        "<InitiateMultipartUploadResult><Key>a</Key><UploadId>\x1b</UploadId></InitiateMultipartUploadResult>",
+        "<InitiateMultipartUploadResult><Key>a</Key><UploadId>&#x1b;</UploadId></InitiateMultipartUploadResult>",
+        "<InitiateMultipartUploadResult><Keys>\x1b</Keys><UploadId>i</UploadId></InitiateMultipartUploadResult>",
+        "<InitiateMultipartUploadResult><UploadId>i</UploadId><Key>a\x1b",
+        "<InitiateMultipartUploadResult><Key>a</InitiateMultipartUploadResult>",
+        "<Key>\x1b<", "<Key", "<",
+    };
+    static const char listed[] = "<ListBucketResult><Contents><Key>a&#x1b;</Key></Contents></ListBucketResult>";
+    REQUEST *r = cloud_request_new(CLOUD_BUCKETS, NULL, NULL);
+    bool more;
+
+    (void)state;
+    assert_int_equal(s3_xml_begun(begun, strlen(begun), r), 0);
+    assert_string_equal(r->upload_id, "2~id");
+    assert_int_equal(s3_xml_stored(stored, strlen(stored), r), 0);
+    assert_string_equal(r->object.etag, "e-2");
+    assert_int_equal(s3_xml_parts(parts, strlen(parts), r, &more), 0);
+    assert_int_equal(r->n_parts, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+        assert_true(s3_xml_begun(refused[i], strlen(refused[i]), r) < 0);
+    assert_int_equal(s3_xml_list(listed, strlen(listed), r), -EBADMSG);
+}
+
 /* --- headers -------------------------------------------------------------------------------------- */
 
 static void content_ranges(void **state)
@@ -370,7 +402,8 @@ int main(void)
         cmocka_unit_test(listings), cmocka_unit_test(listings_without_coding), cmocka_unit_test(bad_listings),
             cmocka_unit_test(cut_listings),
         cmocka_unit_test(long_texts),
-        cmocka_unit_test(errors), cmocka_unit_test(other_documents), cmocka_unit_test(content_ranges),
+        cmocka_unit_test(errors), cmocka_unit_test(other_documents), cmocka_unit_test(keys_that_no_xml_can_carry),
+        cmocka_unit_test(content_ranges),
             cmocka_unit_test(etags),
         cmocka_unit_test(base32), cmocka_unit_test(metadata_of_others), cmocka_unit_test(metadata_as_written),
         cmocka_unit_test(too_much_metadata), cmocka_unit_test(metadata_that_is_noise),

@@ -80,24 +80,35 @@ static void pass(struct fixture *f, uint64_t ms)
 struct owner {
     struct transfer *transfer;
     unsigned paused, resumed;
+    bool stubborn;
 };
 
-static void on_pause(void *arg)
+static int on_pause(void *arg, struct error *e)
 {
-    ((struct owner *)arg)->paused++;
+    struct owner *o = arg;
+
+    if (o->stubborn)
+        return error_set(e, -EBADMSG, "Not now.");
+    o->paused++;
+    return 0;
 }
 
-static void on_resume(void *arg)
+static int on_resume(void *arg, struct error *e)
 {
+    (void)e;
     ((struct owner *)arg)->resumed++;
+    return 0;
 }
 
-static void on_cancel(void *arg)
+static int on_cancel(void *arg, struct error *e)
 {
-    struct error e;
+    struct owner *o = arg;
 
-    error_set(&e, -ECANCELED, "As was wished.");
-    transfer_end(take_ptr(((struct owner *)arg)->transfer), &e);
+    if (o->stubborn)
+        return error_set(e, -EBADMSG, "Not now.");
+    (void)error_set(e, -ECANCELED, "As was wished.");
+    transfer_end(take_ptr(o->transfer), e);
+    return 0;
 }
 
 static const struct transfer_control control = { .pause = on_pause, .resume = on_resume, .cancel = on_cancel };
@@ -217,11 +228,43 @@ static void what_nobody_can_be_asked_for_says_so(void **state)
     struct transfer *t = begin(f, "a", NULL);
     struct error e;
 
-    expect_error(PAUSE(f, transfer_id(t)), -EBADMSG, "pause the agent");
-    expect_error(CANCEL(f, transfer_id(t)), -EBADMSG, "pause the agent");
+    expect_error(PAUSE(f, transfer_id(t)), -EBADMSG, "of this kind cannot be paused");
+    expect_error(CANCEL(f, transfer_id(t)), -EBADMSG, "of this kind cannot be canceled");
     error_set(&e, -EREMOTEIO, "The bucket is on fire.");
     transfer_end(t, &e);
     expect_status(f, transfer_id(t), "failed", 0, "The bucket is on fire.");
+}
+
+static void an_owner_may_refuse(void **state)
+{
+    struct fixture *f = *state;
+    struct owner o = { .stubborn = true };
+    char id[ID_SIZE];
+
+    o.transfer = begin(f, "a", &o);
+    (void)snprintf(id, sizeof(id), "%s", transfer_id(o.transfer));
+    expect_error(PAUSE(f, id), -EBADMSG, "Not now.");
+    expect_error(CANCEL(f, id), -EBADMSG, "Not now.");
+    expect_status(f, id, "running", 0, NULL);
+    assert_int_equal(o.paused, 0);
+    transfer_end(o.transfer, NULL);
+}
+
+/* As when the upload that was paused is another one than the one that goes on. */
+static void it_may_get_another_owner(void **state)
+{
+    struct fixture *f = *state;
+    struct owner o = { 0 }, next = { 0 };
+    char id[ID_SIZE];
+
+    o.transfer = next.transfer = begin(f, "a", &o);
+    (void)snprintf(id, sizeof(id), "%s", transfer_id(o.transfer));
+    transfer_hand_over(o.transfer, &control, &next);
+    expect_done(PAUSE(f, id));
+    assert_int_equal(o.paused, 0);
+    assert_int_equal(next.paused, 1);
+    expect_done(CANCEL(f, id));
+    expect_status(f, id, "cancelled", 0, NULL);
 }
 
 static size_t count_listed(struct fixture *f, size_t *ret_pages)
@@ -326,6 +369,8 @@ int main(void)
         TEST(frames_are_few_and_in_order),
         TEST(one_is_paused_resumed_and_canceled),
         TEST(what_nobody_can_be_asked_for_says_so),
+        TEST(an_owner_may_refuse),
+        TEST(it_may_get_another_owner),
         TEST(a_list_has_an_end),
         TEST(ids_are_unique),
         TEST(too_many_events_are_counted),

@@ -209,7 +209,7 @@ static void what_is_quiet_goes_although_open(void **state)
     assert_int_equal(worker_create(rig, INDEX_ROOT, "a", &h), 0);
     worker_write(rig, &h, 0, "one", 3);
     assert_int_equal(worker_flush(rig, &h, true), 0);
-    rig_settle(rig);   /* UPLOAD_QUIET_MS later */
+    rig_settle(rig);   /* QuietMilliseconds later */
     assert_object(rig, "a", "one", 3);
     assert_int_equal(atomic_load(&h.map->state), CHUNK_MAP_CLEAN);
     worker_write(rig, &h, 3, " two", 4);

@@ -13,7 +13,7 @@
 #include "common/alloc.h"
 #include "tests/unit/files.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 60000 };
 
 /* --- the loop ---------------------------------------------------------------------------------------- */
 
@@ -260,7 +260,7 @@ static void make_bucket(struct fixture *f)
 
 int fixture_set_up(void **state)
 {
-    static const char *const SETS[] = { "SettleMilliseconds=0" };
+    static const char *const SETS[] = { "SettleMilliseconds=0", "QuietMilliseconds=300" };
     struct fixture *f = xcalloc(1, sizeof(*f));
     struct cloud_spec spec = { .type = CLOUD_MEMORY, .account_id = "test", .keyring = { give_nothing, NULL } };
     struct cloud *memory;

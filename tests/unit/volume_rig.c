@@ -39,7 +39,7 @@ void rig_turn(struct rig *rig, const char *condition)
     (void)event_base_loop(loop_base(rig->loop), EVLOOP_ONCE);
     loop_timer_free(t);
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - rig->started.tv_sec > 20)
+    if (now.tv_sec - rig->started.tv_sec > 60)
         fail_msg("waited in vain for: %s", condition);
 }
 
@@ -465,7 +465,7 @@ static void open_cloud(struct rig *rig, bool folder)
 
 static int set_up(const char *dir, bool folder, void (*prepare)(struct rig *rig), void **state)
 {
-    static const char *const sets[] = { "SettleMilliseconds=0", "ReadDeadlineSeconds=5", "CloudRetries=0" };
+    static const char *const sets[] = { "SettleMilliseconds=0", "QuietMilliseconds=300", "ReadDeadlineSeconds=5", "CloudRetries=0" };
     struct rig *rig = xcalloc(1, sizeof(*rig));
     struct error e = { 0 };
 
