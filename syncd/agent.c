@@ -216,16 +216,21 @@ static void dispose(struct order *o)
 /* --- Exit ------------------------------------------------------------------------------------------------- */
 
 /* What has not arrived goes on at the next start. */
-static void drained(const struct error *e, const struct volume_arrival *a, void *arg)
+static void one_drained(void *arg)
 {
     struct order *o = arg;
 
-    (void)e;
-    (void)a;
     if (--o->waits > 0)
         return;
     o->d->draining--;
     end(o, NULL);
+}
+
+static void drained(const struct error *e, const struct volume_arrival *a, void *arg)
+{
+    (void)e;
+    (void)a;
+    one_drained(arg);
 }
 
 static void drain(struct order *o)
@@ -237,7 +242,11 @@ static void drain(struct order *o)
             o->waits++;
             volume_await(drive->volume, INDEX_ROOT, o->seconds, drained, o);
         }
-    drained(NULL, NULL, o);
+    if (!agent_rests(o->d)) {
+        o->waits++;
+        hauls_drain(o->d->hauls, o->seconds, one_drained, o);
+    }
+    one_drained(o);
 }
 
 /* --- what is asked ---------------------------------------------------------------------------------------- */

@@ -9,7 +9,8 @@
  * Started: all works. Paused: nothing is transferred but what has begun, and drives can only be read, as far as
  * they are here. Disposed: the drives are not mounted and nothing is transferred; accounts, drives and what is on
  * this machine of them stay. Each of the three lasts over restarts. Exit ends the processes, in whichever of them:
- * until what is on its way to the clouds has arrived, DrainSeconds at most, the status is Stopped. There are no
+ * until what is on its way to the clouds has arrived, and what was asked for beside the drives as well, DrainSeconds
+ * at most, the status is Stopped. There are no
  * users who sign in yet, so it never is Created, and Start and Dispose are for the owner of the machine. */
 #pragma once
 

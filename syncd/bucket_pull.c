@@ -2,9 +2,11 @@
 #include "syncd/bucket_pull.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
@@ -14,6 +16,7 @@
 #include "syncd/local_path.h"
 
 enum { CHUNK = 8 << 20 };
+static const int64_t NOTE_NS = 1000000000;   /* between two notes of how much is on the disk */
 
 struct lane {
     struct chunk chunk;           /* the first member */
@@ -27,12 +30,16 @@ struct pull {
     pull_done_fn *done;
     struct pull_spec spec;        /* strings owned */
     int dir, fd;                  /* of the file; -1: not made yet */
-    char made[LOCAL_NAME_SIZE], kept[LOCAL_NAME_SIZE];
+    char made[LOCAL_NAME_SIZE], kept[LOCAL_NAME_SIZE];   /* made "": it has no name yet */
+    bool begun, named;            /* it is there already; it needs a name */
     int code;                     /* of the job that made or kept it */
     int64_t mtime_ns;
     uint64_t next, written;       /* bytes below `next` have been taken by a lane */
     uint64_t *again;              /* offsets of chunks that a pause interrupted; owned */
     size_t n_again;
+    uint64_t noted, noting;       /* bytes on the disk: recorded; to be recorded when they are, 0: none */
+    int64_t noted_ns;
+    int sync_code;
     bool working;                 /* one job about the whole file is under way, or it has ended */
     struct error error;
     struct lane lanes[HAUL_LANES];
@@ -52,7 +59,9 @@ static void remove_it(void *arg)
 {
     struct pull *p = arg;
 
-    if (p->dir >= 0 && *p->made)
+    if (*p->made && p->dir < 0)
+        p->dir = local_folder_at(p->spec.base, p->spec.folder);
+    if (*p->made && p->dir >= 0)
         local_file_remove(p->dir, p->made);
 }
 
@@ -65,7 +74,7 @@ static void removed(struct haul *e, void *arg)
 
 static void settle_failure(struct pull *p)
 {
-    if (!is_idle(p) || p->working)
+    if (!is_idle(p) || p->working || p->noting)
         return;
     p->working = true;
     haul_work(p->haul, remove_it, removed, p);
@@ -95,7 +104,11 @@ static void keep_it(void *arg)
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, timespec_of(p->mtime_ns) };
 
     (void)futimens(p->fd, times);
-    p->code = local_file_keep(p->dir, p->fd, p->made, p->spec.name, p->kept);
+    p->code = 0;
+    if (p->spec.since_ns && local_file_kept(p->dir, p->fd, p->spec.name, p->spec.since_ns))
+        remove_it(p);
+    else
+        p->code = local_file_keep(p->dir, p->fd, *p->made ? p->made : NULL, p->spec.name, p->kept);
 }
 
 static void kept(struct haul *e, void *arg)
@@ -108,6 +121,7 @@ static void kept(struct haul *e, void *arg)
         fail_code(p, p->code, "The file could not be put in its place");
         return;
     }
+    p->named = *p->made;
     p->made[0] = '\0';
     p->working = true;
     p->done(e, p, &p->error);
@@ -115,8 +129,67 @@ static void kept(struct haul *e, void *arg)
 
 static void keep(struct pull *p)
 {
+    if (p->noting)
+        return;
     p->working = true;
     haul_work(p->haul, keep_it, kept, p);
+}
+
+/* --- what is recorded -------------------------------------------------------------------------------------------- */
+
+static int record(struct pull *p, uint64_t done, struct error *e)
+{
+    const struct store_haul_file f = { .key = (char *)(uintptr_t)p->spec.key, .etag = (char *)(uintptr_t)p->spec.etag,
+                                       .name = p->made, .size = p->spec.size, .done = done };
+
+    p->noted = done;
+    p->noted_ns = loop_now_ns();
+    return haul_record_file(p->haul, &f, e);
+}
+
+/* All bytes below it have been written. */
+static uint64_t lowest(const struct pull *p)
+{
+    uint64_t low = p->next;
+
+    for (size_t i = 0; i < ARRAY_SIZE(p->lanes); i++)
+        low = p->lanes[i].taken ? least(low, p->lanes[i].chunk.offset) : low;
+    for (size_t i = 0; i < p->n_again; i++)
+        low = least(low, p->again[i]);
+    return low;
+}
+
+static void sync_it(void *arg)
+{
+    struct pull *p = arg;
+
+    p->sync_code = fdatasync(p->fd) < 0 ? -errno : 0;
+}
+
+static void synced(struct haul *e, void *arg)
+{
+    struct pull *p = arg;
+    uint64_t done = p->noting;
+
+    (void)e;
+    p->noting = 0;
+    if (p->error.code) {
+        settle_failure(p);
+        return;
+    }
+    if (p->sync_code == 0)
+        (void)record(p, done, NULL);   /* or the next process begins further down */
+    pull_go(p);
+}
+
+static void note(struct pull *p)
+{
+    uint64_t low = lowest(p);
+
+    if (!*p->made || p->noting || low <= p->noted || low == p->spec.size || loop_now_ns() - p->noted_ns < NOTE_NS)
+        return;
+    p->noting = low;
+    haul_work(p->haul, sync_it, synced, p);
 }
 
 /* --- chunks --------------------------------------------------------------------------------------------------- */
@@ -144,6 +217,7 @@ static void written(struct haul *e, void *arg)
         return;
     }
     p->written += l->chunk.length;
+    note(p);
     pull_go(p);
 }
 
@@ -232,26 +306,42 @@ static void fetch(struct pull *p, struct lane *l)
 
 /* --- the beginning --------------------------------------------------------------------------------------------- */
 
+static int open_file(struct pull *p)
+{
+    if (p->begun)
+        return local_file_again(p->dir, p->made, p->written);
+    return local_file_make(p->dir, *p->made ? p->made : NULL);
+}
+
 static void make_it(void *arg)
 {
     struct pull *p = arg;
 
-    p->dir = local_folder_make(p->spec.base, p->spec.folder);
+    if (p->dir < 0)
+        p->dir = local_folder_make(p->spec.base, p->spec.folder);
     p->code = p->dir < 0 ? p->dir : 0;
     if (p->code || !p->spec.name)
         return;
-    p->fd = local_file_make(p->dir, p->made);
+    p->fd = open_file(p);
     p->code = p->fd < 0 ? p->fd : 0;
-    if (p->code)
-        p->made[0] = '\0';
 }
+
+static void make(struct pull *p);
 
 static void made(struct haul *e, void *arg)
 {
     struct pull *p = arg;
+    bool lost = p->code == -ENOENT && p->begun, nameless = p->code == -EOPNOTSUPP && !*p->made;
 
     p->working = false;
-    if (p->code) {
+    if (p->code)
+        p->made[0] = '\0';
+    if (lost || nameless) {
+        p->begun = false;
+        p->named |= nameless;
+        p->next = p->written = 0;
+        make(p);
+    } else if (p->code) {
         fail_code(p, p->code, "It could not be made on this machine");
     } else if (!p->spec.name) {
         p->working = true;
@@ -263,6 +353,16 @@ static void made(struct haul *e, void *arg)
 
 static void make(struct pull *p)
 {
+    struct error e = { 0 };
+
+    if (p->spec.name && !p->begun && (p->named || p->spec.size > CHUNK)) {
+        local_file_name(p->made);
+        if (record(p, 0, &e) < 0) {
+            p->made[0] = '\0';
+            fail(p, &e);
+            return;
+        }
+    }
     p->working = true;
     haul_work(p->haul, make_it, made, p);
 }
@@ -271,7 +371,7 @@ void pull_go(struct pull *p)
 {
     if (!haul_runs(p->haul) || p->working || p->error.code)
         return;
-    if (p->dir < 0) {
+    if (p->fd < 0) {
         make(p);
         return;
     }
@@ -298,6 +398,11 @@ const char *pull_key(const struct pull *p)
     return p->spec.key;
 }
 
+bool pull_recorded(const struct pull *p)
+{
+    return p->named || *p->made;
+}
+
 struct pull *pull_new(struct haul *e, const struct pull_spec *spec, pull_done_fn *done)
 {
     struct pull *p = xcalloc(1, sizeof(*p));
@@ -309,6 +414,12 @@ struct pull *pull_new(struct haul *e, const struct pull_spec *spec, pull_done_fn
     p->spec.name = xstrdup(spec->name);
     p->spec.key = xstrdup(spec->key);
     p->spec.etag = xstrdup(spec->etag);
+    p->spec.left = NULL;
+    if (spec->left) {
+        (void)snprintf(p->made, sizeof(p->made), "%s", spec->left);
+        p->begun = true;
+        p->next = p->written = p->noted = spec->left_bytes;
+    }
     p->mtime_ns = spec->mtime_ns;
     p->dir = p->fd = -1;
     for (size_t i = 0; i < ARRAY_SIZE(p->lanes); i++)
@@ -318,10 +429,7 @@ struct pull *pull_new(struct haul *e, const struct pull_spec *spec, pull_done_fn
 
 void pull_undo(struct pull *p)
 {
-    if (p->haul->closing)
-        remove_it(p);
-    else
-        haul_work(p->haul, remove_it, NULL, p);
+    haul_work(p->haul, remove_it, NULL, p);
 }
 
 void pull_free(struct pull *p)

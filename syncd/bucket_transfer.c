@@ -22,20 +22,24 @@ struct asked {
     struct ipc_request *req;
     struct haul *haul;
     char *id, *path, *key;        /* owned; id may be NULL */
+    char origin[HAUL_ORIGIN_SIZE];
     bool overwrite, tree;
     int fd;                       /* of the file or the folder */
+    haul_kept_fn *begin;
     struct stat st;
     struct error error;
 };
 
-static struct asked *asked_new(struct ipc_request *req, struct haul *haul, const char *id)
+static struct asked *asked_new(struct ipc_request *req, struct haul *haul, const char *id, haul_kept_fn *begin)
 {
     struct asked *a = xcalloc(1, sizeof(*a));
 
     a->req = req;
     a->haul = haul;
     a->id = xstrdup(id);
+    haul_origin(req, a->origin);
     a->fd = -1;
+    a->begin = begin;
     return a;
 }
 
@@ -57,16 +61,20 @@ static void fail(struct asked *a, const struct error *e)
     haul_drop(haul);
 }
 
-static void reply(struct asked *a, const char *id)
+static void reply(struct asked *a)
 {
-    Lf__TransferStarted started = LF__TRANSFER_STARTED__INIT;
-    Lf__TransferBegun begun = LF__TRANSFER_BEGUN__INIT;
-    Lf__Envelope answer = IPC_ENVELOPE(TRANSFER_BEGUN, transfer_begun, &begun);
-
-    started.transfer_id = (char *)(uintptr_t)id;
-    begun.transfer = &started;
-    ipc_reply(a->req, &answer, NULL, 0);
+    haul_begun(a->req, haul_id(a->haul));
     end(a);
+}
+
+static void opened(struct haul *haul, void *arg)
+{
+    struct asked *a = arg;
+
+    if (a->fd < 0)
+        fail(a, &a->error);
+    else
+        haul_keep_account(haul, a->begin, a);
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------- */
@@ -78,17 +86,16 @@ static void open_file(void *arg)
     a->fd = local_file_open(a->path, &a->st, &a->error);
 }
 
-static void file_opened(struct haul *haul, void *arg)
+static void begin_upload(struct haul *haul, const struct error *why, void *arg)
 {
     struct asked *a = arg;
     struct bucket_upload_spec spec = { .id = a->id, .path = a->path, .key = a->key, .overwrite = a->overwrite,
-                                       .size = (uint64_t)a->st.st_size };
-    const char *id;
+                                       .size = (uint64_t)a->st.st_size, .origin = a->origin };
 
-    if (a->fd < 0 || bucket_upload_begin(haul, take_fd(&a->fd), &spec, &id, &a->error) < 0)
-        fail(a, &a->error);
+    if (why || bucket_upload_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
+        fail(a, why ? why : &a->error);
     else
-        reply(a, id);
+        reply(a);
 }
 
 static int prepare_upload(struct asked *a, const Lf__CloudUpload *q, struct error *e)
@@ -106,15 +113,19 @@ static int prepare_upload(struct asked *a, const Lf__CloudUpload *q, struct erro
 
 void bucket_upload_object(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    struct haul *haul = bucket_upload_new(daemon, ipc_request_trace(req));
-    struct asked *a = asked_new(req, haul, env->cloud_upload->id);
     struct error e = { 0 };
+    struct haul *haul;
+    struct asked *a;
 
     (void)fds;
+    if (haul_answered(daemon, req))
+        return;
+    haul = bucket_upload_new(daemon, ipc_request_trace(req));
+    a = asked_new(req, haul, env->cloud_upload->id, begin_upload);
     if (prepare_upload(a, env->cloud_upload, &e) < 0)
         fail(a, &e);
     else
-        haul_work(haul, open_file, file_opened, a);
+        haul_work(haul, open_file, opened, a);
 }
 
 /* --- down ----------------------------------------------------------------------------------------------------- */
@@ -126,16 +137,16 @@ static void open_folder(void *arg)
     a->fd = local_folder_open(a->path, &a->error);
 }
 
-static void folder_opened(struct haul *haul, void *arg)
+static void begin_download(struct haul *haul, const struct error *why, void *arg)
 {
     struct asked *a = arg;
-    struct bucket_download_spec spec = { .id = a->id, .folder = a->path, .key = a->key, .tree = a->tree };
-    const char *id;
+    struct bucket_download_spec spec = { .id = a->id, .folder = a->path, .key = a->key, .tree = a->tree,
+                                         .origin = a->origin };
 
-    if (a->fd < 0 || bucket_download_begin(haul, take_fd(&a->fd), &spec, &id, &a->error) < 0)
-        fail(a, &a->error);
+    if (why || bucket_download_begin(haul, take_fd(&a->fd), &spec, &a->error) < 0)
+        fail(a, why ? why : &a->error);
     else
-        reply(a, id);
+        reply(a);
 }
 
 static int set_object(struct asked *a, const Lf__CloudDownload *q, struct error *e)
@@ -167,13 +178,17 @@ static int prepare_download(struct asked *a, const Lf__CloudDownload *q, struct 
 
 void bucket_download_object(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
-    struct haul *haul = bucket_download_new(daemon, ipc_request_trace(req));
-    struct asked *a = asked_new(req, haul, env->cloud_download->id);
     struct error e = { 0 };
+    struct haul *haul;
+    struct asked *a;
 
     (void)fds;
+    if (haul_answered(daemon, req))
+        return;
+    haul = bucket_download_new(daemon, ipc_request_trace(req));
+    a = asked_new(req, haul, env->cloud_download->id, begin_download);
     if (prepare_download(a, env->cloud_download, &e) < 0)
         fail(a, &e);
     else
-        haul_work(haul, open_folder, folder_opened, a);
+        haul_work(haul, open_folder, opened, a);
 }

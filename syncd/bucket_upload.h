@@ -9,10 +9,13 @@ struct bucket_upload_spec {
     char *key;            /* copied */
     uint64_t size;        /* of the file */
     bool overwrite;       /* an object that is there may be replaced */
+    const char *origin;   /* the request, if it may come again; borrowed */
+    bool form;            /* the file has no name, so no other process can go on */
 };
 
 /* A haul that is to be opened (haul_open()), and then to begin or to be dropped. */
 struct haul *bucket_upload_new(struct syncd *d, uint64_t trace);
-/* Takes the descriptor over, in any case. 0 with the transfer's id, or a negative errno with a sentence. */
-int bucket_upload_begin(struct haul *haul, int fd, const struct bucket_upload_spec *spec, const char **ret_id,
-                        struct error *e);
+/* Takes the descriptor over, in any case. 0 and it has begun, or a negative errno with a sentence. */
+int bucket_upload_begin(struct haul *haul, int fd, const struct bucket_upload_spec *spec, struct error *e);
+/* From its record, for haul_resume.c. */
+void bucket_upload_resume(struct haul *haul, const struct store_haul *h, struct transfer_spec *ret_shown);

@@ -138,6 +138,27 @@ static void keyring_get(void *arg, const char *account_id,
     unseal(d, account_id, sealed, n, kept);
 }
 
+static void sealed_get(void *arg, const char *account_id,
+                       void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg),
+                       void *give_arg)
+{
+    const struct credential_sealed *sealed = arg;
+    struct unseal u = { give, give_arg }, *kept;
+
+    if (!sealed->data) {
+        give_error(&u, -ENOKEY, "The account has no keys.");
+        return;
+    }
+    kept = xcalloc(1, sizeof(*kept));
+    *kept = u;
+    unseal(sealed->d, account_id, sealed->data, sealed->n, kept);
+}
+
+struct cloud_keyring credential_keyring_sealed(struct credential_sealed *sealed)
+{
+    return (struct cloud_keyring){ sealed_get, sealed };
+}
+
 /* Whether cryptd can open what is stored: asks for the keys of some account that has any. */
 static void check(struct syncd *d, void (*give)(const struct error *e, const struct cloud_secret *s, void *give_arg),
                   void *give_arg)

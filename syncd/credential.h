@@ -21,6 +21,14 @@ void credential_wipe_text(char *s);
 /* A keyring that gives away `c`, whichever account is asked for: for keys that are not stored. `c` is borrowed. */
 struct cloud_keyring credential_draft(const struct credential *c);
 
+/* Keys that cryptd sealed, of an account that is not stored; and a keyring of them, which borrows them. */
+struct credential_sealed {
+    struct syncd *d;
+    void *data;             /* owned, free() */
+    size_t n;
+};
+struct cloud_keyring credential_keyring_sealed(struct credential_sealed *sealed);
+
 /* The keyring of the stored accounts: for each signature cryptd unseals, `give` uses, we overwrite. Fails
  * with -ENOKEY for an account without keys and with cryptd's reason. */
 struct cloud_keyring credential_keyring(struct syncd *d);

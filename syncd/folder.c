@@ -19,7 +19,8 @@ enum { DEPTH_MAX = 100 };
 
 static int open_resolved(int dir, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
-    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .mode = flags & O_CREAT ? mode : 0,
+    bool makes = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY));
+    struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .mode = makes ? mode : 0,
         .resolve = resolve | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
     long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
 

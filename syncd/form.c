@@ -79,29 +79,49 @@ static int begin_upload(struct form *f, struct haul *haul, struct error *e)
 {
     const Lf__FormDone *q = f->done;
     CLEANUP_FREE char *key = NULL;
-    struct bucket_upload_spec spec = { .id = q->id, .path = q->file_name, .size = f->got,
+    struct bucket_upload_spec spec = { .id = q->id, .path = q->file_name, .size = f->got, .form = true,
                                        .overwrite = q->has_overwrite && q->overwrite };
-    const char *id;
     int r = bucket_key_make("The name of the file", q->upload_path, q->file_name, "", &key, e);
 
-    if (r == 0)
-        r = haul_open(haul, q->cloud_account, NULL, q->storage_name, e);
     spec.key = key;
-    return r < 0 ? r : bucket_upload_begin(haul, take_fd(&f->fd), &spec, &id, e);
+    return r < 0 ? r : bucket_upload_begin(haul, take_fd(&f->fd), &spec, e);
+}
+
+static void account_kept(struct haul *haul, const struct error *why, void *arg)
+{
+    struct form *f = arg;
+    struct error e = { 0 };
+
+    f->working = false;
+    if (!f->all) {
+        haul_drop(haul);
+        free_form(f);
+        return;
+    }
+    if (!why && begin_upload(f, haul, &e) < 0)
+        why = &e;
+    if (why) {
+        haul_drop(haul);
+        fail(f, why);
+        return;
+    }
+    ipc_done(f->req);
+    drop(f);
 }
 
 static void take_over(struct form *f)
 {
     struct haul *haul = bucket_upload_new(f->all->d, ipc_request_trace(f->req));
+    const Lf__FormDone *q = f->done;
     struct error e = { 0 };
 
-    if (begin_upload(f, haul, &e) < 0) {
+    if (haul_open(haul, q->cloud_account, NULL, q->storage_name, &e) < 0) {
         haul_drop(haul);
         fail(f, &e);
         return;
     }
-    ipc_done(f->req);
-    drop(f);
+    f->working = true;
+    haul_keep_account(haul, account_kept, f);
 }
 
 /* Whether it is decided what becomes of it: then it is gone. */

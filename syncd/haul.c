@@ -1,5 +1,5 @@
 /* What all hauls have in common. Must not know what any of them does. */
-#include "syncd/haul.h"
+#include "syncd/haul_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,21 +14,6 @@
 
 enum { THREADS_MOST = 16 };
 
-TAILQ_HEAD(haul_list, haul);
-TAILQ_HEAD(haul_jobs, haul_job);
-
-struct hauls {
-    struct syncd *d;
-    struct loop *loop;
-    struct haul_list list;      /* those that are not over, as they came */
-    unsigned n, running;
-    struct loop_timer *turn;      /* somebody is to be looked for */
-    struct apart *apart;          /* NULL: the pool has to do */
-    struct haul_jobs jobs;        /* that wait for a thread */
-    unsigned n_jobs;              /* that have one */
-    bool closed;
-};
-
 struct haul_call {
     TAILQ_ENTRY(haul_call) next;
     struct haul *haul;
@@ -36,6 +21,7 @@ struct haul_call {
     haul_done_fn *done;         /* NULL: nobody waits for it */
     void *item;
     bool halted;
+    bool undoes;                /* it is heard of when the haul is over */
 };
 
 struct haul_job {
@@ -45,7 +31,9 @@ struct haul_job {
     void (*work)(void *job);
     void (*done)(struct haul *e, void *job);
     void *job;
+    bool undoes;
 };
+
 
 /* --- life ----------------------------------------------------------------------------------------------- */
 
@@ -81,21 +69,40 @@ void haul_wipe(struct haul *e)
 {
     account_given_close(e->account);
     free(e->bucket);
+    free(e->account_id);
+    free(e->model.data);
+    free(e->sealed.data);
 }
 
 /* Undone first where it did not complete, freed when nothing is under way any more. */
 static void settle(struct haul *e)
 {
+    bool later = e->number && e->d->hauls->closed;   /* by the next process */
+
     if (e->state != HAUL_OVER || e->busy)
         return;
-    if (e->failed && !e->undone) {
+    if (e->failed && !e->undone && !later) {
         e->undone = true;
         e->busy++;
         e->ops->undo(e);
         e->busy--;
     }
-    if (!e->busy)
-        e->ops->free(e);
+    if (e->busy)
+        return;
+    if (e->failed && !e->remains && !later)
+        haul_record_end(e);
+    e->ops->free(e);
+}
+
+void haul_hold(struct haul *e)
+{
+    e->busy++;
+}
+
+void haul_release(struct haul *e)
+{
+    e->busy--;
+    settle(e);
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------ */
@@ -105,7 +112,10 @@ static void run(struct hauls *all, struct haul *e)
     e->state = HAUL_RUNS;
     all->running++;
     e->busy++;
-    e->ops->go(e);
+    if (e->trouble.code)
+        haul_end(e, &e->trouble);
+    else
+        e->ops->go(e);
     e->busy--;
     settle(e);
 }
@@ -116,7 +126,7 @@ static void next_turn(struct hauls *all)
 
     for (e = TAILQ_FIRST(&all->list); e && all->running < HAULS_AT_ONCE && !agent_rests(all->d); e = next) {
         next = TAILQ_NEXT(e, next);
-        if (e->state != HAUL_WAITS)
+        if (e->state != HAUL_WAITS || e->rests)
             continue;
         run(all, e);
         next = TAILQ_FIRST(&all->list);   /* it may have ended, or another one with it */
@@ -129,9 +139,10 @@ static void turn(void *arg)
 
     loop_timer_free(take_ptr(all->turn));
     next_turn(all);
+    haul_drains_look(all);
 }
 
-static void next_turn_soon(struct hauls *all)
+void haul_next_turn_soon(struct hauls *all)
 {
     if (!all->closed && !all->turn)
         all->turn = loop_timer(all->loop, 0, turn, all);
@@ -152,14 +163,23 @@ static void leave(struct haul *e)
 {
     if (e->state == HAUL_RUNS)
         e->d->hauls->running--;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
+}
+
+void haul_put_off(struct haul *e)
+{
+    leave(e);
+    e->state = HAUL_WAITS;
+    halt(e);
 }
 
 static int pause_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
+    int r = haul_record_state(e, STORE_HAUL_PAUSED, why);
 
-    (void)why;
+    if (r < 0)
+        return r;
     leave(e);
     e->state = HAUL_PAUSED;
     halt(e);
@@ -169,17 +189,22 @@ static int pause_it(void *arg, struct error *why)
 static int resume_it(void *arg, struct error *why)
 {
     struct haul *e = arg;
+    int r = haul_record_state(e, STORE_HAUL_GOES, why);
 
-    (void)why;
+    if (r < 0)
+        return r;
     e->state = HAUL_WAITS;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
     return 0;
 }
 
 static int cancel_it(void *arg, struct error *why)
 {
-    (void)error_set(why, -ECANCELED, "%s", "It was canceled.");
-    haul_end(arg, why);
+    struct error canceled;
+
+    (void)why;
+    error_set(&canceled, -ECANCELED, "%s", "It was canceled.");
+    haul_end(arg, &canceled);
     return 0;
 }
 
@@ -194,18 +219,45 @@ static const struct transfer_control control = {
     .pause = pause_it, .resume = resume_it, .cancel = cancel_it, .moved = moved_by,
 };
 
-const char *haul_begin(struct haul *e, struct transfer_spec *spec)
+static void announce(struct haul *e, struct transfer_spec *spec)
 {
     struct cloud *cloud = NULL;
 
-    (void)account_given_cloud(e->account, &cloud, NULL);
+    if (e->account)
+        (void)account_given_cloud(e->account, &cloud, NULL);
     spec->storage_type = cloud ? cloud_type_name((int)cloud->type) : "";
     spec->storage_name = e->bucket;
     spec->control = &control;
     spec->arg = e;
     e->transfer = transfer_begin(e->d->transfers, spec);
+}
+
+int haul_begin(struct haul *e, struct transfer_spec *spec, struct store_haul *h, struct error *why)
+{
+    int r;
+
+    announce(e, spec);
+    r = haul_record_begin(e, h, why);
+    if (r < 0) {
+        transfer_end(take_ptr(e->transfer), why);
+        return r;
+    }
     e->state = HAUL_WAITS;
-    next_turn_soon(e->d->hauls);
+    haul_next_turn_soon(e->d->hauls);
+    return 0;
+}
+
+void haul_go_on(struct haul *e, struct transfer_spec *spec, enum store_haul_state state)
+{
+    spec->begun_wall_ns = e->begun_ns;
+    spec->paused = state == STORE_HAUL_PAUSED;
+    announce(e, spec);
+    e->state = spec->paused ? HAUL_PAUSED : HAUL_WAITS;
+    haul_next_turn_soon(e->d->hauls);
+}
+
+const char *haul_id(const struct haul *e)
+{
     return transfer_id(e->transfer);
 }
 
@@ -226,6 +278,13 @@ static void over(struct haul *e)
 
 void haul_drop(struct haul *e)
 {
+    if (e->state != HAUL_OVER)
+        over(e);
+}
+
+void haul_undo(struct haul *e)
+{
+    e->failed = true;
     over(e);
 }
 
@@ -237,6 +296,10 @@ void haul_end(struct haul *e, const struct error *why)
     if (e->failed && why->code != -ECANCELED)
         LOG_TRACE(LOG_NOTICE, e->trace, "transfer_failed", "transfer=%s", transfer_id(e->transfer), "error=%s",
                   error_meaning(why->code)->text);
+    if (e->failed)
+        (void)haul_record_state(e, STORE_HAUL_FAILED, NULL);   /* or the next process finds it out */
+    else
+        haul_record_end(e);
     transfer_end(take_ptr(e->transfer), why);
     over(e);
 }
@@ -261,9 +324,10 @@ static void answered(struct cloud_request *r, void *arg)
     bool halted = c->halted && r->error.code == -ECANCELED;
 
     TAILQ_REMOVE(&e->calls, c, next);
-    if (r->error.code == -ECANCELED && !halted)   /* by nobody who asked for the transfer */
+    halted |= haul_rest(e, r->error.code);
+    if (r->error.code == -ECANCELED && !halted && !e->d->hauls->closed)   /* by nobody who asked for the transfer */
         error_set(&r->error, -ENOENT, "The account was removed while this was under way.");
-    if (e->state != HAUL_OVER && c->done)
+    if ((e->state != HAUL_OVER || c->undoes) && c->done)
         c->done(e, r, halted, c->item);
     cloud_request_free(r);
     free(c);
@@ -275,14 +339,20 @@ int haul_submit(struct haul *e, struct cloud_request *r, haul_done_fn *done, voi
 {
     struct cloud *cloud;
     struct haul_call *c;
-    int failed = account_given_cloud(e->account, &cloud, why);
+    int failed;
 
+    if (e->d->hauls->closed)   /* no account is opened any more */
+        failed = error_set(why, -ECANCELED, "The agent ends.");
+    else if (e->account)
+        failed = account_given_cloud(e->account, &cloud, why);
+    else
+        failed = error_set(why, e->trouble.code, "%s", error_text(&e->trouble));
     if (failed) {
         cloud_request_free(r);
         return failed;
     }
     c = xcalloc(1, sizeof(*c));
-    *c = (struct haul_call){ .haul = e, .request = r, .done = done, .item = item };
+    *c = (struct haul_call){ .haul = e, .request = r, .done = done, .item = item, .undoes = e->undone };
     TAILQ_INSERT_TAIL(&e->calls, c, next);
     r->done = answered;
     r->arg = c;
@@ -304,7 +374,7 @@ static void end_job(struct haul_job *j)
 {
     struct haul *e = j->haul;
 
-    if (e->state != HAUL_OVER && j->done)
+    if ((e->state != HAUL_OVER || (j->undoes && !j->all->closed)) && j->done)
         j->done(e, j->job);
     free(j);
     e->busy--;
@@ -348,7 +418,8 @@ void haul_work(struct haul *e, void (*work)(void *job), void (*done)(struct haul
 {
     struct haul_job *j = xcalloc(1, sizeof(*j));
 
-    *j = (struct haul_job){ .all = e->d->hauls, .haul = e, .work = work, .done = done, .job = job };
+    *j = (struct haul_job){ .all = e->d->hauls, .haul = e, .work = work, .done = done, .job = job,
+                           .undoes = e->undone };
     e->busy++;
     TAILQ_INSERT_TAIL(&e->d->hauls->jobs, j, next);
     start_jobs(e->d->hauls);
@@ -365,6 +436,7 @@ struct hauls *hauls_new(struct syncd *d)
     all->apart = apart_new(d->loop, THREADS_MOST);
     TAILQ_INIT(&all->list);
     TAILQ_INIT(&all->jobs);
+    LIST_INIT(&all->drains);
     return all;
 }
 
@@ -373,37 +445,39 @@ void hauls_turn(struct hauls *all)
     struct haul *e;
 
     TAILQ_FOREACH(e, &all->list, next)
-        if (e->state == HAUL_RUNS && agent_rests(all->d)) {
-            leave(e);
-            e->state = HAUL_WAITS;
-            halt(e);
-        }
-    next_turn_soon(all);
+        if (e->state == HAUL_RUNS && agent_rests(all->d))
+            haul_put_off(e);
+    haul_next_turn_soon(all);
 }
+
+/* --- the end ------------------------------------------------------------------------------------------------ */
 
 bool hauls_working(const struct hauls *all)
 {
     return all->n_jobs > 0;
 }
 
+/* One that has not begun has left nothing, the next process goes on with the others. */
+static void close_one(struct haul *e)
+{
+    transfer_leave(take_ptr(e->transfer));
+    over(e);
+}
+
 void hauls_close(struct hauls *all)
 {
-    struct error canceled;
     struct haul_job *j;
-    struct haul *e;
 
     if (!all)
         return;
     all->closed = true;
-    while ((e = TAILQ_FIRST(&all->list))) {
-        e->closing = e->undone = true;
-        e->ops->undo(e);
-        (void)cancel_it(e, &canceled);
-    }
+    while (!TAILQ_EMPTY(&all->list))
+        close_one(TAILQ_FIRST(&all->list));
     while ((j = TAILQ_FIRST(&all->jobs))) {
         TAILQ_REMOVE(&all->jobs, j, next);
         end_job(j);
     }
+    haul_drains_look(all);
 }
 
 void hauls_free(struct hauls *all)
@@ -412,6 +486,10 @@ void hauls_free(struct hauls *all)
         return;
     hauls_close(all);
     loop_timer_free(all->turn);
+    loop_timer_free(all->rest);
     apart_free(all->apart);
+    for (size_t i = 0; i < all->n_origins; i++)
+        free(all->origins[i].origin);
+    free(all->origins);
     free(all);
 }

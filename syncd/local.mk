@@ -36,14 +36,21 @@ libsyncd_a_SOURCES = \
 	syncd/bucket.h \
 	syncd/bucket_download.c \
 	syncd/bucket_download.h \
+	syncd/bucket_ended.c \
+	syncd/bucket_ended.h \
 	syncd/bucket_key.c \
 	syncd/bucket_key.h \
 	syncd/bucket_object.c \
+	syncd/bucket_place.c \
+	syncd/bucket_place.h \
 	syncd/bucket_pull.c \
 	syncd/bucket_pull.h \
 	syncd/bucket_transfer.c \
 	syncd/bucket_upload.c \
 	syncd/bucket_upload.h \
+	syncd/bucket_upload_internal.h \
+	syncd/bucket_upload_parts.c \
+	syncd/bucket_upload_send.c \
 	syncd/cache.c \
 	syncd/cache.h \
 	syncd/cache_alike.c \
@@ -118,6 +125,11 @@ libsyncd_a_SOURCES = \
 	syncd/haul.h \
 	syncd/haul_chunk.c \
 	syncd/haul_chunk.h \
+	syncd/haul_drain.c \
+	syncd/haul_internal.h \
+	syncd/haul_record.c \
+	syncd/haul_rest.c \
+	syncd/haul_resume.c \
 	syncd/events.c \
 	syncd/events.h \
 	syncd/evict.c \
@@ -259,6 +271,8 @@ libsyncd_a_SOURCES = \
 	syncd/store_anchor.h \
 	syncd/store_drive.c \
 	syncd/store_encrypt.h \
+	syncd/store_haul.c \
+	syncd/store_haul.h \
 	syncd/store_index.c \
 	syncd/store_index.h \
 	syncd/store_index_anchor.c \

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/text.h"
+#include "common/timespec.h"
 #include "syncd/folder.h"
 #include "syncd/path.h"
 
@@ -105,13 +106,45 @@ int local_folder_make(int dir, const char *relative)
     return take_fd(&at);
 }
 
-int local_file_make(int dir, char ret_name[LOCAL_NAME_SIZE])
+int local_folder_at(int dir, const char *relative)
+{
+    return folder_at(dir, relative, O_PATH | O_DIRECTORY, 0);
+}
+
+static const char PREFIX[] = ".landfall-download-";
+
+void local_file_name(char ret_name[LOCAL_NAME_SIZE])
 {
     char id[ID_SIZE];
 
     id_new(id);
-    (void)snprintf(ret_name, LOCAL_NAME_SIZE, ".landfall-download-%s", id);
-    return folder_at(dir, ret_name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    (void)snprintf(ret_name, LOCAL_NAME_SIZE, "%s%s", PREFIX, id);
+}
+
+static bool is_ours(const char *name)
+{
+    return strncmp(name, PREFIX, sizeof(PREFIX) - 1) == 0 && id_valid(name + sizeof(PREFIX) - 1);
+}
+
+int local_file_make(int dir, const char *name)
+{
+    int fd = name ? folder_at(dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600)
+                  : folder_at(dir, "", O_WRONLY | O_TMPFILE, 0600);
+
+    return !name && (fd == -EISDIR || fd == -EINVAL) ? -EOPNOTSUPP : fd;
+}
+
+int local_file_again(int dir, const char *name, uint64_t length)
+{
+    CLEANUP_CLOSE int fd = is_ours(name) ? folder_at(dir, name, O_WRONLY | O_NONBLOCK, 0) : -ENOENT;
+    struct stat st;
+
+    if (fd < 0)
+        return fd == -ELOOP || fd == -EISDIR || fd == -ENXIO || fd == -EACCES ? -ENOENT : fd;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1 ||
+        (uint64_t)st.st_size < length)
+        return -ENOENT;
+    return ftruncate(fd, (off_t)length) < 0 ? -errno : take_fd(&fd);
 }
 
 /* The first one, the second one with " (2)" before the extension, and so on; shortened where it gets too long. */
@@ -128,6 +161,15 @@ static void number_name(const char *want, unsigned number, char out[LOCAL_NAME_S
     else
         (void)snprintf(out, LOCAL_NAME_SIZE, "%.*s%s",
                        (int)utf8_cut(want, stem, LOCAL_NAME_SIZE - 1 - strlen(tail)), want, tail);
+}
+
+/* The descriptor is the only way to a file without a name. */
+static int name_first(int dir, int fd, const char *to)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, path, dir, to, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
 static int rename_new(int dir, const char *from, const char *to)
@@ -151,14 +193,33 @@ int local_file_keep(int dir, int fd, const char *name, const char *want, char re
         int r;
 
         number_name(want, number, ret_name);
-        r = rename_new(dir, name, ret_name);
+        r = name ? rename_new(dir, name, ret_name) : name_first(dir, fd, ret_name);
         if (r != -EEXIST)
             return r;
     }
     return -EEXIST;
 }
 
+bool local_file_kept(int dir, int fd, const char *want, int64_t since_ns)
+{
+    char name[LOCAL_NAME_SIZE];
+    struct stat ours, st;
+
+    if (fstat(fd, &ours) < 0)
+        return false;
+    for (unsigned number = 1; number <= COPIES_MOST; number++) {
+        number_name(want, number, name);
+        if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return false;
+        if (S_ISREG(st.st_mode) && st.st_uid == ours.st_uid && st.st_size == ours.st_size &&
+            timespec_ns(st.st_mtim) == timespec_ns(ours.st_mtim) && timespec_ns(st.st_ctim) >= since_ns)
+            return true;
+    }
+    return false;
+}
+
 void local_file_remove(int dir, const char *name)
 {
-    (void)unlinkat(dir, name, 0);
+    if (is_ours(name))
+        (void)unlinkat(dir, name, 0);
 }

@@ -63,6 +63,42 @@ static const char *const STEPS[] = {
     "  heir TEXT REFERENCES drives(id) ON DELETE SET NULL,"
     "  PRIMARY KEY(drive_id, replaced)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX kept_keys_heir ON kept_keys(heir);",
+    "CREATE TABLE hauls("
+    "  number INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL,"
+    "  origin TEXT,"
+    "  kind INTEGER NOT NULL,"                 /* enum store_haul_kind */
+    "  state INTEGER NOT NULL,"                /* enum store_haul_state */
+    "  uid INTEGER NOT NULL,"
+    "  begun INTEGER NOT NULL,"
+    "  account_id TEXT NOT NULL,"              /* the account may go before */
+    "  account BLOB,"                          /* of one that is not in the table of accounts */
+    "  sealed BLOB,"
+    "  bucket TEXT NOT NULL,"
+    "  key TEXT NOT NULL,"
+    "  path TEXT NOT NULL,"
+    "  overwrite INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL,"
+    "  inode INTEGER NOT NULL,"
+    "  mtime INTEGER NOT NULL,"
+    "  part_size INTEGER NOT NULL,"
+    "  stamp TEXT,"
+    "  parts_begun INTEGER NOT NULL DEFAULT 0,"
+    "  upload_id TEXT,"
+    "  after TEXT NOT NULL DEFAULT '',"
+    "  n_found INTEGER NOT NULL DEFAULT 0,"
+    "  n_failed INTEGER NOT NULL DEFAULT 0,"
+    "  bytes INTEGER NOT NULL DEFAULT 0,"
+    "  first_code INTEGER NOT NULL DEFAULT 0,"
+    "  first_text TEXT) STRICT;"
+    "CREATE TABLE haul_files("
+    "  haul INTEGER NOT NULL REFERENCES hauls(number) ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  etag TEXT,"
+    "  name TEXT,"                             /* NULL: it is all there */
+    "  size INTEGER NOT NULL,"
+    "  done INTEGER NOT NULL,"
+    "  PRIMARY KEY(haul, key)) STRICT, WITHOUT ROWID;",
 };
 
 static const struct sql_schema SCHEMA = {

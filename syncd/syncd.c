@@ -133,6 +133,8 @@ static int load(struct syncd *d, const struct syncd_spec *spec, struct error *e)
         r = drive_load(d);
     if (r == 0)
         credential_check(d);
+    if (r == 0)
+        hauls_resume(d);
     return r < 0 ? error_set(e, r, "The state database in %s cannot be read.", spec->config->state_dir) : 0;
 }
 

@@ -158,6 +158,15 @@ static void drop_oldest(struct transfers *all)
         }
 }
 
+static void set_times(struct transfer *t, int64_t begun_wall_ns)
+{
+    int64_t now = loop_now_ns(), wall = loop_wall_ns();
+
+    t->begun_wall_ns = begun_wall_ns ? begun_wall_ns : wall;
+    t->begun_ns = t->begun_wall_ns < wall ? now - (wall - t->begun_wall_ns) : now;
+    t->paused_since_ns = now;
+}
+
 struct transfer *transfer_begin(struct transfers *all, const struct transfer_spec *spec)
 {
     struct transfer *t;
@@ -166,11 +175,12 @@ struct transfer *transfer_begin(struct transfers *all, const struct transfer_spe
         return NULL;
     t = xcalloc(1, sizeof(*t));
     *t = (struct transfer){
-        .all = all, .mode = spec->mode, .status = TRANSFER_RUNNING, .size = spec->size,
-        .storage_type = xstrdup(spec->storage_type), .storage_name = xstrdup(spec->storage_name),
+        .all = all, .mode = spec->mode, .status = spec->paused ? TRANSFER_PAUSED : TRANSFER_RUNNING,
+        .size = spec->size, .storage_type = xstrdup(spec->storage_type), .storage_name = xstrdup(spec->storage_name),
         .path = xstrdup(spec->path), .key = xstrdup(spec->key ? spec->key : ""),
-        .control = spec->control, .arg = spec->arg, .begun_ns = loop_now_ns(), .begun_wall_ns = loop_wall_ns(),
+        .control = spec->control, .arg = spec->arg,
     };
+    set_times(t, spec->begun_wall_ns);
     if (spec->id && id_valid(spec->id) && !transfer_find(all, spec->id))
         (void)snprintf(t->id, sizeof(t->id), "%s", spec->id);
     else
@@ -225,6 +235,12 @@ void transfer_end(struct transfer *t, const struct error *e)
     transfer_turn(t, code == 0 ? TRANSFER_COMPLETED : code == -ECANCELED ? TRANSFER_CANCELED : TRANSFER_FAILED);
     if (++t->all->n_over > TRANSFERS_KEPT)
         drop_oldest(t->all);
+}
+
+void transfer_leave(struct transfer *t)
+{
+    if (t)
+        drop(t);
 }
 
 struct transfers *transfers_new(struct loop *l, struct events *events)

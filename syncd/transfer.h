@@ -35,6 +35,8 @@ struct transfer_spec {
     uint64_t size;                  /* bytes in all; what is not known is 0 until transfer_set_size() */
     const struct transfer_control *control;   /* borrowed, static; NULL: nothing can be asked */
     void *arg;
+    bool paused;                    /* it begins so; for one that an earlier process began: */
+    int64_t begun_wall_ns;          /* when that was; 0: now */
 };
 
 struct events;
@@ -58,5 +60,7 @@ void transfer_moved(struct transfer *t, uint64_t bytes);
 /* It has ended: e NULL or code 0, all of it; -ECANCELED, by somebody's wish; else it failed, with that sentence. The
  * owner forgets it. */
 void transfer_end(struct transfer *t, const struct error *e);
+/* It goes on in the next process, which begins it again: nobody hears of it here any more. */
+void transfer_leave(struct transfer *t);
 
 ipc_handler_fn transfer_list, transfer_get, transfer_pause, transfer_resume, transfer_cancel;

@@ -33,6 +33,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/age_vectors \
 	tests/integration/age_vectors.txt \
 	tests/integration/cable.py \
+	tests/integration/cloud_case.py \
 	tests/integration/drive_case.py \
 	tests/integration/fake_daemon.py \
 	tests/integration/fault_case.py \
@@ -83,6 +84,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/test_metrics.py \
 	tests/integration/test_model.py \
 	tests/integration/test_open.py \
+	tests/integration/test_outlive.py \
 	tests/integration/test_object_calls.py \
 	tests/integration/test_objects.py \
 	tests/integration/test_odd_keys.py \
@@ -231,6 +233,11 @@ check_PROGRAMS += tests/unit/test_haul
 TESTS += tests/unit/test_haul
 tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(SYNCD_FIXTURE)
 tests_unit_test_haul_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_haul_record
+TESTS += tests/unit/test_haul_record
+tests_unit_test_haul_record_SOURCES = tests/unit/test_haul_record.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_record_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_account_name
 TESTS += tests/unit/test_account_name

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """/cloud/*: what people and programs do with objects of a real bucket, beside the drives."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -15,45 +14,13 @@ import urllib.parse
 import uuid
 
 import landfall_test as lt
-from drive_case import SERVED, DriveCase, fill
-from fault_proxy import FaultProxy
+from cloud_case import CloudCase, TransferCase
+from drive_case import SERVED, fill
 from landfall_test import wait_until
-from raw_s3 import RawS3
 
 SIZES = (0, 1, 5 << 20, (16 << 20) + 1, 40 << 20)
 PART = 16 << 20
 TRAVERSALS = ("..", "../a", "a/../../b", "a/./b", "a/..", "\x01", "")
-
-
-class CloudCase(DriveCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server = lt.Radosgw.shared()
-        cls.account = cls.instance.add_s3_account(cls.server)
-
-    def setUp(self):
-        super().setUp()
-        self.bucket = self.server.make_bucket("lfc-" + self.id().rsplit(".", 1)[1].replace("_", "-")[5:60].strip("-"))
-        self.s3 = RawS3(self.server, self.bucket)
-
-    def owned(self, name):
-        """A folder of the served user's."""
-        path = os.path.join(self.instance.dir, "cloud-api-" + name)
-        os.mkdir(path, 0o700)
-        shutil.chown(path, SERVED, SERVED)
-        return path
-
-    def ask(self, endpoint, account=None, **body):
-        """The JSON of the answer; an account that was not named is sent whole, with masked keys, as clients do."""
-        return self.instance.api("POST", "/cloud/" + endpoint, {
-            "cloudAccount": account or self.account, "id": "", "storageName": self.bucket, **body})
-
-    def refused(self, endpoint, code="DEFAULT", status=499, **body):
-        with self.assertRaises(lt.ApiError) as caught:
-            self.ask(endpoint, **body)
-        self.assertEqual((caught.exception.status, caught.exception.code), (status, code), caught.exception.body)
-        return caught.exception.body
 
 
 def curl(*argv):
@@ -156,34 +123,8 @@ class Changes(CloudCase):
         self.assertEqual(self.s3.get("kept/"), b"somebody's bytes")
 
 
-class Transfers(CloudCase):
+class Transfers(TransferCase):
     """upload_object and download_object: both are answered at once and go on behind."""
-
-    def status(self, transfer):
-        return self.instance.api("GET", f"/cloud/client_transfer/{transfer}/status")
-
-    def ended(self, transfer, seconds=60):
-        wait_until(lambda: self.status(transfer)["status"] in ("completed", "failed", "cancelled"), seconds, "the end of the transfer")
-        return self.status(transfer)
-
-    def control(self, transfer, what):
-        self.instance.api("POST", f"/cloud/client_transfer/{transfer}/{what}")
-
-    def file(self, name, size, folder=None):
-        path = os.path.join(folder or self.owned("files-" + str(len(os.listdir(self.instance.dir)))), name)
-        fill(path, size)
-        shutil.chown(path, SERVED, SERVED)
-        return path
-
-    def upload(self, path, folder="/", **more):
-        return self.ended(self.ask("upload_object", uploadPath=folder, localFilePath=path, **more)["transferId"])
-
-    def download(self, folder, key, **more):
-        return self.ended(self.ask("download_object", downloadPath=folder, objectKey=key, **more)["transferId"])
-
-    def bytes_of(self, path):
-        with open(path, "rb") as f:
-            return f.read()
 
     def test_files_of_all_sizes_there_and_back(self):
         target = self.owned("back")
@@ -222,11 +163,6 @@ class Transfers(CloudCase):
         same = self.file("same", 5000)
         self.s3.put("same", self.bytes_of(same))
         self.assertEqual(self.upload(same)["status"], "completed")
-
-    def unfinished(self):
-        status, body = self.s3.request("GET", uploads="")
-        self.assertEqual(status, 200)
-        return body.count(b"<UploadId>")
 
     def test_a_local_file_is_never_replaced(self):
         target = self.owned("names")
@@ -352,6 +288,9 @@ class Transfers(CloudCase):
             self.assertEqual(self.ended(up)["status"], "completed")
         self.assertEqual(self.s3.get("big"), self.bytes_of(source))
 
+    def test_an_object_that_comes_meanwhile_stays(self):
+        self.put_something_meanwhile()
+
     def test_a_file_that_changes_meanwhile_is_not_put_there(self):
         with self.slow_account() as account:
             source = self.file("growing", 40 << 20)
@@ -383,16 +322,6 @@ class Transfers(CloudCase):
         wait_until(lambda: os.listdir(target) == [], 30, "what was begun to be gone")
         self.assertEqual(self.s3.keys(), {b"there"})
 
-    def test_a_stop_leaves_nothing_behind(self):
-        with self.slow_account() as account:
-            target = self.owned("stopped")
-            self.s3.put("there", os.urandom(40 << 20))
-            down = self.ask("download_object", account=account, downloadPath=target, objectKey="there")["transferId"]
-            wait_until(lambda: self.status(down)["transferredBytes"] > 0, 30, "its first bytes")
-            self.assertEqual(len(os.listdir(target)), 1)
-            self.restart_instance()
-        self.assertEqual(os.listdir(target), [])
-
     def test_bytes_that_are_missing_make_no_file(self):
         with self.slow_account() as account:
             target = self.owned("truncated")
@@ -408,21 +337,6 @@ class Transfers(CloudCase):
             self.assertEqual(self.ended(down)["status"], "failed")
             wait_until(lambda: os.listdir(other) == [], 10, "its beginning to be gone")
 
-    @contextlib.contextmanager
-    def slow_account(self, delete=True):
-        """An account by way of a slow network, which is a fast one when this is left."""
-        self.proxy = proxy = FaultProxy(self.server.port).start()
-        self.addCleanup(proxy.stop)
-        account = self.instance.api("POST", "/cloud/insert_account", {
-            "name": "slow", "cloudType": 8, "serviceUrl": proxy.url, "region": self.server.region,
-            "accessKey": self.server.access_key, "secretKey": self.server.secret_key})
-        if delete:
-            self.addCleanup(self.instance.api, "DELETE", "/cloud/delete", id=account["id"])
-        proxy.rate = 4 << 20
-        try:
-            yield account
-        finally:
-            proxy.rate = 0
 
 
 class Forms(CloudCase):

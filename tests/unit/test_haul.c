@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 #include "syncd/agent.h"
-#include "syncd/bucket_download.h"
+#include "syncd/bucket_place.h"
 #include "syncd/haul.h"
 #include "syncd/local_path.h"
 #include "tests/unit/files.h"
@@ -39,7 +39,7 @@ static void keys_become_paths_or_nothing(void **state)
         CLEANUP_FREE char *folder = NULL;
         const char *name = NULL;
         struct error e = { 0 };
-        int r = bucket_download_place(rows[i].prefix, rows[i].key, &folder, &name, &e);
+        int r = bucket_place(rows[i].prefix, rows[i].key, &folder, &name, &e);
 
         if (r != rows[i].r)
             fail_msg("%.40s below %s: %d, %s", rows[i].key, rows[i].prefix, r, e.text);
@@ -83,8 +83,10 @@ static int made_folder(char out[32])
 static void expect_kept(int dir, const char *want, const char *expected)
 {
     char temporary[LOCAL_NAME_SIZE], kept[LOCAL_NAME_SIZE];
-    CLEANUP_CLOSE int fd = local_file_make(dir, temporary);
+    CLEANUP_CLOSE int fd = -1;
 
+    local_file_name(temporary);
+    fd = local_file_make(dir, temporary);
     assert_true(fd >= 0);
     assert_int_equal(local_file_keep(dir, fd, temporary, want, kept), 0);
     assert_string_equal(kept, expected);
