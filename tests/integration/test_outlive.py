@@ -160,6 +160,22 @@ class Killed(OutliveCase):
             self.instance.restart("syncd")
         self.assertArrived(up, source)
 
+    def test_an_upload_whose_end_was_not_heard_of(self):
+        """The object is there: it is known, and not sent again, nor taken for somebody else's."""
+        with self.slow_account() as account:
+            self.proxy.rate = 0
+            for size, overwrite in ((3 * PART, False), (3 * PART, True), (MIB, False), (MIB, True)):
+                with self.subTest(size=size, overwrite=overwrite):
+                    key = f"{size} {overwrite}"
+                    end = ("POST", "uploadId") if size > PART else ("PUT", "%20")
+                    late = self.proxy.add("delayed", method=end[0], target=end[1], seconds=60, count=1)
+                    source, before = self.file(key, size), self.proxy.up
+                    up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source, overwrite=overwrite)["transferId"]
+                    wait_until(lambda o=late, k=key: o.hits == 1 and k.encode() in self.s3.keys(), 30, "the object in the bucket")
+                    self.instance.restart("syncd")
+                    self.assertArrived(up, source, key)
+                    self.assertLess(self.proxy.up - before, size + 100_000)
+
     def test_an_account_that_goes(self):
         with self.slow_account(delete=False) as account:
             self.proxy.rate = 8 * MIB
