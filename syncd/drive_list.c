@@ -61,13 +61,15 @@ void drive_list_free(struct drive_list *list)
     free(list);
 }
 
-/* The number for what is listed: the one it had the last time, or a new one. */
-static uint64_t state_of(struct drive_list *list, const Lf__DriveListed *listed)
+/* The number for what is listed, which is `most` bytes at most: the one it had the last time, or a new one. */
+static uint64_t state_of(struct drive_list *list, const Lf__DriveListed *listed, size_t most)
 {
-    size_t n = lf__drive_listed__get_packed_size(listed);
-    CLEANUP_FREE uint8_t *bytes = xcalloc(1, n + 1);
+    CLEANUP_FREE uint8_t *bytes = malloc(most + 1);
+    size_t n;
 
-    lf__drive_listed__pack(listed, bytes);
+    if (!bytes)
+        abort();
+    n = lf__drive_listed__pack(listed, bytes);
     if (list->bytes && list->n == n && memcmp(list->bytes, bytes, n) == 0)
         return list->state;
     free(list->bytes);
@@ -112,13 +114,14 @@ static size_t count(const struct syncd *d)
 }
 
 /* A whole list has a state, and who has that of the same state needs no other. */
-static void answer(struct syncd *d, struct ipc_request *req, const Lf__DriveList *ask, Lf__DriveListed *listed)
+static void answer(struct syncd *d, struct ipc_request *req, const Lf__DriveList *ask, Lf__DriveListed *listed,
+                   const struct page *page)
 {
     Lf__Envelope reply = IPC_ENVELOPE(DRIVE_LISTED, drive_listed, listed);
     bool part = (ask->path && *ask->path) || (ask->page && *ask->page) || listed->next_page;
 
     if (!part) {
-        listed->state = state_of(d->drive_list, listed);
+        listed->state = state_of(d->drive_list, listed, page->bytes);
         listed->has_state = true;
     }
     if (listed->has_state && ask->has_known && ask->known == listed->state)
@@ -140,7 +143,7 @@ void drive_list(struct ipc_request *req, const Lf__Envelope *env, int *fds, void
         listed.next_page = (char *)(uintptr_t)fill(d, ask->page ? ask->page : "", only, all, &page);
     listed.drives = (Lf__CloudDrive **)page.items;
     listed.n_drives = page.n;
-    answer(d, req, ask, &listed);
+    answer(d, req, ask, &listed, &page);
     for (size_t i = 0; i < page.n; i++)
         drive_shown_end(&all[i]);
     page_free(&page, false);

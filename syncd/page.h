@@ -11,7 +11,7 @@
 
 struct page {
     ProtobufCMessage **items;    /* the array is the page's, the messages whose they were */
-    size_t n, bytes;
+    size_t n, bytes;             /* bytes: what they are, packed as elements of a list, at most */
 };
 
 /* Adds m, or returns false when the page is full. The first one always fits. */

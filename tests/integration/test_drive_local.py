@@ -54,6 +54,24 @@ class LocalDrive(DriveCase):
         with self.assertRaises(OSError):
             os.getxattr(folder, "user.landfall.cut")
 
+    def listed(self, name):
+        """The drive as the list shows it, where it is asked for twice: what is kept of a list is not older than the list."""
+        self.instance.api("GET", "/management/clouddrive")
+        return next((d for d in self.instance.api("GET", "/management/clouddrive") if d["name"] == name), None)
+
+    def test_a_list_shows_what_was_just_changed(self):
+        self.folder_drive("listed")
+        drive = self.listed("listed")
+        url = f"/management/clouddrive/{drive['id']}"
+        for seconds in (7, 8):
+            self.instance.api("PUT", url, {**drive, "syncIntervalSeconds": seconds})
+            self.assertEqual(self.listed("listed")["syncIntervalSeconds"], seconds)
+        for daemon in ("syncd", "frontd"):
+            self.instance.restart(daemon)
+            self.assertEqual(self.listed("listed")["syncIntervalSeconds"], 8)
+        self.instance.api("DELETE", url, force="true")
+        self.assertIsNone(self.listed("listed"))
+
     def test_copy_compare_move_remove(self):
         lt.run("cp", "-r", self.tree, self.path("copied"))
         self.assertSameTree(self.tree, self.path("copied"))
