@@ -165,6 +165,16 @@ static bool ask(struct ipc_request *req, const struct transfer *t, bool in_this_
     return r == 0;
 }
 
+/* What was asked for may have ended it, and then it may be known no more. */
+static void turn(struct ipc_request *req, void *daemon, const char *id, enum transfer_status status)
+{
+    struct transfer *t = transfer_find(transfers_of(daemon), id);
+
+    if (t && !is_over(t))
+        transfer_turn(t, status);
+    ipc_done(req);
+}
+
 void transfer_pause(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
 {
     struct transfer *t = asked_for(req, daemon, env->transfer_pause->transfer_id);
@@ -173,10 +183,8 @@ void transfer_pause(struct ipc_request *req, const Lf__Envelope *env, int *fds, 
     if (!t)
         return;
     transfer_look(t);
-    if (!ask(req, t, t->status == TRANSFER_RUNNING, t->control ? t->control->pause : NULL, "paused"))
-        return;
-    transfer_turn(t, TRANSFER_PAUSED);
-    ipc_done(req);
+    if (ask(req, t, t->status == TRANSFER_RUNNING, t->control ? t->control->pause : NULL, "paused"))
+        turn(req, daemon, env->transfer_pause->transfer_id, TRANSFER_PAUSED);
 }
 
 void transfer_resume(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)
@@ -184,10 +192,8 @@ void transfer_resume(struct ipc_request *req, const Lf__Envelope *env, int *fds,
     struct transfer *t = asked_for(req, daemon, env->transfer_resume->transfer_id);
 
     (void)fds;
-    if (!t || !ask(req, t, t->status == TRANSFER_PAUSED, t->control ? t->control->resume : NULL, "resumed"))
-        return;
-    transfer_turn(t, TRANSFER_RUNNING);
-    ipc_done(req);
+    if (t && ask(req, t, t->status == TRANSFER_PAUSED, t->control ? t->control->resume : NULL, "resumed"))
+        turn(req, daemon, env->transfer_resume->transfer_id, TRANSFER_RUNNING);
 }
 
 void transfer_cancel(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

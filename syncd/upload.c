@@ -180,7 +180,7 @@ static int compare_keys(const void *a, const void *b)
 static bool uses_key(const struct upload *up, const char *key)
 {
     if (up->kind == UPLOAD_BURY)
-        return bsearch(&key, up->keys, up->n_keys, sizeof(*up->keys), compare_keys);
+        return up->n_keys && bsearch(&key, up->keys, up->n_keys, sizeof(*up->keys), compare_keys);
     return strcmp(up->key, key) == 0 || (up->inode.cloud_key && strcmp(up->inode.cloud_key, key) == 0) ||
         (up->clone && strcmp(upload_source(up).key, key) == 0);
 }

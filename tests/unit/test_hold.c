@@ -245,6 +245,26 @@ static void a_canceled_upload_leaves_nothing_there_and_all_here(void **state)
     assert_state(rig, ino, "clean");
 }
 
+/* While the cloud is asked to end the parts, which is no removal of a key. */
+static void what_else_there_is_is_sent_meanwhile(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    struct transfer *t;
+    uint64_t ino;
+
+    t = begin(rig, "a", bytes, &ino);
+    rig->hold[CLOUD_PART_PUT] = false;
+    rig->hold[CLOUD_PART_ABORT] = true;
+    ask_cancel(t);
+    rig_wait(rig, rig->n_held == 1);
+    (void)worker_file(rig, "b", "other", 5);
+    rig_wait(rig, rig_files(rig) == 1);
+    assert_object(rig, "b", "other", 5);
+    rig_release(rig);
+    rig_wait(rig, rig_uploads(rig) == 0);
+}
+
 static void a_canceled_upload_is_sent_once_it_is_written_again(void **state)
 {
     struct rig *rig = *state;
@@ -625,6 +645,7 @@ int main(void)
         TEST(a_pause_ends_with_the_drive),
         TEST(a_paused_file_may_go),
         TEST(a_canceled_upload_leaves_nothing_there_and_all_here),
+        TEST(what_else_there_is_is_sent_meanwhile),
         TEST(a_canceled_upload_is_sent_once_it_is_written_again),
         TEST(a_canceled_upload_is_sent_once_it_is_cut),
         TEST(what_is_paused_can_be_canceled),

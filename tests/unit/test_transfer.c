@@ -80,7 +80,7 @@ static void pass(struct fixture *f, uint64_t ms)
 struct owner {
     struct transfer *transfer;
     unsigned paused, resumed;
-    bool stubborn;
+    bool stubborn, weary;
 };
 
 static int on_pause(void *arg, struct error *e)
@@ -90,6 +90,8 @@ static int on_pause(void *arg, struct error *e)
     if (o->stubborn)
         return error_set(e, -EBADMSG, "Not now.");
     o->paused++;
+    if (o->weary)
+        transfer_end(take_ptr(o->transfer), NULL);
     return 0;
 }
 
@@ -250,6 +252,25 @@ static void an_owner_may_refuse(void **state)
     transfer_end(o.transfer, NULL);
 }
 
+/* As what is read ahead of a file that nobody has open any more. */
+static void what_ends_as_it_is_paused_has_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct owner o = { .weary = true };
+    char id[ID_SIZE];
+
+    o.transfer = begin(f, "a", &o);
+    (void)snprintf(id, sizeof(id), "%s", transfer_id(o.transfer));
+    expect_done(PAUSE(f, id));
+    expect_status(f, id, "completed", MIB, NULL);
+    o.transfer = begin(f, "b", &o);
+    (void)snprintf(id, sizeof(id), "%s", transfer_id(o.transfer));
+    for (unsigned i = 0; i < TRANSFERS_KEPT; i++)
+        transfer_end(begin(f, "c", NULL), NULL);
+    expect_done(PAUSE(f, id));
+    expect_error(GET(f, id), -ENOENT, "no transfer");
+}
+
 /* As when the upload that was paused is another one than the one that goes on. */
 static void it_may_get_another_owner(void **state)
 {
@@ -370,6 +391,7 @@ int main(void)
         TEST(one_is_paused_resumed_and_canceled),
         TEST(what_nobody_can_be_asked_for_says_so),
         TEST(an_owner_may_refuse),
+        TEST(what_ends_as_it_is_paused_has_ended),
         TEST(it_may_get_another_owner),
         TEST(a_list_has_an_end),
         TEST(ids_are_unique),
