@@ -53,6 +53,7 @@ struct recovery {
     struct cache *cache;
     uint64_t *inos;
     size_t n, next;
+    bool no_keys;                  /* and there will be none for now */
 };
 
 static bool collect_dirty(const struct index_inode *i, void *arg)
@@ -103,6 +104,8 @@ static int recover(struct cache *c, uint64_t ino)
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;   /* removed while keys were waited for */
+    if (!(i.pending & INDEX_CONTENT))   /* or sent */
+        return 0;
     if (!cache_file_exists(c->dir_fd, ino))
         return give_up_content(c->volume, &i);
     r = cache_acquire(c, &i, &f);
@@ -123,13 +126,15 @@ static void recovery_free(struct recovery *d)
 
 static void go_on(struct recovery *d);
 
-/* Without keys for now each file is met again when it is used. */
 static void has_keys(const struct error *e, void *arg)
 {
-    if (e->code == 0)
-        go_on(arg);
+    struct recovery *d = arg;
+
+    d->no_keys = e->code != 0;
+    if (e->code == -ECANCELED)
+        recovery_free(d);
     else
-        recovery_free(arg);
+        go_on(d);
 }
 
 /* One file that resists must not keep the drive from opening: it is met again when it is used. One whose head a power
@@ -141,7 +146,7 @@ static void go_on(struct recovery *d)
     for (; d->next < d->n; d->next++) {
         int r = recover(c, d->inos[d->next]);
 
-        if (r == -EAGAIN && c->stock && key_stock_empty(c->stock)) {
+        if (r == -EAGAIN && c->stock && key_stock_empty(c->stock) && !d->no_keys) {
             key_stock_wait(c->stock, has_keys, d);
             return;
         }

@@ -42,7 +42,7 @@ class Index(DriveCase):
         return b"ours"
 
     def test_met_in_use(self):
-        mount, bucket = self.folder_drive("damage", syncIntervalSeconds=1)
+        mount, bucket = self.folder_drive("damage", syncIntervalSeconds=3600)   # until it is asked for below
         names = [f"n{n:04d}-" + "x" * 60 for n in range(self.FILES)]
         for name in names:
             write_file(os.path.join(mount, name), name.encode())
@@ -60,6 +60,7 @@ class Index(DriveCase):
         os.fsync(file)
         workers = self.instance.log("mountd").count("worker_started")
         self.assertNotIn("database_damaged", self.instance.log("syncd")[said:])
+        self.instance.request("GET", "/management/clouddrive/sync/" + os.path.basename(os.path.dirname(path)))
         wait_until(lambda: os.listdir(mount) and "drive_opened_anew" in self.instance.log("syncd")[said:], 20, "the damage in the log")
         self.assertIn("database_damaged", self.instance.log("syncd")[said:])
         kept, = glob.glob(path + ".corrupt-*[!l]")
