@@ -369,12 +369,23 @@ static size_t rows(struct fixture *f)
 }
 
 /* As a process ends whose threads are told to: what they work at stays with them. */
-static void restart(struct fixture *f)
+static void end(struct fixture *f)
 {
     syncd_close(f->syncd);
     while (loop_working(f->loop) || hauls_working(f->syncd->hauls))
         fixture_turn(f);
+}
+
+static void restart(struct fixture *f)
+{
+    end(f);
     fixture_restart(f);
+}
+
+static int tear_down(void **state)
+{
+    end(*state);
+    return fixture_tear_down(state);
 }
 
 static void they_go_on_as_they_were(void **state)
@@ -520,7 +531,7 @@ static void a_request_that_comes_again_begins_nothing(void **state)
     store_haul_free(&found[0]);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, tear_down)
 
 int main(void)
 {
