@@ -229,14 +229,16 @@ TESTS += tests/unit/test_form
 tests_unit_test_form_SOURCES = tests/unit/test_form.c
 tests_unit_test_form_LDADD = libfrontd.a $(UNIT_LINK)
 
+HAUL_RIG = tests/unit/haul_rig.c tests/unit/haul_rig.h $(SYNCD_FIXTURE)
+
 check_PROGRAMS += tests/unit/test_haul
 TESTS += tests/unit/test_haul
-tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_SOURCES = tests/unit/test_haul.c $(HAUL_RIG)
 tests_unit_test_haul_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_haul_record
 TESTS += tests/unit/test_haul_record
-tests_unit_test_haul_record_SOURCES = tests/unit/test_haul_record.c $(SYNCD_FIXTURE)
+tests_unit_test_haul_record_SOURCES = tests/unit/test_haul_record.c $(HAUL_RIG)
 tests_unit_test_haul_record_LDADD = $(SYNCD_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/unit/test_account_name

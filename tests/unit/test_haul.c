@@ -15,7 +15,7 @@
 #include "syncd/haul.h"
 #include "syncd/local_path.h"
 #include "tests/unit/files.h"
-#include "tests/unit/syncd_fixture.h"
+#include "tests/unit/haul_rig.h"
 
 /* --- pure --------------------------------------------------------------------------------------- */
 
@@ -140,46 +140,6 @@ static void folders_are_made_beneath(void **state)
 
 /* --- in syncd --------------------------------------------------------------------------------------- */
 
-/* A file beside the folder that plays the cloud. */
-static char *source(struct fixture *f, const char *name, size_t size)
-{
-    char *path = NULL;
-    CLEANUP_FREE char *bytes = xcalloc(1, size + 1);
-    CLEANUP_CLOSE int fd = -1;
-
-    memset(bytes, name[0], size);
-    assert_true(asprintf(&path, "%s/%s", f->dir, name) > 0);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_int_equal(write(fd, bytes, size), size);
-    return path;
-}
-
-static struct answer upload(struct fixture *f, char *account, char *path, bool overwrite)
-{
-    Lf__CloudUpload msg = LF__CLOUD_UPLOAD__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(CLOUD_UPLOAD, cloud_upload, &msg);
-
-    msg.cloud_account_id = account;
-    msg.storage_name = (char *)"bucket";
-    msg.local_file_path = path;
-    msg.has_overwrite = msg.overwrite = overwrite;
-    return fixture_ask(f, &env);
-}
-
-static struct answer download(struct fixture *f, char *account, char *folder, const char *key, int type)
-{
-    Lf__CloudDownload msg = LF__CLOUD_DOWNLOAD__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(CLOUD_DOWNLOAD, cloud_download, &msg);
-
-    msg.cloud_account_id = account;
-    msg.storage_name = (char *)"bucket";
-    msg.download_path = folder;
-    msg.object_key = (char *)key;
-    msg.has_object_type = true;
-    msg.object_type = type;
-    return fixture_ask(f, &env);
-}
-
 static struct answer status(struct fixture *f, const char *id)
 {
     Lf__TransferGet msg = LF__TRANSFER_GET__INIT;
@@ -213,25 +173,6 @@ static void expect_end(struct fixture *f, struct answer begun, const char *expec
     }
 }
 
-static char *in(const char *dir, const char *name)
-{
-    char *path = NULL;
-
-    assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
-    return path;
-}
-
-static void expect_content(const char *dir, const char *name, char letter, size_t size)
-{
-    CLEANUP_FREE char *path = in(dir, name), *bytes = xcalloc(1, size + 1);
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    assert_true(fd >= 0);
-    assert_int_equal(read(fd, bytes, size + 1), size);
-    for (size_t i = 0; i < size; i++)
-        assert_int_equal(bytes[i], letter);
-}
-
 static void up_and_down(void **state)
 {
     struct fixture *f = *state;
@@ -241,7 +182,7 @@ static void up_and_down(void **state)
     assert_int_equal(mkdir(target, 0700), 0);
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
         char name[2] = { (char)('a' + i), '\0' };
-        CLEANUP_FREE char *path = source(f, name, sizes[i]);
+        CLEANUP_FREE char *path = source(f->dir, name, sizes[i]);
 
         expect_end(f, upload(f, account, path, false), "completed", NULL);
         expect_content(bucket, name, name[0], sizes[i]);
@@ -256,24 +197,16 @@ static void up_and_down(void **state)
 static void what_is_there_stays(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"), *path = source(f, "x", 10);
+    CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"), *path = source(f->dir, "x", 10);
 
     expect_end(f, upload(f, account, path, false), "completed", NULL);
-    free(source(f, "x", 20));
+    free(source(f->dir, "x", 20));
     expect_end(f, upload(f, account, path, false), "failed", "overwrite");
     expect_content(bucket, "x", 'x', 10);
     expect_end(f, upload(f, account, path, true), "completed", NULL);
     expect_content(bucket, "x", 'x', 20);
     expect_end(f, download(f, account, f->dir, "none", 1), "failed", NULL);
     expect_end(f, download(f, account, f->dir, "none/", 2), "failed", "nothing below");
-}
-
-/* In the midst of what they do. */
-static void end_all(struct fixture *f)
-{
-    syncd_close(f->syncd);
-    while (loop_working(f->loop) || hauls_working(f->syncd->hauls))
-        fixture_turn(f);
 }
 
 /* More than may move bytes at a time; and some of them while it ends. */
@@ -285,7 +218,7 @@ static void many_take_turns(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(begun); i++) {
         char name[2] = { (char)('a' + i), '\0' };
-        CLEANUP_FREE char *path = source(f, name, 3 << 20);
+        CLEANUP_FREE char *path = source(f->dir, name, 3 << 20);
 
         begun[i] = upload(f, account, path, false);
     }
@@ -299,7 +232,7 @@ static void many_take_turns(void **state)
         begun[i] = upload(f, account, path, true);
         answer_free(&begun[i]);
     }
-    end_all(f);
+    hauls_end(f);   /* in the midst of what they do */
     fixture_restart(f);
     begun[0] = download(f, account, f->dir, "a", 1);
     expect_end(f, begun[0], "completed", NULL);
@@ -307,14 +240,14 @@ static void many_take_turns(void **state)
     answer_free(&begun[0]);
     begun[0] = upload(f, account, f->dir, true);   /* is being opened */
     answer_free(&begun[0]);
-    end_all(f);
+    hauls_end(f);
 }
 
 /* While a part of it is being read, so that the next request finds no account. */
 static void an_account_goes_meanwhile(void **state)
 {
     struct fixture *f = *state;
-    CLEANUP_FREE char *account = fixture_account(f), *path = source(f, "x", 16 << 20);
+    CLEANUP_FREE char *account = fixture_account(f), *path = source(f->dir, "x", 16 << 20);
     Lf__AccountDelete msg = LF__ACCOUNT_DELETE__INIT;
     Lf__Envelope env = IPC_ENVELOPE(ACCOUNT_DELETE, account_delete, &msg);
     struct answer begun = upload(f, account, path, true), deleted;
@@ -331,7 +264,7 @@ static void own_folders_are_refused(void **state)
 {
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *mine = in(f->syncd->state_dir, "state.db"),
-                      *hidden = in(f->dir, ".hidden"), *fine = source(f, "fine", 1);
+                      *hidden = in(f->dir, ".hidden"), *fine = source(f->dir, "fine", 1);
 
     expect_error(upload(f, account, mine, false), -EINVAL, "Landfall's own");
     expect_error(download(f, account, f->syncd->state_dir, "a", 1), -EINVAL, "Landfall's own");

@@ -16,7 +16,7 @@
 #include "syncd/local_path.h"
 #include "syncd/store_haul.h"
 #include "tests/unit/files.h"
-#include "tests/unit/syncd_fixture.h"
+#include "tests/unit/haul_rig.h"
 
 /* --- the tables ----------------------------------------------------------------------------------- */
 
@@ -246,36 +246,6 @@ static void a_file_without_a_name_gets_one(void **state)
 
 /* --- in syncd ------------------------------------------------------------------------------------------ */
 
-static char *in(const char *dir, const char *name)
-{
-    char *path = NULL;
-
-    assert_true(asprintf(&path, "%s/%s", dir, name) > 0);
-    return path;
-}
-
-static char *source(const char *dir, const char *name, size_t size)
-{
-    char *path = in(dir, name);
-    CLEANUP_FREE char *bytes = xcalloc(1, size + 1);
-    CLEANUP_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    memset(bytes, name[0], size);
-    assert_int_equal(write(fd, bytes, size), size);
-    return path;
-}
-
-static void expect_content(const char *dir, const char *name, char letter, size_t size)
-{
-    CLEANUP_FREE char *path = in(dir, name), *bytes = xcalloc(1, size + 1);
-    CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    assert_true(fd >= 0);
-    assert_int_equal(read(fd, bytes, size + 1), size);
-    for (size_t i = 0; i < size; i++)
-        assert_int_equal(bytes[i], letter);
-}
-
 static char *begun(struct answer a)
 {
     char *id;
@@ -285,31 +255,6 @@ static char *begun(struct answer a)
     id = xstrdup(a.reply->transfer_begun->transfer->transfer_id);
     answer_free(&a);
     return id;
-}
-
-static char *upload(struct fixture *f, char *account, char *path)
-{
-    Lf__CloudUpload msg = LF__CLOUD_UPLOAD__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(CLOUD_UPLOAD, cloud_upload, &msg);
-
-    msg.cloud_account_id = account;
-    msg.storage_name = (char *)"bucket";
-    msg.local_file_path = path;
-    return begun(fixture_ask(f, &env));
-}
-
-static char *download(struct fixture *f, char *account, char *folder, const char *key, int type)
-{
-    Lf__CloudDownload msg = LF__CLOUD_DOWNLOAD__INIT;
-    Lf__Envelope env = IPC_ENVELOPE(CLOUD_DOWNLOAD, cloud_download, &msg);
-
-    msg.cloud_account_id = account;
-    msg.storage_name = (char *)"bucket";
-    msg.download_path = folder;
-    msg.object_key = (char *)(uintptr_t)key;
-    msg.has_object_type = true;
-    msg.object_type = type;
-    return begun(fixture_ask(f, &env));
 }
 
 static void pause_it(struct fixture *f, char *id)
@@ -368,23 +313,15 @@ static size_t rows(struct fixture *f)
     return n;
 }
 
-/* As a process ends whose threads are told to: what they work at stays with them. */
-static void end(struct fixture *f)
-{
-    syncd_close(f->syncd);
-    while (loop_working(f->loop) || hauls_working(f->syncd->hauls))
-        fixture_turn(f);
-}
-
 static void restart(struct fixture *f)
 {
-    end(f);
+    hauls_end(f);
     fixture_restart(f);
 }
 
 static int tear_down(void **state)
 {
-    end(*state);
+    hauls_end(*state);
     return fixture_tear_down(state);
 }
 
@@ -393,13 +330,13 @@ static void they_go_on_as_they_were(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"), *target = in(f->dir, "target"),
                       *file = source(f->dir, "u", 40 << 20);
-    CLEANUP_FREE char *up = upload(f, account, file), *down = NULL, *tree = NULL;
+    CLEANUP_FREE char *up = begun(upload(f, account, file, false)), *down = NULL, *tree = NULL;
 
     free(source(bucket, "d", 20 << 20));
     assert_int_equal(mkdir(target, 0700), 0);
     pause_it(f, up);
-    down = download(f, account, target, "d", 1);
-    tree = download(f, account, target, "", 2);
+    down = begun(download(f, account, target, "d", 1));
+    tree = begun(download(f, account, target, "", 2));
     assert_int_equal(rows(f), 3);
     restart(f);
     assert_true(is(f, up, "paused", NULL));
@@ -420,13 +357,13 @@ static void ends_at_any_moment(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"), *target = in(f->dir, "target"),
                       *file = source(f->dir, "u", 33 << 20);
-    CLEANUP_FREE char *up = upload(f, account, file), *down = NULL;
+    CLEANUP_FREE char *up = begun(upload(f, account, file, false)), *down = NULL;
     int turns = 0;
 
     free(source(bucket, "d", 20 << 20));
     free(source(bucket, "e", 100));
     assert_int_equal(mkdir(target, 0700), 0);
-    down = download(f, account, target, "", 2);
+    down = begun(download(f, account, target, "", 2));
     for (; rows(f) > 0 && turns < 400; turns++) {
         for (int i = 0; i < turns / 2; i++)
             fixture_turn(f);
@@ -446,7 +383,7 @@ static void an_account_that_is_gone_ends_them(void **state)
 {
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *file = source(f->dir, "u", 40 << 20);
-    CLEANUP_FREE char *up = upload(f, account, file);
+    CLEANUP_FREE char *up = begun(upload(f, account, file, false));
     Lf__AccountDelete msg = LF__ACCOUNT_DELETE__INIT;
     Lf__Envelope env = IPC_ENVELOPE(ACCOUNT_DELETE, account_delete, &msg);
     struct answer deleted;
@@ -467,7 +404,7 @@ static void a_file_that_changed_is_refused(void **state)
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"),
                       *file = source(f->dir, "u", 40 << 20);
-    CLEANUP_FREE char *up = upload(f, account, file);
+    CLEANUP_FREE char *up = begun(upload(f, account, file, false));
 
     pause_it(f, up);
     free(source(f->dir, "u", 40 << 20));
@@ -512,7 +449,7 @@ static void a_request_that_comes_again_begins_nothing(void **state)
 {
     struct fixture *f = *state;
     CLEANUP_FREE char *account = fixture_account(f), *file = source(f->dir, "u", 40 << 20);
-    CLEANUP_FREE char *up = upload(f, account, file), *same = NULL;
+    CLEANUP_FREE char *up = begun(upload(f, account, file, false)), *same = NULL;
     struct store_haul found[2] = { 0 };
     uint64_t instance, id;
     char origin[64];
@@ -525,7 +462,7 @@ static void a_request_that_comes_again_begins_nothing(void **state)
     xstrset(&found[0].origin, origin);
     xstrset(&found[0].id, "44444444-0000-4000-8000-000000000000");
     assert_int_equal(store_haul_insert(f->syncd->store, &found[0], &number), 0);
-    same = upload(f, account, file);
+    same = begun(upload(f, account, file, false));
     assert_string_equal(same, found[0].id);
     assert_int_equal(rows(f), 2);
     store_haul_free(&found[0]);
