@@ -293,25 +293,40 @@ void fetch_discard(struct cache_file *f)
     fetch_object_forget(f);
 }
 
-void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
-                 fetch_done_fn *done, void *arg)
+/* NULL: it has been answered. */
+static struct fetch_waiter *read_wait(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length,
+                                      fetch_done_fn *done, void *arg)
 {
     struct fetch_waiter *w;
     struct error e;
 
     if (fetch_object_refuses(f, offset, offset + least(length, excess(fetch_reach(f), offset)), &e)) {
         done(&e, arg);
-        return;
+        return NULL;
     }
     w = fetch_wait(f, offset, offset + least(length, CHUNK_FILE_MAX), done, arg);
+    if (w)
+        w->why = why;
+    return w;
+}
+
+static void read_plan(struct fetch_waiter *w)
+{
+    fetch_note_reader(w->file, w->from, least(w->to, fetch_reach(w->file)));
+    fetch_plan(w->file);
+}
+
+void fetch_range(struct cache_file *f, enum fetch_why why, uint64_t offset, uint64_t length, uint64_t deadline_ms,
+                 fetch_done_fn *done, void *arg)
+{
+    struct fetch_waiter *w = read_wait(f, why, offset, length, done, arg);
+
     if (!w)
         return;
-    w->why = why;
     w->patient = why == FETCH_SCAN;
     if (deadline_ms)
         fetch_wait_until(w, deadline_ms);
-    fetch_note_reader(f, w->from, least(w->to, fetch_reach(f)));
-    fetch_plan(f);
+    read_plan(w);
 }
 
 void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
@@ -328,20 +343,12 @@ void fetch_whole(struct cache_file *f, fetch_done_fn *done, void *arg)
 
 void fetch_once(struct cache_file *f, fetch_done_fn *done, void *arg)
 {
-    struct fetch_waiter *w;
-    struct error e;
+    struct fetch_waiter *w = read_wait(f, FETCH_STREAM, 0, CHUNK_FILE_MAX, done, arg);
 
-    if (fetch_object_refuses(f, 0, fetch_reach(f), &e)) {
-        done(&e, arg);
-        return;
-    }
-    w = fetch_wait(f, 0, CHUNK_FILE_MAX, done, arg);
     if (!w)
         return;
-    w->why = FETCH_STREAM;
     w->patient = true;
-    fetch_note_reader(f, w->from, fetch_reach(f));
-    fetch_plan(f);
+    read_plan(w);
 }
 
 bool fetch_concerns(const struct cache_file *f, uint64_t from, uint64_t to)
