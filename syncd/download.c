@@ -10,9 +10,9 @@
 #include "common/alloc.h"
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "syncd/fetch.h"
+#include "syncd/fetch_turns.h"
 
-enum { AT_ONCE = 4, BATCH = 64, QUEUE_MOST = 10000, WAITING_MOST = 64 };
+enum { BATCH = 64, QUEUE_MOST = 10000, WAITING_MOST = 64 };
 
 struct download {
     TAILQ_ENTRY(download) next;
@@ -29,17 +29,13 @@ struct download {
     uint64_t files[BATCH];           /* looked at and not fetched yet */
     size_t n_files, next_file;
     uint64_t budget;                 /* bytes that still have room beside what came before */
-    unsigned n_fetching;
-    struct getting {
-        struct download *download;
-        struct cache_file *file;     /* held; NULL: free */
-    } slots[AT_ONCE];
+    struct fetch_turns turns;
     uint64_t n_failed;
     struct error error;              /* of the first that failed, with its path */
 };
 
 static void start_next(struct volume *v);
-static void go_on(struct download *d);
+static void go_on(void *arg);
 
 /* --- the end ------------------------------------------------------------------------------------- */
 
@@ -56,15 +52,7 @@ static void answer(struct download *d, const struct error *e)
 static void discard(struct download *d)
 {
     TAILQ_REMOVE(&d->volume->downloads, d, next);
-    for (size_t n = 0; n < AT_ONCE; n++)
-        if (d->slots[n].file) {
-            fetch_forget(d->slots[n].file, &d->slots[n]);
-            if (d->unwanted) {
-                fetch_stop(d->slots[n].file);
-                fetch_go_on(d->slots[n].file);
-            }
-            cache_release(d->slots[n].file);
-        }
+    fetch_turns_end(&d->turns, d->unwanted);
     loop_timer_free(d->deadline);
     loop_timer_free(d->timer);
     free(d->branches);
@@ -103,30 +91,14 @@ static void note_failure(struct download *d, uint64_t ino, int code, const char 
 /* --- contents ------------------------------------------------------------------------------------ */
 
 /* Bytes that came may have gone again already, in a cache that is full. */
-static void fetched(const struct error *e, void *arg)
+static void fetched(struct cache_file *f, const struct error *e, void *arg)
 {
-    struct getting *g = arg;
-    struct download *d = g->download;
-    struct cache_file *f = take_ptr(g->file);
+    struct download *d = arg;
 
-    d->n_fetching--;
     if (e->code)
         note_failure(d, f->ino, e->code, error_text(e));
     else if (!cache_file_whole(f))
         note_failure(d, f->ino, -ENOSPC, "the cache is full.");
-    cache_release(f);
-    go_on(d);
-}
-
-static void fetch(struct download *d, struct cache_file *f)
-{
-    struct getting *g = d->slots;
-
-    while (g->file)
-        g++;
-    *g = (struct getting){ d, f };
-    d->n_fetching++;
-    fetch_once(f, fetched, g);
 }
 
 static void fetch_one(struct download *d, uint64_t ino)
@@ -149,7 +121,7 @@ static void fetch_one(struct download *d, uint64_t ino)
     else if (cache_file_whole(f))
         cache_release(f);
     else
-        fetch(d, f);
+        fetch_turns_add(&d->turns, f, fetch_once);
 }
 
 /* --- names --------------------------------------------------------------------------------------- */
@@ -195,30 +167,45 @@ static void look_at_some(struct download *d)
 
 /* --- in turn -------------------------------------------------------------------------------------- */
 
+static bool is_more(const struct download *d)
+{
+    return d->next_file < d->n_files || d->n_branches;
+}
+
+static bool may_begin(const struct download *d)
+{
+    return is_more(d) && fetch_turns_room(&d->turns);
+}
+
+/* What is left of it is paused. */
+static bool rests(const struct download *d)
+{
+    return d->turns.n && fetch_turns_rest(&d->turns) && !may_begin(d);
+}
+
 static void fetch_more(void *arg)
 {
     struct download *d = arg;
 
     loop_timer_free(take_ptr(d->timer));
-    for (unsigned n = 0; n < BATCH && d->n_fetching < AT_ONCE; n++) {
+    for (unsigned n = 0; n < BATCH && may_begin(d); n++)
         if (d->next_file < d->n_files)
             fetch_one(d, d->files[d->next_file++]);
-        else if (d->n_branches)
-            look_at_some(d);
         else
-            break;
-    }
-    if (d->next_file < d->n_files || d->n_branches) {
-        if (d->n_fetching < AT_ONCE)
-            go_on(d);
-    } else if (d->n_fetching == 0) {
+            look_at_some(d);
+    if (may_begin(d))
+        go_on(d);
+    else if (!is_more(d) && d->turns.n == 0)
         finish(d);
-    }
+    else if (rests(d))
+        start_next(d->volume);
 }
 
 /* Answers that come at once must not nest. */
-static void go_on(struct download *d)
+static void go_on(void *arg)
 {
+    struct download *d = arg;
+
     if (!d->timer)
         d->timer = loop_timer(d->volume->loop, 0, fetch_more, d);
 }
@@ -260,7 +247,7 @@ static void start_next(struct volume *v)
     struct download *d;
 
     TAILQ_FOREACH(d, &v->downloads, next)
-        if (d->begun && !d->done && !d->unwanted)
+        if (d->begun && !d->done && !d->unwanted && !rests(d))
             return;
     d = TAILQ_FIRST(&v->downloads);
     while (d && d->begun)
@@ -291,6 +278,7 @@ static struct download *download_new(struct volume *v, uint64_t ino)
 
     d->volume = v;
     d->root = ino;
+    d->turns = (struct fetch_turns){ .done = fetched, .moved = go_on, .arg = d };
     TAILQ_INSERT_TAIL(&v->downloads, d, next);
     return d;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "syncd/fetch_turns.h"
 #include "syncd/transfer.h"
 
 /* What is under way may be for later; for who waits now it starts anew. */
@@ -26,6 +27,7 @@ static int pause_it(void *arg, struct error *e)
     f->fetch.paused = true;
     show_fetch_idle(f);
     start_anew(f);
+    fetch_turns_changed(f->volume);
     return 0;
 }
 

@@ -147,6 +147,8 @@ libsyncd_a_SOURCES = \
 	syncd/fetch_object.c \
 	syncd/fetch_plan.c \
 	syncd/fetch_say.c \
+	syncd/fetch_turns.c \
+	syncd/fetch_turns.h \
 	syncd/fetch_wait.c \
 	syncd/filter.c \
 	syncd/filter.h \

@@ -11,27 +11,24 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
-#include "syncd/fetch.h"
+#include "syncd/fetch_turns.h"
 
-enum { AT_ONCE = 4, BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
+enum { BATCH = 64, INTERVAL_LEAST_S = 10, INTERVAL_S = 300 };
 
 struct keeper {
     struct volume *volume;
     struct loop_timer *timer;      /* until it looks, or goes on: answers that come at once must not nest */
     bool again;                    /* kicked while it looked */
     bool looking;
+    bool fetching;                 /* what it found lacking; later than the directories */
     uint64_t at;                   /* the inode looked at last */
     uint64_t lacking[BATCH];       /* files behind it, as they were when the index was asked */
     int n_lacking, next_lacking;
     uint64_t budget;               /* bytes that may still be fetched */
     size_t n_beyond;               /* files beyond it */
-    unsigned n_fetching;
     uint64_t *canceled;            /* downloads that somebody has ended: not now */
     size_t n_canceled;
-    struct keeping {
-        struct keeper *keeper;
-        struct cache_file *file;   /* held; NULL: free */
-    } slots[AT_ONCE];
+    struct fetch_turns turns;
 };
 
 static void look(void *arg);
@@ -77,7 +74,7 @@ static void looked(struct keeper *k)
     if (k->n_beyond)
         LOG(LOG_WARNING, "pinned_files_do_not_fit", "drive=%s", k->volume->drive->id, "files=%zu", k->n_beyond);
     k->n_beyond = 0;
-    k->looking = false;
+    k->looking = k->fetching = false;
     look_in(k, k->again ? 0 : (uint64_t)(s > INTERVAL_LEAST_S ? s : INTERVAL_LEAST_S) * 1000);
     k->again = false;
 }
@@ -92,11 +89,9 @@ static void go_on(struct keeper *k, void (*step)(void *arg))
 
 static void fetch_more(void *arg);
 
-static void fetched(const struct error *e, void *arg)
+static void fetched(struct cache_file *f, const struct error *e, void *arg)
 {
-    struct keeping *s = arg;
-    struct keeper *k = s->keeper;
-    struct cache_file *f = take_ptr(s->file);
+    struct keeper *k = arg;
 
     if (e->code)
         LOG(LOG_WARNING, "pinned_file_not_fetched", "drive=%s", k->volume->drive->id, "ino=%" PRIu64, f->ino,
@@ -104,44 +99,28 @@ static void fetched(const struct error *e, void *arg)
     if (e->code == -ECANCELED && !is_canceled(k, f->ino))
         *xadd(k->canceled, k->n_canceled) = f->ino;
     f->keeping = e->code == 0;
-    k->n_fetching--;
-    cache_release(f);
-    go_on(k, fetch_more);
 }
 
-static void fetch(struct keeper *k, struct cache_file *f)
+static void moved(void *arg)
 {
-    struct keeping *s = k->slots;
+    struct keeper *k = arg;
 
-    while (s->file)
-        s++;
-    *s = (struct keeping){ k, f };
-    f->keeping = true;
-    k->n_fetching++;
-    fetch_whole(f, fetched, s);
+    if (k->fetching)
+        go_on(k, fetch_more);
 }
 
-/* What of it is on its way may be wanted by others, for whom it starts anew. */
-static void give_up(struct keeping *s)
+static bool keep_no_longer(struct cache_file *f)
 {
-    struct cache_file *f = take_ptr(s->file);
-
-    fetch_forget(f, s);
-    fetch_stop(f);
-    fetch_go_on(f);
+    if (index_pinned_above(f->volume->index, f->ino))
+        return false;
     f->keeping = false;
-    s->keeper->n_fetching--;
-    cache_release(f);
-    go_on(s->keeper, fetch_more);
+    return true;
 }
 
 void keeper_unpinned(struct volume *v)
 {
-    struct keeper *k = v->keeper;
-
-    for (size_t n = 0; k && n < AT_ONCE; n++)
-        if (k->slots[n].file && !index_pinned_above(v->index, k->slots[n].file->ino))
-            give_up(&k->slots[n]);
+    if (v->keeper)
+        fetch_turns_drop(&v->keeper->turns, keep_no_longer);
     space_changed(v->cache);
 }
 
@@ -161,7 +140,12 @@ static void fetch_one(struct keeper *k, uint64_t ino)
     if (cache_acquire(k->volume->cache, &i, &f) < 0)
         return;
     k->budget -= i.size;
-    fetch(k, f);
+    if (fetch_turns_have(&k->turns, f)) {   /* paused, when it was looked for before */
+        cache_release(f);
+        return;
+    }
+    f->keeping = true;
+    fetch_turns_add(&k->turns, f, fetch_whole);
 }
 
 /* The index looks at all that is pinned to find some of it. */
@@ -186,14 +170,14 @@ static void fetch_more(void *arg)
     bool more = true;
 
     loop_timer_free(take_ptr(k->timer));
-    for (unsigned n = 0; n < BATCH && more && k->n_fetching < AT_ONCE; n++) {
+    for (unsigned n = 0; n < BATCH && more && fetch_turns_room(&k->turns); n++) {
         more = !k->volume->paused && next_lacking(k, &ino);
         if (more)
             fetch_one(k, ino);
     }
-    if (more && k->n_fetching < AT_ONCE)
+    if (more && fetch_turns_room(&k->turns))
         go_on(k, fetch_more);
-    else if (!more && k->n_fetching == 0)
+    else if (!more && fetch_turns_rest(&k->turns))
         looked(k);
 }
 
@@ -207,6 +191,7 @@ static void start_fetching(struct keeper *k)
     k->at = 0;
     k->n_lacking = k->next_lacking = 0;
     k->budget = excess(limit, kept);
+    k->fetching = true;
     fetch_more(k);
 }
 
@@ -256,6 +241,7 @@ void keeper_new(struct volume *v)
 {
     v->keeper = xcalloc(1, sizeof(*v->keeper));
     v->keeper->volume = v;
+    v->keeper->turns = (struct fetch_turns){ .done = fetched, .moved = moved, .arg = v->keeper };
     look_in(v->keeper, 0);
 }
 
@@ -265,11 +251,7 @@ void keeper_free(struct volume *v)
 
     if (!k)
         return;
-    for (size_t n = 0; n < AT_ONCE; n++)
-        if (k->slots[n].file) {
-            fetch_forget(k->slots[n].file, &k->slots[n]);
-            cache_release(k->slots[n].file);
-        }
+    fetch_turns_end(&k->turns, false);
     loop_timer_free(k->timer);
     keeper_forgive(v);
     free(take_ptr(v->keeper));

@@ -82,6 +82,7 @@ struct volume {
     LIST_HEAD(, marking) markings;   /* fs_mark.c's */
     LIST_HEAD(, copying) copies;     /* fs_copy.c's */
     LIST_HEAD(, release) releases;   /* offline.c's */
+    LIST_HEAD(, fetch_turns) fetching;  /* fetch_turns.c's */
     TAILQ_HEAD(, download) downloads;   /* download.c's, as they were asked for */
     LIST_HEAD(, deletion) deletions;    /* delete.c's */
     struct sync_pass *pass;          /* listing_sync.c's; NULL: none is under way */

@@ -635,6 +635,95 @@ static void a_pin_that_is_canceled_comes_when_it_is_pinned_again(void **state)
     rig_wait(rig, rig_is_kept(rig, ino));
 }
 
+/* Six objects below d/, and one beside it. */
+static void put_some(struct rig *rig, uint64_t *ret_dir, uint64_t *ret_later)
+{
+    CLEANUP_FREE char *bytes = pattern(MIB, 1);
+    char key[] = "d/0";
+
+    for (; key[2] < '6'; key[2]++)
+        rig_put(rig, key, bytes, MIB);
+    rig_put(rig, "later", bytes, MIB);
+    *ret_dir = worker_lookup(rig, INDEX_ROOT, "d");
+    *ret_later = worker_lookup(rig, INDEX_ROOT, "later");
+    rig->hold[CLOUD_GET] = true;
+}
+
+static unsigned count(enum transfer_status status)
+{
+    const struct transfer *t;
+    unsigned n = 0;
+
+    TAILQ_FOREACH(t, &all->list, next)
+        n += t->status == status;
+    return n;
+}
+
+static void turn_all(struct rig *rig, enum transfer_status from, void ask(struct transfer *t))
+{
+    struct transfer *t;
+
+    TAILQ_FOREACH(t, &all->list, next)
+        if (t->status == from)
+            ask(t);
+    rig_release(rig);
+}
+
+static void pins_that_are_paused_let_others_come(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir, later;
+
+    put_some(rig, &dir, &later);
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
+    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
+    turn_all(rig, TRANSFER_RUNNING, ask_pause);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 2);
+    assert_int_equal(worker_set_pin(rig, later, "1", 0), 0);
+    rig_wait(rig, rig_is_kept(rig, later));
+    assert_int_equal(count(TRANSFER_PAUSED), 4);
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 7);
+    for (char name[] = "0"; *name < '6'; ++*name)
+        assert_true(rig_is_kept(rig, worker_lookup(rig, dir, name)));
+}
+
+/* The same of what is fetched once: what else it fetches comes, then what was asked for behind it. */
+static void downloads_that_are_paused_let_others_come(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir, later;
+    int told = 0, told_later = 0;
+
+    put_some(rig, &dir, &later);
+    volume_download(rig->volume, dir, 0, on_fetched, &told);
+    volume_download(rig->volume, later, 0, on_fetched, &told_later);
+    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
+    turn_all(rig, TRANSFER_RUNNING, ask_pause);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 3);
+    assert_int_equal(count(TRANSFER_PAUSED), 4);
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 7);
+    rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
+}
+
+/* Nothing of it is asked for any more once it is pinned no longer, paused or not. */
+static void a_paused_pin_may_go(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir, later;
+
+    put_some(rig, &dir, &later);
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
+    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
+    turn_all(rig, TRANSFER_RUNNING, ask_pause);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 2);
+    assert_int_equal(worker_remove_pin(rig, dir), 0);
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    assert_fetches_nothing(rig);
+    assert_int_equal(count(TRANSFER_COMPLETED), 2);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
@@ -660,6 +749,9 @@ int main(void)
         TEST(a_canceled_download_is_told_and_reads_go_on),
         TEST(a_reader_in_the_midst_of_it_gets_its_bytes),
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
+        TEST(pins_that_are_paused_let_others_come),
+        TEST(downloads_that_are_paused_let_others_come),
+        TEST(a_paused_pin_may_go),
         TEST_IN_FOLDER(a_paused_upload_sends_nothing_and_goes_on),
         TEST_IN_FOLDER(what_is_written_meanwhile_is_what_is_sent),
         TEST_IN_FOLDER(a_canceled_upload_leaves_nothing_there_and_all_here),
