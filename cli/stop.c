@@ -13,6 +13,8 @@
 #include "cli/api.h"
 #include "cli/command.h"
 #include "cli/instance.h"
+#include "cli/listing.h"
+#include "cli/place.h"
 #include "cli/target.h"
 #include "common/cleanup.h"
 #include "common/loop.h"
@@ -54,16 +56,48 @@ static struct json_object *ask(struct json_object *instance, const char *path)
     return reply;
 }
 
-/* Changes that no cloud has yet; UNKNOWN when there is no answer. */
-static int64_t count_pending(struct json_object *instance)
+/* Why what waits in the drive will not arrive by itself: somebody paused or canceled it, say, or the cloud refuses it.
+ * NULL: it may arrive. Owned by the caller. */
+static struct json_object *in_vain(struct json_object *instance, struct json_object *drive)
+{
+    CLEANUP_FREE char *request = NULL;
+    struct json_object *arrival, *why = NULL;
+    struct error e = { 0 };
+
+    if (place_request("/management/object_wait", instance_text(drive, "localPath"), "&seconds=0", &request, &e) < 0)
+        return NULL;
+    arrival = ask(instance, request);
+    if (json_object_get_boolean(json_object_object_get(arrival, "stuck")))
+        why = json_object_get(json_object_object_get(arrival, "waitsFor"));
+    json_object_put(arrival);
+    return why;
+}
+
+struct left {
+    int64_t changes;          /* that no cloud has yet; UNKNOWN when there is no answer */
+    bool coming;              /* some of them may arrive */
+    struct json_object *held; /* what the others wait for: by the drive's name */
+};
+
+static void look(struct json_object *instance, struct left *l)
 {
     struct json_object *drives = ask(instance, "/management/clouddrive");
-    int64_t n = json_object_is_type(drives, json_type_array) ? 0 : UNKNOWN;
 
-    for (size_t i = 0; n != UNKNOWN && i < json_object_array_length(drives); i++)
-        n += pending_of(json_object_array_get_idx(drives, i));
+    l->changes = json_object_is_type(drives, json_type_array) ? 0 : UNKNOWN;
+    l->coming = false;
+    json_object_put(l->held);
+    l->held = json_object_new_object();
+    for (size_t i = 0; l->changes != UNKNOWN && i < json_object_array_length(drives); i++) {
+        struct json_object *drive = json_object_array_get_idx(drives, i), *why;
+        int64_t pending = pending_of(drive);
+
+        why = pending > 0 ? in_vain(instance, drive) : NULL;
+        l->changes += pending;
+        l->coming |= pending > 0 && !why;
+        if (why)
+            json_object_object_add(l->held, instance_text(drive, "name"), why);
+    }
     json_object_put(drives);
-    return n;
 }
 
 /* A paused agent sends nothing, so there is nothing to wait for. */
@@ -76,35 +110,41 @@ static bool sends(struct json_object *instance)
     return started;
 }
 
-/* Returns what is left: 0 as soon as all is in the cloud, else after `seconds` or a Ctrl-C. */
-static int64_t await_uploads(struct json_object *instance, uint64_t seconds)
+/* Says what is left: as soon as nothing more arrives, else after `seconds` or a Ctrl-C. */
+static void await_uploads(struct json_object *instance, uint64_t seconds, struct left *l)
 {
     const int64_t ms = 1000000, end = loop_now_ns() + (int64_t)seconds * 1000 * ms;
-    int64_t left = count_pending(instance), say_at = 0;
+    int64_t say_at = 0;
 
-    while (left > 0 && sends(instance) && !impatient && loop_now_ns() < end) {
+    look(instance, l);
+    while (l->coming && sends(instance) && !impatient && loop_now_ns() < end) {
         if (loop_now_ns() >= say_at) {
             printf("Waiting for uploads: %" PRId64 " changes are not in the cloud yet (%" PRId64 " s at most; Ctrl-C "
-                   "stops without waiting)\n", left, (end - loop_now_ns()) / (1000 * ms) + 1);
+                   "stops without waiting)\n", l->changes, (end - loop_now_ns()) / (1000 * ms) + 1);
             (void)fflush(stdout);
             say_at = loop_now_ns() + SAY_MS * ms;
         }
         (void)poll(NULL, 0, LOOK_MS);
-        left = count_pending(instance);
+        look(instance, l);
     }
-    return left;
 }
 
-static void say_left(struct json_object *instance, int64_t left)
+static void say_left(struct json_object *instance, const struct left *l)
 {
-    struct json_object *dirs = json_object_object_get(instance, "dirs");
+    const char *state = instance_text(json_object_object_get(instance, "dirs"), "state");
 
-    if (left == UNKNOWN)
+    if (l->changes == UNKNOWN)
         printf("Whether all changes are in the cloud could not be told. Those that are not are kept in %s and go on at "
-               "the next start.\n", instance_text(dirs, "state"));
-    else if (left)
-        printf("%" PRId64 " changes are not in the cloud yet. They are kept in %s and go on at the next start.\n", left,
-               instance_text(dirs, "state"));
+               "the next start.\n", state);
+    else if (l->changes)
+        printf("%" PRId64 " changes are not in the cloud yet. They are kept in %s and go on at the next start%s\n",
+               l->changes, state, json_object_object_length(l->held) ? ", once nothing holds them:" : ".");
+    json_object_object_foreach(l->held, drive, why) {
+        listing_puts(drive);
+        listing_puts(": ");
+        listing_puts(json_object_get_string(why));
+        putchar('\n');
+    }
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -129,19 +169,20 @@ static int stop(pid_t pid, struct error *e)
 static int stop_instance(struct json_object *instance, uint64_t seconds, struct error *e)
 {
     pid_t pid = instance_pid(instance, "landfall");
-    int64_t left;
+    struct left left = { 0 };
     int r;
 
     if (!pid) {
         printf("The instance in %s does not run any more.\n", instance_text(instance, "dir"));
         return 0;
     }
-    left = await_uploads(instance, seconds);
+    await_uploads(instance, seconds, &left);
     r = stop(pid, e);
     if (r == 0) {
         printf("Stopped what ran in %s.\n", instance_text(instance, "dir"));
-        say_left(instance, left);
+        say_left(instance, &left);
     }
+    json_object_put(left.held);
     return r;
 }
 

@@ -170,6 +170,8 @@ static int prepare(struct index *x, const char *path, uint32_t uid, uint32_t gid
         r = sql_run(x->sql, "DELETE FROM replay WHERE stored < ?", SQL_INT(loop_wall_ns() - REPLAY_KEPT_NS));
     if (r == 0)
         r = index_hold_end(x, INDEX_PAUSED);
+    if (r == 0)
+        r = index_retry_failed(x);   /* what stood in the way may be why somebody started anew */
     return index_end(x, r);
 }
 

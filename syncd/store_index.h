@@ -168,7 +168,7 @@ int index_due(struct index *x, int64_t now_ns, size_t n, index_each_fn *each, vo
 int64_t index_next_due(struct index *x, int64_t now_ns);
 /* Remembers a failed try. `reason` is shown to people; NULL: none (the try is merely put off). */
 int index_retry(struct index *x, uint64_t ino, int64_t not_before_ns, const char *reason);
-/* All whose last try failed are due. */
+/* All whose last try failed are due, as they are whenever the index is opened. */
 int index_retry_failed(struct index *x);
 /* Holds: somebody does not want the inode's content to be sent for now. Then it is not due, and nothing of the above
  * changes that. FREE: it is due at once. One that is paused is so until the index is closed. `reason` as above. */

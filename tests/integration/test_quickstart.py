@@ -337,6 +337,21 @@ class AsRoot(Quickstart):
         wait_until(lambda: os.path.exists(os.path.join(cloud, "kept")), 60, "the upload after the next start")
         self.assertNotIn("are kept", self.stop().stdout)
 
+    def test_stop_does_not_wait_for_what_cannot_arrive(self):
+        mount, cloud = os.path.join(self.dir, "mnt", "first"), os.path.join(self.dir, "cloud", "first-bucket")
+        self.quickstart("--background")
+        os.chmod(cloud, 0o500)
+        with open(os.path.join(mount, "refused"), "w") as f:
+            f.write("kept")
+        why = self.landfall("wait", mount, check=False).stderr
+        self.assertIn("refused", why)
+        said = self.landfall("stop", "--wait", "86400").stdout
+        self.assertNotIn("Waiting for uploads", said)
+        self.assertRegex(said, "1 changes are not in the cloud yet.*, once nothing holds them:\nfirst: .*refused")
+        os.chmod(cloud, 0o700)
+        self.quickstart("--background")
+        wait_until(lambda: os.path.exists(os.path.join(cloud, "refused")), 60, "the upload after the next start")
+
     def test_wrong_calls(self):
         for argv, sentence in ((["--nonsense"], "is not an option"), (["--dir"], "needs a value"),
                                (["--s3-endpoint", "http://127.0.0.1:1"], "needs --bucket"),

@@ -619,6 +619,10 @@ static void test_due_order(void **state)
     assert_int_equal(index_retry_at(w->x, later), 0);
     assert_int_equal(index_retry_at(w->x, before), now + hour);
     assert_int_equal(index_pending_count(w->x), 5);
+    assert_int_equal(index_retry(w->x, later, now + hour, "no"), 0);
+    reopen(w);
+    assert_int_equal(index_retry_at(w->x, later), 0);
+    assert_int_equal(index_retry_at(w->x, before), now + hour);
 }
 
 static void test_pending_below(void **state)
