@@ -21,6 +21,7 @@ CONNECTIONS, WRK_SECONDS, BUSY_SECONDS = 16, 4, 1
 DRIVES, LISTED = 20, 10_000
 CLIENTS, EVENTS, EVENTS_A_SECOND = 2000, 500, 50
 HELLO_PORT, NGINX_PORT = 29557, 29558
+HELLO, HELLO_ARGV = f"http://127.0.0.1:{HELLO_PORT}/", (os.path.join(lt.BUILD, "tests", "bench", "hello"), str(HELLO_PORT))
 
 HANDSHAKE = "GET /notification HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" \
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -74,9 +75,11 @@ def add_drives(system):
 
 
 @contextlib.contextmanager
-def downloading(point):
+def downloading(system, point):
     """A GiB comes from the bucket meanwhile, and is not all here when that is over."""
-    thread = threading.Thread(target=work.cat, args=(os.path.join(point, "great"),))
+    great = os.path.join(point, "great")
+    system.instance.api("POST", f"/management/object_remove_from_cache?path={urllib.parse.quote(great)}")
+    thread = threading.Thread(target=work.cat, args=(great,))
     thread.start()
     try:
         yield
@@ -89,19 +92,20 @@ def requests(system, tag):
     with system.mounted(system.ground.read) as point:
         wrk(address(system, "agent_status"))
         yield "api_status", system.key, wrk(address(system, "agent_status"))[0]
-        with serving(HELLO_PORT, os.path.join(lt.BUILD, "tests", "bench", "hello"), str(HELLO_PORT)):
-            wrk(f"http://127.0.0.1:{HELLO_PORT}/")
-            yield "api_status", s.HELLO, wrk(f"http://127.0.0.1:{HELLO_PORT}/")[0]
+        with serving(HELLO_PORT, *HELLO_ARGV):
+            wrk(HELLO)
+            yield "api_status", s.HELLO, wrk(HELLO)[0]
         listed = add_drives(system)[0]
         before = resident(system.instance)
         path = f"/management/objects_info?path={urllib.parse.quote(listed)}"
         assert len(system.instance.request("GET", path).json()) == LISTED
         yield "api_list", system.key, work.timed(system.instance.request, "GET", path)
         yield "api_list_growth", system.key, max(0, resident(system.instance) - before)
-        with downloading(point):
-            seconds, slow = wrk(address(system, "clouddrive"), BUSY_SECONDS)
-        yield "api_drives", system.key, seconds
-        yield "api_drives_slow", system.key, slow
+        for key, url in ((system.key, address(system, "clouddrive")), (s.HELLO, HELLO)):
+            with serving(HELLO_PORT, *HELLO_ARGV), downloading(system, point):
+                seconds, slow = wrk(url, BUSY_SECONDS)
+            yield "api_drives", key, seconds
+            yield "api_drives_slow", key, slow
 
 
 # --- a stream --------------------------------------------------------------------------------------
