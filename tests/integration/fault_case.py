@@ -121,7 +121,7 @@ class FaultCase(DriveCase):
         """Until all of them are in the cloud. Returns how long that took."""
         began = time.monotonic()
         waiting = list(paths)
-        deadline = began + seconds
+        deadline = began + lt.patience(seconds)
         while waiting:
             waiting = [p for p in waiting if self.state(p) != "clean"]
             if waiting and time.monotonic() > deadline:

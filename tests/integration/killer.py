@@ -45,7 +45,7 @@ class Killer:
         """worker: which of several, 0 is the first drive's."""
         while True:
             wait_until(lambda: self.ready(victim), 60, f"a {victim} to kill")
-            with contextlib.suppress(ProcessLookupError, IndexError):   # it went with another one meanwhile
+            with contextlib.suppress(OSError, IndexError):   # it went with another one meanwhile
                 pid = self.instance.pid(victim) if victim != "worker" else self.workers()[worker or 0]
                 os.kill(pid, sig)
                 self.killed[victim] += 1

@@ -488,9 +488,9 @@ rgw_thread_pool_size = 64
         self.ceph("radosgw-admin", "-n", "client.admin", "user", "create", "--uid=t", "--display-name=t",
                   f"--access-key={self.access_key}", f"--secret-key={self.secret_key}")
 
-    def make_user(self, name):
+    def make_user(self, name, secret=None):
         """Another user with keys of its own. Returns (access key, secret key)."""
-        keys = "AK" + name.upper(), "secret-of-" + name
+        keys = "AK" + name.upper(), secret or "secret-of-" + name
         self.ceph("radosgw-admin", "-n", "client.admin", "user", "create", f"--uid={name}", f"--display-name={name}",
                   f"--access-key={keys[0]}", f"--secret-key={keys[1]}")
         return keys

@@ -24,7 +24,8 @@ class LoopDisk:
 
     def attach(self):
         """A file system lives on while anybody has a copy of the mounts of then, and would come back shut down as it is."""
-        lt.wait_until(lambda: not lt.run("losetup", "--associated", self.image).stdout, 60, f"the end of the file system in {self.image}")
+        lt.wait_until(lambda: not lt.run("losetup", "--associated", self.image).stdout, 300,
+                      f"the end of the file system in {self.image}")
         lt.run("mount", "-o", "loop", self.image, self.point)
 
     def own(self, account, mode=0o700):

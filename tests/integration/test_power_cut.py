@@ -299,7 +299,7 @@ class Cuts(PowerCase):
             return os.getxattr(os.path.join(mount, name), "user.landfall.state")
         waiting = lambda: {n: state(n) for n in os.listdir(mount) if state(n) != b"clean"}
         try:
-            wait_until(lambda: not waiting(), 40, "the uploads")
+            wait_until(lambda: not waiting(), 100, "the uploads")     # what fails once is tried again after 30 s
         except AssertionError as e:
             raise AssertionError(f"{e}: {waiting()}") from e
         for k in ours:

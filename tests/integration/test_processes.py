@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the kernel says about the processes: who they are, what they may do, what they hold."""
 
+import contextlib
 import os
 import pwd
 import unittest
@@ -23,7 +24,8 @@ def descriptors(pid):
     found = []
     for fd in os.listdir(f"/proc/{pid}/fd"):
         if int(fd) > 2:
-            found.append(os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0])
+            with contextlib.suppress(FileNotFoundError):     # it was closed meanwhile
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0])
     return found
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """./quickstart as a person runs it, on programs that are built already."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -59,7 +60,8 @@ class Quickstart(unittest.TestCase):
         """As after a power cut, but that the mount is still in the way; then it is stopped, twice."""
         before = self.info()
         for pid in before["pids"].values():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):     # it has ended with the supervisor
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not any(lt.alive(pid) for pid in before["pids"].values()), 10, "the end of all")
         self.quickstart("--background", **options)
         self.use(os.path.join(self.dir, "mnt", "first"), **options)
@@ -90,6 +92,18 @@ class Quickstart(unittest.TestCase):
                     self.assertNotIn(self.dir.encode() + b"/", f.read(), "a process of the instance is left")
             except (FileNotFoundError, ProcessLookupError):
                 continue
+
+    def restart_with(self, setting, user=None):
+        """The same instance with a setting that quickstart does not have."""
+        self.stop(user=user)
+        log = open(os.path.join(self.dir, "by-hand.log"), "wb")
+        self.addCleanup(log.close)
+        argv = [os.path.join(self.dir, "bin", "landfall"), "run", "--dir", self.dir, "--port", str(self.port), "--set", setting]
+        by_hand = subprocess.Popen([*(lt.as_user(user) if user else []), *argv], env=lt.clean_env(), stdin=subprocess.DEVNULL,
+                                   stdout=log, stderr=log, start_new_session=True)
+        self.addCleanup(by_hand.wait, 60)
+        self.addCleanup(self.stop_whatever_runs)
+        wait_until(lambda: self.info()["ready"] and self.info()["mounts"], 30, "the mount")
 
     def use(self, mount, user=None):
         """What the issue asks of a first drive."""
@@ -296,17 +310,6 @@ class AsRoot(Quickstart):
         self.assertNotIn("are kept", said)
         with open(os.path.join(self.dir, "cloud", "first-bucket", "late")) as f:
             self.assertEqual(f.read(), "late")
-
-    def restart_with(self, setting):
-        """The same instance with a setting that quickstart does not have."""
-        self.stop()
-        log = open(os.path.join(self.dir, "by-hand.log"), "wb")
-        self.addCleanup(log.close)
-        by_hand = subprocess.Popen([os.path.join(self.dir, "bin", "landfall"), "run", "--dir", self.dir, "--port", str(self.port), "--set", setting],
-                                   env=lt.clean_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.addCleanup(by_hand.wait, 60)
-        self.addCleanup(self.stop_whatever_runs)
-        wait_until(lambda: self.info()["ready"] and self.info()["mounts"], 30, "the mount")
 
     def test_a_second_control_c_waits_no_longer(self):
         mount = os.path.join(self.dir, "mnt", "first")
@@ -532,6 +535,7 @@ class WithoutRoot(Quickstart):
         """What root's start and stop do, an ordinary user's do too."""
         self.refused("takes a number", "--port", "0", user="nobody")
         self.quickstart("--background", user="nobody")
+        self.restart_with("SettleMilliseconds=8000", user="nobody")
         lt.run("sh", "-c", f"echo late >{self.dir}/mnt/first/late", user="nobody")
         self.assertIn("Waiting for uploads: 1 changes", self.stop(user="nobody").stdout)
         with open(os.path.join(self.dir, "cloud", "first-bucket", "late")) as f:

@@ -280,7 +280,7 @@ class RemoteEdits(DriveCase):
 
     def await_rest(self):
         try:
-            wait_until(lambda: not self.unrest(), 60, "drive and bucket to agree")
+            wait_until(lambda: not self.unrest(), 150, "drive and bucket to agree")
         except AssertionError as e:
             raise AssertionError(f"{e}: {self.unrest()}") from None
 

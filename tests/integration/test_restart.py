@@ -122,7 +122,7 @@ class Commands(DriveCase):
         self.instance.wait_mounted(mount)
         pids = self.instance.info()["pids"]
         self.instance.api("POST", "/management/command/8")
-        self.assertEqual(self.instance.process.wait(40), 0)
+        self.assertEqual(self.instance.process.wait(lt.patience(40)), 0)
         self.assertFalse(any(lt.alive(p) for p in pids.values()))
         self.assertEqual(lt.mounts_below(self.instance.dir), [])
 

@@ -209,6 +209,9 @@ class Mutations(DriveCase):
         except OSError:
             return None
 
+    def wrong_chunks(self, path, content):
+        return [n for n in range(CHUNKS) if self.chunk_of(path, n) != content[n * CHUNK:n * CHUNK + CHUNK]]
+
     def begin(self, prefix, before=None):
         """Writes a file for each mutation, with an older state of each. Returns names, contents, files and older states."""
         self.drive(prefix)
@@ -218,7 +221,7 @@ class Mutations(DriveCase):
             content[m] = os.urandom(SIZE)
             self.write(os.path.join(self.mount, name), content[m])
             self.write(os.path.join(self.mount, name + "-other"), os.urandom(SIZE))
-        self.instance.wait_uploaded(self.mount, seconds=30)
+        self.instance.wait_uploaded(self.mount)
         files = {m: self.sealed(name) for m, name in names.items()}
         self.instance.stop()
         old = self.keep(files, prefix)
@@ -244,13 +247,13 @@ class Mutations(DriveCase):
 
     def test_clean_files(self):
         names, content, files, old = self.begin("clean")
-        self.instance.wait_uploaded(self.mount, seconds=30)
+        self.instance.wait_uploaded(self.mount)
         self.check_clean(names, content, files, old)
 
     def test_fetched_files(self):
         """They were never written here: another version came from the cloud."""
         names, content, files, old = self.begin("fetched")
-        self.instance.wait_uploaded(self.mount, seconds=30)
+        self.instance.wait_uploaded(self.mount)
         for m, name in names.items():
             content[m] = os.urandom(SIZE)
             with open(os.path.join(self.bucket, name), "wb") as f:
@@ -258,7 +261,7 @@ class Mutations(DriveCase):
         self.instance.stop()
         self.start()
         for m, name in names.items():
-            wait_until(lambda p=os.path.join(self.mount, name), c=content[m]: b"".join(self.chunk_of(p, n) for n in range(CHUNKS)) == c, 30, name)
+            wait_until(lambda p=os.path.join(self.mount, name), c=content[m]: self.wrong_chunks(p, c) == [], 30, name)
         self.check_clean(names, content, files, old, UNSEEN_WHERE_FETCHED)
 
     def check_clean(self, names, content, files, old, unseen=frozenset()):
@@ -266,12 +269,12 @@ class Mutations(DriveCase):
         for m, name in names.items():
             with self.subTest(m):
                 path = os.path.join(self.mount, name)
-                self.assertEqual([n for n in range(CHUNKS) if self.chunk_of(path, n) != content[m][n * CHUNK:n * CHUNK + CHUNK]], [], "wrong chunks")
+                self.assertEqual(self.wrong_chunks(path, content[m]), [])
                 self.assertEqual(os.stat(path).st_size, SIZE)
                 with open(os.path.join(self.bucket, name), "rb") as f:
                     self.assertTrue(f.read() == content[m], "in the cloud")
                 if m not in UNSEEN_WHERE_CLEAN | unseen:
-                    self.assertTrue(self.events(mark, files[m].ino), "an event")
+                    wait_until(lambda ino=files[m].ino: self.events(mark, ino), 10, "an event")
 
     def test_what_cannot_be_noticed(self):
         """docs/SECURITY.md, accepted risks: a whole state put back, and a map that says there is nothing to fetch."""
@@ -281,7 +284,7 @@ class Mutations(DriveCase):
             f.write(b"there" * 50000)
         wait_until(lambda: os.path.exists(absent), 30, "the name")
         self.assertEqual(self.chunk_of(absent, 0)[:5], b"there")
-        self.instance.wait_uploaded(self.mount, seconds=30)
+        self.instance.wait_uploaded(self.mount)
         os.rename(self.cloud, self.cloud + "-away")
         state, kept = os.path.join(self.instance.dir, "state"), os.path.join(self.scratch, "state-kept")
         self.write(path, b"first" * 20000)
@@ -339,7 +342,7 @@ class Mutations(DriveCase):
                 self.assertLessEqual({n for n in got if got[n] is None}, lost, "EIO where nothing was lost")
                 if lost:
                     self.assertTrue(any(g is None for g in got.values()), "EIO")
-                    self.assertTrue(self.events(mark, files[m].ino), "an event")
+                    wait_until(lambda ino=files[m].ino: self.events(mark, ino), 10, "an event")
 
 
 if __name__ == "__main__":

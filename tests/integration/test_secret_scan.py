@@ -3,6 +3,7 @@
 or the environment of any process. What is looked for is the key itself and the usual ways of writing it."""
 
 import base64
+import copy
 import os
 import unittest
 import urllib.parse
@@ -23,10 +24,14 @@ class Secrets(DriveCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.server = lt.Radosgw.shared()
+        cls.server = copy.copy(lt.Radosgw.shared())
+        # Nobody else's: programs of other tests, which run beside this one, may have that in their environment.
+        secret = f"secret/of+{os.urandom(12).hex()}/test+key"
+        cls.server.access_key, cls.server.secret_key = keys = cls.server.make_user("secrets", secret)
+        cls.server.make_bucket_of(keys, "lf-secrets")
         cls.needles = spellings(cls.server.secret_key)
         cls.account = cls.instance.add_s3_account(cls.server)
-        cls.mount = cls.instance.add_drive(cls.account, cls.server.make_bucket("lf-secrets"), name="secrets")["localPath"]
+        cls.mount = cls.instance.add_drive(cls.account, "lf-secrets", name="secrets")["localPath"]
         tree = os.path.join(cls.scratch, "tree")
         make_tree(tree, files=100)
         lt.run("cp", "-r", tree, cls.mount)

@@ -37,9 +37,12 @@ class StatfsFolder(DriveCase):
     def test_a_folder(self):
         mount, bucket = self.folder_drive("statfs-folder", syncIntervalSeconds=1)
         write_file(os.path.join(mount, "a"), b"x" * (2 << 20))
-        st, of = os.statvfs(mount), os.statvfs(bucket)
-        self.assertEqual(used(st), 2 << 20)
-        self.assertLess(abs(st.f_bavail * st.f_frsize - of.f_bavail * of.f_frsize), (of.f_blocks * of.f_frsize) // 10)
+
+        def alike():   # who asks waits half a second for the folder's file system, and not again for ten
+            st, of = os.statvfs(mount), os.statvfs(bucket)
+            self.assertEqual(used(st), 2 << 20)
+            return abs(st.f_bavail * st.f_frsize - of.f_bavail * of.f_frsize) < (of.f_blocks * of.f_frsize) // 10
+        wait_until(alike, 30, "the room that the folder has")
 
 
 if __name__ == "__main__":

@@ -116,14 +116,18 @@ class Service(unittest.TestCase):
     def disturb(self, what):
         """Does it to each daemon, time and again, while a program has a file open, writes, maps and reads it."""
         path = f"{DRIVE}/exercised"
+
+        def exercise():
+            return self.inside(f"file_exerciser -s {SEED} -t 4 {path}", user=USER).stdout.strip()
+
         with ThreadPoolExecutor(1) as pool:
-            program = pool.submit(self.inside, f"file_exerciser -s {SEED} -t 4 {path}", user=USER)
-            for n in range(1000):
-                if program.done():
-                    break
+            program, n = pool.submit(exercise), 0
+            while n < 5 or not program.done():
+                if program.done() and program.result():      # a slow machine has it go on
+                    program = pool.submit(exercise)
                 what(lt.DAEMONS[n % len(lt.DAEMONS)])
-            print(f"  {what.__name__} {n} times: {program.result().stdout.strip()}", flush=True)
-        self.assertGreater(n, 4)
+                n += 1
+            print(f"  {what.__name__} {n} times: {program.result()}", flush=True)
         wait_until(lambda: self.inside(f"cmp {path} {HOME}/trial/first/exercised", check=False).returncode == 0, 20, "the upload")
 
     def change_what_unlocks(self):
@@ -132,7 +136,8 @@ class Service(unittest.TestCase):
         cryptd = f"landfall-cryptd@{USER}"
         self.inside(f"echo word | {KEY_OF.format('landfall.new-passphrase')} && systemctl restart {cryptd}")
         self.inside(f"rm {store}/* && echo word | {KEY_OF.format('landfall.passphrase')} && systemctl restart {cryptd}")
-        self.assertIn('landfall_up{process="cryptd"} 1', self.inside("curl -sS -f localhost:29123/metrics").stdout)
+        wait_until(lambda: 'landfall_up{process="cryptd"} 1' in self.inside("curl -sS -f localhost:29123/metrics").stdout, 20,
+                   "cryptd to be there")
 
     def test_as_the_page_says(self):
         install, *others = steps()

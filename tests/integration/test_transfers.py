@@ -14,7 +14,7 @@ from raw_s3 import RawS3
 
 MIB = 1 << 20
 SIZE = 64 * MIB + 12_345
-SLOW = 2 * MIB                 # bytes a second of a connection
+SLOW = MIB                     # bytes a second of a connection
 
 
 class Transfers(FaultCase):
@@ -36,14 +36,17 @@ class Transfers(FaultCase):
         block = content(self.dice, MIB)
         return b"".join(i.to_bytes(8, "little") + block[8:] for i in range(SIZE // MIB)) + block[:SIZE % MIB]
 
-    def running(self, name, statuses=("running",)):
+    def transfers(self, name):
+        return [t for t in self.instance.api("GET", "/cloud/client_transfer/all")
+                if os.path.basename(t.get("targetPath", "")) == name]
+
+    def moving(self, name, statuses=("running",), before=()):
         """The transfer of that file, which has moved something."""
-        found = [t for t in self.instance.api("GET", "/cloud/client_transfer/all")
-                 if os.path.basename(t.get("targetPath", "")) == name and t["status"] in statuses]
+        found = [t for t in self.transfers(name) if t["status"] in statuses and t["transferId"] not in before]
         return found[-1] if found and found[-1]["transferredBytes"] > 0 else None
 
-    def begun(self, name):
-        return wait_until(lambda: self.running(name), 30, "its first bytes")["transferId"]
+    def begun(self, name, *among):
+        return wait_until(lambda: self.moving(name, *among), 30, "its first bytes")["transferId"]
 
     def status(self, transfer):
         return self.instance.api("GET", f"/cloud/client_transfer/{transfer}/status")["status"]
@@ -64,11 +67,14 @@ class Transfers(FaultCase):
 
     def assertRests(self, way):
         """Nothing of it passes the network any more, though that is fast now."""
+        def moved(seconds):
+            before = getattr(self.proxy, way)
+            time.sleep(seconds)                 # nothing is to happen
+            return getattr(self.proxy, way) - before
+
         self.proxy.rate = 0
-        time.sleep(1)                           # what is on its way ends
-        before = getattr(self.proxy, way)
-        time.sleep(3)                           # nothing is to happen
-        self.assertLess(getattr(self.proxy, way) - before, 64 << 10)
+        wait_until(lambda: moved(1) < 64 << 10, 30, "the end of what is on its way")
+        self.assertLess(moved(3), 64 << 10)
 
     def assertObject(self, key, data):
         self.assertTrue(self.instance.opened(self.name, self.s3.get(key)) == data, "the object has other bytes")
@@ -84,7 +90,7 @@ class Transfers(FaultCase):
         self.proxy.rate = 0
         self.wait_clean([path])
         self.assertObject("large", data)
-        self.assertEqual(self.unfinished(), 0)
+        wait_until(lambda: self.unfinished() == 0, 30, "the end of what was begun there")
 
     # --- uploads ---
 
@@ -159,9 +165,10 @@ class Transfers(FaultCase):
         path = os.path.join(mount, "large")
         for turn in range(6):
             data = content(self.dice, self.dice.randrange(MIB, 40 * MIB))
-            self.proxy.rate = 4 * SLOW
+            self.proxy.rate = 8 * MIB
+            before = {t["transferId"] for t in self.transfers("large")}
             write_file(path, data)
-            transfer = self.begun("large")
+            transfer = self.begun("large", ("running", "completed"), before)
             time.sleep(self.dice.random())      # somewhere on its way
             for what in ("pause", "resume", "cancel")[turn % 2 * 2:]:
                 try:
@@ -182,19 +189,25 @@ class Transfers(FaultCase):
         self.addCleanup(self.instance.request, "POST", "/management/command/resume")
         self.control(transfer, "resume")
         self.assertRests("up")
+        self.assertNotIn(b"large", self.s3.keys())
         self.instance.api("POST", "/management/command/resume")
-        wait_until(lambda: self.status(transfer) == "running", 30, "the transfer to go on")
+        wait_until(lambda: self.status(transfer) in ("running", "completed"), 30, "the transfer to go on")
         self.wait_sent(path, data)
 
     # --- downloads ---
 
-    def begin_download(self, mount, data):
-        """(path, transfer) of an object that is being fetched slowly because somebody said so."""
+    def evicted(self, mount, data):
+        """The path of a large file that is not here and comes slowly."""
         path = os.path.join(mount, "large")
         write_file(path, data)
         self.wait_clean([path])
         self.instance.landfall("evict", path)
         self.proxy.rate = SLOW
+        return path
+
+    def begin_download(self, mount, data):
+        """(path, transfer) of an object that is being fetched slowly because somebody said so."""
+        path = self.evicted(mount, data)
         self.instance.landfall("fetch", path)
         return path, self.begun("large")
 
@@ -220,12 +233,11 @@ class Transfers(FaultCase):
 
     def test_a_canceled_download_is_told_and_can_be_read(self):
         mount, data = self.drive("tr-told"), self.data()
-        path, transfer = self.begin_download(mount, data)
-        answers = []
+        path, answers = self.evicted(mount, data), []
         waiter = threading.Thread(target=lambda: answers.append(
             self.instance.request("POST", "/management/read_object?" + urllib.parse.urlencode({"path": path, "seconds": 60}))))
         waiter.start()
-        time.sleep(0.5)                         # it waits
+        transfer = self.begun("large")          # so it waits
         self.control(transfer, "cancel")
         self.assertEqual(self.status(transfer), "cancelled")
         waiter.join(30)
@@ -233,18 +245,16 @@ class Transfers(FaultCase):
         self.assertIn(b"canceled", answers[0].body)
         self.assertNotEqual(answers[0].status, 200)
         self.assertRests("down")
+        self.assertLess(self.cached(path), SIZE)
         self.assertTrue(read_file(path) == data)
 
     def test_a_pin_that_is_canceled_stays_a_pin(self):
         mount, data = self.drive("tr-pin"), self.data()
-        path = os.path.join(mount, "large")
-        write_file(path, data)
-        self.wait_clean([path])
-        self.instance.landfall("evict", path)
-        self.proxy.rate = SLOW
+        path = self.evicted(mount, data)
         self.instance.landfall("pin", path)
         self.control(self.begun("large"), "cancel")
         self.assertRests("down")
+        self.assertLess(self.cached(path), SIZE)
         self.instance.landfall("drive", "sync", self.name)
         wait_until(lambda: self.cached(path) == SIZE, 60, "all of it")
 

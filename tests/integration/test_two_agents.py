@@ -138,7 +138,7 @@ class TwoAgents(DriveCase):
     def wait_drained(self):
         began = time.monotonic()
         wait_until(lambda: all(self.clean(m) for m in self.mounts), 120, "both agents to be done")
-        wait_until(lambda: all(self.shown(m) == self.stored() for m in self.mounts) and all(self.clean(m) for m in self.mounts), 60,
+        wait_until(lambda: all(self.shown(m) == self.stored() for m in self.mounts) and all(self.clean(m) for m in self.mounts), 120,
                    "both mounts to show what the bucket has")
         print(f"  drained in {time.monotonic() - began:.1f} s", flush=True)
 
