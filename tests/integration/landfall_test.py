@@ -46,7 +46,7 @@ def wait_until(condition, seconds=20, what="the condition"):
             value = condition()
             if value:
                 return value
-        except (OSError, KeyError, ValueError, http.client.HTTPException) as e:
+        except (OSError, KeyError, ValueError, http.client.HTTPException, subprocess.TimeoutExpired) as e:
             last = e
         if time.monotonic() > began + patience(seconds):
             raise AssertionError(f"{what} did not come true within {patience(seconds):.0f} s" + (f" ({last!r})" if last else ""))
