@@ -247,7 +247,7 @@ class Instance:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(seconds)
+                self.process.wait(patience(seconds))
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
