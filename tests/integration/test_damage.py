@@ -181,7 +181,7 @@ class Table(DriveCase):
         theirs, ours = ({n: dice.randbytes(200_000) for n in rows} for _ in range(2))
         self.put(mount, bucket, theirs)
         self.stop()
-        self.start("--set", "SettleMilliseconds=60000")
+        self.start("--set", "SettleMilliseconds=20000")
         self.instance.wait_mounted(mount)
         for name, (_, way, _) in rows.items():
             if way == "changed":
@@ -220,7 +220,7 @@ class Table(DriveCase):
             lt.run("chown", "-R", "--reference", bucket, bucket)
             drives[damage] = mount, bucket, self.drive_id(mount), dice.randbytes(100_000)
         self.stop()
-        self.start("--set", "SettleMilliseconds=60000")
+        self.start("--set", "SettleMilliseconds=20000")
         for mount, _, _, data in drives.values():
             self.instance.wait_mounted(mount)
             wait_until(lambda m=mount: len(os.listdir(m)) == 60, 20, "the names")
