@@ -19,6 +19,7 @@ import socket
 import struct
 import threading
 import time
+import types
 
 import landfall_test as lt
 
@@ -335,6 +336,11 @@ class FaultProxy:
         self.port = lt.free_port()     # of one that refuses for a while nobody else may take it meanwhile
         self.run(self.listen())
         return self
+
+    def before(self, server):
+        """The server by way of this network, as add_s3_account() takes it."""
+        return types.SimpleNamespace(url=self.url, region=server.region, access_key=server.access_key,
+                                     secret_key=server.secret_key)
 
     def stop(self):
         self.run(self.end())

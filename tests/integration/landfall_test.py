@@ -46,7 +46,7 @@ def wait_until(condition, seconds=20, what="the condition"):
             value = condition()
             if value:
                 return value
-        except (OSError, KeyError, ValueError, http.client.HTTPException) as e:
+        except (OSError, KeyError, ValueError, http.client.HTTPException, subprocess.TimeoutExpired) as e:
             last = e
         if time.monotonic() > began + patience(seconds):
             raise AssertionError(f"{what} did not come true within {patience(seconds):.0f} s" + (f" ({last!r})" if last else ""))
@@ -247,7 +247,7 @@ class Instance:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(seconds)
+                self.process.wait(patience(seconds))
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -71,15 +71,25 @@ class BadDisk(LoopDisk):
 
     def break_files(self, *paths, ways="r"):
         """Their bytes are still on the disk, and come back when it is mended. `ways`: what fails, of "rw"."""
-        os.sync()
+        self.sync()
         with open(self.faults, "a") as f:
             f.writelines(f"{at} {at + length} {ways}\n" for path in paths for at, length in places(path))
-        forget_pages()
+        self.forget_pages()
 
     def break_all(self):
         with open(self.faults, "a") as f:
             f.write(f"0 {os.path.getsize(self.image)} rw\n")
-        forget_pages()
+        self.forget_pages()
+
+    def sync(self):
+        """This disk alone: what others have written meanwhile may take a machine longer than any test waits."""
+        lt.run("sync", "--file-system", self.point, check=False)    # what goes wrong is told elsewhere
+
+    def forget_pages(self):
+        """What was read before is read from the disk again, unless somebody has it mapped."""
+        self.sync()
+        with open("/proc/sys/vm/drop_caches", "w") as f:
+            f.write("3")
 
     def remove(self):
         self.mend()
@@ -88,13 +98,6 @@ class BadDisk(LoopDisk):
         lt.run("umount", "-l", self.behind, check=False)
         self.process.wait(20)
         lt.remove_tree(os.path.dirname(self.image))
-
-
-def forget_pages():
-    """What was read before is read from the disk again, unless somebody has it mapped."""
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w") as f:
-        f.write("3")
 
 
 def places(path):

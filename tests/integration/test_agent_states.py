@@ -112,6 +112,9 @@ class States(DriveCase):
 
 
 class Drained(FaultCase):
+    # More than it takes anywhere: it is not waited for when all has arrived.
+    arguments = ("--set", "DrainSeconds=60")
+
     def test_exit_lets_uploads_arrive(self):
         mount, bucket = self.s3_drive("drained")
         files = {f"f{n}": content(self.dice, 100_000) for n in range(20)}

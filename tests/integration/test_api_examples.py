@@ -219,7 +219,7 @@ class Examples(DriveCase):
         return process
 
     def test_listen_in_the_shell(self):
-        process = self.listener("sh", SECONDS_TO_LISTEN="4")
+        process = self.listener("sh", SECONDS_TO_LISTEN=f"{min(lt.patience(4), 10):.0f}")
         self.notify()
         frames = [json.loads(line) for line in process.communicate(timeout=60)[0].splitlines()]
         self.assertIn((4, TOLD), [(f["Type"], f["Data"]) for f in frames])

@@ -13,7 +13,7 @@ import landfall_test as lt
 from drive_case import SERVED, DriveCase, fill
 from fault_case import read_file, write_file
 from landfall_test import wait_until
-from loop_disk import BadDisk, forget_pages
+from loop_disk import BadDisk
 
 MIB = 1 << 20
 
@@ -41,10 +41,10 @@ class BadDiskCase(DriveCase):
         return self.folder_drive(name, syncIntervalSeconds=1, permanentLocalPath=self.folder)
 
     def put(self, mount, bucket, name, size, seed):
-        path = os.path.join(bucket, name)
-        fill(path, size, seed)
-        owner = os.stat(bucket)
-        os.chown(path, owner.st_uid, owner.st_gid)
+        path, hidden, owner = os.path.join(bucket, name), os.path.join(os.path.dirname(bucket), "new"), os.stat(bucket)
+        fill(hidden, size, seed)
+        os.chown(hidden, owner.st_uid, owner.st_gid)
+        os.rename(hidden, path)     # at once: a listing that found an empty file would be believed until the next one
         wait_until(lambda: os.path.exists(os.path.join(mount, name)), 20, "the name")
         data = read_file(path)
         self.assertEqual(read_file(os.path.join(mount, name)), data)
@@ -145,7 +145,7 @@ class Unreadable(BadDiskCase):
             self.assertIn("did not keep all that was written", self.instance.landfall("stat", path).stdout)
         copy, = wait_until(lambda: [n for n in os.listdir(bucket) if "(conflict " in n], 30, "the conflict copy")
         self.instance.wait_uploaded(os.path.join(mount, copy), seconds=60)
-        forget_pages()
+        self.disk.forget_pages()
         self.assertEqual(read_file(os.path.join(bucket, "f")), old)
         self.assertEqual(read_file(path), old)
         self.assertEqual(read_file(os.path.join(bucket, copy)), new)
@@ -173,7 +173,7 @@ class Gone(BadDiskCase):
                     os.fsync(f.fileno())
                 with contextlib.suppress(OSError):
                     self.assertEqual(os.pread(g.fileno(), 1000, 100_000), data[100_000:101_000])
-                forget_pages()
+                self.disk.forget_pages()
         self.assertIn("ours", os.listdir(mount))
         self.assertNotEqual(os.getxattr(ours, "user.landfall.state"), b"clean")
         self.assertNobodyEnded()

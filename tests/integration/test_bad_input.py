@@ -54,6 +54,8 @@ def wrong_values(schema):
 
 
 class BadInput(DriveCase):
+    arguments = ("--set", "ChangesPerSecond=0")     # however many there are, and however soon they are answered
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

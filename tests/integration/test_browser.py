@@ -160,7 +160,7 @@ class Foreign(DriveCase):
         self.addCleanup(site.close)
         site.script = ATTACKS % {"base": json.dumps(f"http://{agent_host}:{port}"), "path": json.dumps(self.path), "drive": self.drive}
         with browser(f"http://{page_host}:{site.port}/"):
-            return site.told.get(timeout=120)
+            return site.told.get(timeout=300)    # attacks of which nothing comes take four seconds each
 
     def snapshot(self):
         explained = self.instance.api("GET", "/management/object_explain", path=self.path)

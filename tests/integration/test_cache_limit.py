@@ -196,6 +196,8 @@ class Writing(LimitCase):
 
 
 class Slowed(LimitCase):
+    arguments = ("--set", "WriteWaitSeconds=60")    # for a disk that takes little at a time
+
     def test_writers_wait_for_uploads(self):
         mount, bucket, drive = self.limited_drive("slow")
         with Watch(self.caches) as watch:

@@ -4,6 +4,7 @@ leave when they die. A pattern goes through a drive in every way there is, with 
 the raw disk is searched. That the search finds is shown by the same without encryption, and by a process that may be swapped."""
 
 import contextlib
+import ctypes
 import fcntl
 import glob
 import mmap
@@ -32,6 +33,7 @@ LIMIT = 96 * MIB
 CGROUP = "/sys/fs/cgroup/memory/landfall-canary"          # version 1; of version 2:
 CGROUP2 = "/sys/fs/cgroup/landfall-canary"
 CORES = "/proc/sys/kernel/core_pattern"
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 
 
 def parts(f):
@@ -136,6 +138,7 @@ class CanaryCase(unittest.TestCase):
         if not lt.ROOT:
             raise unittest.SkipTest("needs root")
         cls.alone()
+        cls.stay_in_memory()
         cls.outside = lt.temporary_directory("lf-canary-")
         cls.addClassCleanup(lt.remove_tree, cls.outside)
         cls.canary = os.urandom(PATTERN)
@@ -167,6 +170,13 @@ class CanaryCase(unittest.TestCase):
         lock = open(os.path.join(tempfile.gettempdir(), "landfall-canary.lock"), "w")
         cls.addClassCleanup(lock.close)
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+    @classmethod
+    def stay_in_memory(cls):
+        """Nor is what these tests have of the pattern and the keys swapped, where they may keep it from that."""
+        libc = ctypes.CDLL(None)
+        libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
+        cls.addClassCleanup(libc.munlockall)
 
     @staticmethod
     def set_cores(pattern):

@@ -83,8 +83,12 @@ class ChangeCache(DriveCase):
         self.addCleanup(listener.close)
         for on, mode in ((True, "Encrypt"), (False, "Decrypt")):
             self.convert(on)
-            told = [listener.until(lambda f, m=mode: f["Type"] == 1 and f["Data"]["TransferMode"] == m)["Data"] for _ in range(2)]
-            self.assertEqual([d["Status"] for d in told], ["InProgress", "Completed"])
+            told = []
+            while not told or told[-1]["Status"] != "Completed":
+                told.append(listener.until(lambda f, m=mode: f["Type"] == 1 and f["Data"]["TransferMode"] == m)["Data"])
+            # One that finds the file in use, as by syncd that brings it to the disk, is given up and begun anew.
+            given_up = ["InProgress", "Canceled"] * (len(told) // 2 - 1)
+            self.assertEqual([d["Status"] for d in told], [*given_up, "InProgress", "Completed"])
             for data in told:
                 self.assertEqual((data["Path"], data["Name"], data["Size"]), (path, "large", 200_000 * len(CANARY)))
 
@@ -169,15 +173,16 @@ class ChangeCache(DriveCase):
 
     def test_while_programs_work(self):
         made = self.fill()
-        for _ in range(2):
-            self.start("-t", "25")
         killer = Killer(self.instance)
         for n in range(6):
+            if not self.work():     # once, unless all of this takes longer than they work
+                self.finish()
+                for _ in range(2):
+                    self.start("-t", "25")
             self.change(localCacheEncrypted=n % 2 == 0)
             made.update(self.fill(10))
             killer.kill(("syncd", "cryptd", "worker")[n % 3])
             wait_until(lambda: not self.entry().get("mountError"), 30, "the drive's keys")
-        self.assertTrue(self.work())
         self.finish()
         self.convert(True)
         self.assertContents(made)

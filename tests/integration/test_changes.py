@@ -148,7 +148,7 @@ class Changes:
             for mode in ("rb", "r+b"):
                 with self.assertRaises(FileNotFoundError):
                     open(self.path(name), mode)
-        lt.wait_until(lambda: not {"gone-1", "gone-2"} & set(os.listdir(self.mount)), 10, "the listing")
+        lt.wait_until(lambda: not {"gone-1", "gone-2"} & set(os.listdir(self.mount)), 30, "the listing")
 
     def test_handles_that_outlive_a_worker_keep_their_version(self):
         """No worker has used them when the file changes and somebody else opens it."""

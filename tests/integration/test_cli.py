@@ -17,6 +17,7 @@ import unittest
 
 import landfall_test as lt
 from drive_case import SERVED, DriveCase, fill
+from fault_proxy import FaultProxy
 
 STEERING = "evil-\x1b[31mred\x9b2J"      # C0 and C1 controls
 MEBIBYTE = 1 << 20
@@ -231,7 +232,9 @@ class OnS3(Cli):
     def setUpClass(cls):
         super().setUpClass()
         cls.server = lt.Radosgw.shared()
-        cls.account = cls.instance.add_s3_account(cls.server)
+        cls.proxy = FaultProxy(cls.server.port).start()
+        cls.addClassCleanup(cls.proxy.stop)
+        cls.account = cls.instance.add_s3_account(cls.proxy.before(cls.server))
         cls.s3_bucket = cls.server.make_bucket("lf-cli")
         cls.s3 = cls.instance.add_drive(cls.account, cls.s3_bucket, name="s3")["localPath"]
 
@@ -261,6 +264,14 @@ class OnS3(Cli):
         shutil.chown(path, SERVED, SERVED)
         return path
 
+    def slowly(self):
+        """For the rest of the test each part of a large file takes a quarter of a minute."""
+        self.proxy.rate = MEBIBYTE
+        self.addCleanup(self.at_once)
+
+    def at_once(self):
+        self.proxy.rate = 0
+
     def test_a_bucket_without_a_drive(self):
         here, back = self.owned("here"), self.owned("back")
         source = os.path.join(here, "a file ü")
@@ -286,8 +297,9 @@ class OnS3(Cli):
     def test_a_copy_that_is_interrupted(self):
         here = self.owned("long")
         source = os.path.join(here, "long")
-        fill(source, 300 * MEBIBYTE)
+        fill(source, 64 * MEBIBYTE)
         shutil.chown(source, SERVED, SERVED)
+        self.slowly()
         process = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), "cp", source, f"{self.account['id']}:{self.s3_bucket}/",
                                     "--dir", self.instance.dir], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lt.clean_env())
 
@@ -300,15 +312,16 @@ class OnS3(Cli):
         lt.wait_until(lambda: transfers("cancelled"), 30, "its end")
 
     def slow_upload(self, name, size):
-        """One that is under way when this returns."""
+        """One that is under way for long."""
         path = os.path.join(self.s3, name)
-        fill(path, size)
         self.addCleanup(lambda: self.landfall("wait", path))
+        self.slowly()
+        fill(path, size)
         return path
 
     def test_top_while_a_large_file_is_sent(self):
         self.assertIn("All changes are in the cloud.", self.landfall("top"))
-        self.slow_upload("large 日本語", 200 * MEBIBYTE)
+        self.slow_upload("large 日本語", 64 * MEBIBYTE)
 
         def shown():
             out = self.landfall("top", "--once")
@@ -331,7 +344,7 @@ class OnS3(Cli):
         return next((row for row in rows if row[4].endswith("/" + name)), None)
 
     def test_transfers_are_paused_resumed_and_canceled(self):
-        path = self.slow_upload("for transfer", 300 * MEBIBYTE)
+        path = self.slow_upload("for transfer", 64 * MEBIBYTE)
         transfer = lt.wait_until(lambda: self.large_transfer("for transfer"), 30, "the upload")[0]
         self.assertEqual(self.landfall("transfer", "pause", transfer), "")
         row = self.large_transfer("for transfer")
@@ -352,6 +365,7 @@ class OnS3(Cli):
         calls = [line.get("endpoint", "") for line in self.json("audit", "list")]
         for what in ("pause", "resume", "cancel"):
             self.assertTrue([c for c in calls if c.endswith(f"/cloud/client_transfer/{transfer}/{what}")], (what, calls[-20:]))
+        self.at_once()
         self.landfall("drive", "sync", "s3")
         self.landfall("wait", path)
         self.landfall("transfer", "pause", status=2)

@@ -2,6 +2,7 @@
 """Two agents on one bucket, and another tool: what one of them was told is saved is in the bucket at the end, under its name or
 as a copy beside it."""
 
+import contextlib
 import os
 import threading
 import unittest
@@ -15,10 +16,13 @@ FILES = 24
 
 
 class Conflicts(DriveCase):
+    # Nothing goes up before its file is closed, however long what comes in between takes.
+    arguments = ("--set", "QuietMilliseconds=300000")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.other = lt.Instance().start()
+        cls.other = lt.Instance(arguments=cls.arguments).start()
         cls.addClassCleanup(cls.other.remove)
         cls.server = lt.Radosgw.shared()
         cls.agents = [(i, i.add_s3_account(cls.server)) for i in (cls.instance, cls.other)]
@@ -38,14 +42,19 @@ class Conflicts(DriveCase):
                 found[name] = f.read()
         return found
 
-    def write_all(self, mount, agent):
-        for i in range(FILES):
-            with open(os.path.join(mount, f"f{i}.txt"), "w") as f:
+    def write_all(self, mount, agent, both_have_begun):
+        """One that came to a file only after the other one's was in the cloud would just replace it."""
+        with contextlib.ExitStack() as files:
+            opened = [files.enter_context(open(os.path.join(mount, f"f{i}.txt"), "w")) for i in range(FILES)]
+            both_have_begun.wait(lt.patience(120))
+            for i, f in enumerate(opened):
                 f.write(f"agent {agent} file {i}")
 
     def both_write(self, mounts, meanwhile):
         """Both agents write the same names at the same time."""
-        writers = [threading.Thread(target=self.write_all, args=(mount, agent)) for agent, mount in enumerate(mounts)]
+        begun = threading.Barrier(2)
+        writers = [threading.Thread(target=self.write_all, args=(mount, agent, begun))
+                   for agent, mount in enumerate(mounts)]
         for writer in writers:
             writer.start()
         meanwhile()

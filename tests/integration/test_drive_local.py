@@ -236,9 +236,12 @@ class LocalDrive(DriveCase):
         self.assertEqual(space.f_namemax, 255)
 
     def test_what_others_put_into_the_folder_appears(self):
-        with open(os.path.join(self.bucket, "from-outside"), "w") as f:
+        hidden = os.path.join(os.path.dirname(self.bucket), "new")
+        with open(hidden, "w") as f:
             f.write("hello")
-        os.chown(os.path.join(self.bucket, "from-outside"), os.stat(self.bucket).st_uid, -1)
+        os.chown(hidden, os.stat(self.bucket).st_uid, -1)
+        # At once: a listing that found it empty would be believed until the next one.
+        os.rename(hidden, os.path.join(self.bucket, "from-outside"))
         wait_until(lambda: "from-outside" in os.listdir(self.mount), 20, "the file in the listing")
         with open(self.path("from-outside")) as f:
             self.assertEqual(f.read(), "hello")

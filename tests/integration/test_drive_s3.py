@@ -126,7 +126,7 @@ class S3Drive:
         os.utime(os.path.join(mount, "script"), ns=(1_500_000_000_000_000_000, 1_400_000_000_123_456_789))
         os.symlink("script", os.path.join(mount, "link"))
         self.wait_keys(bucket, 3)
-        self.instance.wait_uploaded(os.path.join(mount, "script"), os.path.join(mount, "zero"))
+        self.instance.wait_uploaded(os.path.join(mount, "script"), os.path.join(mount, "zero"), mount)
         self.check_survivors(mount)
         self.restart_instance()
         self.instance.wait_mounted(mount)
@@ -148,7 +148,7 @@ class S3Drive:
             return stat.S_IMODE(st.st_mode), st.st_mtime_ns
 
         # A listing does not have them; they follow.
-        wait_until(lambda: attributes() == (0o750, 1_400_000_000_123_456_789), 10, "the attributes of script")
+        wait_until(lambda: attributes() == (0o750, 1_400_000_000_123_456_789), 30, "the attributes of script")
 
     def test_moves_and_removals_reach_the_bucket(self):
         mount, bucket = self.drive("moves")

@@ -12,6 +12,7 @@ import unittest
 
 import landfall_test as lt
 from drive_case import fill
+from fault_proxy import FaultProxy
 from landfall_test import wait_until
 from test_objects import SIZES, ObjectCase, age, sha256
 
@@ -128,12 +129,16 @@ class Encrypt(EncryptCase):
         self.encrypt(status=2)
 
     def test_the_state_and_an_interrupted_command(self):
-        mount, bucket = self.plain("large")
+        proxy = FaultProxy(self.server.port).start()
+        self.addClassCleanup(proxy.stop)
+        account = self.instance.add_s3_account(proxy.before(self.server), name="slow")
+        mount, bucket = self.plain("large", account=account)
         path = os.path.join(mount, "large")
-        fill(path, 200 * MIB)
+        fill(path, 64 * MIB)
         digest = sha256(path)
         self.instance.wait_uploaded(mount)
         self.turn_on("large")
+        proxy.rate = MIB        # so each of four parts takes 16 s
         terminal, end = pty.openpty()
         command = subprocess.Popen([os.path.join(self.instance.bin, "landfall"), "encrypt", mount, "--dir", self.instance.dir],
                                    stdout=end, stderr=subprocess.PIPE, text=True, env=lt.clean_env())
@@ -147,6 +152,7 @@ class Encrypt(EncryptCase):
         os.close(terminal)
         self.assertEqual(command.returncode, 130, said)
         self.assertIn("goes on without this command", said)
+        proxy.rate = 0
         self.wait_encrypted(mount)
         self.assertEqual(self.instance.api("GET", "/management/object_status", path=path), 0)
         there = os.path.join(self.scratch, "large")
@@ -226,7 +232,7 @@ class Meanwhile(EncryptCase):
                 os.rename(path, path + "-renamed")
                 wanted[key + "-renamed"] = wanted.pop(key)
         self.encrypt(mount)
-        self.instance.wait_uploaded(mount)
+        self.instance.landfall("wait", mount)       # what was removed is gone there, too
         self.assertEncrypted("written", bucket, mount, wanted)
 
     def test_another_client_writes(self):
