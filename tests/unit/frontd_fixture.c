@@ -496,14 +496,15 @@ enum { SETS_MAX = 16 };
 
 static void start_frontd(struct fixture *f, const char *const *more, size_t n)
 {
-    int fd = listen_loopback(AF_INET, &f->port), fd6 = listen_loopback(AF_INET6, &f->port);
+    int fd, fd6;
     char url[64];
-    const char *sets[SETS_MAX] = { url, "CorsOrigins=https://app.example.org", "IpcTimeoutSeconds=1",
-                                   "MaxBodyBytes=1024", "MaxReplyBytes=65536" };
-    size_t n_sets = 5;
+    const char *sets[SETS_MAX] = { url, "CorsOrigins=https://app.example.org", "MaxBodyBytes=1024",
+                                   "MaxReplyBytes=65536" };
+    size_t n_sets = 4;
     struct frontd_spec spec = { .loop = f->loop, .served_uid = getuid() };
     struct error e = { 0 };
 
+    listen_loopbacks(&fd, &fd6, &f->port);
     (void)snprintf(url, sizeof(url), "HostUrl=http://localhost:%u", f->port);
     assert_true(n_sets + n <= SETS_MAX);
     for (size_t i = 0; i < n; i++)

@@ -59,13 +59,24 @@ static socklen_t local(union address *a, const char *path)
     return sizeof(a->local);
 }
 
-static int listen_at(const union address *a, socklen_t len)
+/* -1: somebody has that address. */
+static int try_to_listen(const union address *a, socklen_t len)
 {
     int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_true(fd >= 0);
-    assert_int_equal(bind(fd, &a->any, len), 0);
-    assert_int_equal(listen(fd, 128), 0);
+    if (bind(fd, &a->any, len) == 0 && listen(fd, 128) == 0)
+        return fd;
+    assert_int_equal(errno, EADDRINUSE);
+    (void)close(fd);
+    return -1;
+}
+
+static int listen_at(const union address *a, socklen_t len)
+{
+    int fd = try_to_listen(a, len);
+
+    assert_true(fd >= 0);
     return fd;
 }
 
@@ -78,6 +89,24 @@ int listen_loopback(int family, uint16_t *ret_port)
     assert_int_equal(getsockname(fd, &a.any, &len), 0);
     *ret_port = ntohs(family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
     return fd;
+}
+
+/* Of the one address the kernel names a free port, which somebody may have with the other. */
+void listen_loopbacks(int *ret_v4, int *ret_v6, uint16_t *ret_port)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        union address a;
+        socklen_t len;
+
+        *ret_port = 0;
+        *ret_v4 = listen_loopback(AF_INET, ret_port);
+        len = loopback(&a, AF_INET6, *ret_port);
+        *ret_v6 = try_to_listen(&a, len);
+        if (*ret_v6 >= 0)
+            return;
+        (void)close(*ret_v4);
+    }
+    fail_msg("no port is free on both loopback addresses");
 }
 
 int listen_unix(const char *path)

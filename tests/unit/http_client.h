@@ -25,6 +25,8 @@ struct reply {
 
 /* A listening socket on a free port of the loopback address of `family`. */
 int listen_loopback(int family, uint16_t *ret_port);
+/* On both loopback addresses, on one port. */
+void listen_loopbacks(int *ret_v4, int *ret_v6, uint16_t *ret_port);
 int listen_unix(const char *path);
 
 struct client *client_connect(struct loop *l, uint16_t port);

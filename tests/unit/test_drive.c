@@ -864,6 +864,7 @@ static void half_made_drive_is_removed_at_start(void **state)
     model = half_make(f, &r);
     fixture_restart(f);
     wait_until(f, !there(model->permanent_local_path, "") && !there(model->local_path, ""));
+    wait_until(f, !drive_find(f->syncd, model->id));
     lf__cloud_drive__free_unpacked(model, NULL);
     expect_nothing(f);
     expect_done(fixture_insert(f, &r.drive));
@@ -1028,6 +1029,8 @@ static void only_a_mounted_drive_is_shown_and_not_at_once_again(void **state)
     wait_until(f, drive_find(f->syncd, id)->mount == DRIVE_MOUNT_MOUNTED);
     f->syncd->uid = 1234567;     /* one without a session */
     expect_error(ask_show(f, id), -EOPNOTSUPP, "no desktop session of user 1234567");
+    assert_in_range(drive_find(f->syncd, id)->shown_ns, 1, loop_now_ns());
+    drive_find(f->syncd, id)->shown_ns = loop_now_ns() + INT64_C(60000000000);   /* however late we are */
     expect_error(ask_show(f, id), -EAGAIN, "a moment ago");
     drive_find(f->syncd, id)->mount = DRIVE_MOUNT_NONE;
     expect_error(ask_show(f, id), -EINVAL, "not mounted");

@@ -325,9 +325,22 @@ static int tear_down(void **state)
     return fixture_tear_down(state);
 }
 
+static void await_byte(void *gate)
+{
+    char byte;
+
+    (void)!read(*(int *)gate, &byte, 1);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
 static void they_go_on_as_they_were(void **state)
 {
     struct fixture *f = *state;
+    int gate[2];
     CLEANUP_FREE char *account = fixture_account(f), *bucket = in(f->cloud, "bucket"), *target = in(f->dir, "target"),
                       *file = source(f->dir, "u", 40 << 20);
     CLEANUP_FREE char *up = begun(upload(f, account, file, false)), *down = NULL, *tree = NULL;
@@ -335,10 +348,15 @@ static void they_go_on_as_they_were(void **state)
     free(source(bucket, "d", 20 << 20));
     assert_int_equal(mkdir(target, 0700), 0);
     pause_it(f, up);
+    assert_int_equal(pipe(gate), 0);
+    loop_work(f->loop, await_byte, nothing, &gate[0]);   /* nobody asks the cloud: none ends before all have begun */
     down = begun(download(f, account, target, "d", 1));
     tree = begun(download(f, account, target, "", 2));
     assert_int_equal(rows(f), 3);
+    assert_int_equal(write(gate[1], "x", 1), 1);
     restart(f);
+    (void)close(gate[0]);
+    (void)close(gate[1]);
     assert_true(is(f, up, "paused", NULL));
     wait_until(f, is(f, down, "completed", NULL) && is(f, tree, "completed", NULL));
     wait_until(f, rows(f) == 1);

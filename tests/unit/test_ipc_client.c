@@ -139,7 +139,7 @@ static void cancelled_calls_are_never_answered(void **state)
     uint64_t handle;
 
     f->hold = true;
-    handle = call_mount_list(f, &cancelled, 1000);
+    handle = call_mount_list(f, &cancelled, 60000);
     (void)call_mount_list(f, &kept, 0);
     wait_until(f, f->n_held == 2);
     ipc_cancel(f->client, handle);
@@ -162,14 +162,15 @@ static void deadlines_end_calls(void **state)
     struct outcome late = { 0 }, next = { 0 }, nobody = { 0 };
 
     f->hold = true;
+    wait_until(f, ipc_client_connected(f->client));   /* so that it is sent at once */
     (void)call_mount_list(f, &late, 20);
     wait_until(f, late.done);
     assert_int_equal(late.code, -ETIMEDOUT);
     assert_string_equal(late.text, "syncd did not answer in time.");
-    assert_int_equal(f->n_held, 1);
+    wait_until(f, f->n_held == 1);
     answer_held(f);
     f->hold = false;
-    (void)call_mount_list(f, &next, 5000);
+    (void)call_mount_list(f, &next, 60000);
     wait_until(f, next.done);
     assert_int_equal(next.code, 0);
     assert_int_equal(late.done, 1);
@@ -356,7 +357,7 @@ static void clients_may_be_freed_by_an_answer(void **state)
 
     (void)ipc_call(f->client, &env, NULL, 0, 0, free_client, f);
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-        (void)call_mount_list(f, &others[i], 100);
+        (void)call_mount_list(f, &others[i], 60000);
     wait_until(f, !f->client);
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
         assert_int_equal(others[i].done, 1);

@@ -263,10 +263,10 @@ static void accepting_waits_for_descriptors(void **state)
     none = (struct rlimit){ 3, limit.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     send_requests(fd, 1, 1);
+    began = loop_now_ns();
     turn_idle(f);
     assert_int_equal(f->served, 0);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    began = loop_now_ns();
     wait_until(f, f->served == 1);
     assert_true(loop_now_ns() - began > 10 * 1000000);
     (void)close(fd);
