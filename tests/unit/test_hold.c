@@ -107,6 +107,26 @@ static struct transfer *begin(struct rig *rig, const char *name, const char *byt
     return current();
 }
 
+/* The same, paused, and what was on its way has ended. */
+static struct transfer *begin_paused(struct rig *rig, const char *bytes, uint64_t *ret_ino)
+{
+    struct transfer *t = begin(rig, "a", bytes, ret_ino);
+
+    ask_pause(t);
+    rig_release(rig);
+    return t;
+}
+
+/* And canceled. Its inode. */
+static uint64_t begin_canceled(struct rig *rig, const char *bytes)
+{
+    uint64_t ino;
+
+    ask_cancel(begin(rig, "a", bytes, &ino));
+    rig_release(rig);
+    return ino;
+}
+
 static void assert_rests(struct rig *rig)
 {
     rig_idle(rig);
@@ -149,9 +169,7 @@ static void a_paused_upload_sends_nothing_and_goes_on(void **state)
     struct transfer *t;
     uint64_t ino;
 
-    t = begin(rig, "a", bytes, &ino);
-    ask_pause(t);
-    rig_release(rig);
+    t = begin_paused(rig, bytes, &ino);
     assert_rests(rig);
     assert_int_equal(rig_uploads(rig), 1);
     assert_int_equal(current(), t);
@@ -174,9 +192,7 @@ static void what_is_written_meanwhile_is_what_is_sent(void **state)
     struct transfer *t;
     uint64_t ino;
 
-    t = begin(rig, "a", bytes, &ino);
-    ask_pause(t);
-    rig_release(rig);
+    t = begin_paused(rig, bytes, &ino);
     worker_overwrite(rig, "a", other, PART + 5);
     assert_rests(rig);
     ask_resume(t);
@@ -196,9 +212,7 @@ static void a_pause_ends_with_the_drive(void **state)
     struct transfer *t;
     uint64_t ino;
 
-    t = begin(rig, "a", bytes, &ino);
-    ask_pause(t);
-    rig_release(rig);
+    t = begin_paused(rig, bytes, &ino);
     rig_idle(rig);
     reopen(rig);
     assert_int_equal(t->status, TRANSFER_CANCELED);
@@ -213,9 +227,7 @@ static void a_paused_file_may_go(void **state)
     struct transfer *t;
     uint64_t ino;
 
-    t = begin(rig, "a", bytes, &ino);
-    ask_pause(t);
-    rig_release(rig);
+    t = begin_paused(rig, bytes, &ino);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_settle(rig);
     rig_wait(rig, t->status == TRANSFER_CANCELED);
@@ -227,10 +239,8 @@ static void a_canceled_upload_leaves_nothing_there_and_all_here(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(SIZE, 1);
-    uint64_t ino;
+    uint64_t ino = begin_canceled(rig, bytes);
 
-    ask_cancel(begin(rig, "a", bytes, &ino));
-    rig_release(rig);
     rig_wait(rig, rig_uploads(rig) == 0);
     assert_rests(rig);
     assert_keys(rig, "");
@@ -270,10 +280,8 @@ static void a_canceled_upload_is_sent_once_it_is_written_again(void **state)
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(SIZE, 1);
     struct handle h;
-    uint64_t ino;
+    uint64_t ino = begin_canceled(rig, bytes);
 
-    ask_cancel(begin(rig, "a", bytes, &ino));
-    rig_release(rig);
     assert_rests(rig);
     assert_int_equal(worker_chmod(rig, ino, 0600), 0);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
@@ -292,10 +300,8 @@ static void a_canceled_upload_is_sent_once_it_is_cut(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(SIZE, 1);
-    uint64_t ino;
+    uint64_t ino = begin_canceled(rig, bytes);
 
-    ask_cancel(begin(rig, "a", bytes, &ino));
-    rig_release(rig);
     assert_rests(rig);
     assert_int_equal(worker_truncate(rig, ino, 1000), 0);
     rig_settle(rig);
@@ -309,9 +315,7 @@ static void what_is_paused_can_be_canceled(void **state)
     struct transfer *t;
     uint64_t ino;
 
-    t = begin(rig, "a", bytes, &ino);
-    ask_pause(t);
-    rig_release(rig);
+    t = begin_paused(rig, bytes, &ino);
     assert_rests(rig);
     ask_cancel(t);
     rig_wait(rig, rig_uploads(rig) == 0);
@@ -329,11 +333,9 @@ static void parts_of_a_canceled_upload_end_after_a_crash(void **state)
 {
     struct rig *rig = *state;
     CLEANUP_FREE char *bytes = pattern(SIZE, 1);
-    uint64_t ino;
 
     rig->fault = no_aborts;
-    ask_cancel(begin(rig, "a", bytes, &ino));
-    rig_release(rig);
+    (void)begin_canceled(rig, bytes);
     rig_wait(rig, rig->counts[CLOUD_PART_ABORT] > 0);
     rig_idle(rig);
     assert_int_equal(rig_uploads(rig), 1);

@@ -742,21 +742,29 @@ static struct kept keep(struct drive *d)
     return k;
 }
 
+/* As if it had died: the worker loses its channel. */
+static struct kept end_mountd(struct house *h)
+{
+    pid_t worker = drive_of(h)->child.pid;
+    struct kept k = keep(drive_of(h));
+
+    mountd_free(h->mountd);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    return k;
+}
+
 static void a_reader_outlives_mountd(void **state)
 {
     struct house *h = *state;
     struct kept k;
-    pid_t app, worker;
+    pid_t app;
 
     (void)fake_add_file(h->syncd, 1, "slow", "slow bytes", 10);
     mount_drive(h);
     h->syncd->hold = LF__ENVELOPE__BODY_FS_FETCH;
     app = start_app(SERVED, read_slow);
     wait_until(h, h->syncd->n_held == 1);
-    worker = drive_of(h)->child.pid;
-    k = keep(drive_of(h));
-    mountd_free(h->mountd);   /* as if it had died: the worker loses its channel */
-    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    k = end_mountd(h);
     start_mountd(h);
     mountd_adopt(h->mountd, &k);
     wait_until(h, h->syncd->n_held == 2);
@@ -774,10 +782,7 @@ static void a_mount_found_again_stays_when_its_worker_dies_at_once(void **state)
     pid_t worker;
 
     mount_drive(h);
-    worker = drive_of(h)->child.pid;
-    k = keep(drive_of(h));
-    mountd_free(h->mountd);
-    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    k = end_mountd(h);
     h->syncd->hold = LF__ENVELOPE__BODY_MOUNT_LIST;
     start_mountd(h);
     mountd_adopt(h->mountd, &k);
@@ -794,13 +799,9 @@ static void a_mount_found_again_goes_when_unwanted(void **state)
 {
     struct house *h = *state;
     struct kept k;
-    pid_t worker;
 
     mount_drive(h);
-    worker = drive_of(h)->child.pid;
-    k = keep(drive_of(h));
-    mountd_free(h->mountd);
-    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    k = end_mountd(h);
     h->syncd->mount_point = NULL;
     start_mountd(h);
     mountd_adopt(h->mountd, &k);
