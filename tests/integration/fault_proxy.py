@@ -50,8 +50,8 @@ class Fault:
         self.count = 0
 
     def matches(self, request):
-        return (self.hits < self.count and re.fullmatch(self.method, request.method) and re.search(self.target, request.target)
-                and self.when(request))
+        return (self.hits < self.count and re.fullmatch(self.method, request.method) and
+                re.search(self.target, request.target) and self.when(request))
 
 
 class Cut(Exception):

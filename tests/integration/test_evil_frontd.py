@@ -39,7 +39,8 @@ class Evil(DriveCase):
         cls.mount, cls.bucket = cls.folder_drive(localCacheEncrypted=True)
         with open(os.path.join(cls.mount, "file"), "wb") as f:
             f.write(CANARY)
-        cls.instance.wait_uploaded(os.path.join(cls.mount, "file"))       # nothing of the drive changes by itself from here on
+        # Nothing of the drive changes by itself from here on.
+        cls.instance.wait_uploaded(os.path.join(cls.mount, "file"))
         cls.drive = cls.instance.api("GET", "/management/clouddrive")[0]
         cls.pids = {d: cls.instance.pid(d) for d in lt.DAEMONS}
         cls.rows = wire.rows()

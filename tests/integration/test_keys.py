@@ -150,7 +150,8 @@ class Keys(KeyCase):
             memory = memory_of(frontd)
             return not any(text.encode()[16:] in memory for text in found)
 
-        lt.wait_until(forgotten, 20, "frontd to have no identity")       # a client may have all of a reply before frontd hears that
+        # A client may have all of a reply before frontd hears that.
+        lt.wait_until(forgotten, 20, "frontd to have no identity")
 
     def test_no_file_has_an_identity(self):
         self.drive("scan")
@@ -168,7 +169,8 @@ class Keys(KeyCase):
                 path = os.path.join(folder, name)
                 if not os.path.isfile(path) or os.path.islink(path):
                     continue
-                with contextlib.suppress(FileNotFoundError), open(path, "rb") as f:      # one that is written anew right now
+                # One may just be written anew.
+                with contextlib.suppress(FileNotFoundError), open(path, "rb") as f:
                     text = f.read()
                     self.assertFalse([n for n in needles if n in text], path)
         for daemon in "frontd", "syncd", "mountd", "cryptd":
@@ -277,7 +279,8 @@ class Keys(KeyCase):
         lt.wait_until(lambda: regions(worker) & regions(cryptd), 20, "memory that is shared")
         self.instance.restart("cryptd")
         lt.wait_until(lambda: regions(worker) & regions(self.instance.pid("cryptd")), 20, "memory that is shared again")
-        lt.wait_until(lambda: regions(self.instance.pid("syncd")) & regions(self.instance.pid("cryptd")), 20, "what syncd shares")
+        syncd = self.instance.pid("syncd")
+        lt.wait_until(lambda: regions(syncd) & regions(self.instance.pid("cryptd")), 20, "what syncd shares")
 
 
 class Kept(KeyCase):

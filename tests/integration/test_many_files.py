@@ -185,7 +185,8 @@ class FewDescriptors(BucketCase):
 
         # One that closes makes room for one, once that is heard of: close(2) does not wait for it.
         self.close([held.pop()])
-        self.assertEqual(wait_until(lambda: read_file(os.path.join(mount, "elsewhere/0")), 20, "room"), content("elsewhere/0", 300 * KIB))
+        got = wait_until(lambda: read_file(os.path.join(mount, "elsewhere/0")), 20, "room")
+        self.assertEqual(got, content("elsewhere/0", 300 * KIB))
         self.close(held)
         held, refused = self.open_until_refused([os.path.join(mount, f"new{n}") for n in range(400)], os.O_RDWR | os.O_CREAT)
         self.assertEqual(refused, errno.ENFILE)

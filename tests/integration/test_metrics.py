@@ -170,7 +170,8 @@ class Metrics(FaultCase):
             f.write(b"x" * 100_000)
             self.assertEqual(self.scrape().get("landfall_open_files", drive="writes", mode="write"), 1)
         # close(2) does not wait until that is heard of.
-        wait_until(lambda: self.scrape().get("landfall_open_files", drive="writes", mode="write") == 0, 20, "the end of the file")
+        wait_until(lambda: self.scrape().get("landfall_open_files", drive="writes", mode="write") == 0, 20,
+                   "the end of the file")
         dirty = self.scrape()
         self.assertEqual(dirty.get("landfall_written_bytes_total", drive="writes") - before.get("landfall_written_bytes_total", drive="writes"), 100_000)
         self.assertEqual(dirty.get("landfall_pending_changes", drive="writes"), 1)

@@ -15,7 +15,8 @@ from fault_case import SOAK, FaultCase, content, interrupted, read_file, took, w
 from landfall_test import wait_until
 
 DEADLINE = 8          # of reads
-PATIENCE = 3          # the longest that anything else waits, and that once; some of it for a slow machine; of these, lt.patience()
+PATIENCE = 3          # the longest that anything else waits, and that once; some of it for a slow machine; of these,
+                      # lt.patience()
 AT_ONCE = 0.7
 NO_WAIT = 0.4         # of a listing alone; the least patience is 0.5
 WAITS = 2             # who waits: one for the network, and one that the machine held up, which has others to run
