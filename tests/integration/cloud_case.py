@@ -81,6 +81,7 @@ class TransferCase(CloudCase):
         before the request that makes the object."""
         with self.slow_account() as account:
             source = self.file("big", 40 << 20)
+            self.proxy.add("held", method="PUT", target="partNumber=3")
             up = self.ask("upload_object", account=account, uploadPath="/", localFilePath=source)["transferId"]
             wait_until(lambda: self.status(up)["transferredBytes"] > 0, 30, "its first bytes")
             self.s3.put("big", b"somebody's")
@@ -92,7 +93,7 @@ class TransferCase(CloudCase):
 
     @contextlib.contextmanager
     def slow_account(self, delete=True):
-        """An account by way of a slow network, which is a fast one when this is left."""
+        """An account by way of a slow network, which is a fast one without faults when this is left."""
         self.proxy = proxy = FaultProxy(self.server.port).start()
         self.addCleanup(proxy.stop)
         account = self.instance.api("POST", "/cloud/insert_account", {
@@ -104,4 +105,5 @@ class TransferCase(CloudCase):
         try:
             yield account
         finally:
+            proxy.clear()
             proxy.rate = 0

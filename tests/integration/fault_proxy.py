@@ -8,6 +8,7 @@ whole can be refused or silent. It must not know S3 beyond the form of an error.
 
 import asyncio
 import collections
+import collections.abc
 import contextlib
 import dataclasses
 import email.utils
@@ -25,6 +26,7 @@ import landfall_test as lt
 
 PIECE = 64 << 10
 HEAD_MAX = 256 << 10
+ESTABLISHED = 1                # linux/tcp.h
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{text}</Message></Error>'
 
 
@@ -42,13 +44,15 @@ class Fault:
     code: str = "SlowDown"
     headers: tuple = ()        # of the refusal
     performed: bool = False    # the server does it, but nobody hears of that
+    when: collections.abc.Callable = lambda request: True     # and of what else the request is
     hits: int = 0
 
     def end(self):
         self.count = 0
 
     def matches(self, request):
-        return self.hits < self.count and re.fullmatch(self.method, request.method) and re.search(self.target, request.target)
+        return (self.hits < self.count and re.fullmatch(self.method, request.method) and
+                re.search(self.target, request.target) and self.when(request))
 
 
 class Cut(Exception):
@@ -292,6 +296,15 @@ async def silent(x, fault):
     raise Cut
 
 
+async def held(x, fault):
+    """It comes no further before the fault ends; not at all when its client is gone by then."""
+    while fault.count:
+        await asyncio.sleep(0.02)
+    if x.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED:
+        raise Cut
+    await passed(x, fault)
+
+
 async def duplicated(x, fault):
     """The server gets it twice; the client hears what it said to the second."""
     request = x.request.head + await x.whole()
@@ -308,7 +321,7 @@ async def duplicated(x, fault):
 KINDS = {
     "cut_request": cut_request, "cut_response": cut_response, "truncated": truncated, "no_answer": no_answer, "delayed": delayed,
     "refused": refused, "wrong_etag": wrong_etag, "corrupted": corrupted, "corrupt_response": corrupt_response, "silent": silent,
-    "duplicated": duplicated,
+    "duplicated": duplicated, "held": held,
 }
 
 
@@ -324,7 +337,7 @@ class FaultProxy:
         self.faults = []
         self.seen = collections.Counter()          # (method, status): how often
         self.up = self.down = 0                    # bytes of bodies that were passed on
-        self.is_silent = False
+        self.is_silent = self.is_refusing = False
         self.rate = 0                              # bytes a second and direction of a connection; 0: as fast as it goes
         self.server = None
         self.connections = set()
@@ -368,6 +381,8 @@ class FaultProxy:
         return fault
 
     def clear(self):
+        for fault in self.faults:
+            fault.end()
         self.faults = []
 
     def refuse(self):
@@ -393,12 +408,14 @@ class FaultProxy:
         return s
 
     async def listen(self):
+        self.is_refusing = False
         s = self.cable.listening_socket() if self.cable else self.near_socket()
         host, self.port = s.getsockname()
         self.url = f"http://{host}:{self.port}"
         self.server = await asyncio.start_server(self.serve, sock=s, limit=HEAD_MAX, backlog=512)
 
     async def close(self):
+        self.is_refusing = True
         if self.server:
             self.server.close()
             self.server = None
@@ -426,7 +443,7 @@ class FaultProxy:
     async def serve(self, reader, writer):
         self.connections.add(writer)
         try:
-            while True:
+            while not self.is_refusing:       # one that was accepted just before does not live on
                 request = await read_head(reader)
                 await self.passable()
                 fault = self.fault_of(request)

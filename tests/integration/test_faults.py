@@ -81,7 +81,7 @@ class OneExchange(FaultCase):
             self.assertIn(got.errno, (errno.EIO, errno.EACCES, errno.ESTALE if "wrong-etag" in name else errno.EIO), name)
         else:
             self.assertTrue(got == data, f"{name}: {len(got)} bytes of {len(data)}, and wrong ones")
-        self.assertLess(seconds, lt.patience(TO_OPEN + DEADLINE + 1), name)
+        self.assertLess(seconds, lt.patience(TO_OPEN + DEADLINE + 3), name)
         wait_until(lambda: read_file(path) == data, 15, f"the right bytes of {name} afterwards")
 
     def check_reads(self, mount, bucket, turn, count):

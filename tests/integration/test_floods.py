@@ -5,6 +5,7 @@ bounded, who has no descriptor left does not spin, and what is gone costs nothin
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import pwd
@@ -22,17 +23,31 @@ from landfall_test import wait_until
 
 MANY = 10000
 STRANGER = "nobody"
-SECONDS = 4                # in which who is not part of the flood is answered
+SECONDS = 10               # in which who is not part of the flood is answered; of these, lt.patience()
 GROWTH = 48 << 20
+FEW = 5                    # descriptors: less than any role may have connections
 TICKS = os.sysconf("SC_CLK_TCK")
 HALF = b"POST /management/clouddrive HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Len"
 
-# Run as another user: one call to the port or to the socket. Prints the status.
+# Run as another user: one call to the port or to the socket. Prints the status. What finds the queue of the port full
+# the kernel repeats after one, three and seven seconds: here that is done sooner. Who comes and goes fast enough uses
+# up the ports of clients for a moment: then it is tried again, too.
 CALLER = """
-import socket, sys
+import errno, socket, sys, time
 where = sys.argv[1]
-s = socket.socket(socket.AF_UNIX) if where.startswith("/") else socket.socket()
-s.connect(where if where.startswith("/") else ("127.0.0.1", int(where)))
+def connected():
+    s = socket.socket(socket.AF_UNIX) if where.startswith("/") else socket.socket()
+    s.settimeout(None if where.startswith("/") else 0.5)
+    try:
+        s.connect(where if where.startswith("/") else ("127.0.0.1", int(where)))
+        return s
+    except OSError as e:
+        s.close()
+        if e.errno not in (None, errno.EADDRNOTAVAIL):     # None: its time is over
+            raise
+        time.sleep(0.01)
+while not (s := connected()):
+    pass
 s.settimeout(60)
 s.sendall(b"GET /management/agent_status HTTP/1.1\\r\\nHost: localhost:%s\\r\\nConnection: close\\r\\n\\r\\n" % sys.argv[2].encode())
 print(s.recv(4096).split(b" ")[1].decode())
@@ -127,7 +142,7 @@ class Flooded(DriveCase):
             wait_until(lambda: status() == "200", SECONDS, f"an answer for {who} at {where}")
         else:
             self.assertEqual(status(), "200", f"{who} at {where}")
-        self.assertLess(time.monotonic() - began, SECONDS, f"{who} at {where}")
+        self.assertLess(time.monotonic() - began, lt.patience(SECONDS), f"{who} at {where}")
 
     @contextlib.contextmanager
     def bounded(self, daemon, growth=GROWTH):
@@ -145,14 +160,19 @@ class Flooded(DriveCase):
     def asked(self, path, user, role, group="landfall"):
         """A new connection of that role is answered: in time, by a reply."""
         began = time.monotonic()
-        with contextlib.closing(wire.connect(path, user, group, role)) as s:
+        connection = wait_until(lambda: wire.connect(path, user, group, role), SECONDS, f"room in the queue of {path}")
+        with contextlib.closing(connection) as s:
             name = {wire.FRONTD: "metrics_get", wire.MOUNTD: "mount_list", wire.SYNCD: "unseal"}[role]
             wire.send(s, wire.envelope(name, {"purpose": "x", "sealed": "x"}, 1))
             answer = wire.receive(s)
             if not answer:
                 raise ConnectionError(f"{user} is not let in at {path}")
             self.assertEqual(wire.head(answer)[0], 1, f"{user} at {path}")
-        self.assertLess(time.monotonic() - began, SECONDS)
+        self.assertLess(time.monotonic() - began, lt.patience(SECONDS))
+
+    def asked_at_last(self, path):
+        """By the role that flooded, once the places have been given back."""
+        wait_until(lambda: self.asked(path, "landfall-frontd", wire.FRONTD) or True, SECONDS, f"a place at {path}")
 
 
 class Api(Flooded):
@@ -206,7 +226,7 @@ class Api(Flooded):
         self.addCleanup(flood.close)
         began = time.monotonic()
         self.assertIn("local", str(json.loads(self.instance.landfall("drive", "list", "--json").stdout)))
-        self.assertLess(time.monotonic() - began, SECONDS)
+        self.assertLess(time.monotonic() - began, lt.patience(SECONDS))
 
 
 class Calls(Flooded):
@@ -241,7 +261,7 @@ class Sockets(Flooded):
                 self.instance.api("GET", "/management/clouddrive")
             flood.close()
             self.after()
-            self.asked(path, "landfall-frontd", wire.FRONTD)
+            self.asked_at_last(path)
 
     def test_syncd(self):
         self.flood_socket("syncd", ("root", wire.MOUNTD))
@@ -279,11 +299,13 @@ class Descriptors(Flooded):
         lt.run(*argv, user=user)
 
     def starve(self, daemon, make):
-        """With five descriptors left and more connections than that: no spinning, and all is well when they are back."""
+        """With few descriptors left and more connections than that: no spinning, and all is well when they are back."""
         pid = self.pids[daemon]
         with open(f"/proc/{pid}/limits", encoding="ascii") as f:
             before = int(re.search(r"Max open files\s+(\d+)", f.read()).group(1))
-        self.limit(daemon, max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) + 6)
+        used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+        free = (fd for fd in itertools.count() if fd not in used)
+        self.limit(daemon, next(itertools.islice(free, FEW, None)))
         try:
             flood = make()
             self.addCleanup(flood.close)
@@ -308,7 +330,7 @@ class Descriptors(Flooded):
             with self.subTest(daemon):
                 self.starve(daemon, lambda p=path: Flood(socket.AF_UNIX, socket.SOCK_SEQPACKET, p, "landfall-frontd", "landfall",
                                                          number=100))
-                wait_until(lambda p=path: self.asked(p, "landfall-frontd", wire.FRONTD) or True, 10, daemon)
+                self.asked_at_last(path)
 
 
 if __name__ == "__main__":

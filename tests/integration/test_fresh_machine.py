@@ -82,7 +82,7 @@ class FreshMachine(unittest.TestCase):
         self.addCleanup(lt.remove_tree, self.root)
 
     def install(self):
-        lt.run("debootstrap", "--variant=minbase", RELEASE, self.root, mirror(RELEASE, targets_of_apt()), timeout=400)
+        lt.run("debootstrap", "--variant=minbase", RELEASE, self.root, mirror(RELEASE, targets_of_apt()), timeout=900)
         os.mknod(os.path.join(self.root, "dev/fuse"), 0o20600, os.makedev(10, 229))
         # Mirrors that hold a day of the past have release files that ran out.
         with open(os.path.join(self.root, "etc/apt/apt.conf.d/90test"), "w") as f:

@@ -89,13 +89,16 @@ class FullCase(DriveCase):
 
 
 class Cache(FullCase):
-    arguments = ("--set", "WriteWaitSeconds=4", "--set", "CacheFreePercent=0", "--set", "SettleMilliseconds=4000")
+    # What is refused is refused before the first uploads could make room for it.
+    arguments = ("--set", "WriteWaitSeconds=1", "--set", "CacheFreePercent=0", "--set", "SettleMilliseconds=4000")
     where = ("state", "cache")
 
     def test_others_fill_the_disk(self):
         mount, bucket = self.folder_drive("full", syncIntervalSeconds=1)
-        fill(os.path.join(bucket, "big"), 40 * MIB, 5)
-        os.chmod(os.path.join(bucket, "big"), 0o644)
+        beside = os.path.join(self.instance.dir, "big")
+        fill(beside, 40 * MIB, 5)
+        os.chmod(beside, 0o644)
+        os.rename(beside, os.path.join(bucket, "big"))        # whole, when it is listed
         wait_until(lambda: os.path.exists(os.path.join(mount, "big")), 20, "the name")
         pids = self.instance.info()["pids"]
         ballast = fill_up(self.caches, leave=20 * MIB)

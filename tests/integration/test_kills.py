@@ -184,7 +184,8 @@ class Kills(DriveCase):
 
     def drained(self):
         paths = [os.path.join(here, name) for here, _, names in os.walk(self.mount) for name in names]
-        return all(os.getxattr(p, "user.landfall.state") == b"clean" for p in paths if not os.path.islink(p))
+        return (all(os.getxattr(p, "user.landfall.state") == b"clean" for p in paths if not os.path.islink(p))
+                and self.instance.api("GET", "/management/clouddrive")[0]["pendingChanges"] == 0)      # removals, too
 
     # --- tests ----------------------------------------------------------------------------------------
 
@@ -239,16 +240,16 @@ class Kills(DriveCase):
         wait_until(lambda n=len(heart.waits): len(heart.waits) > n + 1, 30, "the application to go on")
         longest = max(w for _, w in heart.end())
         print(f"  killed nine times in a row: the longest call took {longest * 1000:.0f} ms", flush=True)
-        self.assertLess(longest, lt.patience(1.5))
+        self.assertLess(longest, lt.patience(3))
 
     # The machine, which has others to run, may hold up one of three as well.
 
     def test_an_application_waits_briefly_for_the_next_worker(self):
-        self.assertLess(sorted(self.stalls("worker", 3))[1], lt.patience(1))
+        self.assertLess(sorted(self.stalls("worker", 3))[1], lt.patience(2))
 
     def test_an_application_waits_briefly_for_the_next_daemon(self):
         for daemon in ("syncd", "mountd"):
-            self.assertLess(sorted(self.stalls(daemon, 3))[1], lt.patience(1))
+            self.assertLess(sorted(self.stalls(daemon, 3))[1], lt.patience(2))
 
 
 if __name__ == "__main__":

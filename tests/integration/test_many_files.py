@@ -180,11 +180,13 @@ class FewDescriptors(BucketCase):
             self.assertEqual(os.pread(fd, 100 * KIB, 0), content(f"small/{n}", 100 * KIB))
         self.assertEqual(read_file(paths[0]), content(f"small/{order[0]}", 100 * KIB))
         self.assertEqual(sorted(os.listdir(os.path.join(mount, "elsewhere"))), ["0", "1", "2"])
-        self.assertEqual(Scrape(self.instance).get("landfall_open_files", drive="few", mode="read"), len(held))
+        wait_until(lambda: Scrape(self.instance).get("landfall_open_files", drive="few", mode="read") == len(held), 20,
+                   "the end of the one that was closed")
 
-        # One that closes makes room for one.
+        # One that closes makes room for one, once that is heard of: close(2) does not wait for it.
         self.close([held.pop()])
-        self.assertEqual(read_file(os.path.join(mount, "elsewhere/0")), content("elsewhere/0", 300 * KIB))
+        got = wait_until(lambda: read_file(os.path.join(mount, "elsewhere/0")), 20, "room")
+        self.assertEqual(got, content("elsewhere/0", 300 * KIB))
         self.close(held)
         held, refused = self.open_until_refused([os.path.join(mount, f"new{n}") for n in range(400)], os.O_RDWR | os.O_CREAT)
         self.assertEqual(refused, errno.ENFILE)

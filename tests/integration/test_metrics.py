@@ -169,11 +169,13 @@ class Metrics(FaultCase):
         with open(os.path.join(mount, "f"), "wb", buffering=0) as f:
             f.write(b"x" * 100_000)
             self.assertEqual(self.scrape().get("landfall_open_files", drive="writes", mode="write"), 1)
+        # close(2) does not wait until that is heard of.
+        wait_until(lambda: self.scrape().get("landfall_open_files", drive="writes", mode="write") == 0, 20,
+                   "the end of the file")
         dirty = self.scrape()
         self.assertEqual(dirty.get("landfall_written_bytes_total", drive="writes") - before.get("landfall_written_bytes_total", drive="writes"), 100_000)
         self.assertEqual(dirty.get("landfall_pending_changes", drive="writes"), 1)
         self.assertEqual(dirty.get("landfall_dirty_bytes", drive="writes"), 100_000)
-        self.assertEqual(dirty.get("landfall_open_files", drive="writes", mode="write"), 0)
         wait_until(lambda: self.scrape().get("landfall_cloud_retries_total", drive="writes", operation="put") > 0, 30, "a retry")
         self.proxy.heal()
         self.wait_clean([os.path.join(mount, "f")])

@@ -15,9 +15,11 @@ from fault_case import SOAK, FaultCase, content, interrupted, read_file, took, w
 from landfall_test import wait_until
 
 DEADLINE = 8          # of reads
-PATIENCE = 2.3        # the longest that anything else waits, and that once; some of it for a slow machine; of these, lt.patience()
+PATIENCE = 3          # the longest that anything else waits, and that once; some of it for a slow machine; of these,
+                      # lt.patience()
 AT_ONCE = 0.7
 NO_WAIT = 0.4         # of a listing alone; the least patience is 0.5
+WAITS = 2             # who waits: one for the network, and one that the machine held up, which has others to run
 DRAINED = 12          # seconds from the return of the network
 
 
@@ -47,12 +49,12 @@ class Away:
         return files
 
     def quick(self, what, call, *args):
-        """Nothing waits long, and only one waits at all."""
+        """Nothing waits long, and few wait at all."""
         seconds, result = took(call, *args)
         self.assertLess(seconds, lt.patience(PATIENCE), what)
         if seconds > lt.patience(AT_ONCE):
             self.waits.append((what, round(seconds, 2)))
-            self.assertEqual(len(self.waits), 1, self.waits)
+            self.assertLessEqual(len(self.waits), WAITS, self.waits)
         if isinstance(result, OSError):
             raise result
         return result
@@ -78,7 +80,7 @@ class Away:
         os.close(fd)
         self.assertIsInstance(result, OSError)
         self.assertEqual(result.errno, errno.EIO)
-        self.assertLess(seconds, lt.patience(DEADLINE + 1))
+        self.assertLess(seconds, lt.patience(DEADLINE + 3))
         print(f"  read of absent data failed after {time.monotonic() - began:.1f} s", flush=True)
 
     def change(self, mount, files):
@@ -197,7 +199,7 @@ class Cut(Network):
                 waits.append((i, d, round(seconds, 2)))
             time.sleep(0.4)   # all of it takes as long as failures were once remembered
         print(f"  who waited of 30: {waits}", flush=True)
-        self.assertLessEqual(len(waits), 1)
+        self.assertLessEqual(len(waits), WAITS)
         FaultCase.put(self, bucket, {"d3/new": b"y"})
         self.cable.plug_in()
         seconds, _ = took(wait_until, lambda: "new" in os.listdir(os.path.join(mount, "d3")), 30, "the remote change")

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -80,7 +81,13 @@ class Open(DriveCase):
     def session(self):
         bus = os.path.join(self.runtime, "bus")
         self.start("/usr/bin/dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address=unix:path={bus}")
-        wait_until(lambda: os.path.exists(bus), 10, "the bus")
+
+        def listens():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(bus)
+            return True
+
+        wait_until(listens, 10, "the bus")
         return bus
 
     def manager(self, bus, manner="answer"):
