@@ -494,11 +494,27 @@ static void on_stop(void *arg)
 
 enum { SETS_MAX = 16 };
 
+/* A port that is free at ::1, too: others may have it there. Returns the socket at 127.0.0.1. */
+static int listen_both(uint16_t *ret_port, int *ret_fd6)
+{
+    int fd;
+
+    for (unsigned tries = 0;; tries++) {
+        *ret_port = 0;
+        fd = listen_loopback(AF_INET, ret_port);
+        *ret_fd6 = listen_loopback(AF_INET6, ret_port);
+        if (*ret_fd6 >= 0)
+            return fd;
+        (void)close(fd);
+        assert_true(tries < 100);
+    }
+}
+
 static void start_frontd(struct fixture *f, const char *const *more, size_t n)
 {
-    int fd = listen_loopback(AF_INET, &f->port), fd6 = listen_loopback(AF_INET6, &f->port);
+    int fd6, fd = listen_both(&f->port, &fd6);
     char url[64];
-    const char *sets[SETS_MAX] = { url, "CorsOrigins=https://app.example.org", "IpcTimeoutSeconds=1",
+    const char *sets[SETS_MAX] = { url, "CorsOrigins=https://app.example.org", "IpcTimeoutSeconds=60",
                                    "MaxBodyBytes=1024", "MaxReplyBytes=65536" };
     size_t n_sets = 5;
     struct frontd_spec spec = { .loop = f->loop, .served_uid = getuid() };

@@ -53,7 +53,7 @@ struct fixture {
     unsigned watched;                     /* how often that came */
 };
 
-/* For cmocka: *state becomes a struct fixture; the limits are small (IpcTimeoutSeconds 1). */
+/* For cmocka: *state becomes a struct fixture; the limits are small. */
 int frontd_set_up(void **state);
 /* The same with more settings, each "Key=value". */
 int frontd_set_up_with(void **state, const char *const *sets, size_t n);

@@ -23,7 +23,7 @@ struct reply {
     bool whole;           /* the body has the length that was promised, or its last chunk */
 };
 
-/* A listening socket on a free port of the loopback address of `family`. */
+/* A listening socket at the loopback address of `family`: on a free port, or on *ret_port; -1: that one is taken. */
 int listen_loopback(int family, uint16_t *ret_port);
 int listen_unix(const char *path);
 

@@ -335,7 +335,10 @@ static void sockets_elsewhere_are_not_served(void **state)
 
 static void neighbours_that_do_not_answer_are_given_up(void **state)
 {
-    expect_reply(*state, "GET /management/object_status?path=/hold", "", NULL, 499, "DEFAULT", NULL);
+    struct fixture *f = *state;
+
+    f->config->ipc_timeout_seconds = 1;
+    expect_reply(f, "GET /management/object_status?path=/hold", "", NULL, 499, "DEFAULT", NULL);
 }
 
 static void one_that_waits_holds_nobody(void **state)
