@@ -209,7 +209,7 @@ void anchors_await(struct volume *v, void (*fn)(void *arg), void *arg)
     *w = (struct anchors_waiter){ .fn = fn, .arg = arg };
     STAILQ_INSERT_TAIL(&a->waiters, w, next);
     if (!a->patience)
-        a->patience = loop_timer(v->loop, PATIENCE_MS, lose_patience, a);
+        a->patience = loop_timer(v->loop, a->patience_ms, lose_patience, a);
     if (!a->passing)
         begin_pass(a);
 }
@@ -287,6 +287,7 @@ void anchors_new(struct volume *v)
         return;
     a = xcalloc(1, sizeof(*a));
     a->v = v;
+    a->patience_ms = PATIENCE_MS;
     a->segments_most = 64;
     a->entries_most = ANCHOR_ENTRIES;
     STAILQ_INIT(&a->waiters);

@@ -36,6 +36,7 @@ struct anchors {
     size_t n_listed, n_read;
     struct segment_reading *reading;
     struct loop_timer *patience;
+    uint32_t patience_ms;          /* so long the first pass is waited for */
     STAILQ_HEAD(, anchors_waiter) waiters;
     /* writing */
     struct loop_timer *timer;

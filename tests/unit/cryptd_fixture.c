@@ -117,7 +117,7 @@ static void begin(struct cryptd_fixture *f, struct ipc_client *c, Lf__Envelope *
     lf__envelope__free_unpacked(f->reply, NULL);
     f->reply = NULL;
     f->under_way++;
-    (void)ipc_call(c, env, &fd, fd >= 0, 20000, on_answer, f);
+    (void)ipc_call(c, env, &fd, fd >= 0, 60000, on_answer, f);
 }
 
 int ask(struct cryptd_fixture *f, struct ipc_client *c, Lf__Envelope *env, int fd)

@@ -40,7 +40,7 @@ int sealed_bench_teardown(void **state)
 {
     struct sealed_bench *s = *state;
 
-    assert_int_equal(s->b->syncd->sealing_now, 0);
+    wait_until(s->b, s->b->syncd->sealing_now == 0);
     fake_seal_free(s->seal);
     bench_free(s->b);
     free(s);

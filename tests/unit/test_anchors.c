@@ -50,6 +50,7 @@ static void go(struct rig *rig, const char *from, const char *to)
     for (size_t n = 0; n < ARRAY_SIZE(files); n++)
         move(rig, files[n], to, files[n], "");
     rig_open(rig);
+    rig->volume->anchors->patience_ms = 60 * 1000;   /* what the others tell is read, on a slow machine too */
 }
 
 static void told(struct rig *rig)

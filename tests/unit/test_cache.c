@@ -658,8 +658,8 @@ static void a_dirty_file_is_not_replaced(void **state)
     assert_int_equal(worker_fetch(rig, ino, 0, 5), 0);
     rig_put(rig, "a", "world!", 6);
     assert_int_equal(take_over(rig, ino, "a", &other), -EBUSY);
-    worker_write(rig, &h, 0, "J", 1);
     rig->hold[CLOUD_PUT] = true;
+    worker_write(rig, &h, 0, "J", 1);
     worker_close(rig, &h);
     assert_int_equal(take_over(rig, ino, "a", &other), -EBUSY);
     rig_release(rig);

@@ -19,6 +19,7 @@ enum { MIB = 1 << 20, SIZE = 10 * MIB };   /* three extents */
 /* --- a disk that fails -------------------------------------------------------------------------------------- */
 
 static struct {
+    dev_t dev;
     ino_t ino;               /* of the data file, 0: none */
     off_t from, to;          /* what of it cannot be read */
     unsigned met;
@@ -33,7 +34,8 @@ static bool hits(int fd, off_t from, size_t n)
 {
     struct stat st;
 
-    if (bad.ino == 0 || fstat(fd, &st) < 0 || st.st_ino != bad.ino || from >= bad.to || from + (off_t)n <= bad.from)
+    if (bad.ino == 0 || fstat(fd, &st) < 0 || st.st_dev != bad.dev || st.st_ino != bad.ino ||
+        from >= bad.to || from + (off_t)n <= bad.from)
         return false;
     bad.met++;
     errno = EIO;
@@ -50,16 +52,39 @@ ssize_t __wrap_copy_file_range(int in, off_t *from, int out, off_t *to, size_t n
     return hits(in, *from, n) ? -1 : __real_copy_file_range(in, from, out, to, n, flags);
 }
 
+static void break_disk(const struct handle *h, off_t from, off_t to)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(h->data_fd, &st), 0);
+    bad.dev = st.st_dev;
+    bad.ino = st.st_ino;
+    bad.from = from;
+    bad.to = to;
+}
+
+/* What is open is not sent, however long the test takes. */
+static int begin(void **state, int r)
+{
+    struct rig *rig = *state;
+
+    rig->config->quiet_milliseconds = 60 * 1000;
+    memset(&bad, 0, sizeof(bad));
+    return r;
+}
+
 static int set_up(void **state)
 {
-    memset(&bad, 0, sizeof(bad));
-    return rig_set_up(state);
+    int r = rig_set_up(state);
+
+    return begin(state, r);
 }
 
 static int set_up_folder(void **state)
 {
-    memset(&bad, 0, sizeof(bad));
-    return rig_set_up_folder(state);
+    int r = rig_set_up_folder(state);
+
+    return begin(state, r);
 }
 
 /* --- what is on the disk -------------------------------------------------------------------------------------- */
@@ -284,12 +309,8 @@ static void an_upload_fetches_what_it_cannot_read(void **state)
     CLEANUP_FREE char *bytes = pattern(SIZE, 1), *why = NULL;
     struct handle h;
     uint64_t ino = half_changed(rig, bytes, &h);
-    struct stat st;
 
-    assert_int_equal(fstat(h.data_fd, &st), 0);
-    bad.ino = st.st_ino;
-    bad.from = MIB;
-    bad.to = 2 * MIB;
+    break_disk(&h, MIB, 2 * MIB);
     worker_close(rig, &h);
     rig_wait(rig, (why = reason(rig, ino)));
     assert_non_null(strstr(why, "cannot be read"));
@@ -307,12 +328,8 @@ static void one_that_cannot_read_what_is_new_sends_nothing(void **state)
     CLEANUP_FREE char *bytes = pattern(SIZE, 1), *theirs = pattern(SIZE, 1), *why = NULL;
     struct handle h;
     uint64_t ino = half_changed(rig, bytes, &h);
-    struct stat st;
 
-    assert_int_equal(fstat(h.data_fd, &st), 0);
-    bad.ino = st.st_ino;
-    bad.from = 5 * MIB;
-    bad.to = 5 * MIB + 1;
+    break_disk(&h, 5 * MIB, 5 * MIB + 1);
     worker_close(rig, &h);
     rig_wait(rig, (why = reason(rig, ino)));
     assert_object(rig, "a", theirs, SIZE);

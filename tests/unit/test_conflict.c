@@ -105,7 +105,7 @@ static void both_make_a_file_while_the_network_is_gone(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig->fault = rig_unreachable;
     ino = worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     rig_put(rig, "a", "theirs", 6);
     rig_come_back(rig);
     rig_assert_both(rig, "a", "theirs", ino, "ours");
@@ -187,6 +187,7 @@ static void a_listing_does_not_hide_the_conflict(void **state)
     uint64_t ino = rig_base(rig);
     struct handle h;
 
+    rig->hold[CLOUD_PUT] = true;   /* on a machine that is slow it may be sent before it is closed */
     assert_int_equal(worker_open(rig, ino, true, true, &h), 0);
     worker_write(rig, &h, 0, "ours", 4);
     rig_put(rig, "a", "theirs", 6);
@@ -197,6 +198,7 @@ static void a_listing_does_not_hide_the_conflict(void **state)
     rig_reset_counts(rig);
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), ino);
     assert_int_equal(rig->counts[CLOUD_LIST], 1);
+    rig_release(rig);
     worker_close(rig, &h);
     rig_assert_both(rig, "a", "theirs", ino, "ours");
 }

@@ -26,7 +26,7 @@ static void changed_there_after_it_was_copied(void **state)
     (void)rig_base(rig);
     rig->fault = refuse_deletes;
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
-    rig_wait(rig, rig->counts[CLOUD_DELETE_BATCH] == 1);
+    rig_wait(rig, rig->counts[CLOUD_DELETE_BATCH] >= 1);
     rig_put(rig, "a", "theirs", 6);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "a b ");
@@ -70,7 +70,7 @@ static void move_and_remove(struct rig *rig, rig_fault_fn *fault)
     (void)rig_base(rig);
     rig->fault = fault;
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
-    rig_wait(rig, rig->counts[CLOUD_COPY] == 1);
+    rig_wait(rig, rig->counts[CLOUD_COPY] >= 1);
     rig_idle(rig);
     rig->fault = rig_unreachable;
     assert_int_equal(worker_unlink(rig, "b"), 0);

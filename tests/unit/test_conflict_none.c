@@ -33,7 +33,7 @@ static void made_and_removed_while_the_network_is_gone(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig->fault = rig_unreachable;
     (void)worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     rig_put(rig, "a", "theirs", 6);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_come_back(rig);
@@ -48,7 +48,7 @@ static void made_and_renamed_while_the_network_is_gone(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig->fault = rig_unreachable;
     (void)worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     rig_put(rig, "a", "theirs", 6);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
     rig_come_back(rig);
@@ -137,7 +137,7 @@ static void our_own_change_is_no_conflict(void **state)
     rig->arg = &put;
     rig->fault = lose_answers;
     (void)worker_file(rig, "a", "one", 3);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     worker_overwrite(rig, "a", "other", 5);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "a ");
@@ -145,7 +145,7 @@ static void our_own_change_is_no_conflict(void **state)
     rig_reset_counts(rig);
     rig->fault = lose_answers;
     worker_overwrite(rig, "a", "three", 5);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "a ");
     assert_object(rig, "a", "three", 5);
@@ -161,7 +161,7 @@ static void our_own_parts_are_no_conflict(void **state)
     rig->arg = &end;
     rig->fault = lose_answers;
     worker_overwrite(rig, "a", bytes, 20 * MIB);
-    rig_wait(rig, rig->counts[CLOUD_PART_END] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PART_END] >= 1);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "a ");
     assert_object(rig, "a", bytes, 20 * MIB);
@@ -178,7 +178,7 @@ static void our_own_copy_is_no_conflict(void **state)
     rig->arg = &copy;
     rig->fault = lose_answers;
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
-    rig_wait(rig, rig->counts[CLOUD_COPY] == 1);
+    rig_wait(rig, rig->counts[CLOUD_COPY] >= 1);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "b ");
     assert_object(rig, "b", "base", 4);
@@ -195,7 +195,7 @@ static void our_own_copy_without_metadata_is_no_conflict(void **state)
     rig->arg = &copy;
     rig->fault = lose_answers;
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
-    rig_wait(rig, rig->counts[CLOUD_COPY] == 1);
+    rig_wait(rig, rig->counts[CLOUD_COPY] >= 1);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "b ");
 }
@@ -209,7 +209,7 @@ static void our_own_object_of_a_removed_file_is_no_conflict(void **state)
     rig->arg = &put;
     rig->fault = lose_answers;
     (void)worker_file(rig, "a", "one", 3);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     rig_idle(rig);
     rig->fault = rig_unreachable;
     assert_int_equal(worker_unlink(rig, "a"), 0);

@@ -41,7 +41,7 @@ static void both_change_a_file_that_is_not_all_here(void **state)
 
     rig_put(rig, "a", "theirs", 6);
     worker_write(rig, &h, 8 * CHUNK_SIZE + 5, "!", 1);
-    rig->hold[CLOUD_PUT] = false;
+    rig_release(rig);
     worker_close(rig, &h);
     rig_wait(rig, rig_copies(rig).n == 1);
     rig_wait(rig, (why = index_reason(rig->volume->index, ino)));
@@ -244,7 +244,7 @@ static void their_new_file_is_as_long_and_as_old_as_ours(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig->fault = rig_unreachable;
     ino = worker_file(rig, "a", "ours..", 6);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     put_alike(rig, "a", "theirs", ino);
     rig_come_back(rig);
     rig_assert_both(rig, "a", "theirs", ino, "ours..");
@@ -258,7 +258,7 @@ static void what_we_never_put_is_as_long_and_as_old_as_ours(void **state)
     assert_int_equal(worker_lookup(rig, INDEX_ROOT, "a"), 0);
     rig->fault = rig_unreachable;
     ino = worker_file(rig, "a", "ours..", 6);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     put_alike(rig, "a", "theirs", ino);
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_come_back(rig);
@@ -284,7 +284,7 @@ static void our_own_parts_of_an_earlier_state(struct rig *rig)
         worker_overwrite(rig, "a", first, 20 * MIB);
     else
         (void)worker_file(rig, "a", first, 20 * MIB);
-    rig_wait(rig, rig->counts[CLOUD_PART_END] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PART_END] >= 1);
     rig_idle(rig);
     worker_overwrite(rig, "a", second, 18 * MIB);
     rig_assert_no_copy(rig, "a ");
@@ -312,7 +312,7 @@ static void replaced_and_renamed_while_the_network_is_gone(void **state)
     assert_int_equal(worker_unlink(rig, "a"), 0);
     rig_reset_counts(rig);
     (void)worker_file(rig, "a", "ours", 4);
-    rig_wait(rig, rig->counts[CLOUD_PUT] == 1);
+    rig_wait(rig, rig->counts[CLOUD_PUT] >= 1);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
     rig_come_back(rig);
     rig_assert_no_copy(rig, "b ");

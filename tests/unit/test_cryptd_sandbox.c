@@ -178,7 +178,7 @@ static void on_wrong_unsealed(const struct error *e, const Lf__Envelope *reply, 
     (void)reply;
     (void)fds;
     t->step += e && e->code == -EUCLEAN;
-    (void)ipc_call(t->frontd, &env, NULL, 0, 5000, on_shutdown_done, t);
+    (void)ipc_call(t->frontd, &env, NULL, 0, 60000, on_shutdown_done, t);
 }
 
 static void ask_unseal(struct talk *t, const char *purpose, ipc_answer_fn *done)
@@ -189,7 +189,7 @@ static void ask_unseal(struct talk *t, const char *purpose, ipc_answer_fn *done)
     unseal.purpose = (char *)purpose;
     unseal.sealed.data = t->sealed;
     unseal.sealed.len = t->sealed_n;
-    (void)ipc_call(t->syncd, &env, NULL, 0, 5000, done, t);
+    (void)ipc_call(t->syncd, &env, NULL, 0, 60000, done, t);
 }
 
 static void on_unsealed(const struct error *e, const Lf__Envelope *reply, int *fds, void *arg)
@@ -274,7 +274,7 @@ static void a_confined_cryptd_serves_and_shuts_down(void **state)
     seal.purpose = (char *)"account:1";
     seal.plain.data = (uint8_t *)(char[]){ "canary" };
     seal.plain.len = 6;
-    (void)ipc_call(t.syncd, &env, NULL, 0, 5000, on_sealed, &t);
+    (void)ipc_call(t.syncd, &env, NULL, 0, 60000, on_sealed, &t);
     assert_int_equal(loop_run(t.loop), 0);
     assert_int_equal(t.step, 4);
     ipc_client_free(t.syncd);

@@ -16,6 +16,9 @@
 #include "syncd/keys.h"
 #include "syncd/listing.h"
 #include "tests/unit/files.h"
+#include "tests/unit/patience.h"
+
+enum { PATIENCE_S = 60 };
 
 static const char BUCKET[] = "bucket";
 
@@ -35,11 +38,13 @@ void rig_turn(struct rig *rig, const char *condition)
 {
     struct loop_timer *t = loop_timer(rig->loop, 100, tick, NULL);
     struct timespec now;
+    double waited;
 
     (void)event_base_loop(loop_base(rig->loop), EVLOOP_ONCE);
     loop_timer_free(t);
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - rig->started.tv_sec > 60)
+    waited = (double)(now.tv_sec - rig->started.tv_sec);
+    if (waited > PATIENCE_S && waited > patience(PATIENCE_S))
         fail_msg("waited in vain for: %s", condition);
 }
 

@@ -56,7 +56,7 @@ void rig_close(struct rig *rig);   /* and waits for the requests under way */
 void rig_reopen(struct rig *rig);
 void rig_lose_worker(struct rig *rig);   /* its channel closes; a new one is made */
 
-/* Turns the loop until the condition holds; fails the test after a minute. */
+/* Turns the loop until the condition holds; fails the test after a minute, or more on a busy machine. */
 #define rig_wait(rig, condition) \
     do { \
         rig_wait_begin(rig); \
