@@ -17,7 +17,7 @@ top=${tree#/}
 top=/${top%%/*}
 case $top in /home | /media | /mnt | /opt | /root | /run | /srv | /tmp | /usr | /var) top=$tree ;; esac
 home=${HOME:-/}
-case $home in / | /nonexistent) home=$tree ;; esac
+case $home in /?*/?* | /root) ;; *) home=$tree ;; esac   # one that others share is nobody's
 places="(^|[^[:alnum:]._/-])($(printf '%s/|%s/' "$top" "${home%/}" | sed 's,[^[:alnum:]/|_-],[&],g'))"
 if grep -rnE "$places" --include='*.[ch]' --include='*.py' --include='*.proto' --include='*.mk' --include='*.md' --include='*.in' \
     --include='*.sh' --include=quickstart --include=check --include=accounts --include=run \

@@ -4,8 +4,11 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "common/alloc.h"
 
@@ -144,11 +147,21 @@ void fake_server_free(struct fake_server *f)
         fail_msg("only %zu of %zu requests came", next, n);
 }
 
+/* Until it has arrived. */
+static void say_on(int fd, const char *bytes)
+{
+    int left;
+
+    assert_int_equal(send(fd, bytes, strlen(bytes), 0), strlen(bytes));
+    while (ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0)
+        (void)poll(NULL, 0, 1);
+}
+
 void fake_server_say(struct fake_server *f, const char *bytes)
 {
     for (size_t i = 0; i < 64; i++)
         if (f->open[i])
-            assert_int_equal(send(bufferevent_getfd(f->open[i]), bytes, strlen(bytes), 0), strlen(bytes));
+            say_on(bufferevent_getfd(f->open[i]), bytes);
 }
 
 uint16_t fake_server_port(const struct fake_server *f)

@@ -141,10 +141,13 @@ static void there_and_back_is_nothing(void **state)
 
     make_tree(rig);
     rig_reset_counts(rig);
-    rig->config->settle_milliseconds = 200;
+    rig->config->settle_milliseconds = 3600 * 1000;
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
     rig_wait(rig, !index_moved_any(rig->volume->index));
     assert_int_equal(worker_rename(rig, "b", "a", 0), 0);
+    rig_wait(rig, !index_moved_any(rig->volume->index));
+    rig->config->settle_milliseconds = 0;
+    uploader_kick(rig->volume->uploader);
     rig_settle(rig);
     assert_keys(rig, "a/ a/sub/ a/sub/y a/x ");
     assert_int_equal(rig->counts[CLOUD_COPY] + rig->counts[CLOUD_DELETE] + rig->counts[CLOUD_DELETE_BATCH], 0);
@@ -491,7 +494,8 @@ static void a_key_that_became_too_long(void **state)
 {
     struct rig *rig = *state;
     char name[251], key[2048];
-    CLEANUP_FREE char *said = NULL;
+    CLEANUP_FREE char *said = NULL, *why = NULL;
+    uint64_t ino;
 
     memset(name, 'n', 250);
     name[250] = '\0';
@@ -503,6 +507,8 @@ static void a_key_that_became_too_long(void **state)
     rig_wait(rig, rig->counts[CLOUD_LIST] > 4);
     rig_linger(rig);
     assert_content(rig, key, "x");
+    ino = worker_find(rig, key);
+    rig_wait(rig, (why = index_reason(rig->volume->index, ino)));
     said = state_of(rig, key);
     assert_int_equal(strncmp(said, "error: With its new name", strlen("error: With its new name")), 0);
     assert_int_equal(worker_rename(rig, "twenty two letters it is", "b", 0), 0);
@@ -551,13 +557,16 @@ static double since(int64_t ns)
     return (double)(loop_now_ns() - ns) / 1e6;
 }
 
-/* Times are printed; judged is that nobody waits for what is done behind. */
+/* Times are printed; judged is that nobody waits for what is done behind: by then little of it is. */
 static void a_hundred_thousand(void **state)
 {
     struct rig *rig = *state;
     double renamed, walked, slowest = 0;
+    uint64_t marked;
     int64_t start;
 
+    rig->volume->drive->has_sync_interval_seconds = true;
+    rig->volume->drive->sync_interval_seconds = 3600;   /* the cloud has nothing of it, and is not to be asked */
     relist(rig, "");
     rig->hold[CLOUD_STAT] = rig->hold[CLOUD_COPY] = true;
     assert_int_equal(index_begin(rig->volume->index), 0);
@@ -567,6 +576,7 @@ static void a_hundred_thousand(void **state)
     start = loop_now_ns();
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
     renamed = since(start);
+    marked = index_pending_count(rig->volume->index);
     while (index_moved_any(rig->volume->index)) {
         int64_t asked = loop_now_ns();
 
@@ -577,7 +587,7 @@ static void a_hundred_thousand(void **state)
     print_message("%u inodes: renamed in %.2f ms, walked in %.0f ms, the slowest look-up meanwhile %.1f ms\n",
                   DIRECTORIES * FILES, renamed, walked, slowest);
     assert_int_equal(index_pending_count(rig->volume->index), DIRECTORIES * FILES);
-    assert_true(renamed * 10 < walked);
+    assert_true(marked * 10 < DIRECTORIES * FILES);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_set_up, rig_tear_down)

@@ -440,7 +440,7 @@ static void silence_ends(void **state)
     struct rig rig;
 
     (void)state;
-    OPEN(&rig, steps, "CloudRetries=0", "CloudStallSeconds=1");
+    OPEN(&rig, steps, "CloudRetries=0", "CloudStallSeconds=2");
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
 
@@ -451,7 +451,7 @@ static void silence_ends(void **state)
     {
         SUITE_REQUEST *r = suite_ask(&rig.suite, CLOUD_STAT, "key");
 
-        r->deadline_ms = 100;
+        r->deadline_ms = 1000;   /* long enough to be sent in */
         suite_expect(&rig.suite, r, -ETIMEDOUT);
     }
     close_rig(&rig);

@@ -117,9 +117,7 @@ static void make_unsent(struct rig *rig, const int *code)
     rig->arg = (void *)(uintptr_t)code;
     rig->fault = fail_puts;
     (void)worker_file(rig, "a", "bytes", 5);
-    rig_wait(rig, rig->counts[CLOUD_PUT] > 0);
-    rig_idle(rig);
-    assert_true(resting(rig));
+    rig_wait(rig, resting(rig));
     rig->volume->uploader->rest_until_ns += INT64_C(3600) * 1000000000;
     rig->fault = NULL;
 }

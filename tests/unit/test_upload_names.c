@@ -86,6 +86,7 @@ static void an_open_file_makes_way(void **state)
 
     (void)worker_file(rig, "log", "one", 3);
     rig_settle(rig);
+    rig->config->quiet_milliseconds = 3600 * 1000;
     assert_int_equal(worker_open(rig, worker_lookup(rig, INDEX_ROOT, "log"), true, false, &h), 0);
     worker_write(rig, &h, 3, " two", 4);
     assert_int_equal(worker_rename(rig, "log", "log.1", 0), 0);

@@ -42,10 +42,21 @@ static void read_all(struct rig *rig, uint64_t ino, size_t n)
     worker_close(rig, &h);
 }
 
-/* Changes that are made one after the other go up as one. */
+/* Changes that are made one after the other go up as one, */
 static void take_time(struct rig *rig)
 {
-    rig->config->settle_milliseconds = 300;
+    rig->config->settle_milliseconds = 3600 * 1000;
+}
+
+/* and now. */
+static void send_now(struct rig *rig)
+{
+    struct index *x = rig->volume->index;
+
+    rig->config->settle_milliseconds = 0;
+    for (uint64_t ino = INDEX_ROOT; ino <= index_last_ino(x); ino++)
+        (void)index_retry(x, ino, 0, NULL);
+    uploader_kick(rig->volume->uploader);
 }
 
 static void assert_parts(struct rig *rig, size_t sent, size_t copied)
@@ -136,6 +147,7 @@ static void truncated_and_extended_again(void **state)
     assert_int_equal(worker_truncate(rig, ino, PART + 100), 0);
     assert_int_equal(worker_truncate(rig, ino, 4 * PART), 0);
     memset(bytes + PART + 100, 0, 3 * PART - 100);
+    send_now(rig);
     rig_settle(rig);
     assert_object(rig, "a", bytes, 4 * PART);
     assert_parts(rig, 3, 1);
@@ -170,6 +182,7 @@ static void marks_outlive_syncd(void **state)
     memcpy(bytes + 100, "changed", 7);
     rig_reopen(rig);
     rig_reset_counts(rig);
+    send_now(rig);
     rig_settle(rig);
     assert_object(rig, "a", bytes, 4 * PART);
     assert_int_equal(rig->counts[CLOUD_PART_PUT], 1);
@@ -192,6 +205,7 @@ static void marks_of_another_boot_count_for_nothing(void **state)
     h.map->alike_tag++;
     worker_close(rig, &h);
     rig_reset_counts(rig);
+    send_now(rig);
     rig_settle(rig);
     assert_object(rig, "a", bytes, 4 * PART);
     assert_parts(rig, 4, 0);
@@ -231,6 +245,7 @@ static void renamed_and_edited(void **state)
     take_time(rig);
     assert_int_equal(worker_truncate(rig, ino, 3 * PART - 5), 0);
     assert_int_equal(worker_rename(rig, "a", "b", 0), 0);
+    send_now(rig);
     rig_settle(rig);
     assert_keys(rig, "b ");
     assert_object(rig, "b", bytes, 3 * PART - 5);
@@ -267,6 +282,7 @@ static void a_base_that_others_replaced(void **state)
     write_at(rig, ino, 5, "ours", 4);
     memcpy(bytes + 5, "ours", 4);
     rig_put(rig, "a", "theirs", 6);
+    send_now(rig);
     rig_settle(rig);
     assert_object(rig, "a", "theirs", 6);
     copies = rig_copies(rig);
@@ -336,6 +352,7 @@ static void a_base_that_others_removed(void **state)
     write_at(rig, ino, 5, "ours", 4);
     memcpy(bytes + 5, "ours", 4);
     rig_remove(rig, "a");
+    send_now(rig);
     rig_settle(rig);
     assert_keys(rig, "a ");
     assert_object(rig, "a", bytes, 3 * PART);
@@ -548,6 +565,7 @@ static bool dies_at(unsigned step, bool after)
     memcpy(bytes + PART + 1, "changed", 7);
     rig->arg = &m;
     rig->fault = die;
+    send_now(rig);
     rig_wait(rig, m.dead || volume_pending(rig->volume) == 0);
     rig_close(rig);
     rig->fault = NULL;

@@ -350,7 +350,7 @@ static void an_interrupted_read_ends_early(void **state)
     wait_until(b, b->syncd->n_held == 1);
     (void)bench_send(b, FUSE_INTERRUPT, 0, BENCH_PART(in), NULL);
     assert_int_equal(bench_answer(b, in.unique)->head.error, -EINTR);
-    assert_true(loop_now_ns() - begun < 5000000000);
+    assert_true(loop_now_ns() - begun < 30000000000);   /* the deadline is a minute */
     fake_resume(b->syncd);
     assert_int_equal(bench_answer(b, send_getattr(b, 1))->head.error, 0);
 }

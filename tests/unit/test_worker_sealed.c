@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -390,7 +391,7 @@ static void nothing_else_is(void **state)
     assert_int_equal(take_stored(s, ino, pages), 0);
 }
 
-/* The only process that this one has started and that has that name. */
+/* The only process that this one has started and that has that name; 0: it has not taken it yet. */
 static pid_t find_notifier(void)
 {
     char path[64], name[32] = "";
@@ -409,16 +410,19 @@ static pid_t find_notifier(void)
             (void)fclose(comm);
     }
     (void)fclose(all);
-    assert_true(pid > 0);
     return pid;
 }
 
 /* The notifier has a piece and does not come on with it. */
 static pid_t begin_to_give(struct sealed_bench *s, uint64_t ino)
 {
-    pid_t notifier = find_notifier();
+    pid_t notifier;
+    int status;
 
+    wait_until(s->b, (notifier = find_notifier()) > 0);
     assert_int_equal(kill(notifier, SIGSTOP), 0);
+    assert_int_equal(waitpid(notifier, &status, WUNTRACED), notifier);
+    assert_true(WIFSTOPPED(status));
     read_at_random(s, ino);
     wait_until(s->b, s->b->worker->notify.waiting > 0);
     return notifier;

@@ -53,12 +53,17 @@ void rig_settle(struct rig *rig)
     rig_wait(rig, volume_pending(rig->volume) == 0);
 }
 
+static bool idle(const struct rig *rig)
+{
+    return rig->in_flight == 0 && !loop_working(rig->loop);
+}
+
 void rig_idle(struct rig *rig)
 {
-    rig_wait(rig, rig->in_flight == 0);
+    rig_wait(rig, idle(rig));
     for (unsigned n = 0; n < 20; n++)
         (void)event_base_loop(loop_base(rig->loop), EVLOOP_NONBLOCK);
-    rig_wait(rig, rig->in_flight == 0);
+    rig_wait(rig, idle(rig));
 }
 
 void rig_linger(struct rig *rig)

@@ -67,7 +67,7 @@ void rig_wait_begin(struct rig *rig);
 void rig_turn(struct rig *rig, const char *condition);
 /* Until nothing is pending. */
 void rig_settle(struct rig *rig);
-/* Turns the loop for as long as something is under way in the cloud or ready at once. */
+/* Turns the loop for as long as something is under way in the cloud or in other threads, or ready at once. */
 void rig_idle(struct rig *rig);
 /* The same a while longer, where nothing is expected to happen. */
 void rig_linger(struct rig *rig);
