@@ -359,6 +359,7 @@ static void unreachable_endpoint_is_refused(void **state)
     CLEANUP_CLOSE int taken = provider_absent(&p);
     Lf__CloudAccount a;
 
+    assert_true(taken >= 0);
     good(&a, &p);
     expect_error(insert(f, &a), -EHOSTUNREACH, "127.0.0.1");
     assert_int_equal(count(f), 0);
