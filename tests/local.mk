@@ -38,6 +38,7 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 	tests/integration/fake_daemon.py \
 	tests/integration/fault_case.py \
 	tests/integration/fault_proxy.py \
+	tests/integration/hesitant \
 	tests/integration/killer.py \
 	tests/integration/landfall_test.py \
 	tests/integration/loop_disk.py \
@@ -1007,6 +1008,17 @@ SOAKED = test_exerciser test_faults test_kills test_model test_offline test_posi
 soak: all
 	LANDFALL_SOAK=$(SOAK) LANDFALL_SEED=$(SEED) LANDFALL_BUILD=$(abs_builddir) \
 		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(SOAKED)
+
+# The same modules, or others, with daemons that hesitate: whatever the order of events is, all has to pass.
+EXTRA_PROGRAMS += tests/integration/hesitate.so
+tests_integration_hesitate_so_SOURCES = tests/integration/hesitate.c
+tests_integration_hesitate_so_CFLAGS = $(AM_CFLAGS) -fPIC
+tests_integration_hesitate_so_LDFLAGS = -shared
+HESITANT = $(SOAKED)
+.PHONY: hesitant
+hesitant: all tests/integration/hesitate.so
+	LANDFALL_BUILD=$(abs_builddir) $(srcdir)/tests/integration/hesitant tests/integration/hesitate.so \
+		/usr/bin/python3 -B $(srcdir)/tests/integration/run_tests.py $(HESITANT)
 
 # --- measurements ----------------------------------------------------------------------------------
 EXTRA_PROGRAMS += tests/bench/cryptd_bench tests/bench/hello tests/bench/random_read
