@@ -56,8 +56,8 @@ static struct json_object *ask(struct json_object *instance, const char *path)
     return reply;
 }
 
-/* Why what waits in the drive will not arrive by itself: somebody paused or canceled it, say, or the cloud refuses it.
- * NULL: it may arrive. Owned by the caller. */
+/* Why nothing of what waits in the drive will arrive by itself: somebody paused or canceled it, say, or the cloud
+ * refuses it. NULL: some of it may. Owned by the caller. */
 static struct json_object *in_vain(struct json_object *instance, struct json_object *drive)
 {
     CLEANUP_FREE char *request = NULL;
@@ -67,7 +67,8 @@ static struct json_object *in_vain(struct json_object *instance, struct json_obj
     if (place_request("/management/object_wait", instance_text(drive, "localPath"), "&seconds=0", &request, &e) < 0)
         return NULL;
     arrival = ask(instance, request);
-    if (json_object_get_boolean(json_object_object_get(arrival, "stuck")))
+    if (json_object_get_boolean(json_object_object_get(arrival, "stuck")) &&
+        !json_object_get_boolean(json_object_object_get(arrival, "coming")))
         why = json_object_get(json_object_object_get(arrival, "waitsFor"));
     json_object_put(arrival);
     return why;
@@ -76,7 +77,7 @@ static struct json_object *in_vain(struct json_object *instance, struct json_obj
 struct left {
     int64_t changes;          /* that no cloud has yet; UNKNOWN when there is no answer */
     bool coming;              /* some of them may arrive */
-    struct json_object *held; /* what the others wait for: by the drive's name */
+    struct json_object *held; /* else what they all wait for: by the drive's name */
 };
 
 static void look(struct json_object *instance, struct left *l)
@@ -91,7 +92,7 @@ static void look(struct json_object *instance, struct left *l)
         struct json_object *drive = json_object_array_get_idx(drives, i), *why;
         int64_t pending = pending_of(drive);
 
-        why = pending > 0 ? in_vain(instance, drive) : NULL;
+        why = pending > 0 && !l->coming ? in_vain(instance, drive) : NULL;   /* a look is short, also where one hangs */
         l->changes += pending;
         l->coming |= pending > 0 && !why;
         if (why)
@@ -132,13 +133,16 @@ static void await_uploads(struct json_object *instance, uint64_t seconds, struct
 static void say_left(struct json_object *instance, const struct left *l)
 {
     const char *state = instance_text(json_object_object_get(instance, "dirs"), "state");
+    bool holds = !l->coming && json_object_object_length(l->held);
 
     if (l->changes == UNKNOWN)
         printf("Whether all changes are in the cloud could not be told. Those that are not are kept in %s and go on at "
                "the next start.\n", state);
     else if (l->changes)
         printf("%" PRId64 " changes are not in the cloud yet. They are kept in %s and go on at the next start%s\n",
-               l->changes, state, json_object_object_length(l->held) ? ", once nothing holds them:" : ".");
+               l->changes, state, holds ? ", once nothing holds them:" : ".");
+    if (!holds)
+        return;
     json_object_object_foreach(l->held, drive, why) {
         listing_puts(drive);
         listing_puts(": ");

@@ -36,6 +36,7 @@ static void tell(struct await *w, const struct index_inode *i, bool stuck, const
 
     a.there = waits_there(w->volume, i);
     a.pending = a.there ? 0 : waits_count(w->volume, i);
+    a.coming = waits_coming(w->volume, i);
     if (why)
         a.waits_for = why;
     answer(w, NULL, &a);

@@ -257,10 +257,11 @@ static void await_done(const struct error *e, const struct volume_arrival *arriv
         return;
     }
     snprintf(id, sizeof(id), "%" PRIu64, arrival->ino);
-    shown.has_there = shown.has_stuck = shown.has_pending = true;
+    shown.has_there = shown.has_stuck = shown.has_pending = shown.has_coming = true;
     shown.there = arrival->there;
     shown.stuck = arrival->stuck;
     shown.pending = (int64_t)arrival->pending;
+    shown.coming = arrival->coming;
     shown.waits_for = arrival->waits_for && *arrival->waits_for ? (char *)(uintptr_t)arrival->waits_for : NULL;
     shown.id = id;
     awaited.arrival = &shown;

@@ -194,6 +194,8 @@ bool index_pending_below(struct index *x, uint64_t ino);
 /* How many inodes at or below the directory lack something, and the one of them to be named first: one that is not
  * held, and failed, the latest to be tried again, else any. */
 uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first);
+/* How many of these are held, or have failed and are not tried again until then. */
+uint64_t index_pending_in_vain(struct index *x, uint64_t dir, int64_t until_ns);
 /* Open graves of keys that begin with this one, a directory's; "": all. */
 uint64_t index_graves_below(struct index *x, const char *key);
 /* Whether the inode is `dir` or lies below it. */

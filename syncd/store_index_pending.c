@@ -263,20 +263,32 @@ uint64_t index_pending_count(struct index *x)
 }
 
 /* From what is pending upwards, as in survey(). */
+#define CLIMB(which) \
+    "WITH RECURSIVE climb(start, at) AS (SELECT ino, ino FROM inode INDEXED BY inode_pending" \
+    " WHERE pending <> 0 AND nlink > 0 AND pending & 7 <> 0" which \
+    " UNION ALL SELECT c.start, i.parent FROM climb c JOIN inode i ON i.ino = c.at" \
+    " WHERE c.at <> ?1 AND i.parent IS NOT NULL)"
+
 uint64_t index_pending_in(struct index *x, uint64_t dir, uint64_t *ret_first)
 {
     CLEANUP(sql_query_end) struct sql_query q =
-        sql_query(x->sql, "WITH RECURSIVE climb(start, at) AS (SELECT ino, ino FROM inode INDEXED BY inode_pending"
-                  " WHERE pending <> 0 AND nlink > 0 AND pending & 7 <> 0"
-                  " UNION ALL SELECT c.start, i.parent FROM climb c"
-                  " JOIN inode i ON i.ino = c.at WHERE c.at <> ?1 AND i.parent IS NOT NULL)"
-                  " SELECT c.start, count(*) OVER () FROM climb c JOIN inode i ON i.ino = c.start WHERE c.at = ?1"
+        sql_query(x->sql, CLIMB("") " SELECT c.start, count(*) OVER () FROM climb c"
+                  " JOIN inode i ON i.ino = c.start WHERE c.at = ?1"
                   " ORDER BY i.not_before IN (" HELD "), i.reason IS NULL, i.not_before DESC LIMIT 1", SQL_INT(dir));
 
     if (sql_next(&q) <= 0)
         return 0;
     *ret_first = (uint64_t)sql_int(&q, 0);
     return (uint64_t)sql_int(&q, 1);
+}
+
+uint64_t index_pending_in_vain(struct index *x, uint64_t dir, int64_t until_ns)
+{
+    int64_t n = 0;
+
+    (void)sql_get_int(x->sql, &n, CLIMB(" AND not_before > ?2 AND (not_before IN (" HELD ") OR reason IS NOT NULL)")
+                      " SELECT count(*) FROM climb WHERE at = ?1", SQL_INT(dir), SQL_INT(until_ns));
+    return (uint64_t)n;
 }
 
 uint64_t index_graves_below(struct index *x, const char *key)

@@ -136,6 +136,7 @@ Lf__Explanation *volume_explain(struct volume *v, uint64_t ino);
 struct volume_arrival {
     uint64_t ino, pending;        /* changes that the cloud lacks */
     bool there, stuck;
+    bool coming;                  /* some of it may get there without that */
     const char *waits_for;        /* a sentence, borrowed; NULL or "" when there is nothing to say */
 };
 void volume_await(struct volume *v, uint64_t ino, unsigned seconds,

@@ -259,6 +259,29 @@ bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS
     return lasting;
 }
 
+/* What refuses one refuses all. */
+static bool all_refused(const struct uploader *u)
+{
+    return u->rest_until_ns > loop_now_ns() && upload_fails_lastingly(u->trouble.code);
+}
+
+/* All changes; those of the root with what a rename took along. */
+static uint64_t count_all(struct volume *v, const struct index_inode *i)
+{
+    return i->ino == INDEX_ROOT ? index_pending_count(v->index) : waits_count(v, i) + has_left(v, i);
+}
+
+bool waits_coming(struct volume *v, const struct index_inode *i)
+{
+    char why[WAITS_MAX];
+
+    if (v->paused || all_refused(v->uploader) || waits_there(v, i))
+        return false;
+    if (!S_ISDIR(i->mode))
+        return !waits_in_vain(v, i, why);
+    return count_all(v, i) > index_pending_in_vain(v->index, i->ino, loop_wall_ns() + LONG_S * S);
+}
+
 bool waits_encrypting(struct volume *v, uint64_t ino)
 {
     return encrypter_marked(v, ino) || convert_seals(v->cache, ino);

@@ -14,6 +14,8 @@ void waits_say(struct volume *v, const struct index_inode *i, char out[WAITS_MAX
 /* Whether it will not get there unless somebody does something: what failed is not tried again for a long time, or the
  * drive is paused. out: why, likewise. */
 bool waits_in_vain(struct volume *v, const struct index_inode *i, char out[WAITS_MAX]);
+/* Whether some of what is not there may get there by itself. */
+bool waits_coming(struct volume *v, const struct index_inode *i);
 /* Whether a failure after which the next try is that far away is such a one. */
 bool waits_lasting(int seconds);
 

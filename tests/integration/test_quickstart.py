@@ -355,6 +355,24 @@ class AsRoot(Quickstart):
         self.quickstart("--background")
         wait_until(lambda: os.path.exists(os.path.join(cloud, "refused")), 60, "the upload after the next start")
 
+    def test_stop_waits_for_what_comes_beside_what_cannot(self):
+        mount, cloud = os.path.join(self.dir, "mnt", "first"), os.path.join(self.dir, "cloud", "first-bucket")
+        self.quickstart("--background")
+        self.restart_with("SettleMilliseconds=4000")
+        os.mkdir(os.path.join(mount, "closed"))
+        self.landfall("wait", mount)
+        os.chmod(os.path.join(cloud, "closed"), 0o500)
+        with open(os.path.join(mount, "closed", "refused"), "w") as f:
+            f.write("kept")
+        self.assertIn("refused", self.landfall("wait", mount, check=False).stderr)
+        with open(os.path.join(mount, "late"), "w") as f:
+            f.write("late")
+        said = self.landfall("stop", "--wait", "86400").stdout
+        self.assertIn("Waiting for uploads: 2 changes", said)
+        self.assertRegex(said, "1 changes are not in the cloud yet.*, once nothing holds them:\nfirst: .*refused")
+        self.assertTrue(os.path.exists(os.path.join(cloud, "late")))
+        os.chmod(os.path.join(cloud, "closed"), 0o700)
+
     def test_wrong_calls(self):
         for argv, sentence in ((["--nonsense"], "is not an option"), (["--dir"], "needs a value"),
                                (["--s3-endpoint", "http://127.0.0.1:1"], "needs --bucket"),

@@ -549,6 +549,12 @@ static void test_holds(void **state)
     add(w, INDEX_ROOT, "c", S_IFREG, NULL, INDEX_CONTENT);
     assert_int_equal(index_pending_in(w->x, INDEX_ROOT, &first), 3);
     assert_true(first != a && first != b);   /* what goes on by itself is named first */
+    assert_int_equal(index_pending_in_vain(w->x, INDEX_ROOT, now), 2);
+    assert_int_equal(index_retry(w->x, first, now + 1000, "no"), 0);
+    assert_int_equal(index_pending_in_vain(w->x, INDEX_ROOT, now), 3);
+    assert_int_equal(index_pending_in_vain(w->x, INDEX_ROOT, now + 1000), 2);
+    assert_int_equal(index_retry(w->x, first, now + 1000, NULL), 0);
+    assert_int_equal(index_pending_in_vain(w->x, INDEX_ROOT, now), 2);   /* put off is not failed */
     reopen(w);
     assert_int_equal(index_held(w->x, a), INDEX_CANCELED);
     assert_int_equal(index_held(w->x, b), INDEX_FREE);

@@ -307,6 +307,41 @@ static void what_does_not_pass_by_itself_ends_the_waiting(void **state)
     assert_waits(rig, ino, file.why);
 }
 
+static int refuse_a(struct rig *rig, const struct cloud_request *r, bool after)
+{
+    (void)rig;
+    return r->op == CLOUD_PUT && !after && strcmp(strrchr(r->key, '/') ? strrchr(r->key, '/') + 1 : r->key, "a") == 0
+        ? -EACCES : 0;
+}
+
+/* It ends the waiting for all, but who wants to know whether anything else may come is told. */
+static void what_is_refused_does_not_hide_what_is_on_its_way(void **state)
+{
+    struct rig *rig = *state;
+    struct told t;
+
+    rig->fault = refuse_a;
+    (void)worker_file(rig, "a", "bytes", 5);
+    await(rig, INDEX_ROOT, LONG_S, &t);
+    rig_wait(rig, t.done);
+    assert_true(t.a.stuck);
+    assert_int_equal(t.a.pending, 1);
+    assert_false(t.a.coming);
+    rig->hold[CLOUD_PUT] = true;
+    (void)worker_file(rig, "b", "bytes", 5);
+    await(rig, INDEX_ROOT, LONG_S, &t);
+    assert_true(t.done && t.a.stuck);
+    assert_true(t.a.coming);
+    rig_release(rig);
+    rig_wait(rig, volume_pending(rig->volume) == 1);
+    (void)worker_file(rig, "c", "bytes", 5);
+    volume_pause(rig->volume, true);
+    await(rig, INDEX_ROOT, LONG_S, &t);
+    assert_true(t.a.stuck);
+    assert_false(t.a.coming);
+    volume_pause(rig->volume, false);
+}
+
 static int refuse_deletions(struct rig *rig, const struct cloud_request *r, bool after)
 {
     (void)rig;
@@ -619,6 +654,7 @@ int main(void)
         TEST(a_removed_file_is_not_waited_for),
         TEST(a_closed_volume_lets_nobody_wait),
         TEST(what_does_not_pass_by_itself_ends_the_waiting),
+        TEST(what_is_refused_does_not_hide_what_is_on_its_way),
         cmocka_unit_test_setup_teardown(a_deletion_that_the_cloud_refuses_ends_the_waiting, rig_set_up_folder,
                                         rig_tear_down),
         TEST(what_may_pass_is_waited_for),
