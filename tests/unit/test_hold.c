@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/fetch_turns.h"
 #include "syncd/transfer_internal.h"
 
 enum { MIB = 1 << 20, PART = 16 * MIB, SIZE = 5 * PART + 99 };
@@ -709,6 +710,44 @@ static void downloads_that_are_paused_let_others_come(void **state)
     rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
 }
 
+static size_t turns(struct rig *rig)
+{
+    const struct fetch_turns *t;
+    size_t n = 0;
+
+    LIST_FOREACH(t, &rig->volume->fetching, next)
+        n += t->n;
+    return n;
+}
+
+/* However often, with somebody who waits or not. */
+static void what_is_paused_is_not_asked_for_again(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    struct transfer *t;
+    int told, again[4] = { 0 };
+    uint64_t ino;
+
+    t = fetch(rig, bytes, SIZE, &ino, &told);
+    volume_download(rig->volume, ino, 0, on_fetched, &again[0]);
+    rig_wait(rig, turns(rig) == 2);
+    ask_pause(t);
+    rig_release(rig);
+    rig_idle(rig);
+    for (int n = 1; n < 4; n++) {
+        volume_download(rig->volume, ino, n > 2, on_fetched, &again[n]);
+        assert_fetches_nothing(rig);
+    }
+    assert_int_equal(again[2], 1);
+    rig_wait(rig, again[3] == -ETIMEDOUT);
+    rig_wait(rig, turns(rig) == 2);   /* who waits, and whoever asked first */
+    ask_resume(t);
+    rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
+    assert_int_equal(told, 1);
+    worker_assert_reads(rig, ino, bytes, SIZE);
+}
+
 /* Nothing of it is asked for any more once it is pinned no longer, paused or not. */
 static void a_paused_pin_may_go(void **state)
 {
@@ -753,6 +792,7 @@ int main(void)
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
         TEST(pins_that_are_paused_let_others_come),
         TEST(downloads_that_are_paused_let_others_come),
+        TEST(what_is_paused_is_not_asked_for_again),
         TEST(a_paused_pin_may_go),
         TEST_IN_FOLDER(a_paused_upload_sends_nothing_and_goes_on),
         TEST_IN_FOLDER(what_is_written_meanwhile_is_what_is_sent),
