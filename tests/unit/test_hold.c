@@ -68,13 +68,18 @@ static struct transfer *current(void)
     return t;
 }
 
-/* As transfer_api.c asks. */
-static void ask_pause(struct transfer *t)
+static void pause_it(struct transfer *t)
 {
     struct error e = { 0 };
 
     if (t->control->pause(t->arg, &e) < 0)
         fail_msg("%s", error_text(&e));
+}
+
+/* As transfer_api.c asks. */
+static void ask_pause(struct transfer *t)
+{
+    pause_it(t);
     transfer_turn(t, TRANSFER_PAUSED);
 }
 
@@ -579,6 +584,30 @@ static void a_paused_download_holds_nobody_who_reads(void **state)
     worker_assert_reads(rig, ino, bytes, SIZE);
 }
 
+/* Only what is on its way holds the file, and ends with the pause. */
+static void what_nobody_waits_for_any_more_may_be_paused(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+    int told = 0;
+
+    rig_put(rig, "a", bytes, SIZE);
+    assert_int_equal(index_get(rig->volume->index, worker_lookup(rig, INDEX_ROOT, "a"), &i), 0);
+    rig->hold[CLOUD_GET] = true;
+    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
+    fetch_range(f, FETCH_STREAM, 0, SIZE, 1, on_fetched, &told);
+    cache_release(f);
+    rig_wait(rig, told);
+    assert_int_equal(told, -ETIMEDOUT);
+    assert_non_null(cache_find(rig->volume->cache, i.ino));
+    pause_it(current());
+    assert_null(cache_find(rig->volume->cache, i.ino));
+    rig_release(rig);
+    read_some(rig, i.ino, bytes, SIZE - 10000);
+}
+
 static void a_canceled_download_is_told_and_reads_go_on(void **state)
 {
     struct rig *rig = *state;
@@ -787,6 +816,7 @@ int main(void)
         TEST(a_new_file_may_have_the_name_of_a_canceled_one),
         TEST(who_waits_for_it_waits_in_vain),
         TEST(a_paused_download_holds_nobody_who_reads),
+        TEST(what_nobody_waits_for_any_more_may_be_paused),
         TEST(a_canceled_download_is_told_and_reads_go_on),
         TEST(a_reader_in_the_midst_of_it_gets_its_bytes),
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
