@@ -261,13 +261,19 @@ static void begin(struct download *d)
     go_on(d);
 }
 
+/* Files that are paused are open, so those of all that rest are no more than one may have. */
 static void start_next(struct volume *v)
 {
     struct download *d;
+    size_t n = 0;
 
-    TAILQ_FOREACH(d, &v->downloads, next)
+    TAILQ_FOREACH(d, &v->downloads, next) {
         if (d->begun && !d->done && !d->unwanted && !rests(d))
             return;
+        n += d->turns.n;
+    }
+    if (n >= FETCH_TURNS_MOST)
+        return;
     d = TAILQ_FIRST(&v->downloads);
     while (d && d->begun)
         d = TAILQ_NEXT(d, next);

@@ -749,6 +749,76 @@ static size_t turns(struct rig *rig)
     return n;
 }
 
+/* More files below d/ than may be paused at a time, as many of them paused as may be. */
+static void pause_most(struct rig *rig, uint64_t dir, void begin_all(struct rig *rig, uint64_t dir))
+{
+    struct transfer *t;
+
+    rig->hold[CLOUD_GET] = true;
+    begin_all(rig, dir);
+    while (count(TRANSFER_PAUSED) < FETCH_TURNS_MOST) {
+        rig_wait(rig, count(TRANSFER_RUNNING) == FETCH_TURNS_AT_ONCE);
+        TAILQ_FOREACH(t, &all->list, next)
+            if (t->status == TRANSFER_RUNNING)
+                ask_pause(t);
+    }
+    rig_release(rig);
+    assert_fetches_nothing(rig);
+    assert_int_equal(turns(rig), FETCH_TURNS_MOST);
+}
+
+static uint64_t put_many(struct rig *rig)
+{
+    CLEANUP_FREE char *bytes = pattern(MIB, 1);
+    char key[] = "d/000";
+
+    for (int n = 0; n < FETCH_TURNS_MOST + 2; n++) {
+        (void)snprintf(key, sizeof(key), "d/%03d", n % 1000);
+        rig_put(rig, key, bytes, MIB);
+    }
+    rig_put(rig, "later", bytes, MIB);
+    return worker_lookup(rig, INDEX_ROOT, "d");
+}
+
+static void pin(struct rig *rig, uint64_t dir)
+{
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
+}
+
+static void more_pins_than_may_be_paused_come_at_last(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir = put_many(rig), last;
+
+    pause_most(rig, dir, pin);
+    last = worker_lookup(rig, dir, "257");
+    assert_false(rig_is_kept(rig, last));
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, rig_is_kept(rig, last));
+    rig_wait(rig, turns(rig) == 0);
+    assert_true(rig_is_kept(rig, worker_lookup(rig, dir, "000")));
+}
+
+static int told_all, told_later;
+
+static void download_all(struct rig *rig, uint64_t dir)
+{
+    volume_download(rig->volume, dir, 0, on_fetched, &told_all);
+    volume_download(rig->volume, worker_lookup(rig, INDEX_ROOT, "later"), 0, on_fetched, &told_later);
+}
+
+/* Files that wait are open. */
+static void more_downloads_than_may_be_paused_come_at_last(void **state)
+{
+    struct rig *rig = *state;
+
+    pause_most(rig, put_many(rig), download_all);
+    assert_int_equal(count(TRANSFER_COMPLETED), 0);
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
+    assert_int_equal(turns(rig), 0);
+}
+
 /* However often, with somebody who waits or not. */
 static void what_is_paused_is_not_asked_for_again(void **state)
 {
@@ -822,6 +892,8 @@ int main(void)
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
         TEST(pins_that_are_paused_let_others_come),
         TEST(downloads_that_are_paused_let_others_come),
+        TEST(more_pins_than_may_be_paused_come_at_last),
+        TEST(more_downloads_than_may_be_paused_come_at_last),
         TEST(what_is_paused_is_not_asked_for_again),
         TEST(a_paused_pin_may_go),
         TEST_IN_FOLDER(a_paused_upload_sends_nothing_and_goes_on),
