@@ -749,6 +749,31 @@ static size_t turns(struct rig *rig)
     return n;
 }
 
+/* Another version is another file, which nobody has paused. */
+static void a_paused_pin_is_replaced_in_the_cloud(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1), *newer = pattern(SIZE - PART, 2);
+    uint64_t ino, replaced;
+
+    rig_put(rig, "a", bytes, SIZE);
+    replaced = worker_lookup(rig, INDEX_ROOT, "a");
+    rig->hold[CLOUD_GET] = true;
+    assert_int_equal(worker_set_pin(rig, INDEX_ROOT, "1", 0), 0);
+    rig_wait(rig, rig->n_held > 1);
+    ask_pause(current());
+    rig_release(rig);
+    rig_put(rig, "a", newer, SIZE - PART);
+    rig_relist(rig, INDEX_ROOT);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_not_equal(ino, replaced);
+    assert_null(cache_find(rig->volume->cache, replaced));
+    keeper_kick(rig->volume);
+    rig_wait(rig, rig_is_kept(rig, ino));
+    rig_wait(rig, turns(rig) == 0);
+    worker_assert_reads(rig, ino, newer, SIZE - PART);
+}
+
 /* More files below d/ than may be paused at a time, as many of them paused as may be. */
 static void pause_most(struct rig *rig, uint64_t dir, void begin_all(struct rig *rig, uint64_t dir))
 {
@@ -892,6 +917,7 @@ int main(void)
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
         TEST(pins_that_are_paused_let_others_come),
         TEST(downloads_that_are_paused_let_others_come),
+        TEST(a_paused_pin_is_replaced_in_the_cloud),
         TEST(more_pins_than_may_be_paused_come_at_last),
         TEST(more_downloads_than_may_be_paused_come_at_last),
         TEST(what_is_paused_is_not_asked_for_again),
