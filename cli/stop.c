@@ -25,6 +25,7 @@ enum {
     UPLOAD_SECONDS_MAX = 86400,
     LOOK_MS = 200,
     ANSWER_SECONDS = 5,
+    ASK_SHARE = 10,           /* times as long as the answers took, nobody asks again */
     SAY_MS = 5000,            /* between two lines on what is left */
     STOP_SECONDS = 90,        /* more than all daemons' limits together */
     STATUS_STARTED = 1,
@@ -78,26 +79,40 @@ struct left {
     int64_t changes;          /* that no cloud has yet; UNKNOWN when there is no answer */
     bool coming;              /* some of them may arrive */
     struct json_object *held; /* else what they all wait for: by the drive's name */
+    int64_t ask_at;           /* when to ask for that again: of much that is pending it costs the uploads time */
 };
+
+static void ask_why(struct json_object *instance, struct json_object *drives, struct left *l)
+{
+    int64_t began = loop_now_ns();
+
+    l->coming = false;
+    json_object_put(l->held);
+    l->held = json_object_new_object();
+    for (size_t i = 0; i < json_object_array_length(drives) && !l->coming; i++) {
+        struct json_object *drive = json_object_array_get_idx(drives, i), *why;
+
+        if (pending_of(drive) <= 0)
+            continue;
+        why = in_vain(instance, drive);
+        l->coming = !why;
+        if (why)
+            json_object_object_add(l->held, instance_text(drive, "name"), why);
+    }
+    l->ask_at = loop_now_ns() + ASK_SHARE * (loop_now_ns() - began);
+}
 
 static void look(struct json_object *instance, struct left *l)
 {
     struct json_object *drives = ask(instance, "/management/clouddrive");
 
     l->changes = json_object_is_type(drives, json_type_array) ? 0 : UNKNOWN;
-    l->coming = false;
-    json_object_put(l->held);
-    l->held = json_object_new_object();
-    for (size_t i = 0; l->changes != UNKNOWN && i < json_object_array_length(drives); i++) {
-        struct json_object *drive = json_object_array_get_idx(drives, i), *why;
-        int64_t pending = pending_of(drive);
-
-        why = pending > 0 && !l->coming ? in_vain(instance, drive) : NULL;   /* a look is short, also where one hangs */
-        l->changes += pending;
-        l->coming |= pending > 0 && !why;
-        if (why)
-            json_object_object_add(l->held, instance_text(drive, "name"), why);
-    }
+    for (size_t i = 0; l->changes != UNKNOWN && i < json_object_array_length(drives); i++)
+        l->changes += pending_of(json_object_array_get_idx(drives, i));
+    if (l->changes <= 0)
+        l->coming = false;
+    else if (loop_now_ns() >= l->ask_at)
+        ask_why(instance, drives, l);
     json_object_put(drives);
 }
 
@@ -133,7 +148,7 @@ static void await_uploads(struct json_object *instance, uint64_t seconds, struct
 static void say_left(struct json_object *instance, const struct left *l)
 {
     const char *state = instance_text(json_object_object_get(instance, "dirs"), "state");
-    bool holds = !l->coming && json_object_object_length(l->held);
+    bool holds = l->changes > 0 && !l->coming && json_object_object_length(l->held);
 
     if (l->changes == UNKNOWN)
         printf("Whether all changes are in the cloud could not be told. Those that are not are kept in %s and go on at "

@@ -71,12 +71,31 @@ static void finish(struct download *d)
     start_next(v);
 }
 
+/* How many wait for the paused file for nobody in particular. One is enough, however often it is asked for. */
+static size_t asked(const struct cache_file *f)
+{
+    const struct download *d;
+    size_t n = 0;
+
+    if (f->fetch.paused)
+        TAILQ_FOREACH(d, &f->volume->downloads, next)
+            n += !d->done && fetch_turns_have(&d->turns, f);
+    return n;
+}
+
+static bool asked_twice(struct cache_file *f)
+{
+    return asked(f) > 1;
+}
+
 static void on_deadline(void *arg)
 {
+    struct download *d = arg;
     struct error e = { 0 };
 
     error_set(&e, -ETIMEDOUT, "Not all of it is here yet. It goes on coming; ask again.");
-    answer(arg, &e);
+    answer(d, &e);
+    fetch_turns_drop(&d->turns, asked_twice);
 }
 
 static void note_failure(struct download *d, uint64_t ino, int code, const char *why)
@@ -118,7 +137,7 @@ static void fetch_one(struct download *d, uint64_t ino)
     r = cache_acquire(v->cache, &i, &f);
     if (r < 0)
         note_failure(d, ino, r, error_meaning(r)->text);
-    else if (cache_file_whole(f))
+    else if (cache_file_whole(f) || (!d->done && asked(f)))
         cache_release(f);
     else
         fetch_turns_add(&d->turns, f, fetch_once);
@@ -242,13 +261,19 @@ static void begin(struct download *d)
     go_on(d);
 }
 
+/* Files that are paused are open, so those of all that rest are no more than one may have. */
 static void start_next(struct volume *v)
 {
     struct download *d;
+    size_t n = 0;
 
-    TAILQ_FOREACH(d, &v->downloads, next)
+    TAILQ_FOREACH(d, &v->downloads, next) {
         if (d->begun && !d->done && !d->unwanted && !rests(d))
             return;
+        n += d->turns.n;
+    }
+    if (n >= FETCH_TURNS_MOST)
+        return;
     d = TAILQ_FIRST(&v->downloads);
     while (d && d->begun)
         d = TAILQ_NEXT(d, next);

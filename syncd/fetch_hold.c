@@ -22,12 +22,13 @@ static void start_anew(struct cache_file *f)
 static int pause_it(void *arg, struct error *e)
 {
     struct cache_file *f = arg;
+    struct volume *v = f->volume;
 
     (void)e;
     f->fetch.paused = true;
     show_fetch_idle(f);
-    start_anew(f);
-    fetch_turns_changed(f->volume);
+    start_anew(f);   /* it may be gone */
+    fetch_turns_changed(v);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/cleanup.h"
+#include "syncd/fetch_turns.h"
 #include "syncd/transfer_internal.h"
 
 enum { MIB = 1 << 20, PART = 16 * MIB, SIZE = 5 * PART + 99 };
@@ -67,13 +68,18 @@ static struct transfer *current(void)
     return t;
 }
 
-/* As transfer_api.c asks. */
-static void ask_pause(struct transfer *t)
+static void pause_it(struct transfer *t)
 {
     struct error e = { 0 };
 
     if (t->control->pause(t->arg, &e) < 0)
         fail_msg("%s", error_text(&e));
+}
+
+/* As transfer_api.c asks. */
+static void ask_pause(struct transfer *t)
+{
+    pause_it(t);
     transfer_turn(t, TRANSFER_PAUSED);
 }
 
@@ -578,6 +584,30 @@ static void a_paused_download_holds_nobody_who_reads(void **state)
     worker_assert_reads(rig, ino, bytes, SIZE);
 }
 
+/* Only what is on its way holds the file, and ends with the pause. */
+static void what_nobody_waits_for_any_more_may_be_paused(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    struct cache_file *f;
+    int told = 0;
+
+    rig_put(rig, "a", bytes, SIZE);
+    assert_int_equal(index_get(rig->volume->index, worker_lookup(rig, INDEX_ROOT, "a"), &i), 0);
+    rig->hold[CLOUD_GET] = true;
+    assert_int_equal(cache_acquire(rig->volume->cache, &i, &f), 0);
+    fetch_range(f, FETCH_STREAM, 0, SIZE, 1, on_fetched, &told);
+    cache_release(f);
+    rig_wait(rig, told);
+    assert_int_equal(told, -ETIMEDOUT);
+    assert_non_null(cache_find(rig->volume->cache, i.ino));
+    pause_it(current());
+    assert_null(cache_find(rig->volume->cache, i.ino));
+    rig_release(rig);
+    read_some(rig, i.ino, bytes, SIZE - 10000);
+}
+
 static void a_canceled_download_is_told_and_reads_go_on(void **state)
 {
     struct rig *rig = *state;
@@ -709,6 +739,139 @@ static void downloads_that_are_paused_let_others_come(void **state)
     rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
 }
 
+static size_t turns(struct rig *rig)
+{
+    const struct fetch_turns *t;
+    size_t n = 0;
+
+    LIST_FOREACH(t, &rig->volume->fetching, next)
+        n += t->n;
+    return n;
+}
+
+/* Another version is another file, which nobody has paused. */
+static void a_paused_pin_is_replaced_in_the_cloud(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1), *newer = pattern(SIZE - PART, 2);
+    uint64_t ino, replaced;
+
+    rig_put(rig, "a", bytes, SIZE);
+    replaced = worker_lookup(rig, INDEX_ROOT, "a");
+    rig->hold[CLOUD_GET] = true;
+    assert_int_equal(worker_set_pin(rig, INDEX_ROOT, "1", 0), 0);
+    rig_wait(rig, rig->n_held > 1);
+    ask_pause(current());
+    rig_release(rig);
+    rig_put(rig, "a", newer, SIZE - PART);
+    rig_relist(rig, INDEX_ROOT);
+    ino = worker_lookup(rig, INDEX_ROOT, "a");
+    assert_int_not_equal(ino, replaced);
+    assert_null(cache_find(rig->volume->cache, replaced));
+    keeper_kick(rig->volume);
+    rig_wait(rig, rig_is_kept(rig, ino));
+    rig_wait(rig, turns(rig) == 0);
+    worker_assert_reads(rig, ino, newer, SIZE - PART);
+}
+
+/* More files below d/ than may be paused at a time, as many of them paused as may be. */
+static void pause_most(struct rig *rig, uint64_t dir, void begin_all(struct rig *rig, uint64_t dir))
+{
+    struct transfer *t;
+
+    rig->hold[CLOUD_GET] = true;
+    begin_all(rig, dir);
+    while (count(TRANSFER_PAUSED) < FETCH_TURNS_MOST) {
+        rig_wait(rig, count(TRANSFER_RUNNING) == FETCH_TURNS_AT_ONCE);
+        TAILQ_FOREACH(t, &all->list, next)
+            if (t->status == TRANSFER_RUNNING)
+                ask_pause(t);
+    }
+    rig_release(rig);
+    assert_fetches_nothing(rig);
+    assert_int_equal(turns(rig), FETCH_TURNS_MOST);
+}
+
+static uint64_t put_many(struct rig *rig)
+{
+    CLEANUP_FREE char *bytes = pattern(MIB, 1);
+    char key[] = "d/000";
+
+    for (int n = 0; n < FETCH_TURNS_MOST + 2; n++) {
+        (void)snprintf(key, sizeof(key), "d/%03d", n % 1000);
+        rig_put(rig, key, bytes, MIB);
+    }
+    rig_put(rig, "later", bytes, MIB);
+    return worker_lookup(rig, INDEX_ROOT, "d");
+}
+
+static void pin(struct rig *rig, uint64_t dir)
+{
+    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
+}
+
+static void more_pins_than_may_be_paused_come_at_last(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t dir = put_many(rig), last;
+
+    pause_most(rig, dir, pin);
+    last = worker_lookup(rig, dir, "257");
+    assert_false(rig_is_kept(rig, last));
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, rig_is_kept(rig, last));
+    rig_wait(rig, turns(rig) == 0);
+    assert_true(rig_is_kept(rig, worker_lookup(rig, dir, "000")));
+}
+
+static int told_all, told_later;
+
+static void download_all(struct rig *rig, uint64_t dir)
+{
+    volume_download(rig->volume, dir, 0, on_fetched, &told_all);
+    volume_download(rig->volume, worker_lookup(rig, INDEX_ROOT, "later"), 0, on_fetched, &told_later);
+}
+
+/* Files that wait are open. */
+static void more_downloads_than_may_be_paused_come_at_last(void **state)
+{
+    struct rig *rig = *state;
+
+    pause_most(rig, put_many(rig), download_all);
+    assert_int_equal(count(TRANSFER_COMPLETED), 0);
+    turn_all(rig, TRANSFER_PAUSED, ask_resume);
+    rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
+    assert_int_equal(turns(rig), 0);
+}
+
+/* However often, with somebody who waits or not. */
+static void what_is_paused_is_not_asked_for_again(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = pattern(SIZE, 1);
+    struct transfer *t;
+    int told, again[4] = { 0 };
+    uint64_t ino;
+
+    t = fetch(rig, bytes, SIZE, &ino, &told);
+    volume_download(rig->volume, ino, 0, on_fetched, &again[0]);
+    rig_wait(rig, turns(rig) == 2);
+    ask_pause(t);
+    rig_release(rig);
+    rig_idle(rig);
+    for (int n = 1; n < 4; n++) {
+        volume_download(rig->volume, ino, n > 2, on_fetched, &again[n]);
+        assert_fetches_nothing(rig);
+    }
+    assert_int_equal(again[2], 1);
+    rig_wait(rig, again[3] == -ETIMEDOUT);
+    rig_wait(rig, turns(rig) == 2);   /* who waits, and whoever asked first */
+    ask_resume(t);
+    rig_wait(rig, TAILQ_EMPTY(&rig->volume->downloads));
+    assert_int_equal(told, 1);
+    worker_assert_reads(rig, ino, bytes, SIZE);
+}
+
 /* Nothing of it is asked for any more once it is pinned no longer, paused or not. */
 static void a_paused_pin_may_go(void **state)
 {
@@ -748,11 +911,16 @@ int main(void)
         TEST(a_new_file_may_have_the_name_of_a_canceled_one),
         TEST(who_waits_for_it_waits_in_vain),
         TEST(a_paused_download_holds_nobody_who_reads),
+        TEST(what_nobody_waits_for_any_more_may_be_paused),
         TEST(a_canceled_download_is_told_and_reads_go_on),
         TEST(a_reader_in_the_midst_of_it_gets_its_bytes),
         TEST(a_pin_that_is_canceled_comes_when_it_is_pinned_again),
         TEST(pins_that_are_paused_let_others_come),
         TEST(downloads_that_are_paused_let_others_come),
+        TEST(a_paused_pin_is_replaced_in_the_cloud),
+        TEST(more_pins_than_may_be_paused_come_at_last),
+        TEST(more_downloads_than_may_be_paused_come_at_last),
+        TEST(what_is_paused_is_not_asked_for_again),
         TEST(a_paused_pin_may_go),
         TEST_IN_FOLDER(a_paused_upload_sends_nothing_and_goes_on),
         TEST_IN_FOLDER(what_is_written_meanwhile_is_what_is_sent),
