@@ -64,27 +64,20 @@ static void break_disk(const struct handle *h, off_t from, off_t to)
 }
 
 /* What is open is not sent, however long the test takes. */
-static int begin(void **state, int r)
+static void begin(struct rig *rig)
 {
-    struct rig *rig = *state;
-
     rig->config->quiet_milliseconds = 60 * 1000;
     memset(&bad, 0, sizeof(bad));
-    return r;
 }
 
 static int set_up(void **state)
 {
-    int r = rig_set_up(state);
-
-    return begin(state, r);
+    return rig_set_up_with(begin, state);
 }
 
 static int set_up_folder(void **state)
 {
-    int r = rig_set_up_folder(state);
-
-    return begin(state, r);
+    return rig_set_up_folder_with(begin, state);
 }
 
 /* --- what is on the disk -------------------------------------------------------------------------------------- */

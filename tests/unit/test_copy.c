@@ -20,27 +20,20 @@ enum { MIB = 1 << 20, SIZE = 2 * MIB + 77, CLONE_PART = 64 * MIB, SIZE_OF_PIECES
 /* --- what the stories share ------------------------------------------------------------------------- */
 
 /* However long it takes on a slow machine, what is open is not sent, and nobody's patience ends. */
-static int begin(void **state, int r)
+static void begin(struct rig *rig)
 {
-    struct rig *rig = *state;
-
     rig->config->quiet_milliseconds = 60 * 1000;
     rig->config->read_deadline_seconds = 60;
-    return r;
 }
 
 static int set_up(void **state)
 {
-    int r = rig_set_up(state);
-
-    return begin(state, r);
+    return rig_set_up_with(begin, state);
 }
 
 static int set_up_folder(void **state)
 {
-    int r = rig_set_up_folder(state);
-
-    return begin(state, r);
+    return rig_set_up_folder_with(begin, state);
 }
 
 /* An object of others that nobody has read. */

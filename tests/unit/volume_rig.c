@@ -518,6 +518,11 @@ int rig_set_up_with(void (*prepare)(struct rig *rig), void **state)
     return set_up_anywhere(false, prepare, state);
 }
 
+int rig_set_up_folder_with(void (*prepare)(struct rig *rig), void **state)
+{
+    return set_up_anywhere(true, prepare, state);
+}
+
 int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state)
 {
     return set_up(dir, true, prepare, state);

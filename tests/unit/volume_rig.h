@@ -47,7 +47,9 @@ struct rig {
 /* As cmocka's set-up and tear-down; *state is a struct rig. */
 int rig_set_up(void **state);
 int rig_set_up_folder(void **state);   /* over a LocalFolder instead */
-int rig_set_up_with(void (*prepare)(struct rig *rig), void **state);   /* which may change the drive */
+/* The same; prepare() may change the drive and the settings. */
+int rig_set_up_with(void (*prepare)(struct rig *rig), void **state);
+int rig_set_up_folder_with(void (*prepare)(struct rig *rig), void **state);
 /* Over a LocalFolder, in a directory that an earlier run may have left. prepare() (or NULL) may change rig->drive. */
 int rig_set_up_in(const char *dir, void (*prepare)(struct rig *rig), void **state);
 int rig_tear_down(void **state);   /* removes the directory */
