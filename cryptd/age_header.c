@@ -25,7 +25,8 @@ struct reader {
 static int next_line(struct reader *r, const char **ret, size_t *ret_n)
 {
     size_t most = least(r->len, AGE_HEADER_MAX);
-    const char *begin = r->text + r->at, *end = memchr(begin, '\n', most - r->at);
+    const char *begin = r->at < most ? r->text + r->at : NULL;   /* nothing need not be anywhere */
+    const char *end = begin ? memchr(begin, '\n', most - r->at) : NULL;
 
     if (!end)
         return r->len >= AGE_HEADER_MAX ? -EMSGSIZE : -ENODATA;

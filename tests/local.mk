@@ -153,6 +153,7 @@ EXTRA_DIST += tests/fuzz/seeds/cryptd_call/cache_key_make \
 	tests/fuzz/seeds/cryptd_call/object_bind \
 	tests/fuzz/seeds/cryptd_call/object_make \
 	tests/fuzz/seeds/cryptd_call/object_open \
+	tests/fuzz/seeds/cryptd_call/object_open_nothing \
 	tests/fuzz/seeds/cryptd_call/worker_crypt \
 	tests/fuzz/seeds/cryptd_call/worker_crypt_region
 EXTRA_DIST += tests/fuzz/seeds/anchors/name tests/fuzz/seeds/anchors/segment

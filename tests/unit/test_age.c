@@ -140,6 +140,7 @@ static void a_header_that_ends_early_needs_more(void **state)
     static struct age_header h;
 
     (void)state;
+    assert_int_equal(age_header_read(NULL, 0, &h), -ENODATA);
     for (size_t n = 0; n < strlen(text); n++)
         assert_int_equal(age_header_read(text, n, &h), -ENODATA);
     assert_int_equal(age_header_read(text, strlen(text), &h), 0);
