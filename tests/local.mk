@@ -126,6 +126,10 @@ EXTRA_DIST += .ci/run setup/accounts setup/packages setup/wanted \
 
 
 EXTRA_DIST += tests/fuzz/keep \
+	tests/fuzz/corpora/age_header.tar.gz \
+	tests/fuzz/corpora/anchors.tar.gz \
+	tests/fuzz/corpora/cryptd_call.tar.gz \
+	tests/fuzz/corpora/cryptd_form.tar.gz \
 	tests/fuzz/corpora/form.tar.gz \
 	tests/fuzz/corpora/http_head.tar.gz \
 	tests/fuzz/corpora/ipc_packet.tar.gz \
@@ -133,6 +137,9 @@ EXTRA_DIST += tests/fuzz/keep \
 	tests/fuzz/corpora/name.tar.gz \
 	tests/fuzz/corpora/path.tar.gz \
 	tests/fuzz/corpora/route.tar.gz \
+	tests/fuzz/corpora/s3_headers.tar.gz \
+	tests/fuzz/corpora/s3_xml.tar.gz \
+	tests/fuzz/corpora/sealed.tar.gz \
 	tests/fuzz/corpora/service_url.tar.gz \
 	tests/fuzz/corpora/websocket.tar.gz
 
