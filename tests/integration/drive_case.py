@@ -1,6 +1,7 @@
 """Test cases that have one instance with drives for all their tests, and trees to put on them."""
 
 import filecmp
+import contextlib
 import os
 import pwd
 import re
@@ -45,6 +46,16 @@ def fill(path, size, seed=1):
     with open(path, "wb") as f:
         for i in range(0, size, 1 << 20):
             f.write((seed.to_bytes(8, "little") + i.to_bytes(8, "little") + block[16:])[:min(1 << 20, size - i)])
+
+
+@contextlib.contextmanager
+def put_whole(bucket, name):
+    """The path to make a file at that is in the folder, its owner's, when this ends. A listing that found it there before
+    it is whole would be believed until the next one."""
+    made, owner = os.path.join(os.path.dirname(bucket), "new"), os.stat(bucket)
+    yield made
+    os.chown(made, owner.st_uid, owner.st_gid)
+    os.rename(made, os.path.join(bucket, name))
 
 
 def difference(a, b):

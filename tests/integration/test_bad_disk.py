@@ -10,7 +10,7 @@ import re
 import unittest
 
 import landfall_test as lt
-from drive_case import SERVED, DriveCase, fill
+from drive_case import SERVED, DriveCase, fill, put_whole
 from fault_case import read_file, write_file
 from landfall_test import wait_until
 from loop_disk import BadDisk
@@ -41,12 +41,10 @@ class BadDiskCase(DriveCase):
         return self.folder_drive(name, syncIntervalSeconds=1, permanentLocalPath=self.folder)
 
     def put(self, mount, bucket, name, size, seed):
-        path, hidden, owner = os.path.join(bucket, name), os.path.join(os.path.dirname(bucket), "new"), os.stat(bucket)
-        fill(hidden, size, seed)
-        os.chown(hidden, owner.st_uid, owner.st_gid)
-        os.rename(hidden, path)     # at once: a listing that found an empty file would be believed until the next one
+        with put_whole(bucket, name) as made:
+            fill(made, size, seed)
         wait_until(lambda: os.path.exists(os.path.join(mount, name)), 20, "the name")
-        data = read_file(path)
+        data = read_file(os.path.join(bucket, name))
         self.assertEqual(read_file(os.path.join(mount, name)), data)
         return data
 

@@ -4,7 +4,6 @@ an error; never a mixture, never zeros where the file was cut."""
 
 import itertools
 import os
-import pwd
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import time
 import unittest
 
 import landfall_test as lt
-from drive_case import SERVED, DriveCase
+from drive_case import DriveCase, put_whole
 
 MIB = 1 << 20
 
@@ -237,11 +236,8 @@ class Folder(Changes, DriveCase):
         cls.mount, cls.bucket = cls.folder_drive(syncIntervalSeconds=2)
 
     def put(self, name, content):
-        hidden = os.path.join(os.path.dirname(self.bucket), "new")
-        with open(hidden, "wb") as f:
+        with put_whole(self.bucket, name) as made, open(made, "wb") as f:
             f.write(content)
-        os.chown(hidden, pwd.getpwnam(SERVED).pw_uid, -1)
-        os.rename(hidden, os.path.join(self.bucket, name))
 
     def get(self, name):
         with open(os.path.join(self.bucket, name), "rb") as f:

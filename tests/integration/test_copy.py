@@ -9,7 +9,7 @@ import time
 import unittest
 
 import landfall_test as lt
-from drive_case import DriveCase, fill
+from drive_case import DriveCase, fill, put_whole
 from fault_case import FaultCase, content, read_file, turns, write_file
 from killer import Killer
 from landfall_test import wait_until
@@ -228,9 +228,8 @@ class Copies(FaultCase):
 class LocalCopies(DriveCase):
     def test_cp_on_a_folder(self):
         mount, bucket = self.folder_drive(syncIntervalSeconds=1)
-        hidden = os.path.join(os.path.dirname(bucket), "new")
-        fill(hidden, 70 * MIB + 5)
-        os.rename(hidden, os.path.join(bucket, "a"))     # whole when a listing finds it
+        with put_whole(bucket, "a") as made:
+            fill(made, 70 * MIB + 5)
         wait_until(lambda: os.path.exists(os.path.join(mount, "a")), 20, "the file")
         lt.run("cp", os.path.join(mount, "a"), os.path.join(mount, "b"))
         self.assertEqual(Scrape(self.instance).sum("landfall_cloud_copied_bytes_total"), 70 * MIB + 5)

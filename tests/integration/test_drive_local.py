@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import landfall_test as lt
-from drive_case import ODD_NAMES, SERVED, DriveCase, fill, make_tree
+from drive_case import ODD_NAMES, SERVED, DriveCase, fill, make_tree, put_whole
 from landfall_test import wait_until
 
 
@@ -236,12 +236,8 @@ class LocalDrive(DriveCase):
         self.assertEqual(space.f_namemax, 255)
 
     def test_what_others_put_into_the_folder_appears(self):
-        hidden = os.path.join(os.path.dirname(self.bucket), "new")
-        with open(hidden, "w") as f:
+        with put_whole(self.bucket, "from-outside") as made, open(made, "w") as f:
             f.write("hello")
-        os.chown(hidden, os.stat(self.bucket).st_uid, -1)
-        # At once: a listing that found it empty would be believed until the next one.
-        os.rename(hidden, os.path.join(self.bucket, "from-outside"))
         wait_until(lambda: "from-outside" in os.listdir(self.mount), 20, "the file in the listing")
         with open(self.path("from-outside")) as f:
             self.assertEqual(f.read(), "hello")

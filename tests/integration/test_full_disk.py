@@ -8,7 +8,7 @@ import pwd
 import unittest
 
 import landfall_test as lt
-from drive_case import SERVED, DriveCase, fill
+from drive_case import SERVED, DriveCase, fill, put_whole
 from fault_case import read_file
 from landfall_test import wait_until
 from loop_disk import LoopDisk
@@ -95,10 +95,8 @@ class Cache(FullCase):
 
     def test_others_fill_the_disk(self):
         mount, bucket = self.folder_drive("full", syncIntervalSeconds=1)
-        beside = os.path.join(self.instance.dir, "big")
-        fill(beside, 40 * MIB, 5)
-        os.chmod(beside, 0o644)
-        os.rename(beside, os.path.join(bucket, "big"))        # whole, when it is listed
+        with put_whole(bucket, "big") as made:
+            fill(made, 40 * MIB, 5)
         wait_until(lambda: os.path.exists(os.path.join(mount, "big")), 20, "the name")
         pids = self.instance.info()["pids"]
         ballast = fill_up(self.caches, leave=20 * MIB)
