@@ -646,6 +646,11 @@ static void a_reader_in_the_midst_of_it_gets_its_bytes(void **state)
     rig_wait(rig, told == -ECANCELED);
 }
 
+static void pin(struct rig *rig, uint64_t ino)
+{
+    assert_int_equal(worker_set_pin(rig, ino, "1", 0), 0);
+}
+
 static void a_pin_that_is_canceled_comes_when_it_is_pinned_again(void **state)
 {
     struct rig *rig = *state;
@@ -655,7 +660,7 @@ static void a_pin_that_is_canceled_comes_when_it_is_pinned_again(void **state)
     rig_put(rig, "a", bytes, SIZE);
     ino = worker_lookup(rig, INDEX_ROOT, "a");
     rig->hold[CLOUD_GET] = true;
-    assert_int_equal(worker_set_pin(rig, ino, "1", 0), 0);
+    pin(rig, ino);
     rig_wait(rig, rig->n_held > 1);
     ask_cancel(current());
     rig_release(rig);
@@ -663,7 +668,7 @@ static void a_pin_that_is_canceled_comes_when_it_is_pinned_again(void **state)
     assert_fetches_nothing(rig);
     assert_false(rig_is_kept(rig, ino));
     assert_int_equal(worker_get_pin(rig, ino), 0);
-    assert_int_equal(worker_set_pin(rig, ino, "1", 0), 0);
+    pin(rig, ino);
     rig_wait(rig, rig_is_kept(rig, ino));
 }
 
@@ -691,14 +696,28 @@ static unsigned count(enum transfer_status status)
     return n;
 }
 
-static void turn_all(struct rig *rig, enum transfer_status from, void ask(struct transfer *t))
+static void ask_all(enum transfer_status from, void ask(struct transfer *t))
 {
     struct transfer *t;
 
     TAILQ_FOREACH(t, &all->list, next)
         if (t->status == from)
             ask(t);
+}
+
+static void turn_all(struct rig *rig, enum transfer_status from, void ask(struct transfer *t))
+{
+    ask_all(from, ask);
     rig_release(rig);
+}
+
+/* Four of the six below the directory are paused, and the other two are here. */
+static void pin_and_pause_four(struct rig *rig, uint64_t dir)
+{
+    pin(rig, dir);
+    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
+    turn_all(rig, TRANSFER_RUNNING, ask_pause);
+    rig_wait(rig, count(TRANSFER_COMPLETED) == 2);
 }
 
 static void pins_that_are_paused_let_others_come(void **state)
@@ -707,11 +726,8 @@ static void pins_that_are_paused_let_others_come(void **state)
     uint64_t dir, later;
 
     put_some(rig, &dir, &later);
-    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
-    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
-    turn_all(rig, TRANSFER_RUNNING, ask_pause);
-    rig_wait(rig, count(TRANSFER_COMPLETED) == 2);
-    assert_int_equal(worker_set_pin(rig, later, "1", 0), 0);
+    pin_and_pause_four(rig, dir);
+    pin(rig, later);
     rig_wait(rig, rig_is_kept(rig, later));
     assert_int_equal(count(TRANSFER_PAUSED), 4);
     turn_all(rig, TRANSFER_PAUSED, ask_resume);
@@ -759,7 +775,7 @@ static void a_paused_pin_is_replaced_in_the_cloud(void **state)
     rig_put(rig, "a", bytes, SIZE);
     replaced = worker_lookup(rig, INDEX_ROOT, "a");
     rig->hold[CLOUD_GET] = true;
-    assert_int_equal(worker_set_pin(rig, INDEX_ROOT, "1", 0), 0);
+    pin(rig, INDEX_ROOT);
     rig_wait(rig, rig->n_held > 1);
     ask_pause(current());
     rig_release(rig);
@@ -777,15 +793,11 @@ static void a_paused_pin_is_replaced_in_the_cloud(void **state)
 /* More files below d/ than may be paused at a time, as many of them paused as may be. */
 static void pause_most(struct rig *rig, uint64_t dir, void begin_all(struct rig *rig, uint64_t dir))
 {
-    struct transfer *t;
-
     rig->hold[CLOUD_GET] = true;
     begin_all(rig, dir);
     while (count(TRANSFER_PAUSED) < FETCH_TURNS_MOST) {
         rig_wait(rig, count(TRANSFER_RUNNING) == FETCH_TURNS_AT_ONCE);
-        TAILQ_FOREACH(t, &all->list, next)
-            if (t->status == TRANSFER_RUNNING)
-                ask_pause(t);
+        ask_all(TRANSFER_RUNNING, ask_pause);
     }
     rig_release(rig);
     assert_fetches_nothing(rig);
@@ -803,11 +815,6 @@ static uint64_t put_many(struct rig *rig)
     }
     rig_put(rig, "later", bytes, MIB);
     return worker_lookup(rig, INDEX_ROOT, "d");
-}
-
-static void pin(struct rig *rig, uint64_t dir)
-{
-    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
 }
 
 static void more_pins_than_may_be_paused_come_at_last(void **state)
@@ -879,10 +886,7 @@ static void a_paused_pin_may_go(void **state)
     uint64_t dir, later;
 
     put_some(rig, &dir, &later);
-    assert_int_equal(worker_set_pin(rig, dir, "1", 0), 0);
-    rig_wait(rig, count(TRANSFER_RUNNING) == 4);
-    turn_all(rig, TRANSFER_RUNNING, ask_pause);
-    rig_wait(rig, count(TRANSFER_COMPLETED) == 2);
+    pin_and_pause_four(rig, dir);
     assert_int_equal(worker_remove_pin(rig, dir), 0);
     turn_all(rig, TRANSFER_PAUSED, ask_resume);
     assert_fetches_nothing(rig);
