@@ -50,6 +50,8 @@ libcommon_a_SOURCES = \
 	common/number.h \
 	common/process.c \
 	common/process.h \
+	common/punch.c \
+	common/punch.h \
 	common/random.c \
 	common/random.h \
 	common/sandbox.c \

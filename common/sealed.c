@@ -3,11 +3,11 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/number.h"
+#include "common/punch.h"
 #include "common/sealed_internal.h"
 
 /* --- bytes of a file --------------------------------------------------------------------------------- */
@@ -214,26 +214,13 @@ int sealed_set_floor(int fd, uint64_t chunk, uint64_t floor)
     return sealed_pwrite(fd, &disk, sizeof(disk), sealed_entry_at(chunk) + offsetof(struct sealed_entry, floor));
 }
 
-/* Behind the end there is nothing, and may be more than the file system has offsets for. */
-static int punch(int fd, uint64_t at, uint64_t n)
-{
-    off_t end = lseek(fd, 0, SEEK_END);
-
-    if (end < 0)
-        return -errno;
-    if (at >= (uint64_t)end)
-        return 0;
-    n = n < (uint64_t)end - at ? n : (uint64_t)end - at;
-    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n) < 0 ? -errno : 0;
-}
-
 /* Chunks of one extent; first their records. */
 static int drop(int fd, uint64_t first, uint64_t n)
 {
-    int r = punch(fd, sealed_entry_at(first), n * SEALED_ENTRY);
+    int r = punch_hole(fd, sealed_entry_at(first), n * SEALED_ENTRY);
 
     for (unsigned s = 0; r == 0 && s < SEALED_SLOTS; s++)
-        r = punch(fd, sealed_slot_at(first, s), n << CHUNK_SHIFT);
+        r = punch_hole(fd, sealed_slot_at(first, s), n << CHUNK_SHIFT);
     return r;
 }
 
@@ -246,7 +233,7 @@ int sealed_drop(int fd, uint64_t first, uint64_t n)
     for (uint64_t extent; r == 0 && first < end; first = (extent + 1) * EXTENT_CHUNKS) {
         extent = first / EXTENT_CHUNKS;
         if (first % EXTENT_CHUNKS == 0 && end == SEALED_CHUNKS_MAX && extent > 0)
-            return punch(fd, extent_at(first), extent_at(SEALED_CHUNKS_MAX) - extent_at(first));
+            return punch_hole(fd, extent_at(first), extent_at(SEALED_CHUNKS_MAX) - extent_at(first));
         r = drop(fd, first, together(first, end - first));
     }
     return r;

@@ -3,7 +3,6 @@
  *
  * Must not know who met it (fs_data.c, fs_sync.c, cache_sync.c, upload_run.c). */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/punch.h"
 #include "syncd/cache_space.h"
 
 /* What happened to which of the two files of the inode. */
@@ -78,8 +78,7 @@ static bool give_up_chunk(struct cache_file *f, uint64_t c, uint64_t to)
         cache_seal_keep_chunk(f, c);
     if (f->is_sealed)
         return cache_seal_punch(f, c, 1) == 0 && cache_fresh_gone(f, c, c + 1) == 0;
-    return fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(c << CHUNK_SHIFT),
-                     CHUNK_SIZE) == 0;
+    return punch_hole(f->data_fd, c << CHUNK_SHIFT, CHUNK_SIZE) == 0;
 }
 
 /* What is absent already is on its way to somebody else who met the same. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/punch.h"
 #include "syncd/cache.h"
 
 enum { STAT_BLOCK = 512, FOLDERS = 256 };
@@ -109,10 +110,7 @@ int cache_file_punch(struct cache_file *f, uint64_t extent)
     if (f->is_sealed)
         return cache_seal_punch(f, extent * EXTENT_CHUNKS, EXTENT_CHUNKS);
     atomic_store(&f->map->bits[extent], 0);
-    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(extent << EXTENT_SHIFT),
-                  EXTENT_SIZE) < 0)
-        return -errno;
-    return 0;
+    return punch_hole(f->data_fd, extent << EXTENT_SHIFT, EXTENT_SIZE);
 }
 
 /* --- out of the way ------------------------------------------------------------------------------- */

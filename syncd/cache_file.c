@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/punch.h"
 #include "common/timespec.h"
 #include "syncd/content.h"
 
@@ -133,7 +134,7 @@ static int empty(struct cache_file *f)
 {
     if (f->is_sealed)
         return cache_seal_empty(f);
-    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) == 0)
+    if (punch_hole(f->data_fd, 0, CHUNK_FILE_MAX) == 0)
         return 0;
     return ftruncate(f->data_fd, 0) < 0 ? -errno : 0;
 }
@@ -149,7 +150,7 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
     CLEANUP_CLOSE int folder = -1;
     bool wanted = can_be_sealed(f, i);
     char name[32];
-    int fd;
+    int fd, r;
 
     if (f->is_sealed == wanted || !SLIST_EMPTY(&f->opens) || chunk_map_counted(f->map, 0) || content_busy(f))
         return 0;
@@ -163,8 +164,9 @@ static int choose_form(struct cache_file *f, const struct index_inode *i)
         cache_fresh_end(f);
         return unlinkat(folder, cache_name(name, f->ino, "seal"), 0) < 0 ? -errno : 0;
     }
-    if (fallocate(f->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
-        return -errno;   /* what was plain goes first */
+    r = punch_hole(f->data_fd, 0, CHUNK_FILE_MAX);   /* what was plain goes first */
+    if (r < 0)
+        return r;
     fd = cache_name_open(folder, f->ino, "seal", O_RDWR | O_CREAT);
     if (fd < 0)
         return fd;
@@ -299,7 +301,7 @@ static int init_map(struct cache_file *f, bool fresh)
 {
     int r;
 
-    if (f->map->magic && fallocate(f->map_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_MAP_SIZE) < 0)
+    if (f->map->magic && punch_hole(f->map_fd, 0, CHUNK_MAP_SIZE) < 0)
         memset(f->map, 0, CHUNK_MAP_SIZE);
     r = cache_file_map_room(f, data_size(f));
     if (r < 0)

@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/number.h"
+#include "common/punch.h"
 #include "syncd/cache.h"
 #include "syncd/key_stock.h"
 #include "syncd/sealed_head.h"
@@ -181,13 +182,15 @@ int cache_seal_clear_data(int data_fd)
 {
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
     struct stat st;
+    int r;
 
     if (lseek(data_fd, 0, SEEK_DATA) < 0)
         return errno == ENXIO ? 0 : -errno;
     if (fstat(data_fd, &st) < 0)
         return -errno;
-    if (fallocate(data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)CHUNK_FILE_MAX) < 0)
-        return -errno;
+    r = punch_hole(data_fd, 0, CHUNK_FILE_MAX);
+    if (r < 0)
+        return r;
     times[1] = st.st_mtim;
     (void)futimens(data_fd, times);
     return 0;
