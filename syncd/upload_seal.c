@@ -268,12 +268,21 @@ static int record(struct upload *u, const char *etag)
     return r < 0 || !o.version ? r : index_anchor_put(u->volume->index, u->key, o.version);
 }
 
-/* The drive encrypts objects no more: its owner wants what was encrypted there to be plain. */
-static int record_plain(struct upload *u)
+/* As its metadata would say (object_told()): so it is known while it cannot be asked for them. When the drive encrypts
+ * objects no more its owner wants what was encrypted there to be plain. */
+static int record_plain(struct upload *u, const char *etag)
 {
-    bool was_sealed = u->volume->keys && index_anchor(u->volume->index, u->key) > 0;
+    const struct index_object o = { .kind = INDEX_OBJECT_PLAIN, .size = u->size };
+    struct volume *v = u->volume;
+    int r = 0;
 
-    return was_sealed ? index_anchor_accept(u->volume->index, u->key, 0) : 0;
+    if (!v->keys)
+        return 0;
+    if (u->size >= OBJECT_LEAST && !object_seals(v))
+        r = index_object_put(v->index, u->inode.ino, etag, &o);
+    if (r == 0 && index_anchor(v->index, u->key) > 0)
+        r = index_anchor_accept(v->index, u->key, 0);
+    return r;
 }
 
 int upload_record_object(struct upload *u, const char *etag)
@@ -284,7 +293,7 @@ int upload_record_object(struct upload *u, const char *etag)
     if (r == 0 && u->seal)
         r = record(u, etag);
     else if (r == 0 && content)
-        r = record_plain(u);
+        r = record_plain(u, etag);
     else if (r == 0 && u->bind)
         r = upload_bind_record(u, etag);
     if (r == 0)

@@ -469,6 +469,25 @@ static void objects_are_encrypted_no_more(void **state)
     assert_reads_anew(rig, "b", "anew", 4);
 }
 
+/* Wherever it is moved to next: it need not be asked for. */
+static void what_was_sent_plain_is_known(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP(index_inode_done) struct index_inode i = { 0 };
+    uint64_t ino;
+
+    encrypt_objects(rig, false);
+    ino = worker_file(rig, "a", "much longer than the head of an object that is encrypted has to be, with its recipients, "
+                                "digits, a tag of its own and what else belongs to it", 140);
+    rig_settle(rig);
+    rig_reset_counts(rig);
+    assert_int_equal(index_get(rig->volume->index, ino, &i), 0);
+    assert_int_equal(i.pending, 0);
+    assert_true(i.cloud_size >= OBJECT_LEAST);
+    assert_true(object_known(rig->volume, &i));
+    assert_int_equal(rig->counts[CLOUD_STAT], 0);
+}
+
 static void other_metadata(void **state)
 {
     struct rig *rig = *state;
@@ -667,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(renamed_unseen, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(versions_do_not_run_out, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(objects_are_encrypted_no_more, sealed_set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_sent_plain_is_known, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(other_metadata, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_goes_on, sealed_set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(an_upload_of_other_bytes_begins_anew, sealed_set_up, sealed_tear_down),
