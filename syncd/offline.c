@@ -105,6 +105,7 @@ static void release_some(void *arg)
     size_t n_chosen = 0;
 
     loop_timer_free(take_ptr(r->timer));
+    (void)uploader_sync_now(r->volume->uploader);
     for (int i = 0; i < n; i++) {
         r->at = pairs[i];
         if (concerns(r, pairs[i]) && can_go(r, pairs[i]))

@@ -137,8 +137,9 @@ void uploader_answered(struct uploader *u)
 
 /* --- the index on the disk ------------------------------------------------------------------------ */
 
-/* A key that was released in the index may be overwritten or deleted only when a power cut cannot
- * bring back the older index, which would still take the object there for its own. */
+/* A key that was released in the index may be overwritten or deleted, and what was uploaded may be given up here, only
+ * when a power cut cannot bring back the older index, which would still take the object there for its own, and what is
+ * here for changed. */
 struct index_syncing {
     struct uploader *uploader;   /* NULL: gone */
 };
@@ -155,6 +156,7 @@ static void index_synced(int error, void *arg)
         uploader_rest(s->uploader, error);
     }
     uploader_kick(s->uploader);
+    space_changed(s->uploader->volume->cache);
 }
 
 bool uploader_synced(struct uploader *u)
@@ -168,6 +170,22 @@ bool uploader_synced(struct uploader *u)
     u->syncing->uploader = u;
     disk_sync(u->volume->loop, (const int[]){ index_sync_fd(u->volume->index) }, 1, index_synced, u->syncing);
     return false;
+}
+
+int uploader_sync_now(struct uploader *u)
+{
+    int fd;
+
+    if (!u->unsynced && !u->syncing)
+        return 0;
+    fd = index_sync_fd(u->volume->index);
+    if (fd < 0 || fdatasync(fd) < 0)
+        return fd < 0 ? fd : -errno;
+    u->unsynced = false;
+    if (u->syncing)
+        u->syncing->uploader = NULL;
+    u->syncing = NULL;
+    return 0;
 }
 
 /* --- who may go now ------------------------------------------------------------------------------- */

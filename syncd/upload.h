@@ -129,7 +129,7 @@ struct uploader {
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
     bool awaits_keys;              /* for cache files: nothing but removals begins */
-    bool unsynced;                 /* commits that released a key are not on the disk yet */
+    bool unsynced;                 /* commits that released a key, or made a file clean, are not on the disk yet */
     struct index_syncing *syncing; /* on their way there */
     LIST_HEAD(, upload_hold) holds;   /* upload_hold.c's: uploads that are paused */
     struct upload_quit *quit;      /* the drive goes: nothing begins; NULL: it stays */
@@ -139,8 +139,6 @@ struct uploader {
 
 /* Whether an object is being put at, copied from or deleted at the key. */
 bool uploader_key_busy(const struct uploader *u, const char *key);
-/* Makes everything committed so far survive a power cut, then looks again. True: nothing is left to do. */
-bool uploader_synced(struct uploader *u);
 /* The cloud did what was asked; or it failed with this code, as it would for everybody. */
 void uploader_reached(struct uploader *u);
 void uploader_rest(struct uploader *u, int code);

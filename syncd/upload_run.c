@@ -245,6 +245,7 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     xstrset(&i->cloud_key, u->key);
     xstrset(&i->etag, etag);
     i->cloud_size = u->size;
+    u->uploader->unsynced |= u->file != NULL;
     r = upload_record_object(u, etag);
     if (r == 0)
         r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);

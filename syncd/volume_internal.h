@@ -419,5 +419,10 @@ void uploader_changed(struct uploader *u);
 bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
+/* Makes everything committed so far survive a power cut, then looks again, as does whoever waits for space. True:
+ * nothing is left to do. */
+bool uploader_synced(struct uploader *u);
+/* The same before it returns, for what is rare: 0 or negative errno. */
+int uploader_sync_now(struct uploader *u);
 /* Whether one of them may have put its object in place already, unheard. */
 bool uploader_places(const struct uploader *u, uint64_t ino);
