@@ -417,7 +417,7 @@ static int truncate_file(struct cache_file *f, struct index_inode *i, uint64_t s
     f->map->rewritten = f->is_sealed;
     r = cache_file_resize(f, size);
     if (r == 0 && f->is_sealed)
-        r = cache_fresh_gone(f, (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT, UINT64_MAX / EXTENT_CHUNKS);
+        r = cache_fresh_cut(f, (size + CHUNK_SIZE - 1) >> CHUNK_SHIFT);
     if (r == 0 && size == 0)
         r = index_unsynced_anew(f->volume->index, f->ino);   /* what was there of it is gone */
     if (r == 0 && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN)

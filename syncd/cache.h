@@ -306,8 +306,9 @@ int cache_seal_empty(struct cache_file *f);
 /* Calls each() with the entries of the file's first `size` bytes that are not holes, in order. 0 or negative errno. */
 typedef void cache_seal_each_fn(uint64_t chunk, struct sealed_entry *e, void *arg);
 int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_fn *each, void *arg);
-/* Chunks without a record, up to the byte `end`, are absent. */
-void cache_seal_lose_missing(struct cache_file *f, uint64_t end);
+/* After a power cut: chunks without a record, up to the byte `end`, are absent; of a clean file those without bytes,
+ * too. */
+void cache_seal_lose_missing(struct cache_file *f, uint64_t end, bool clean);
 /* The chunks are absent, and go: 0, -EAGAIN while a worker writes there, or another negative errno. */
 int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n);
 /* It has that size. 0 or negative errno. */
@@ -325,12 +326,22 @@ void cache_fresh_end(const struct cache_file *f);
 /* Whether the index knows a key of it; whether it knows of a chunk that must be there. */
 bool cache_fresh_is_known(const struct cache_file *f);
 bool cache_fresh_has_any(const struct cache_file *f);
+/* The power was cut: whether what the disk has of it may be of its last key but one, and nothing was synced since. */
+bool cache_fresh_is_before(const struct cache_file *f);
+/* Whether there must be a chunk from `first` on, of an inode that may have no such file. And that all of them will be
+ * cut off: durable before they are, lest a power cut leave them gone without this. 0 or negative errno. */
+bool cache_fresh_wants(struct index *x, uint64_t ino, uint64_t first);
+int cache_fresh_will_cut(struct index *x, uint64_t ino, uint64_t first);
 /* It was opened and is not sealed (`seals`: though it would be if it were new): the same, if it ought to be. */
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals);
 /* What it has up to that generation is on the disk. */
 void cache_fresh_record(struct cache_file *f, uint64_t generation);
-/* The chunks [first, end) are given up, or cut off. In the transaction that says so. 0 or negative errno. */
+/* The chunks [first, end) are given up, which the cloud has; from `first` on all are cut off. In the transaction that
+ * says so. 0 or negative errno. */
 int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end);
+int cache_fresh_cut(struct cache_file *f, uint64_t first);
+/* Where the file was cut for sure, by what is missing of it, in bytes; UINT64_MAX: nowhere. */
+uint64_t cache_fresh_cut_at(const struct cache_file *f);
 
 /* --- cache_session.c: what is left of a pair ---------------------------------------------------------------- */
 

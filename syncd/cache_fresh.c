@@ -77,11 +77,16 @@ static int make_absent(struct cache_file *f, uint64_t chunk)
     return 0;
 }
 
+static uint64_t least_generation(uint64_t floor)
+{
+    return floor & ~(INDEX_FRESH_ABSENT | INDEX_FRESH_CUT);
+}
+
 /* Of a clean file what is missing is only absent, and was given up in the midst of a crash. */
 static int check_chunk(struct cache_file *f, uint64_t chunk, bool clean, const struct sealed_entry *e, uint64_t *floor)
 {
     int slot = sealed_newest(e, UINT64_MAX);
-    uint64_t has = slot < 0 ? 0 : sealed_generation(&e->records[slot]), wanted = *floor & ~INDEX_FRESH_ABSENT;
+    uint64_t has = slot < 0 ? 0 : sealed_generation(&e->records[slot]), wanted = least_generation(*floor);
     bool may_lack = *floor & INDEX_FRESH_ABSENT || (clean && has == 0);
 
     if (*floor == 0)
@@ -115,7 +120,7 @@ static int check_extent(struct cache_file *f, uint64_t extent, bool clean, uint6
         uint64_t chunk = extent * EXTENT_CHUNKS + i;
 
         if (chunk >= end && floors[i])
-            floors[i] |= INDEX_FRESH_ABSENT;   /* the file was cut */
+            floors[i] |= INDEX_FRESH_ABSENT | INDEX_FRESH_CUT;
         else
             r = check_chunk(f, chunk, clean, &entries[i], &floors[i]);
     }
@@ -141,8 +146,11 @@ static int check_extents(struct cache_file *f, bool clean)
 /* What is clean is fetched again. Without bytes it is of no consequence: a transaction came to nothing. */
 static int exchanged(struct cache_file *f, bool clean)
 {
+    bool cut = f->map->session != f->cache->session;
+
     if (cache_file_next_bytes(f, 0) >= 0 || !clean)
-        say(f, "It is sealed with another key than it was. Somebody put another file in its place.", 0);
+        say(f, clean && cut ? "It is sealed with another key than it was: by a power cut, or by somebody."
+                            : "It is sealed with another key than it was. Somebody put another file in its place.", 0);
     if (!clean)
         return -EUCLEAN;
     cache_file_rebase(f, CACHE_OUTDATED);
@@ -189,6 +197,14 @@ static void check_map(struct cache_file *f, const struct index_inode *i, bool cl
         atomic_store(&f->map->fetchable, cache_file_size(f));
 }
 
+bool cache_fresh_is_before(const struct cache_file *f)
+{
+    uint8_t known[INDEX_FRESH_TAG];
+
+    return index_fresh_tag(index_of(f), f->ino, known) == 0 && memcmp(tag_of(f), known, sizeof(known)) != 0 &&
+           announced(f) == ANNOUNCED_NOTHING && !cache_fresh_has_any(f) && index_doubtful(index_of(f), f->ino);
+}
+
 bool cache_fresh_is_known(const struct cache_file *f)
 {
     uint8_t known[INDEX_FRESH_TAG];
@@ -196,15 +212,25 @@ bool cache_fresh_is_known(const struct cache_file *f)
     return index_fresh_tag(index_of(f), f->ino, known) == 0;
 }
 
-bool cache_fresh_has_any(const struct cache_file *f)
+static bool must_be_there(uint64_t floor)
 {
-    uint64_t floors[INDEX_FRESH], extent = 0;
+    return floor && !(floor & INDEX_FRESH_ABSENT);
+}
 
-    for (; index_fresh_next(index_of(f), f->ino, extent, &extent, floors) == 0; extent++)
+bool cache_fresh_wants(struct index *x, uint64_t ino, uint64_t first)
+{
+    uint64_t floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS;
+
+    for (; index_fresh_next(x, ino, extent, &extent, floors) == 0; extent++)
         for (size_t i = 0; i < INDEX_FRESH; i++)
-            if (floors[i] && !(floors[i] & INDEX_FRESH_ABSENT))
+            if (extent * EXTENT_CHUNKS + i >= first && must_be_there(floors[i]))
                 return true;
     return false;
+}
+
+bool cache_fresh_has_any(const struct cache_file *f)
+{
+    return cache_fresh_wants(index_of(f), f->ino, 0);
 }
 
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals)
@@ -266,7 +292,7 @@ static void record_extent(struct recording *r)
     error = index_fresh_get(x, r->file->ino, r->extent, floors);
     if (error == 0 || error == -ENOENT) {
         for (size_t i = 0; i < INDEX_FRESH; i++)
-            if (r->floors[i] > (floors[i] & ~INDEX_FRESH_ABSENT))
+            if (r->floors[i] > least_generation(floors[i]))
                 floors[i] = r->floors[i];
         error = index_fresh_put(x, r->file->ino, r->extent, floors);
     }
@@ -320,22 +346,66 @@ void cache_fresh_record(struct cache_file *f, uint64_t generation)
             "error=%s", error_meaning(r)->text);
 }
 
-/* Extents that have no row never had anything that is not in the cloud. */
-int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end)
+/* What may be missing is, if it is there, as new as it was. Of what was never recorded nothing is said. */
+static uint64_t floor_without(uint64_t floor, uint64_t generation, uint64_t flags)
 {
-    uint64_t floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS, gone;
-    struct index *x = index_of(f);
+    uint64_t newest = most(least_generation(floor), generation);
+
+    return newest ? newest | flags : 0;
+}
+
+/* Extents that have no row never had anything that is not in the cloud. */
+static int let_go(struct index *x, uint64_t ino, uint64_t first, uint64_t end, uint64_t generation, uint64_t flags)
+{
+    uint64_t floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS;
     int r;
 
-    gone = atomic_load(&f->map->generation) | INDEX_FRESH_ABSENT;
-    while ((r = index_fresh_next(x, f->ino, extent, &extent, floors)) == 0 && extent * EXTENT_CHUNKS < end) {
+    while ((r = index_fresh_next(x, ino, extent, &extent, floors)) == 0 && extent * EXTENT_CHUNKS < end) {
         for (size_t i = 0; i < EXTENT_CHUNKS; i++)
             if (extent * EXTENT_CHUNKS + i >= first && extent * EXTENT_CHUNKS + i < end)
-                floors[i] = gone;
-        r = index_fresh_put(x, f->ino, extent, floors);
+                floors[i] = floor_without(floors[i], generation, flags);
+        r = index_fresh_put(x, ino, extent, floors);
         if (r < 0)
             return r;
         extent++;
     }
     return r == -ENOENT || r == 0 ? 0 : r;
+}
+
+int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end)
+{
+    return let_go(index_of(f), f->ino, first, end, atomic_load(&f->map->generation), INDEX_FRESH_ABSENT);
+}
+
+static int cut(struct index *x, uint64_t ino, uint64_t first, uint64_t generation)
+{
+    return let_go(x, ino, first, CHUNK_FILE_MAX >> CHUNK_SHIFT, generation, INDEX_FRESH_ABSENT | INDEX_FRESH_CUT);
+}
+
+int cache_fresh_cut(struct cache_file *f, uint64_t first)
+{
+    return cut(index_of(f), f->ino, first, atomic_load(&f->map->generation));
+}
+
+int cache_fresh_will_cut(struct index *x, uint64_t ino, uint64_t first)
+{
+    return cut(x, ino, first, 0);
+}
+
+static bool is_missing(const struct cache_file *f, uint64_t chunk)
+{
+    struct sealed_entry e;
+
+    return sealed_entries(f->sealed.fd, chunk, 1, &e) == 0 && sealed_newest(&e, UINT64_MAX) < 0;
+}
+
+uint64_t cache_fresh_cut_at(const struct cache_file *f)
+{
+    uint64_t floors[INDEX_FRESH], extent = 0;
+
+    for (; index_fresh_next(index_of(f), f->ino, extent, &extent, floors) == 0; extent++)
+        for (size_t i = 0; i < INDEX_FRESH; i++)
+            if (floors[i] & INDEX_FRESH_CUT && is_missing(f, extent * EXTENT_CHUNKS + i))
+                return (extent * EXTENT_CHUNKS + i) << CHUNK_SHIFT;
+    return UINT64_MAX;
 }

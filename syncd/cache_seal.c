@@ -219,6 +219,8 @@ int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
         r = new_key(f);
     else if (r == 0)
         memcpy(f->map->sealed_key, key, CRYPT_KEY);
+    if (r == 0 && cut && cache_fresh_is_before(f))
+        r = cache_seal_empty(f);
     return r == 0 && cut && !fresh ? recover(f) : r;
 }
 
@@ -227,6 +229,7 @@ int cache_seal_begin(struct cache_file *f, bool fresh, bool cut)
 struct losing {
     struct cache_file *file;
     uint64_t next;               /* the first chunk that was not looked at */
+    bool clean;
 };
 
 static void lose(struct cache_file *f, uint64_t from, uint64_t to)
@@ -239,19 +242,35 @@ static void lose(struct cache_file *f, uint64_t from, uint64_t to)
     }
 }
 
+/* A record may have reached the disk alone; what is sealed has no holes. */
+static bool has_bytes(const struct cache_file *f, uint64_t c, unsigned slot, const struct cache_record *r)
+{
+    off_t at = (off_t)sealed_slot_at(c, slot), hole = lseek(f->sealed.fd, at, SEEK_HOLE);
+
+    return hole >= at + (off_t)le32toh(r->length);
+}
+
+/* What is changed may have an older record that has its bytes; what is clean is fetched again. */
+static bool is_there(const struct losing *l, uint64_t c, const struct sealed_entry *e)
+{
+    int slot = sealed_newest(e, UINT64_MAX);
+
+    return slot >= 0 && (!l->clean || has_bytes(l->file, c, (unsigned)slot, &e->records[slot]));
+}
+
 static void lose_before(uint64_t c, struct sealed_entry *e, void *arg)
 {
     struct losing *l = arg;
 
-    if (sealed_newest(e, UINT64_MAX) < 0)
+    if (!is_there(l, c, e))
         return;
     lose(l->file, l->next, c);
     l->next = c + 1;
 }
 
-void cache_seal_lose_missing(struct cache_file *f, uint64_t end)
+void cache_seal_lose_missing(struct cache_file *f, uint64_t end, bool clean)
 {
-    struct losing l = { .file = f };
+    struct losing l = { .file = f, .clean = clean };
 
     (void)cache_seal_each(f, end, lose_before, &l);
     lose(f, l.next, chunks_of(end));

@@ -59,12 +59,12 @@ static void lose(struct cache_file *f, uint64_t from, uint64_t to)
 }
 
 /* Of a chunk that reaches beyond `end` only what lies below counts: the rest was never fetched. */
-static void lose_holes(struct cache_file *f, uint64_t end)
+static void lose_holes(struct cache_file *f, uint64_t end, bool clean)
 {
     off_t hole = 0, data;
 
     if (f->is_sealed) {
-        cache_seal_lose_missing(f, end);
+        cache_seal_lose_missing(f, end, clean);
         return;
     }
     while ((hole = lseek(f->data_fd, hole, SEEK_HOLE)) >= 0 && (uint64_t)hole < end) {
@@ -77,9 +77,9 @@ static void lose_holes(struct cache_file *f, uint64_t end)
 }
 
 /* It was cut off, and the map that knew it never arrived. */
-static void lose_rest(struct cache_file *f)
+static void lose_from(struct cache_file *f, uint64_t size)
 {
-    uint64_t size = cache_file_size(f), fetchable = atomic_load(&f->map->fetchable);
+    uint64_t fetchable = atomic_load(&f->map->fetchable);
 
     if (fetchable <= size)
         return;
@@ -114,6 +114,8 @@ void cache_file_after_cut(struct cache_file *f, const struct index_inode *i, boo
         cache_file_raise(f, cache_file_size(f));
     else if (map_lost)
         guess(f, i);
-    lose_rest(f);
-    lose_holes(f, least(atomic_load(&f->map->fetchable), cache_file_size(f)));
+    lose_from(f, cache_file_size(f));
+    if (dirty && f->is_sealed)
+        lose_from(f, cache_fresh_cut_at(f));   /* it may have grown since, whose bytes came later */
+    lose_holes(f, least(atomic_load(&f->map->fetchable), cache_file_size(f)), !dirty);
 }

@@ -116,22 +116,32 @@ void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope 
         step(v, req, env);
 }
 
-void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
-                     fs_step_fn *step)
+/* The cache file, held, if it is sealed and has something beyond its end; else NULL. */
+static struct cache_file *untrimmed(struct volume *v, uint64_t ino)
 {
     struct cache_file *f = cache_find(v->cache, ino);
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
     if (!v->cache->io || (!f && !cache_file_exists(v->cache->dir_fd, ino)) || index_get(v->index, ino, &i) < 0 ||
-        cache_acquire(v->cache, &i, &f) < 0) {
-        step(v, req, env);
-        return;
-    }
-    if (f->is_sealed && size > cache_file_size(f) && sealed_needs_trim(&f->sealed))
+        cache_acquire(v->cache, &i, &f) < 0)
+        return NULL;
+    if (f->is_sealed && sealed_needs_trim(&f->sealed))
+        return f;
+    cache_release(f);
+    return NULL;
+}
+
+void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
+                     fs_step_fn *step)
+{
+    struct cache_file *f = untrimmed(v, ino);
+
+    if (f && size > cache_file_size(f))
         content_trim(f, wait_done, fs_wait_begin(v, req, env, step));
     else
         step(v, req, env);
-    cache_release(f);
+    if (f)
+        cache_release(f);
 }
 
 bool fs_settled(struct volume *v, uint64_t ino)
@@ -149,6 +159,19 @@ static struct fs_wait *wait_regardless(struct volume *v, struct ipc_request *req
 
     w->regardless = true;
     return w;
+}
+
+/* It may be damaged there: what is cut off is gone all the same. */
+void fs_when_cut(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+{
+    struct cache_file *f = untrimmed(v, ino);
+
+    if (f)
+        content_trim(f, wait_done, wait_regardless(v, req, env, step));
+    else
+        step(v, req, env);
+    if (f)
+        cache_release(f);
 }
 
 void fs_when_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
@@ -288,7 +311,7 @@ int fs_store_reply(struct volume *v, const struct ipc_identity *who, const Lf__E
     return index_replay_put(v->index, who, v->mount_tag, packed, size);
 }
 
-bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n)
+static bool commit(struct volume *v, struct ipc_request *req, const Lf__Envelope *reply)
 {
     struct ipc_identity who = ipc_request_identity(req);
     int r = index_end(v->index, fs_store_reply(v, &who, reply));
@@ -296,9 +319,16 @@ bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, c
     show_removals(v, r == 0);
     if (r < 0)
         fs_fail(req, r);
-    else
-        ipc_reply(req, reply, fds, n);
     return r == 0;
+}
+
+bool fs_commit(struct volume *v, struct ipc_request *req, Lf__Envelope *reply, const int *fds, size_t n)
+{
+    bool committed = commit(v, req, reply);
+
+    if (committed)
+        ipc_reply(req, reply, fds, n);
+    return committed;
 }
 
 void fs_abort(struct volume *v, struct ipc_request *req, int code)
@@ -308,19 +338,19 @@ void fs_abort(struct volume *v, struct ipc_request *req, int code)
     fs_fail(req, code);
 }
 
-static bool end(struct volume *v, struct ipc_request *req, int r, Lf__Envelope *reply)
+static bool end(struct volume *v, struct ipc_request *req, int r, const Lf__Envelope *reply)
 {
     if (r < 0) {
         fs_abort(v, req, r);
         return false;
     }
-    if (!fs_commit(v, req, reply, NULL, 0))
+    if (!commit(v, req, reply))
         return false;
     uploader_changed(v->uploader);
     return true;
 }
 
-bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i)
+static bool end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i, bool answer)
 {
     Lf__FsAttr attr = LF__FS_ATTR__INIT;
     Lf__FsEntry entry = LF__FS_ENTRY__INIT;
@@ -329,7 +359,21 @@ bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct
     if (r == 0)
         volume_attr(v, i, &attr);
     entry.attr = &attr;
-    return end(v, req, r, &reply);
+    if (!end(v, req, r, &reply))
+        return false;
+    if (answer)
+        ipc_reply(req, &reply, NULL, 0);
+    return true;
+}
+
+bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i)
+{
+    return end_entry(v, req, r, i, true);
+}
+
+bool fs_keep_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i)
+{
+    return end_entry(v, req, r, i, false);
 }
 
 bool fs_end_done(struct volume *v, struct ipc_request *req, int r)
@@ -337,7 +381,10 @@ bool fs_end_done(struct volume *v, struct ipc_request *req, int r)
     Lf__Done done = LF__DONE__INIT;
     Lf__Envelope reply = IPC_ENVELOPE(DONE, done, &done);
 
-    return end(v, req, r, &reply);
+    if (!end(v, req, r, &reply))
+        return false;
+    ipc_reply(req, &reply, NULL, 0);
+    return true;
 }
 
 void fs_reply_entry(struct volume *v, struct ipc_request *req, const struct index_inode *i)

@@ -73,14 +73,28 @@ static int set_attributes(struct volume *v, const Lf__FsSetattr *m, struct index
     return index_update(v->index, i);
 }
 
+static void answer_again(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
+{
+    (void)env;
+    if (fs_begin(v, req))
+        fs_abort(v, req, -EIO);
+}
+
+/* What is cut off is not to come back after a power cut, in a file that was synced and has grown again since: the chunk
+ * in which it lies is written anew, before anybody can sync the file. */
 static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
+    const Lf__FsSetattr *m = env->fs_setattr;
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
 
-    if (env->fs_setattr->has_size && fs_lacks_keys(v))
+    if (m->has_size && fs_lacks_keys(v))
         fs_when_keys(v, req, env, setattr_settled);
-    else if (fs_begin(v, req))
-        fs_end_entry(v, req, set_attributes(v, env->fs_setattr, &i), &i);
+    else if (!fs_begin(v, req))
+        return;
+    else if (!m->has_size)
+        fs_end_entry(v, req, set_attributes(v, m, &i), &i);
+    else if (fs_keep_entry(v, req, set_attributes(v, m, &i), &i))
+        fs_when_cut(v, req, env, m->ino, answer_again);
 }
 
 static void setattr_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
@@ -93,7 +107,7 @@ static void setattr_known(struct volume *v, struct ipc_request *req, const Lf__E
     const Lf__FsSetattr *m = env->fs_setattr;
 
     if (m->has_size)
-        fs_when_marked(v, req, env, m->ino, setattr_marked);
+        fs_when_marked(v, req, env, m->ino, m->size, setattr_marked);
     else
         setattr_settled(v, req, env);
 }

@@ -345,7 +345,7 @@ static void mark_and_begin(struct volume *v, struct ipc_request *req, const Lf__
     if (find(v, env->fs_copy->ino))
         begin(v, req, env);
     else if (wish_read(&w, v, env->fs_copy) && can_be(&w))
-        fs_when_marked(v, req, env, env->fs_copy->ino, begin);
+        fs_when_marked(v, req, env, env->fs_copy->ino, CHUNK_FILE_MAX, begin);
     else
         fs_fail(req, -EOPNOTSUPP);
 }

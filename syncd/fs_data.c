@@ -153,7 +153,7 @@ static void open_settled(struct volume *v, struct ipc_request *req, const Lf__En
 static void open_to_write(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     if (env->fs_open->truncate)
-        fs_when_marked(v, req, env, env->fs_open->ino, open_settled);
+        fs_when_marked(v, req, env, env->fs_open->ino, 0, open_settled);
     else
         open_settled(v, req, env);
 }
@@ -451,7 +451,7 @@ static void dirty_marked(struct volume *v, struct ipc_request *req, const Lf__En
 
 static void dirty_with_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    fs_when_marked(v, req, env, env->fs_dirty->ino, dirty_marked);
+    fs_when_marked(v, req, env, env->fs_dirty->ino, CHUNK_FILE_MAX, dirty_marked);
 }
 
 void fs_dirty(struct ipc_request *req, const Lf__Envelope *env, int *fds, void *daemon)

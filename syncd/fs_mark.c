@@ -1,5 +1,6 @@
 /* Owns the wait until the index says on the disk that content is no longer the cloud's: before bytes of the
- * cloud's version are written over in place, because a power cut might bring the new bytes and not the mark.
+ * cloud's version are written over in place, because a power cut might bring the new bytes and not the mark. And that
+ * chunks of a sealed file may be missing, before they are cut off: else they would be missed (cache_fresh.c).
  *
  * Of a new file, and one of which nothing is here, nothing is written over, and nobody waits.
  *
@@ -16,7 +17,9 @@ struct marking {
     LIST_ENTRY(marking) next;
     struct fs_wait *wait;
     struct volume *volume;         /* NULL: closed */
-    struct cache_file *file;       /* held: by its map it is clean until the step */
+    struct cache_file *file;       /* held */
+    uint64_t keep;                 /* bytes */
+    bool clean;                    /* by its map, until the step */
 };
 
 /* Dirty by its map: then the mark was durable before. */
@@ -31,16 +34,28 @@ static bool may_lose(const struct volume *v, const struct index_inode *i)
 
 static void index_synced(int error, void *arg);
 
-static int mark(struct volume *v, uint64_t ino)
+static uint64_t first_cut(uint64_t keep)
 {
-    int r = index_begin(v->index);
+    return (keep + CHUNK_SIZE - 1) >> CHUNK_SHIFT;
+}
 
-    return r < 0 ? r : index_end(v->index, cache_mark(v->index, ino));
+static int mark(const struct marking *m)
+{
+    struct index *x = m->volume->index;
+    int r = index_begin(x);
+
+    if (r < 0)
+        return r;
+    if (m->clean)
+        r = cache_mark(x, m->file->ino);
+    if (r == 0)
+        r = cache_fresh_will_cut(x, m->file->ino, first_cut(m->keep));
+    return index_end(x, r);
 }
 
 static int start(struct marking *m)
 {
-    int fd = index_sync_fd(m->volume->index), r = fd < 0 ? fd : mark(m->volume, m->file->ino);
+    int fd = index_sync_fd(m->volume->index), r = fd < 0 ? fd : mark(m);
 
     if (r < 0)
         return r;
@@ -59,7 +74,13 @@ static void end(struct marking *m, int code)
         cache_release(mine->file);
 }
 
-/* An upload that ended meanwhile took the mark away. */
+/* An upload that ended meanwhile took the mark away, or more was written and synced. */
+static bool still_holds(struct marking *m, const struct index_inode *i)
+{
+    m->clean |= !(i->pending & INDEX_CONTENT);
+    return i->pending & INDEX_CONTENT && !cache_fresh_wants(m->volume->index, i->ino, first_cut(m->keep));
+}
+
 static void index_synced(int error, void *arg)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
@@ -68,7 +89,7 @@ static void index_synced(int error, void *arg)
 
     if (r == 0)
         r = index_get(m->volume->index, m->file->ino, &i);
-    if (r == 0 && !(i.pending & INDEX_CONTENT)) {
+    if (r == 0 && !still_holds(m, &i)) {
         r = start(m);
         if (r == 0)
             return;
@@ -76,20 +97,27 @@ static void index_synced(int error, void *arg)
     end(m, r == -ENOENT ? -ESTALE : r);
 }
 
-void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step)
+void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t keep,
+                    fs_step_fn *step)
 {
     CLEANUP(index_inode_done) struct index_inode i = { 0 };
     struct cache_file *f;
     struct marking *m;
-    int r;
+    bool clean;
+    int r = volume_writable(v);
 
-    if (volume_writable(v) < 0 || fs_inode_to_change(v, ino, &i) < 0 || !may_lose(v, &i) ||
+    if (r == 0)
+        r = fs_inode_to_change(v, ino, &i);
+    clean = r == 0 && may_lose(v, &i);
+    if (r < 0 || !(clean || cache_fresh_wants(v->index, ino, first_cut(keep))) ||
         cache_acquire(v->cache, &i, &f) < 0) {
         step(v, req, env);
         return;
     }
     m = xcalloc(1, sizeof(*m));
-    *m = (struct marking){ .wait = fs_wait_begin(v, req, env, step), .volume = v, .file = f };
+    *m = (struct marking){
+        .wait = fs_wait_begin(v, req, env, step), .volume = v, .file = f, .keep = keep, .clean = clean,
+    };
     LIST_INSERT_HEAD(&v->markings, m, next);
     r = start(m);
     if (r < 0)

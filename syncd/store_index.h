@@ -274,6 +274,7 @@ bool index_rename_under_way_from(struct index *x, const char *key);
 
 enum { INDEX_FRESH = 64, INDEX_FRESH_TAG = 16 };   /* chunks of an extent; bytes that tell its key */
 #define INDEX_FRESH_ABSENT (UINT64_C(1) << 63)     /* in a floor: the chunk may be missing as well */
+#define INDEX_FRESH_CUT (UINT64_C(1) << 62)        /* and then the file was cut there, or before */
 
 /* The file has this key, and nothing in it: what was known of it is forgotten. */
 int index_fresh_begin(struct index *x, uint64_t ino, const uint8_t tag[INDEX_FRESH_TAG]);

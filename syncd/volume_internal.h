@@ -173,9 +173,11 @@ void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Env
  * after that looks once more. */
 bool fs_lacks_keys(struct volume *v);
 void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
-/* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. */
+/* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. And once it was
+ * cut, and has nothing there any more, if that can be done. */
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
                      fs_step_fn *step);
+void fs_when_cut(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
 /* Runs it once it is known that the file's version is not older than what other agents of the drive have told of; else
  * fails with -EIO. */
 void fs_when_told(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
@@ -186,8 +188,9 @@ void told_await(struct volume *v, uint64_t ino, void (*done)(const struct error 
 /* The same once the cache has room for `bytes` that stay, for a moment at least: by then nothing is promised. */
 void fs_when_room(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t bytes, fs_step_fn *step);
 /* The same once the index says durably that the content of the file is not the cloud's any more, where bytes of
- * the cloud's may be written over in place; else at once. */
-void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
+ * the cloud's may be written over in place, and that what lies at and above `keep` may go; else at once. */
+void fs_when_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t keep,
+                    fs_step_fn *step);
 void fs_marks_end(struct volume *v);
 /* Such a wait, for who knows its end: fs_wait_end() runs the step, or fails the request with *e. */
 struct fs_wait;
@@ -213,6 +216,8 @@ void fs_abort(struct volume *v, struct ipc_request *req, int code);
 /* fs_commit() with FsEntry or Done when r is 0, else fs_abort(); then the uploader looks for work. */
 bool fs_end_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i);
 bool fs_end_done(struct volume *v, struct ipc_request *req, int r);
+/* fs_end_entry() without the answer, which fs_begin() gives when it is called for the request once more. */
+bool fs_keep_entry(struct volume *v, struct ipc_request *req, int r, const struct index_inode *i);
 /* The stored reply of a repeated request: 0 and *ret (owned), or -ENOENT: it is new. For replies that carry
  * descriptors, which fs_begin() cannot give again. */
 int fs_replay(struct volume *v, struct ipc_request *req, Lf__Envelope **ret);

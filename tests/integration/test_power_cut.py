@@ -26,7 +26,7 @@ from fault_case import SEED, SOAK, read_file, write_file
 from landfall_test import wait_until
 from loop_disk import LoopDisk, reach_disk
 
-PAGE = 4096
+PAGE, CHUNK = 4096, 64 << 10
 MIB = 1 << 20
 
 
@@ -80,6 +80,8 @@ def last_frame(path):
 class PowerCase(DriveCase):
     """Landfall whose state directory is on a disk of its own. Each start after a cut is one of another machine, by its word."""
 
+    blocks = PAGE
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -88,7 +90,7 @@ class PowerCase(DriveCase):
         cls.starts = 0
         cls.instance.stop()
         lt.remove_tree(cls.state)
-        cls.disk = LoopDisk(cls.state, 384 * MIB).own(cls.account_of_state)
+        cls.disk = LoopDisk(cls.state, 384 * MIB, "-b", str(cls.blocks)).own(cls.account_of_state)
         cls.addClassCleanup(cls.disk.remove)
         cls.addClassCleanup(cls.instance.stop)
         cls.start()
@@ -132,12 +134,12 @@ class PowerCase(DriveCase):
                 os.kill(pid, number)
 
     def some_pages_reach_the_disk(self, dice):
-        """Any subset may be there: maps without data, data without maps, either without the index."""
+        """Any subset may be there: maps without data, data without maps, either without the index; what is sealed without any."""
         files = sorted(glob.glob(os.path.join(self.state, "cache", "*", "??", "*")))
         files += glob.glob(os.path.join(self.state, "drives", "*", "index.db-wal"))
-        kinds = dice.choice([("map",), ("data",), ("map", "wal"), ("data", "wal"), ("map", "data"), ("wal",), ()])
+        kinds = tuple(kind for kind in ("map", "data", "seal", "wal") if dice.random() < 0.5)
         for path in files:
-            if path.endswith(kinds or ("-",)) and dice.random() < 0.8:
+            if path.endswith(kinds) and dice.random() < 0.8:
                 reach_disk(path)
 
 
@@ -333,6 +335,143 @@ class Punched(PowerCase):
         self.start()
         self.instance.wait_mounted(mount)
         self.assertEqual(read_file(path), b"x" * 1000 + bytes(200_000) + b"x" * 99_000)
+
+
+class Shorter(PowerCase):
+    """A synced file is cut, and grows again. Its new length is on the disk before anything else of it."""
+
+    arguments = ("--set", "SettleMilliseconds=60000")
+
+    def reach_disk(self, kind):
+        for path in glob.glob(os.path.join(self.state, "cache", "*", "??", "*." + kind)):
+            reach_disk(path)
+
+    def after_cut(self, keeping, synced):
+        """What there is of it when it had 300 kB of x, and has y from `keeping` on."""
+        path = os.path.join(self.mount, f"f{keeping}")
+        write_file(path, b"w")
+        write_file(path, b"x" * 300_000)   # of what is written over something is known what must be there
+        with open(path, "r+b", buffering=0) as f:
+            os.fsync(f.fileno())
+            f.truncate(keeping)
+            if synced:
+                os.fsync(f.fileno())
+            else:
+                self.reach_disk(lt.CONTENT)
+            f.seek(keeping)
+            f.write(b"y" * (300_000 - keeping))
+        self.reach_disk("data")
+        self.cut_power()
+        self.start()
+        self.instance.wait_mounted(self.mount)
+        data = read_file(path)
+        self.assertEqual(data[:keeping], b"x" * keeping)
+        return data
+
+    def test_it_can_be_read(self):
+        self.mount, _ = self.folder_drive("read")
+        for keeping in 0, 100_000:
+            rest = self.after_cut(keeping, synced=False)[-(-keeping // CHUNK) * CHUNK:]   # a chunk is there as it was, or as it is
+            self.assertLessEqual(set(rest), set(b"\0y"), f"what was cut off at {keeping} is there again")
+
+    def test_what_was_cut_off_is_gone(self):
+        self.mount, _ = self.folder_drive("gone")
+        for keeping in 70_000, 100_000:
+            rest = self.after_cut(keeping, synced=True)[keeping:]
+            self.assertLessEqual(set(rest), set(b"\0y"), f"what was cut off at {keeping} is there again")
+
+
+class Halves(PowerCase):
+    """What an encrypted cache has of the cloud: that it has it is on the disk, and what it has is not."""
+
+    arguments = ("--set", "SettleMilliseconds=5000")
+
+    def read_before(self, name):
+        """A file of the cloud that was read, and all of it reached the disk: (path, path in the cloud, what it is sealed in)."""
+        mount, bucket = self.folder_drive(name, syncIntervalSeconds=1, **{**lt.ENCRYPTED, "localCacheEncrypted": True})
+        path, theirs = os.path.join(mount, "f"), os.path.join(bucket, "f")
+        write_file(theirs, b"x" * 300_000)
+        os.chmod(theirs, 0o644)
+        wait_until(lambda: os.path.exists(path), 20, "the name")
+        self.assertEqual(read_file(path), b"x" * 300_000)
+        drive = glob.glob(os.path.join(self.state, "cache", "*"))
+        seal, = [s for d in drive for s in glob.glob(os.path.join(d, "??", "*.seal")) if os.stat(s).st_mtime >= os.stat(theirs).st_mtime]
+        for place in "cache/*/??/*", "drives/*/index.db-wal":
+            for there in glob.glob(os.path.join(self.state, place)):
+                reach_disk(there)
+        return path, theirs, seal
+
+    def start_mounted(self, path):
+        self.start()
+        self.instance.wait_mounted(os.path.dirname(path))
+
+    def test_another_version_in_the_cloud(self):
+        path, theirs, seal = self.read_before("halves")
+        write_file(theirs, b"y" * 300_000)
+        self.cut_power()
+        lt.run("fallocate", "--punch-hole", "--offset", str(5 * PAGE), "--length", str(os.stat(seal).st_size - 5 * PAGE), seal)
+        self.start_mounted(path)
+        self.assertEqual(read_file(path), b"y" * 300_000)
+
+    def test_the_key_before(self):
+        path, _, seal = self.read_before("before")
+        self.cut_power()
+        on_disk = read_file(seal)
+        os.removexattr(seal[:-len("seal")] + "data", "user.landfall.version")   # so it is not trusted, and has another key
+        self.start_mounted(path)
+        with open(path, "r+b", buffering=0) as f:
+            f.write(b"z")
+        self.cut_power()
+        write_file(seal, on_disk)   # as it is where the disk has nothing of it since
+        self.start_mounted(path)
+        self.assertEqual(read_file(path), b"x" * 300_000)
+        self.instance.wait_uploaded(path)
+
+
+class GivenUp(PowerCase):
+    """What was uploaded a moment ago is given up here: the disk knows of the upload before."""
+
+    arguments = ("--set", "SettleMilliseconds=100")
+
+    def test_it_is_not_taken_for_changed(self):
+        mount, bucket = self.folder_drive("given")
+        path = os.path.join(mount, "f")
+        for turn in range(3):
+            data = bytes([turn + 1]) * 300_000
+            write_file(path, data)
+            with open(path, "r+b") as f:
+                os.fsync(f.fileno())
+            self.instance.wait_uploaded(path)
+            self.instance.landfall("evict", path)
+            for there in glob.glob(os.path.join(self.state, "cache", "*", "??", "*")):
+                reach_disk(there)
+            self.cut_power()
+            self.start()
+            self.instance.wait_mounted(mount)
+            self.instance.wait_uploaded(path)
+            self.assertEqual(os.listdir(mount), ["f"])
+            self.assertTrue(read_file(path) == data)
+            self.assertTrue(read_file(os.path.join(bucket, "f")) == data)
+
+
+class SmallBlocks(PowerCase):
+    """A file system whose files end at 4 TiB."""
+
+    blocks = 1024
+
+    def test_a_file_loses_what_it_is_sealed_in(self):
+        mount, bucket = self.folder_drive("blocks", syncIntervalSeconds=1, **{**lt.ENCRYPTED, "localCacheEncrypted": True})
+        write_file(os.path.join(bucket, "f"), b"x" * 300_000)
+        os.chmod(os.path.join(bucket, "f"), 0o644)
+        path = os.path.join(mount, "f")
+        wait_until(lambda: os.path.exists(path), 20, "the name")
+        self.assertEqual(read_file(path), b"x" * 300_000)
+        self.assertEqual(self.instance.stop(), 0)
+        for place in glob.glob(os.path.join(self.state, "cache", "*", "??", "*.seal")):
+            os.unlink(place)
+        self.start()
+        self.instance.wait_mounted(mount)
+        self.assertEqual(read_file(path), b"x" * 300_000)
 
 
 class Rested(PowerCase):
