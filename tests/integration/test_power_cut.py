@@ -16,6 +16,7 @@ import shutil
 import signal
 import sqlite3
 import struct
+import tempfile
 import threading
 import time
 import unittest
@@ -77,6 +78,20 @@ def last_frame(path):
     return last
 
 
+def abort_mounts(directory):
+    """Nobody answers the kernel any more; a worker's child that gives it pages waits for one that is being read, where no signal reaches it."""
+    with open("/proc/self/mountinfo") as f:
+        numbers = [line.split()[2].split(":")[1] for line in f if line.split()[4].startswith(directory + "/") and " - fuse" in line]
+    with tempfile.TemporaryDirectory() as control:
+        lt.run("mount", "-t", "fusectl", "none", control)
+        try:
+            for number in numbers:
+                with contextlib.suppress(FileNotFoundError):
+                    write_file(os.path.join(control, number, "abort"), b"1")
+        finally:
+            lt.run("umount", control)
+
+
 class PowerCase(DriveCase):
     """Landfall whose state directory is on a disk of its own. Each start after a cut is one of another machine, by its word."""
 
@@ -120,6 +135,7 @@ class PowerCase(DriveCase):
         cls.signal(pids, signal.SIGKILL)
         cls.instance.stop()
         wait_until(lambda: not any(lt.alive(pid) for pid in pids), 10, "the end of all processes")
+        abort_mounts(cls.instance.dir)
         programs_end()
         for point in lt.mounts_below(cls.instance.dir):
             if point != cls.state:
