@@ -111,14 +111,12 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = volume_writable(v);
     if (r == 0)
         r = check_room(v, m->ino, m->again);
-    if (r == 0 && !m->truncate && !object_known(v, i))
-        r = -EHOSTUNREACH;   /* the size that is shown of it is a guess */
-    if (r == 0 && !m->truncate && object_is_refused_empty(v, i))
-        r = -EIO;
-    if (r == 0 && !m->truncate && !m->again && object_take_correction(v, i->ino))
-        r = -ESTALE;
+    if (r == 0 && !m->truncate)
+        r = object_may_open(v, i, m->again);
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
+    if (r == 0 && i->nlink == 0)
+        cache_unlink(v->cache, i->ino);   /* another syncd may have seen that */
     if (r < 0 || !m->truncate)
         return r;
     r = truncate_inode(v, i);

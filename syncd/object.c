@@ -206,6 +206,15 @@ bool object_take_correction(struct volume *v, uint64_t ino)
     return taken;
 }
 
+int object_may_open(struct volume *v, const struct index_inode *i, bool again)
+{
+    if (!object_known(v, i))
+        return -EHOSTUNREACH;
+    if (object_is_refused_empty(v, i))
+        return -EIO;
+    return !again && object_take_correction(v, i->ino) ? -ESTALE : 0;
+}
+
 /* --- what metadata say --------------------------------------------------------------------------------- */
 
 /* What is not encrypted where an encrypted object was, or says that it is one. */

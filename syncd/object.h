@@ -55,6 +55,9 @@ bool object_is_refused_empty(struct volume *v, const struct index_inode *i);
  * than the size that it knows. */
 void object_corrected(struct volume *v, uint64_t ino);
 bool object_take_correction(struct volume *v, uint64_t ino);
+/* Whether its content may be opened, once more for who has it open (`again`): 0; -EHOSTUNREACH: the size that is shown
+ * is a guess; -EIO: it is refused; -ESTALE: to be looked up again. */
+int object_may_open(struct volume *v, const struct index_inode *i, bool again);
 /* Remembers what the metadata of the inode's version, *o, say, as far as they say something. Inside a transaction. 0 or
  * negative errno. */
 int object_note(struct volume *v, const struct index_inode *i, const struct cloud_object *o);

@@ -174,6 +174,8 @@ static void test_orphans_of_a_lost_worker(void **state)
     struct fixture *f = *state;
     Lf__FsForget m = LF__FS_FORGET__INIT;
     Lf__Envelope env = IPC_ENVELOPE(FS_FORGET, fs_forget, &m);
+    Lf__FsSetattr times = LF__FS_SETATTR__INIT;
+    Lf__Envelope touch = IPC_ENVELOPE(FS_SETATTR, fs_setattr, &times);
     uint64_t one, two, three;
 
     START_WITH(f, "1", "2", "3");
@@ -189,6 +191,10 @@ static void test_orphans_of_a_lost_worker(void **state)
     fixture_restart(f);
     /* The kernel may still have them: a new worker opens what it needs. */
     assert_int_equal(ask_open_again(f, one), 0);
+    times.ino = one;
+    times.has_mtime_ns = true;
+    times.mtime_ns = 1;
+    assert_int_equal(ask(f, &touch, NULL), 0);
     m.ino = three;
     assert_int_equal(ask(f, &env, NULL), 0);
     assert_int_equal(ask_getattr(f, three, NULL), -ESTALE);
