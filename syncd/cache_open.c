@@ -107,7 +107,7 @@ static int recover(struct cache *c, uint64_t ino)
     if (!(i.pending & INDEX_CONTENT))   /* or sent */
         return 0;
     if (!cache_file_exists(c->dir_fd, ino))
-        return give_up_content(c->volume, &i);
+        return i.nlink ? give_up_content(c->volume, &i) : 0;
     r = cache_acquire(c, &i, &f);
     if (r < 0)
         return r;
@@ -164,6 +164,8 @@ static int recover_all(struct cache *c)
 
     d->cache = c;
     r = index_due(c->volume->index, INT64_MAX, INT64_MAX, collect_dirty, d);
+    if (r == 0)
+        r = index_orphans(c->volume->index, 0, collect_dirty, d);   /* which are open yet, or will go */
     go_on(d);
     return r;
 }

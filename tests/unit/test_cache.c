@@ -396,6 +396,22 @@ static void a_killed_syncd_finds_the_writes(void **state)
     worker_forget_handle(&h);
 }
 
+static void a_killed_syncd_knows_the_size_of_what_has_no_name(void **state)
+{
+    struct rig *rig = *state;
+    Lf__FsAttr attr = LF__FS_ATTR__INIT;
+    struct handle h;
+
+    assert_int_equal(worker_create(rig, INDEX_ROOT, "a", &h), 0);
+    worker_write(rig, &h, 0, "never flushed", 13);
+    assert_int_equal(worker_unlink(rig, "a"), 0);
+    worker_write(rig, &h, 13, ", nor seen", 10);
+    rig_reopen(rig);
+    assert_int_equal(worker_getattr(rig, h.ino, &attr), 0);
+    assert_int_equal(attr.size, 23);
+    worker_forget_handle(&h);
+}
+
 /* The worker goes on with its descriptors and its map while syncd is another. */
 static void a_worker_writes_through_a_restart(void **state)
 {
@@ -710,6 +726,7 @@ int main(void)
         TEST(a_set_mtime_does_not_outlive_later_writes),
         TEST(fsync_answers),
         TEST(a_killed_syncd_finds_the_writes),
+        TEST(a_killed_syncd_knows_the_size_of_what_has_no_name),
         TEST(a_worker_writes_through_a_restart),
         TEST(a_spoiled_map_of_a_clean_file_is_thrown_away),
         TEST(a_spoiled_map_of_a_dirty_file_loses_nothing),
