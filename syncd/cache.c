@@ -84,8 +84,8 @@ static int renew(struct cache_file *f, const struct index_inode *i)
         return 0;
     fetch_stop(f);
     f->keeping = false;
-    if (f->volume->uploader && index_is_unsynced(f->volume->index, f->ino))
-        (void)uploader_sync_now(f->volume->uploader);   /* as for evict_may(); another version so soon is rare */
+    if (f->volume->uploader && uploader_sent_lately(f->volume->uploader, f->ino))
+        (void)uploader_sync_now(f->volume->uploader);   /* another version so soon is rare */
     r = cache_file_renew(f, i);
     space_measure(f);
     fetch_go_on(f);

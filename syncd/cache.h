@@ -332,6 +332,8 @@ bool cache_fresh_is_before(const struct cache_file *f);
  * cut off: durable before they are, lest a power cut leave them gone without this. 0 or negative errno. */
 bool cache_fresh_wants(struct index *x, uint64_t ino, uint64_t first);
 int cache_fresh_will_cut(struct index *x, uint64_t ino, uint64_t first);
+/* The cloud has its content, and so what is missing of it. In the transaction that says so. 0 or negative errno. */
+int cache_fresh_uploaded(struct index *x, uint64_t ino);
 /* It was opened and is not sealed (`seals`: though it would be if it were new): the same, if it ought to be. */
 int cache_fresh_unsealed(struct cache_file *f, const struct index_inode *i, bool seals);
 /* What it has up to that generation is on the disk. */

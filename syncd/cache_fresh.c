@@ -346,25 +346,48 @@ void cache_fresh_record(struct cache_file *f, uint64_t generation)
             "error=%s", error_meaning(r)->text);
 }
 
-/* What may be missing is, if it is there, as new as it was. Of what was never recorded nothing is said. */
-static uint64_t floor_without(uint64_t floor, uint64_t generation, uint64_t flags)
+/* What a floor becomes. What may be missing is, if it is there, as new as it was; of what was never recorded nothing is
+ * said. */
+typedef uint64_t floor_fn(uint64_t floor, uint64_t generation);
+
+static uint64_t given_up(uint64_t floor, uint64_t generation)
 {
     uint64_t newest = most(least_generation(floor), generation);
 
-    return newest ? newest | flags : 0;
+    return newest ? newest | INDEX_FRESH_ABSENT : 0;
+}
+
+static uint64_t cut_off(uint64_t floor, uint64_t generation)
+{
+    floor = given_up(floor, generation);
+    return floor ? floor | INDEX_FRESH_CUT : 0;
+}
+
+/* What was given up before is the cloud's, until the file is cut. */
+static uint64_t to_be_cut(uint64_t floor, uint64_t generation)
+{
+    (void)generation;
+    return must_be_there(floor) ? floor | INDEX_FRESH_ABSENT | INDEX_FRESH_CUT : floor;
+}
+
+static uint64_t uncut(uint64_t floor, uint64_t generation)
+{
+    (void)generation;
+    return floor & ~INDEX_FRESH_CUT;
 }
 
 /* Extents that have no row never had anything that is not in the cloud. */
-static int let_go(struct index *x, uint64_t ino, uint64_t first, uint64_t end, uint64_t generation, uint64_t flags)
+static int change(struct index *x, uint64_t ino, uint64_t first, uint64_t end, floor_fn *to, uint64_t generation)
 {
-    uint64_t floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS;
+    uint64_t before[INDEX_FRESH], floors[INDEX_FRESH], extent = first / EXTENT_CHUNKS;
     int r;
 
     while ((r = index_fresh_next(x, ino, extent, &extent, floors)) == 0 && extent * EXTENT_CHUNKS < end) {
+        memcpy(before, floors, sizeof(before));
         for (size_t i = 0; i < EXTENT_CHUNKS; i++)
             if (extent * EXTENT_CHUNKS + i >= first && extent * EXTENT_CHUNKS + i < end)
-                floors[i] = floor_without(floors[i], generation, flags);
-        r = index_fresh_put(x, ino, extent, floors);
+                floors[i] = to(floors[i], generation);
+        r = memcmp(before, floors, sizeof(before)) ? index_fresh_put(x, ino, extent, floors) : 0;
         if (r < 0)
             return r;
         extent++;
@@ -372,24 +395,26 @@ static int let_go(struct index *x, uint64_t ino, uint64_t first, uint64_t end, u
     return r == -ENOENT || r == 0 ? 0 : r;
 }
 
+static const uint64_t CHUNKS_END = CHUNK_FILE_MAX >> CHUNK_SHIFT;
+
 int cache_fresh_gone(struct cache_file *f, uint64_t first, uint64_t end)
 {
-    return let_go(index_of(f), f->ino, first, end, atomic_load(&f->map->generation), INDEX_FRESH_ABSENT);
-}
-
-static int cut(struct index *x, uint64_t ino, uint64_t first, uint64_t generation)
-{
-    return let_go(x, ino, first, CHUNK_FILE_MAX >> CHUNK_SHIFT, generation, INDEX_FRESH_ABSENT | INDEX_FRESH_CUT);
+    return change(index_of(f), f->ino, first, end, given_up, atomic_load(&f->map->generation));
 }
 
 int cache_fresh_cut(struct cache_file *f, uint64_t first)
 {
-    return cut(index_of(f), f->ino, first, atomic_load(&f->map->generation));
+    return change(index_of(f), f->ino, first, CHUNKS_END, cut_off, atomic_load(&f->map->generation));
 }
 
 int cache_fresh_will_cut(struct index *x, uint64_t ino, uint64_t first)
 {
-    return cut(x, ino, first, 0);
+    return change(x, ino, first, CHUNKS_END, to_be_cut, 0);
+}
+
+int cache_fresh_uploaded(struct index *x, uint64_t ino)
+{
+    return change(x, ino, 0, CHUNKS_END, uncut, 0);
 }
 
 static bool is_missing(const struct cache_file *f, uint64_t chunk)

@@ -36,11 +36,6 @@ struct sync {
     struct loop_timer *timer;
     struct turn *turn;
     uint64_t after;                /* the last number looked at */
-    struct note *note;             /* what the last turn has done is on its way into the index on the disk */
-};
-
-struct note {
-    struct sync *sync;             /* NULL: it has another one */
 };
 
 /* --- which ------------------------------------------------------------------------------------------ */
@@ -159,34 +154,14 @@ static void end_file(struct turn *t, struct turn_file *tf)
 
 static void noted(int error, void *arg)
 {
-    CLEANUP_FREE struct note *n = arg;
-
     (void)error;
-    if (n->sync)
-        n->sync->note = NULL;
-}
-
-static void forget_note(struct sync *s)
-{
-    if (s->note)
-        s->note->sync = NULL;
-    s->note = NULL;
+    (void)arg;
 }
 
 /* What the index does not know to be on the disk would be doubted after a power cut all the same. */
-static void keep_notes(struct sync *s)
+static void keep_notes(const struct volume *v)
 {
-    const struct volume *v = s->cache->volume;
-
-    forget_note(s);
-    s->note = xcalloc(1, sizeof(*s->note));
-    s->note->sync = s;
-    disk_sync(v->loop, (const int[]){ index_sync_fd(v->index) }, 1, noted, s->note);
-}
-
-bool cache_sync_noting(const struct cache *c)
-{
-    return c->sync && c->sync->note;
+    disk_sync(v->loop, (const int[]){ index_sync_fd(v->index) }, 1, noted, NULL);
 }
 
 static void files_synced(void *arg)
@@ -199,7 +174,7 @@ static void files_synced(void *arg)
     if (!s)
         return;
     s->turn = NULL;
-    keep_notes(s);
+    keep_notes(s->cache->volume);
     cache_sync_soon(s->cache);
 }
 
@@ -264,7 +239,6 @@ void cache_sync_end(struct cache *c)
         s->turn->sync = NULL;
     }
     sync_rest(s);
-    forget_note(s);
     c->sync = NULL;
     loop_timer_free(s->timer);
     free(s);

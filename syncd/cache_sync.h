@@ -10,7 +10,5 @@ void cache_sync_start(struct cache *c);
 void cache_sync_end(struct cache *c);
 /* A row was added to those of index_unsynced_put(). */
 void cache_sync_soon(struct cache *c);
-/* What is not among them any more may be so yet for an index that a power cut brings back. */
-bool cache_sync_noting(const struct cache *c);
 /* The file is on the disk, as it was at that point. */
 void cache_synced(struct cache_file *f, const struct cache_point *point);

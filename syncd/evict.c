@@ -13,7 +13,6 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/number.h"
-#include "syncd/cache_sync.h"
 #include "syncd/cache_use.h"
 #include "syncd/fetch.h"
 
@@ -30,19 +29,12 @@ static bool protected_by_pin(struct cache *c, const struct cache_file *f, uint64
     return index_cached_get(c->volume->index, ino, &row) == 0 && row.kept;
 }
 
-/* To an index that a power cut brings back what was uploaded since is changed, and must be there. */
-static bool may_be_missed(const struct cache *c, uint64_t ino)
-{
-    struct volume *v = c->volume;
-
-    return (cache_sync_noting(c) || index_is_unsynced(v->index, ino)) && !uploader_synced(v->uploader);
-}
-
 bool evict_may(struct cache *c, const struct cache_file *f, const struct index_inode *i)
 {
     if (!S_ISREG(i->mode) || i->pending & INDEX_CONTENT || !i->cloud_key || i->nlink == 0)
         return false;
-    if (uploader_busy(c->volume->uploader, i->ino) || protected_by_pin(c, f, i->ino) || may_be_missed(c, i->ino))
+    if (uploader_busy(c->volume->uploader, i->ino) || protected_by_pin(c, f, i->ino) ||
+        uploader_sent_lately(c->volume->uploader, i->ino))
         return false;
     return !f || (!cache_lent(f) && atomic_load(&f->map->state) == CHUNK_MAP_CLEAN && cache_file_current(f, i));
 }

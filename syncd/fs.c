@@ -125,7 +125,7 @@ static struct cache_file *untrimmed(struct volume *v, uint64_t ino)
     if (!v->cache->io || (!f && !cache_file_exists(v->cache->dir_fd, ino)) || index_get(v->index, ino, &i) < 0 ||
         cache_acquire(v->cache, &i, &f) < 0)
         return NULL;
-    if (f->is_sealed && sealed_needs_trim(&f->sealed))
+    if (f->is_sealed && chunk_present(f->map, cache_file_size(f) >> CHUNK_SHIFT) && sealed_needs_trim(&f->sealed))
         return f;
     cache_release(f);
     return NULL;

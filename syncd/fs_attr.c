@@ -81,7 +81,7 @@ static void answer_again(struct volume *v, struct ipc_request *req, const Lf__En
 }
 
 /* What is cut off is not to come back after a power cut, in a file that was synced and has grown again since: the chunk
- * in which it lies is written anew, before anybody can sync the file. */
+ * in which it lies is written anew at once. */
 static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
     const Lf__FsSetattr *m = env->fs_setattr;

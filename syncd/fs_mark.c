@@ -20,7 +20,11 @@ struct marking {
     struct cache_file *file;       /* held */
     uint64_t keep;                 /* bytes */
     bool clean;                    /* by its map, until the step */
+    unsigned rounds;
 };
+
+/* Who writes and syncs all the time does not hold up who cuts. */
+enum { ROUNDS = 8 };
 
 /* Dirty by its map: then the mark was durable before. */
 static bool may_lose(const struct volume *v, const struct index_inode *i)
@@ -78,7 +82,8 @@ static void end(struct marking *m, int code)
 static bool still_holds(struct marking *m, const struct index_inode *i)
 {
     m->clean |= !(i->pending & INDEX_CONTENT);
-    return i->pending & INDEX_CONTENT && !cache_fresh_wants(m->volume->index, i->ino, first_cut(m->keep));
+    return i->pending & INDEX_CONTENT &&
+        (++m->rounds >= ROUNDS || !cache_fresh_wants(m->volume->index, i->ino, first_cut(m->keep)));
 }
 
 static void index_synced(int error, void *arg)

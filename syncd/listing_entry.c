@@ -23,6 +23,14 @@ static void add_news(struct news *news, struct news_item item)
     *xadd(news->items, news->n) = item;
 }
 
+/* Its version was replaced in the cloud. An older index would miss what was here of it. */
+static void drop(struct volume *v, uint64_t ino)
+{
+    if (v->uploader && uploader_sent_lately(v->uploader, ino))
+        (void)uploader_sync_now(v->uploader);
+    cache_drop(v->cache, ino);
+}
+
 /* For those who listen to the API. */
 static void show_news(struct volume *v, const struct news_item *item)
 {
@@ -42,7 +50,7 @@ void news_end(struct volume *v, struct news *news, bool committed)
         struct news_item *item = &news->items[n];
 
         if (committed && item->drop)
-            cache_drop(v->cache, item->drop);
+            drop(v, item->drop);
         if (committed && item->dismantle)
             volume_dismantle(v, item->dismantle);
         if (committed && item->version)

@@ -318,6 +318,7 @@ libsyncd_a_SOURCES = \
 	syncd/upload_bind.c \
 	syncd/upload_clone.c \
 	syncd/upload_delete.c \
+	syncd/upload_durable.c \
 	syncd/upload_fail.c \
 	syncd/upload_gather.c \
 	syncd/upload_hold.c \

@@ -327,8 +327,6 @@ int index_unsynced_rest(struct index *x, uint64_t ino, uint64_t generation);
 /* Those that are not doubtful, nor on the disk as they are, by number after `after`: at most n numbers; how many,
  * or negative errno. */
 int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n);
-/* Whether there is such content, or was until a moment ago, as far as the disk knows. */
-bool index_is_unsynced(struct index *x, uint64_t ino);
 /* Whether the content is what an earlier session left of changes that were never synced. Also without an answer. */
 bool index_doubtful(struct index *x, uint64_t ino);
 /* The disk did not take some of the content, or does not have it, for this reason (negative errno): doubtful from now

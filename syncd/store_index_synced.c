@@ -106,13 +106,6 @@ int index_unsynced(struct index *x, uint64_t after, uint64_t *ret, size_t n)
     return r < 0 ? r : (int)got;
 }
 
-bool index_is_unsynced(struct index *x, uint64_t ino)
-{
-    int64_t one;
-
-    return sql_get_int(x->sql, &one, "SELECT 1 FROM unsynced WHERE ino = ?", SQL_INT(ino)) == 0;
-}
-
 bool index_doubtful(struct index *x, uint64_t ino)
 {
     int64_t one;

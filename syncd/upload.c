@@ -17,7 +17,6 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "syncd/await.h"
-#include "syncd/disk_sync.h"
 #include "syncd/key_stock.h"
 
 enum { CHAIN_MAX = 128, BURST_SETTLES = 10 };
@@ -133,59 +132,6 @@ void uploader_answered(struct uploader *u)
         return;
     uploader_reached(u);
     uploader_kick(u);
-}
-
-/* --- the index on the disk ------------------------------------------------------------------------ */
-
-/* A key that was released in the index may be overwritten or deleted, and what was uploaded may be given up here, only
- * when a power cut cannot bring back the older index, which would still take the object there for its own, and what is
- * here for changed. */
-struct index_syncing {
-    struct uploader *uploader;   /* NULL: gone */
-};
-
-static void index_synced(int error, void *arg)
-{
-    CLEANUP_FREE struct index_syncing *s = arg;
-
-    if (!s->uploader)
-        return;
-    s->uploader->syncing = NULL;
-    if (error) {
-        s->uploader->unsynced = true;
-        uploader_rest(s->uploader, error);
-    }
-    uploader_kick(s->uploader);
-    space_changed(s->uploader->volume->cache);
-}
-
-bool uploader_synced(struct uploader *u)
-{
-    if (!u->unsynced && !u->syncing)
-        return true;
-    if (u->syncing)
-        return false;
-    u->unsynced = false;
-    u->syncing = xcalloc(1, sizeof(*u->syncing));
-    u->syncing->uploader = u;
-    disk_sync(u->volume->loop, (const int[]){ index_sync_fd(u->volume->index) }, 1, index_synced, u->syncing);
-    return false;
-}
-
-int uploader_sync_now(struct uploader *u)
-{
-    int fd;
-
-    if (!u->unsynced && !u->syncing)
-        return 0;
-    fd = index_sync_fd(u->volume->index);
-    if (fd < 0 || fdatasync(fd) < 0)
-        return fd < 0 ? fd : -errno;
-    u->unsynced = false;
-    if (u->syncing)
-        u->syncing->uploader = NULL;
-    u->syncing = NULL;
-    return 0;
 }
 
 /* --- who may go now ------------------------------------------------------------------------------- */
@@ -483,8 +429,7 @@ void uploader_free(struct uploader *u)
     while ((up = LIST_FIRST(&u->running)))
         upload_abandon(up);
     uploader_end_holds(u);
-    if (u->syncing)
-        u->syncing->uploader = NULL;
+    uploader_end_syncing(u);
     upload_quit_free(u->quit);
     key_stock_forget(u->volume->cache ? u->volume->cache->stock : NULL, u);
     loop_timer_free(u->timer);

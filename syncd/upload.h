@@ -129,11 +129,20 @@ struct uploader {
     int64_t changed_ns;            /* the last change by a program */
     int64_t burst_ns;              /* the first of those that came without a pause */
     bool awaits_keys;              /* for cache files: nothing but removals begins */
-    bool unsynced;                 /* commits that released a key, or made a file clean, are not on the disk yet */
-    struct index_syncing *syncing; /* on their way there */
+    bool unsynced;                 /* commits that released a key, or that made files clean, are not on the disk yet */
+    struct inos { uint64_t *all; size_t n; } sent, going;   /* such files: since; and of what is on its way there: */
+    struct index_syncing *syncing;
     LIST_HEAD(, upload_hold) holds;   /* upload_hold.c's: uploads that are paused */
     struct upload_quit *quit;      /* the drive goes: nothing begins; NULL: it stays */
 };
+
+/* --- upload_durable.c --------------------------------------------------------------------------- */
+
+/* Makes everything committed so far survive a power cut, then looks again. True: nothing is left to do. */
+bool uploader_synced(struct uploader *u);
+/* That the content of the inode was sent has just been committed. */
+void uploader_note_sent(struct uploader *u, uint64_t ino);
+void uploader_end_syncing(struct uploader *u);
 
 /* --- upload.c ----------------------------------------------------------------------------------- */
 

@@ -230,6 +230,8 @@ static int record_unsynced(struct upload *u, const struct index_inode *i)
         return 0;
     if (!changed)
         r = index_unsynced_anew(u->volume->index, i->ino);
+    if (r == 0 && !changed)
+        r = cache_fresh_uploaded(u->volume->index, i->ino);
     return r == 0 ? index_unsynced_put(u->volume->index, i->ino) : r;
 }
 
@@ -245,7 +247,6 @@ static int record_place(struct upload *u, struct index_inode *i, const char *eta
     xstrset(&i->cloud_key, u->key);
     xstrset(&i->etag, etag);
     i->cloud_size = u->size;
-    u->uploader->unsynced |= u->file != NULL;
     r = upload_record_object(u, etag);
     if (r == 0)
         r = u->clone ? upload_clone_record(u, i) : record_unsynced(u, i);
@@ -293,6 +294,8 @@ void upload_commit(struct upload *u, const char *etag)
         upload_fail_code(u, r);
         return;
     }
+    if (u->file)
+        uploader_note_sent(u->uploader, u->inode.ino);
     if (refused && !u->clone)
         cache_forsake(u->file);
     if (u->clone)

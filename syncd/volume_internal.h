@@ -424,10 +424,10 @@ void uploader_changed(struct uploader *u);
 bool uploader_seals(const struct uploader *u, uint64_t ino);
 /* Whether the inode is being uploaded right now. */
 bool uploader_busy(struct uploader *u, uint64_t ino);
-/* Makes everything committed so far survive a power cut, then looks again, as does whoever waits for space. True:
- * nothing is left to do. */
-bool uploader_synced(struct uploader *u);
-/* The same before it returns, for what is rare: 0 or negative errno. */
+/* Whether it was uploaded, and an index that a power cut brings back may not know: to that one it is changed, and what
+ * is here of it had better stay. Sees to it that the index gets to the disk; then who waits for space looks again. */
+bool uploader_sent_lately(struct uploader *u, uint64_t ino);
+/* It is there when this returns, for what is rare: 0 or negative errno. */
 int uploader_sync_now(struct uploader *u);
 /* Whether one of them may have put its object in place already, unheard. */
 bool uploader_places(const struct uploader *u, uint64_t ino);

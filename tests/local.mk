@@ -373,6 +373,12 @@ tests_unit_test_convert_SOURCES = tests/unit/test_convert.c tests/unit/sealed_ca
 	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
 tests_unit_test_convert_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/unit/test_cut
+TESTS += tests/unit/test_cut
+tests_unit_test_cut_SOURCES = tests/unit/test_cut.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
+	tests/unit/volume_rig_conflict.c $(VOLUME_RIG) $(SEALED_RIG)
+tests_unit_test_cut_LDADD = libcryptd.a $(SYNCD_LIBS) $(CRYPTO_FAST_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/test_key_stock
 TESTS += tests/unit/test_key_stock
 tests_unit_test_key_stock_SOURCES = tests/unit/test_key_stock.c tests/unit/sealed_cache.c tests/unit/sealed_cache.h \
