@@ -311,6 +311,10 @@ int cache_seal_each(const struct cache_file *f, uint64_t size, cache_seal_each_f
 void cache_seal_lose_missing(struct cache_file *f, uint64_t end, bool clean);
 /* The chunks are absent, and go: 0, -EAGAIN while a worker writes there, or another negative errno. */
 int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n);
+/* The generation of a chunk, 0: it has no record. What was sealed anew of the job's one chunk, since it had that one,
+ * is put into the file: 0; -EAGAIN: somebody writes it, or has written it; or another negative errno. */
+uint64_t cache_seal_generation(const struct cache_file *f, uint64_t chunk);
+int cache_seal_replace(struct cache_file *f, struct sealed_job *j, uint64_t generation);
 /* It has that size. 0 or negative errno. */
 int cache_seal_cut(struct cache_file *f, uint64_t size);
 

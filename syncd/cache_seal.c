@@ -297,6 +297,25 @@ int cache_seal_punch(struct cache_file *f, uint64_t first, uint64_t n)
     return r;
 }
 
+uint64_t cache_seal_generation(const struct cache_file *f, uint64_t chunk)
+{
+    struct sealed_entry e;
+    int slot = sealed_entries(f->sealed.fd, chunk, 1, &e) < 0 ? -1 : sealed_newest(&e, UINT64_MAX);
+
+    return slot < 0 ? 0 : sealed_generation(&e.records[slot]);
+}
+
+int cache_seal_replace(struct cache_file *f, struct sealed_job *j, uint64_t generation)
+{
+    int r = hold_chunks(f, j->first, 1, F_WRLCK);
+
+    if (r < 0)
+        return r == -EACCES ? -EAGAIN : r;
+    r = cache_seal_generation(f, j->first) == generation ? sealed_store(j) : -EAGAIN;
+    (void)hold_chunks(f, j->first, 1, F_UNLCK);
+    return r;
+}
+
 int cache_seal_cut(struct cache_file *f, uint64_t size)
 {
     uint64_t before = atomic_exchange(&f->map->size, size), end = chunks_of(size);

@@ -27,6 +27,7 @@ struct content {
     uint8_t *bytes;               /* owned */
     const uint8_t *given;         /* what is to come in, borrowed while content_in() runs */
     bool placed;
+    uint64_t generation;          /* of the chunk that is to be shorter */
     content_out_fn *brought;
     content_admit_fn *admit;
     content_in_fn *taken;
@@ -206,10 +207,15 @@ static void begin_sealed(struct content *c, sealed_fn *work)
 
 /* --- trimming ---------------------------------------------------------------------------------------- */
 
-static bool always(void *arg)
+/* Who asked may have been answered otherwise meanwhile, and programs may write. */
+static void sealed_shorter(struct sealed_job *j, const struct error *e)
 {
-    (void)arg;
-    return true;
+    struct content *c = j->arg;
+
+    if (e->code)
+        end(c, e, NULL);
+    else
+        end_code(c, cache_seal_replace(c->file, j, c->generation));
 }
 
 static void seal_shorter(struct sealed_job *j, const struct error *e)
@@ -220,14 +226,15 @@ static void seal_shorter(struct sealed_job *j, const struct error *e)
     if (e->code)
         end(j->arg, e, NULL);
     else
-        sealed_seal(j, &length, sealed);
+        sealed_seal(j, &length, sealed_shorter);
 }
 
 static void open_end(struct sealed_job *j, const struct error *e)
 {
-    const struct content *c = j->arg;
+    struct content *c = j->arg;
 
     (void)e;
+    c->generation = cache_seal_generation(c->file, j->first);
     sealed_open(j, c->offset + c->length, seal_shorter);
 }
 
@@ -356,7 +363,6 @@ void content_trim(struct cache_file *f, content_trim_fn *done, void *arg)
     uint64_t size = cache_file_size(f);
     struct content *c = content_new(f, size & ~(uint64_t)(CRYPT_CHUNK - 1), size % CRYPT_CHUNK, &plain);
 
-    c->admit = always;
     c->taken = done;
     c->arg = arg;
     begin_sealed(c, open_end);

@@ -13,7 +13,7 @@ enum { CONTENT_CHUNKS_MAX = 16 };     /* chunks at once */
 void content_end_all(struct cache *c);
 
 /* Takes away what the chunk in which a sealed file ends has beyond that end, so that the file may grow: for who found
- * sealed_needs_trim(). done(e, arg) once, from the loop. */
+ * sealed_needs_trim(). done(e, arg) once, from the loop: -EAGAIN: somebody has written the chunk meanwhile. */
 typedef void content_trim_fn(const struct error *e, void *arg);
 void content_trim(struct cache_file *f, content_trim_fn *done, void *arg);
 

@@ -131,13 +131,21 @@ static struct cache_file *untrimmed(struct volume *v, uint64_t ino)
     return NULL;
 }
 
+static void trimmed(const struct error *e, void *arg)
+{
+    struct fs_wait *w = arg;
+
+    w->regardless = e->code == -EAGAIN;
+    fs_wait_end(w, e);
+}
+
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
-                     fs_step_fn *step)
+                     fs_step_fn *again, fs_step_fn *step)
 {
     struct cache_file *f = untrimmed(v, ino);
 
     if (f && size > cache_file_size(f))
-        content_trim(f, wait_done, fs_wait_begin(v, req, env, step));
+        content_trim(f, trimmed, fs_wait_begin(v, req, env, again));
     else
         step(v, req, env);
     if (f)

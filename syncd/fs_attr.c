@@ -99,7 +99,7 @@ static void setattr_settled(struct volume *v, struct ipc_request *req, const Lf_
 
 static void setattr_marked(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)
 {
-    fs_when_trimmed(v, req, env, env->fs_setattr->ino, env->fs_setattr->size, setattr_settled);
+    fs_when_trimmed(v, req, env, env->fs_setattr->ino, env->fs_setattr->size, setattr_marked, setattr_settled);
 }
 
 static void setattr_known(struct volume *v, struct ipc_request *req, const Lf__Envelope *env)

@@ -173,10 +173,10 @@ void fs_when_changeable(struct volume *v, struct ipc_request *req, const Lf__Env
  * after that looks once more. */
 bool fs_lacks_keys(struct volume *v);
 void fs_when_keys(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, fs_step_fn *step);
-/* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end. And once it was
- * cut, and has nothing there any more, if that can be done. */
+/* Runs it once the file can get that size: a sealed one that grows must have nothing beyond its end; if it had, `again`
+ * runs, which looks once more. And once it was cut, and has nothing there any more, if that can be done. */
 void fs_when_trimmed(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, uint64_t size,
-                     fs_step_fn *step);
+                     fs_step_fn *again, fs_step_fn *step);
 void fs_when_cut(struct volume *v, struct ipc_request *req, const Lf__Envelope *env, uint64_t ino, fs_step_fn *step);
 /* Runs it once it is known that the file's version is not older than what other agents of the drive have told of; else
  * fails with -EIO. */

@@ -1,6 +1,7 @@
 /* Encrypted cache files that are cut, as a power cut leaves them; with a real cryptd. */
 #include "tests/unit/sealed_cache.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,6 +195,43 @@ static void cut_where_the_bytes_never_came(void **state)
     assert_int_equal(worker_truncate(rig, ino, 90000), 0);
 }
 
+static void trimmed(const struct error *e, void *arg)
+{
+    *(int *)arg = e->code ? e->code : 1;
+}
+
+/* Who asked for the cut may have been answered by another way, and go on. */
+static void written_while_it_is_sealed_shorter(void **state)
+{
+    struct rig *rig = *state;
+    CLEANUP_FREE char *bytes = canaries(CHUNK_SIZE + 30000, 3), *there = NULL;
+    uint64_t ino = worker_file(rig, "f", bytes, CHUNK_SIZE + 30000);
+    struct cache_file *f;
+    int code = 0;
+
+    rig_settle(rig);
+    switch_to(rig, true);
+    rig->fault = rig_unreachable;
+    f = acquire(rig, ino);
+    assert_int_equal(cache_dirty(f), 0);
+    assert_int_equal(cache_file_resize(f, CHUNK_SIZE + 7000), 0);
+    assert_true(sealed_needs_trim(&f->sealed));
+    content_trim(f, trimmed, &code);
+    write_chunks(rig, ino, CHUNK_SIZE, 'z', 7000);
+    rig_wait(rig, code);
+    assert_int_equal(code, -EAGAIN);
+    there = read_here(rig, ino, CHUNK_SIZE, 7000);
+    for (size_t n = 0; n < 7000; n++)
+        assert_int_equal(there[n], 'z');
+    code = 0;
+    assert_int_equal(cache_file_resize(f, CHUNK_SIZE + 10), 0);
+    content_trim(f, trimmed, &code);
+    rig_wait(rig, code);
+    assert_int_equal(code, 1);
+    assert_false(sealed_needs_trim(&f->sealed));
+    cache_release(f);
+}
+
 /* What was sent a moment ago stays until the disk knows of it. */
 static void what_was_sent_lately_stays(void **state)
 {
@@ -216,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_hole_that_was_cut_is_not_cut_for_ever, set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(what_was_to_be_cut_and_was_not, set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(cut_where_the_bytes_never_came, set_up, sealed_tear_down),
+        cmocka_unit_test_setup_teardown(written_while_it_is_sealed_shorter, set_up, sealed_tear_down),
         cmocka_unit_test_setup_teardown(what_was_sent_lately_stays, set_up, sealed_tear_down),
     };
 
