@@ -101,7 +101,8 @@ struct chunk_map {
     uint8_t sealed_key[CHUNK_KEY]; /* syncd's: of a sealed file, wrapped; it changes when all chunks go */
     uint64_t rewritten;           /* syncd's: 1: what was written here since it has its key is recorded in the index */
     struct chunk_torn torn[CHUNK_TORN];   /* syncd's: of a sealed file; from the oldest on, unused ones are zero */
-    uint8_t reserved[CHUNK_MAP_HEADER - 616 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
+    uint64_t unlinked;            /* syncd's: 1: its name was taken away here, not in the cloud */
+    uint8_t reserved[CHUNK_MAP_HEADER - 624 - 8 * CHUNK_TOUCHED_WORDS - 8 * CHUNK_WHYS];
     _Atomic uint64_t bits[];      /* bit c % 64 of word c / 64, little endian; behind CHUNK_MAP_WORDS of them,
                                      `changed`: bit e % 64 of word e / 64 */
 };

@@ -243,14 +243,19 @@ void cache_unlink(struct cache *c, uint64_t ino)
     struct cache_file *f = cache_find(c, ino);
 
     if (f)
-        f->unlinked = true;
+        f->map->unlinked = 1;
+    else
+        (void)cache_file_set_unlinked(c->dir_fd, ino);   /* the worker has not told yet that it has it open */
 }
 
 bool cache_unlinked(struct cache *c, uint64_t ino)
 {
     const struct cache_file *f = cache_find(c, ino);
+    struct chunk_map head;
 
-    return f && f->unlinked;
+    if (f)
+        return f->map->unlinked;
+    return cache_file_peek(c->dir_fd, ino, &head) && head.unlinked;
 }
 
 static void close_for(struct cache_file *f, struct ipc_peer *p, void (*written)(struct cache_file *f))

@@ -69,7 +69,6 @@ struct cache_file {
     unsigned outdated;             /* how often its chunks became worthless */
     bool changed;                  /* since it came into use it has become another version */
     bool dropped;                  /* unlinked; those who hold it finish with it */
-    bool unlinked;                 /* its name was taken away here, not in the cloud */
     unsigned confirming;           /* opens that wait for the cloud to say what version it has */
     bool keeping;                  /* pin.c's: pinned, and here or being fetched: nothing of it goes */
     uint64_t charged, reserved;    /* cache_space.c's: bytes of disk; promised to those who write */
@@ -254,6 +253,8 @@ uint64_t cache_file_folder_blocks(int dir_fd);
 bool cache_file_has_bytes(int dir_fd, uint64_t ino);
 /* The head of its map, without the bits, as it lies on disk. False: there is none. */
 bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret);
+/* The map of a pair that is not in use says `unlinked`. 0 or negative errno. */
+int cache_file_set_unlinked(int dir_fd, uint64_t ino);
 
 /* Whether the bytes are those of the version in `i`. A dirty file always is: its own. */
 bool cache_file_current(const struct cache_file *f, const struct index_inode *i);

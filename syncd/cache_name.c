@@ -99,6 +99,15 @@ bool cache_file_peek(int dir_fd, uint64_t ino, struct chunk_map *ret)
     return fd >= 0 && pread(fd, ret, sizeof(*ret), 0) == sizeof(*ret) && ret->magic == CHUNK_MAP_MAGIC;
 }
 
+int cache_file_set_unlinked(int dir_fd, uint64_t ino)
+{
+    static const uint64_t yes = 1;
+    char path[CACHE_PATH];
+    CLEANUP_CLOSE int fd = openat(dir_fd, cache_file_path(path, ino, "map"), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd < 0 || pwrite(fd, &yes, sizeof(yes), offsetof(struct chunk_map, unlinked)) < 0 ? -errno : 0;
+}
+
 static void cleanup_closedir(DIR **d)
 {
     if (*d)

@@ -39,7 +39,7 @@ int fs_inode_to_change(struct volume *v, uint64_t ino, struct index_inode *ret)
 
     if (r < 0 || ret->nlink > 0 || !S_ISREG(ret->mode))
         return r;
-    return cache_unlinked(v->cache, ino) || cache_is_open(v->cache, ino) || cache_busy(v->cache, ret) ? 0 : -ESTALE;
+    return cache_unlinked(v->cache, ino) || cache_busy(v->cache, ret) ? 0 : -ESTALE;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */

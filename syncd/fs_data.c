@@ -115,8 +115,6 @@ static int open_inode(struct volume *v, const Lf__FsOpen *m, struct ipc_peer *p,
         r = object_may_open(v, i, m->again);
     if (r == 0)
         r = open_for(v, p, i, m->write, o);
-    if (r == 0 && i->nlink == 0)
-        cache_unlink(v->cache, i->ino);   /* another syncd may have seen that */
     if (r < 0 || !m->truncate)
         return r;
     r = truncate_inode(v, i);
