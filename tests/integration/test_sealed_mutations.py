@@ -260,6 +260,8 @@ class Mutations(DriveCase):
                 f.write(content[m])
         self.instance.stop()
         self.start()
+        for name in names.values():   # what is not here is asked for when it is opened
+            self.instance.landfall("evict", os.path.join(self.mount, name))
         for m, name in names.items():
             wait_until(lambda p=os.path.join(self.mount, name), c=content[m]: self.wrong_chunks(p, c) == [], 30, name)
         self.check_clean(names, content, files, old, UNSEEN_WHERE_FETCHED)
