@@ -47,14 +47,29 @@ void data_reply_read(struct op *op, const void *bytes, size_t n)
     op_free(op);
 }
 
+/* A disk that fails does not keep what was fetched: ext4 drops it then, and reads zeros, as of a hole, where there
+ * never is one otherwise. File systems that make holes of zeros are not asked before they have failed. What was read is
+ * data to the kernel, zeros or not: so it is asked before. */
+static bool is_dropped(const struct op *op, size_t n)
+{
+    uint64_t end = least((uint64_t)op->offset + n, atomic_load(&op->file->map->fetchable));
+    off_t hole = op->worker->disk_failed ? lseek(op->file->fd, op->offset, SEEK_HOLE) : -1;
+
+    return hole >= 0 && (uint64_t)hole < end;
+}
+
 /* `lost` is lost_seq from before the chunks were looked at: when one went meanwhile, perhaps to come back, what was
  * read is perhaps not what it should be. */
 static void read_now(struct op *op, size_t size, uint64_t lost)
 {
     struct chunk_map *map = op->file->map;
-    ssize_t n = pread(op->file->fd, op->worker->scratch, size, op->offset);
+    bool dropped = is_dropped(op, size);
+    ssize_t n = dropped ? -1 : pread(op->file->fd, op->worker->scratch, size, op->offset);
 
+    if (dropped)
+        errno = EIO;
     if (n < 0) {
+        op->worker->disk_failed |= errno == EIO;
         need_again(op, size, errno, read_step);
     } else if (atomic_load(&map->lost_seq) != lost) {
         need_bytes(op, size, read_step);

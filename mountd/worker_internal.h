@@ -48,6 +48,7 @@ struct worker {
     /* as WorkerStart says */
     uint64_t mount_tag;
     bool passthrough;           /* until it turns out that kernel or file system cannot */
+    bool disk_failed;           /* a read of a cache file met that */
     uid_t uid;
     uint32_t deadline_ms;
     size_t queue_length;
